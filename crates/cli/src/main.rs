@@ -1,0 +1,2 @@
+//! The program `sspc`.
+fn main() {}
