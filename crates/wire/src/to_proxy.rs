@@ -1,0 +1,240 @@
+//! What a client sends to its proxy.
+
+use crate::assemble::{Assembler, Found, Layout, METADATA_TO_PROXY, u8_at, u32_at};
+use crate::error::{EncodeError, FrameError, FrameFault};
+use crate::limits::{CREDIT_UNLIMITED, PID_CREDIT_BIT, STREAMTYPE_NAME_MAX};
+use crate::piece::{PayloadHead, Piece};
+use crate::to_client::{self, PERF, encode_metadata, encode_payload, encode_perf};
+use crate::write::{Writer, checked_name};
+
+const STREAMTYPE: u8 = 0xaa;
+const ONWARD_CONNECT: u8 = 0xab;
+const DESTROYING: u8 = 0xac;
+const TX_PAYLOAD: u8 = 0xad;
+const TXCR_UPDATE: u8 = 0xaf;
+const TIMEOUT_UPDATE: u8 = 0xb0;
+const PAYLOAD_LENGTH_HINT: u8 = 0xb1;
+
+pub(crate) const TYPES: [u8; 8] = [
+    STREAMTYPE,
+    ONWARD_CONNECT,
+    DESTROYING,
+    TX_PAYLOAD,
+    METADATA_TO_PROXY,
+    TXCR_UPDATE,
+    TIMEOUT_UPDATE,
+    PAYLOAD_LENGTH_HINT,
+];
+
+/// 0xaa STREAMTYPE: the first frame of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Streamtype<'a> {
+    /// The protocol's version; [`crate::limits::VERSION`].
+    pub version: u8,
+    /// The client's process id, 0 on bare metal; [`PID_CREDIT_BIT`] may be set.
+    pub pid: u32,
+    /// Bytes of payload that the remote peer may send before more credit is given.
+    pub tx_credit: i32,
+    /// The streamtype's name in the policy.
+    pub name: &'a [u8],
+}
+
+impl Streamtype<'_> {
+    /// True if the client honours credit and takes large frames ([`PID_CREDIT_BIT`]).
+    pub const fn honours_credit(&self) -> bool {
+        self.pid & PID_CREDIT_BIT != 0
+    }
+
+    /// The process id without [`PID_CREDIT_BIT`].
+    pub const fn process_id(&self) -> u32 {
+        self.pid & !PID_CREDIT_BIT
+    }
+
+    /// True if the initial credit means that the remote peer's sending is not limited.
+    pub const fn credit_is_unlimited(&self) -> bool {
+        self.tx_credit >= CREDIT_UNLIMITED
+    }
+}
+
+/// What TIMEOUT_UPDATE asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// Start the timeout with the policy's `timeout_ms`.
+    Policy,
+    /// Start the timeout with this many ms.
+    Millis(u32),
+    /// Cancel it.
+    Cancel,
+}
+
+impl Timeout {
+    /// From the number on the wire.
+    pub const fn from_wire(ms: u32) -> Self {
+        match ms {
+            0 => Self::Policy,
+            u32::MAX => Self::Cancel,
+            ms => Self::Millis(ms),
+        }
+    }
+
+    /// The number on the wire.
+    pub const fn to_wire(self) -> u32 {
+        match self {
+            Self::Policy => 0,
+            Self::Millis(ms) => ms,
+            Self::Cancel => u32::MAX,
+        }
+    }
+}
+
+/// A frame from client to proxy, or a piece of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ToProxy<'a> {
+    /// 0xaa STREAMTYPE: names the stream.
+    Streamtype(Streamtype<'a>),
+    /// 0xab ONWARD_CONNECT: connect to the remote peer.
+    OnwardConnect,
+    /// 0xac DESTROYING: the client is done with the stream.
+    Destroying,
+    /// 0xad TX_PAYLOAD: payload for the remote peer.
+    Payload {
+        /// Flags and times of the whole frame; [`PayloadHead::flags_of`] gives those of the piece.
+        head: PayloadHead,
+        /// A rideshare name; deployed clients send none and proxies ignore it.
+        rideshare: Option<&'a [u8]>,
+        /// The payload.
+        piece: Piece<'a>,
+    },
+    /// 0xae METADATA: a value, by the policy's name for it.
+    Metadata {
+        /// The policy's name.
+        name: &'a [u8],
+        /// The value.
+        value: Piece<'a>,
+    },
+    /// 0xaf TXCR_UPDATE: the remote peer may send this many more bytes.
+    TxCredit(i32),
+    /// 0xb0 TIMEOUT_UPDATE: start or cancel the stream's timeout.
+    Timeout(Timeout),
+    /// 0xb1 PAYLOAD_LENGTH_HINT: how many bytes of payload the next message has.
+    LengthHint(u32),
+    /// 0x5b PERF: of no use in this direction, but deployed proxies take it.
+    Perf(Piece<'a>),
+}
+
+impl ToProxy<'_> {
+    /// Writes the frame, or for a piece with an offset the bare bytes of it; returns the length.
+    ///
+    /// # Errors
+    /// `out` is too short, a name breaks its limit, or the body is too long for a frame.
+    pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
+        let mut to = Writer::new(out);
+        match *self {
+            Self::Streamtype(Streamtype { version, pid, tx_credit, name }) => {
+                let length = checked_name(name, STREAMTYPE_NAME_MAX)?;
+                to.u8(STREAMTYPE).u16(9 + u16::from(length));
+                to.u8(version).u32(pid).u32(tx_credit as u32).bytes(name);
+            }
+            Self::OnwardConnect => {
+                to.u8(ONWARD_CONNECT).u16(0);
+            }
+            Self::Destroying => {
+                to.u8(DESTROYING).u16(0);
+            }
+            Self::Payload { head, rideshare, piece } => {
+                encode_payload(&mut to, TX_PAYLOAD, head, rideshare, piece)?;
+            }
+            Self::Metadata { name, value } => {
+                encode_metadata(&mut to, METADATA_TO_PROXY, name, value)?;
+            }
+            Self::TxCredit(credit) => {
+                to.u8(TXCR_UPDATE).u16(4).u32(credit as u32);
+            }
+            Self::Timeout(timeout) => {
+                to.u8(TIMEOUT_UPDATE).u16(4).u32(timeout.to_wire());
+            }
+            Self::LengthHint(bytes) => {
+                to.u8(PAYLOAD_LENGTH_HINT).u16(4).u32(bytes);
+            }
+            Self::Perf(piece) => encode_perf(&mut to, piece),
+        }
+        to.finish()
+    }
+}
+
+fn layout(frame: u8, _rest: u16) -> Result<Layout, FrameFault> {
+    match frame {
+        STREAMTYPE => Ok(Layout::FixedName(9)),
+        ONWARD_CONNECT | DESTROYING => Ok(Layout::Fixed(0)),
+        TX_PAYLOAD => Ok(Layout::Payload),
+        METADATA_TO_PROXY => Ok(Layout::NameValue),
+        TXCR_UPDATE | TIMEOUT_UPDATE | PAYLOAD_LENGTH_HINT => Ok(Layout::Fixed(4)),
+        PERF => Ok(Layout::FixedTail(0)),
+        other if to_client::TYPES.contains(&other) => Err(FrameFault::WrongDirection),
+        _ => Err(FrameFault::UnknownType),
+    }
+}
+
+/// The proxy's decoder of what a client sends.
+#[derive(Clone, Debug)]
+pub struct ToProxyDecoder(Assembler);
+
+impl ToProxyDecoder {
+    /// A decoder at the start of a stream.
+    pub const fn new() -> Self {
+        Self(Assembler::new())
+    }
+
+    /// Takes bytes off the front of `input` up to the end of the next frame or piece.
+    ///
+    /// `None` means that the input is used up; call again with more.
+    ///
+    /// # Errors
+    /// The bytes are no frame of this direction. The stream is lost: the same error comes again
+    /// until [`ToProxyDecoder::reset`].
+    pub fn next<'d, 'i: 'd>(
+        &'d mut self,
+        input: &mut &'i [u8],
+    ) -> Result<Option<ToProxy<'d>>, FrameError> {
+        let Some(found) = self.0.next(input, layout)? else { return Ok(None) };
+        Ok(Some(match found {
+            Found::Payload { head, rideshare, piece } => {
+                ToProxy::Payload { head, rideshare, piece }
+            }
+            Found::Value { name, piece } => ToProxy::Metadata { name, value: piece },
+            Found::Name { fixed, name } => ToProxy::Streamtype(Streamtype {
+                version: u8_at(fixed, 0),
+                pid: u32_at(fixed, 1),
+                tx_credit: u32_at(fixed, 5) as i32,
+                name,
+            }),
+            Found::Fixed { frame: ONWARD_CONNECT, .. } => ToProxy::OnwardConnect,
+            Found::Fixed { frame: DESTROYING, .. } => ToProxy::Destroying,
+            Found::Fixed { frame: TXCR_UPDATE, fixed } => {
+                ToProxy::TxCredit(u32_at(fixed, 0) as i32)
+            }
+            Found::Fixed { frame: TIMEOUT_UPDATE, fixed } => {
+                ToProxy::Timeout(Timeout::from_wire(u32_at(fixed, 0)))
+            }
+            Found::Fixed { fixed, .. } => ToProxy::LengthHint(u32_at(fixed, 0)),
+            Found::Tail { piece, .. } => ToProxy::Perf(piece),
+        }))
+    }
+
+    /// True between two frames: a stream that ends here was not cut.
+    pub const fn is_between_frames(&self) -> bool {
+        self.0.is_idle()
+    }
+
+    /// Begins again as if new.
+    pub const fn reset(&mut self) {
+        self.0 = Assembler::new();
+    }
+}
+
+impl Default for ToProxyDecoder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
