@@ -1,0 +1,113 @@
+//! Policy text with its name, and positions in it.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Most bytes of one policy document.
+pub const SOURCE_MAX: usize = 16 << 20;
+
+/// A policy document: its text and the name that messages call it by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Source {
+    /// What messages call it; a path, usually.
+    pub name: String,
+    /// The JSON text.
+    pub text: String,
+}
+
+impl Source {
+    /// A document of this name and text.
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: text.into() }
+    }
+
+    /// Reads a document from a file, which then gives it its name.
+    ///
+    /// # Errors
+    /// What reading gave; `InvalidData` if it is not UTF-8 or larger than [`SOURCE_MAX`].
+    pub fn read(path: impl AsRef<Path>) -> std::io::Result<Self> {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let invalid =
+            |message: String| std::io::Error::new(std::io::ErrorKind::InvalidData, message);
+        let bytes = std::fs::read(path)?;
+        if bytes.len() > SOURCE_MAX {
+            return Err(invalid(format!("larger than {} MiB", SOURCE_MAX >> 20)));
+        }
+        match String::from_utf8(bytes) {
+            Ok(text) => Ok(Self { name, text }),
+            Err(error) => {
+                let good = error.utf8_error().valid_up_to();
+                let line = error.as_bytes()[..good].iter().filter(|&&byte| byte == b'\n').count();
+                Err(invalid(format!("line {}: not UTF-8", line + 1)))
+            }
+        }
+    }
+}
+
+/// A document under examination: shared by all that point into it.
+#[derive(Debug)]
+pub(crate) struct Document {
+    pub(crate) name: String,
+    pub(crate) text: String,
+    line_starts: Vec<usize>,
+}
+
+impl Document {
+    pub(crate) fn new(source: &Source) -> Arc<Self> {
+        let newlines = source.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
+        let line_starts = std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect();
+        Arc::new(Self { name: source.name.clone(), text: source.text.clone(), line_starts })
+    }
+
+    /// Line and column of a byte, both from 1; columns count characters.
+    pub(crate) fn position(&self, offset: usize) -> (usize, usize) {
+        let line = self.line_starts.partition_point(|&start| start <= offset).max(1);
+        let start = self.line_starts.get(line - 1).copied().unwrap_or(0);
+        let before = self.text.get(start..offset.min(self.text.len())).unwrap_or("");
+        (line, before.chars().count() + 1)
+    }
+
+    /// The text of a span; empty if it is none.
+    pub(crate) fn slice(&self, span: &Range<usize>) -> &str {
+        self.text.get(span.clone()).unwrap_or("")
+    }
+}
+
+/// A place in a document.
+#[derive(Clone)]
+pub(crate) struct Place {
+    pub(crate) document: Arc<Document>,
+    pub(crate) span: Range<usize>,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}@{:?}", self.document.name, self.span)
+    }
+}
+
+impl Place {
+    pub(crate) fn new(document: &Arc<Document>, span: Range<usize>) -> Self {
+        Self { document: Arc::clone(document), span }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_lines_and_characters_from_one() {
+        let document = Document::new(&Source::new("p", "ab\né{\n"));
+        assert_eq!(document.position(0), (1, 1));
+        assert_eq!(document.position(2), (1, 3));
+        assert_eq!(document.position(3), (2, 1));
+        assert_eq!(document.position(5), (2, 2));
+        assert_eq!(document.position(7), (3, 1));
+        assert_eq!(document.position(99), (3, 1));
+    }
+}
