@@ -154,7 +154,7 @@ impl Assembler {
                 }
                 Phase::NameLength => {
                     if self.rest == 0 {
-                        let rest = 0;
+                        let rest = self.taken_before_name();
                         return Err(self.fail(FrameFault::Length { rest }));
                     }
                     let Some(length) = self.gather(input, 1, true) else { return Ok(None) };
@@ -235,6 +235,14 @@ impl Assembler {
         }
         self.have = 0;
         self.scratch.get(..usize::from(n))
+    }
+
+    /// The bytes of a frame's body in front of a name's length byte.
+    const fn taken_before_name(&self) -> u16 {
+        match self.frame {
+            METADATA_TO_CLIENT | METADATA_TO_PROXY => 0,
+            _ => PAYLOAD_FIXED as u16,
+        }
     }
 
     fn keep_fixed(&mut self, n: u8) {

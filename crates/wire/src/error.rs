@@ -66,8 +66,12 @@ pub enum EncodeError {
     },
     /// A name is empty, too long for deployed peers, or holds a NUL byte.
     Name,
-    /// The body does not fit the 16-bit length of a frame.
+    /// The body does not fit the 16-bit length of a frame, or is longer than deployed peers take.
     TooLong,
+    /// A metadata value of 0 bytes; deployed peers hang up on it.
+    EmptyValue,
+    /// A piece reaches past the end of the body that it is part of.
+    Piece,
 }
 
 impl fmt::Display for EncodeError {
@@ -76,6 +80,8 @@ impl fmt::Display for EncodeError {
             Self::NoRoom { needed } => write!(f, "the frame needs {needed} bytes of room"),
             Self::Name => f.write_str("the name is empty, too long, or holds a NUL byte"),
             Self::TooLong => f.write_str("the body is longer than one frame can carry"),
+            Self::EmptyValue => f.write_str("the metadata value is empty"),
+            Self::Piece => f.write_str("the piece reaches past the end of its body"),
         }
     }
 }

@@ -65,7 +65,8 @@ impl MuxFrame<'_> {
     /// Writes the frame, or for a piece with an offset the bare bytes of it; returns the length.
     ///
     /// # Errors
-    /// `out` is too short, or a MUX frame's body is empty or longer than 65,534 bytes.
+    /// `out` is too short, a MUX frame's body is empty or longer than 65,534 bytes, or the piece
+    /// does not lie in its body.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
         let mut to = Writer::new(out);
         match *self {
@@ -81,7 +82,7 @@ impl MuxFrame<'_> {
                 if piece.is_first() {
                     to.u8(MUX).u8(channel).u16(piece.total);
                 }
-                to.bytes(piece.data)
+                to.piece(piece)?
             }
             Self::Ping { sent_us } => to.u8(PING).u64(sent_us),
             Self::Pong { echo_us, sent_us } => to.u8(PONG).u64(echo_us).u64(sent_us),

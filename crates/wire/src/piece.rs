@@ -2,8 +2,10 @@ use crate::Flags;
 
 /// A run of bytes out of a longer body whose total length the frame's head told.
 ///
-/// Decoders borrow it from the input; encoders write the frame's head in front of a piece whose
-/// offset is 0, and the bare bytes of any other, so that a body can be passed on as it comes.
+/// Decoders borrow it from the input, and never yield an empty one of a body that is not empty.
+/// Encoders write the frame's head in front of a piece whose offset is 0, and the bare bytes of any
+/// other, so that a body can be passed on as it comes. A piece of 0 bytes at offset 0 writes the
+/// head alone, for those who write the body's bytes by other means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Piece<'a> {
     /// The bytes.

@@ -154,8 +154,9 @@ impl State {
 
     /// True if `next` may be sent after `current` to every deployed client. After TIMEOUT the
     /// state before it counts, with ALL_RETRIES_FAILED excepted; that is for the sender to track.
+    /// The states that a client makes itself are none for a proxy to send.
     pub const fn is_safe_after(next: Self, current: Option<Self>) -> bool {
-        if next.is_transparent() {
+        if let Self::User(_) = next {
             return true;
         }
         let allowed = match current {
@@ -236,16 +237,9 @@ const fn after(from: State) -> u32 {
             DISCONNECTED | TIMEOUT | QOS_REMOTE | CONNECTING
         }
         State::QosAckLocal => DISCONNECTED | TIMEOUT,
-        State::QosNackLocal => DISCONNECTED | TIMEOUT,
+        State::QosNackLocal => TIMEOUT,
         State::Timeout => {
-            CONNECTING
-                | CONNECTED
-                | QOS_REMOTE
-                | POLL
-                | TIMEOUT
-                | DISCONNECTED
-                | UNREACHABLE
-                | ALL_RETRIES_FAILED
+            CONNECTING | CONNECTED | QOS_REMOTE | POLL | TIMEOUT | DISCONNECTED | UNREACHABLE
         }
         State::ServerTxn => DISCONNECTED | TIMEOUT | SERVER_TXN,
         State::ServerUpgrade => SERVER_TXN | SERVER_UPGRADE | TIMEOUT | DISCONNECTED,

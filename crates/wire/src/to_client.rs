@@ -2,7 +2,7 @@
 
 use crate::assemble::{Assembler, Found, Layout, METADATA_TO_CLIENT, u8_at, u32_at};
 use crate::error::{EncodeError, FrameError, FrameFault};
-use crate::limits::{METADATA_NAME_MAX, STREAMTYPE_NAME_MAX};
+use crate::limits::{METADATA_NAME_MAX, STREAMTYPE_LIST_MAX, STREAMTYPE_NAME_MAX};
 use crate::piece::{PayloadHead, Piece};
 use crate::state::State;
 use crate::to_proxy;
@@ -63,7 +63,8 @@ impl ToClient<'_> {
     /// Writes the frame, or for a piece with an offset the bare bytes of it; returns the length.
     ///
     /// # Errors
-    /// `out` is too short, a name breaks its limit, or the body is too long for a frame.
+    /// `out` is too short, a name breaks its limit, a metadata value is empty, the body is too
+    /// long for a frame, or the piece does not lie in its body.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
         let mut to = Writer::new(out);
         match *self {
@@ -71,11 +72,14 @@ impl ToClient<'_> {
                 encode_payload(&mut to, RX_PAYLOAD, head, rideshare, piece)?;
             }
             Self::CreateResult { result, client_buflen, list } => {
+                if usize::from(list.total) > STREAMTYPE_LIST_MAX {
+                    return Err(EncodeError::TooLong);
+                }
                 if list.is_first() {
                     to.u8(CREATE_RESULT).u16(checked_rest(5, list.total)?);
                     to.u8(result).u32(client_buflen);
                 }
-                to.bytes(list.data);
+                to.piece(list)?;
             }
             Self::State { state, ordinal } => {
                 to.u8(CONNSTATE);
@@ -91,7 +95,7 @@ impl ToClient<'_> {
             Self::Metadata { name, value } => {
                 encode_metadata(&mut to, METADATA_TO_CLIENT, name, value)?;
             }
-            Self::Perf(piece) => encode_perf(&mut to, piece),
+            Self::Perf(piece) => encode_perf(&mut to, piece)?,
         }
         to.finish()
     }
@@ -121,7 +125,7 @@ pub(crate) fn encode_payload(
             to.u8(length).bytes(name);
         }
     }
-    to.bytes(piece.data);
+    to.piece(piece)?;
     Ok(())
 }
 
@@ -131,19 +135,23 @@ pub(crate) fn encode_metadata(
     name: &[u8],
     value: Piece<'_>,
 ) -> Result<(), EncodeError> {
+    if value.total == 0 {
+        return Err(EncodeError::EmptyValue);
+    }
     if value.is_first() {
         let length = checked_name(name, METADATA_NAME_MAX)?;
         to.u8(frame).u16(checked_rest(1 + name.len(), value.total)?).u8(length).bytes(name);
     }
-    to.bytes(value.data);
+    to.piece(value)?;
     Ok(())
 }
 
-pub(crate) fn encode_perf(to: &mut Writer<'_>, piece: Piece<'_>) {
+pub(crate) fn encode_perf(to: &mut Writer<'_>, piece: Piece<'_>) -> Result<(), EncodeError> {
     if piece.is_first() {
         to.u8(PERF).u16(piece.total);
     }
-    to.bytes(piece.data);
+    to.piece(piece)?;
+    Ok(())
 }
 
 fn layout(frame: u8, rest: u16) -> Result<Layout, FrameFault> {

@@ -127,7 +127,8 @@ impl ToProxy<'_> {
     /// Writes the frame, or for a piece with an offset the bare bytes of it; returns the length.
     ///
     /// # Errors
-    /// `out` is too short, a name breaks its limit, or the body is too long for a frame.
+    /// `out` is too short, a name breaks its limit, a metadata value is empty, the body is too
+    /// long for a frame, or the piece does not lie in its body.
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
         let mut to = Writer::new(out);
         match *self {
@@ -157,7 +158,7 @@ impl ToProxy<'_> {
             Self::LengthHint(bytes) => {
                 to.u8(PAYLOAD_LENGTH_HINT).u16(4).u32(bytes);
             }
-            Self::Perf(piece) => encode_perf(&mut to, piece),
+            Self::Perf(piece) => encode_perf(&mut to, piece)?,
         }
         to.finish()
     }

@@ -1,4 +1,4 @@
-use crate::EncodeError;
+use crate::{EncodeError, Piece};
 
 /// Writes big-endian fields into a slice; past its end it only counts.
 pub(crate) struct Writer<'a> {
@@ -18,6 +18,14 @@ impl<'a> Writer<'a> {
         }
         self.at = end;
         self
+    }
+
+    /// The bytes of a piece, if they stay inside the body that the frame's head tells.
+    pub(crate) fn piece(&mut self, piece: Piece<'_>) -> Result<&mut Self, EncodeError> {
+        if usize::from(piece.offset) + piece.data.len() > usize::from(piece.total) {
+            return Err(EncodeError::Piece);
+        }
+        Ok(self.bytes(piece.data))
     }
 
     pub(crate) fn u8(&mut self, value: u8) -> &mut Self {
