@@ -1,0 +1,178 @@
+//! Any frame in any cut comes back, and any bytes do no harm.
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+use sspc_wire::{
+    Flags, MuxDecoder, MuxFrame, PayloadHead, State, Timeout, ToClientDecoder, ToProxyDecoder,
+};
+
+use crate::owned::{Codec, Owned, decode, decode_whole, encode, encode_all};
+
+fn name(max: usize) -> impl Strategy<Value = Vec<u8>> {
+    vec(1..=u8::MAX, 1..=max)
+}
+
+fn body() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![4 => vec(any::<u8>(), 0..40), 1 => vec(any::<u8>(), 0..3000)]
+}
+
+fn payload() -> impl Strategy<Value = Owned> {
+    let parts = (any::<u32>(), any::<u32>(), any::<u64>(), name(31), body());
+    parts.prop_map(|(bits, held_us, written_us, name, data)| {
+        let flags = Flags::from_bits(bits);
+        let rideshare = flags.contains(Flags::RIDESHARE).then_some(name);
+        Owned::Payload { head: PayloadHead { flags, held_us, written_us }, rideshare, data }
+    })
+}
+
+fn metadata() -> impl Strategy<Value = Owned> {
+    let value = body().prop_filter("a value is not empty", |value| !value.is_empty());
+    (name(30), value).prop_map(|(name, value)| Owned::Metadata { name, value })
+}
+
+fn to_client() -> impl Strategy<Value = Owned> {
+    prop_oneof![
+        payload(),
+        (any::<u8>(), any::<u32>(), vec(any::<u8>(), 0..=127)).prop_map(
+            |(result, client_buflen, list)| Owned::CreateResult { result, client_buflen, list }
+        ),
+        (prop_oneof![0..=1100_u32, any::<u32>()], any::<u32>())
+            .prop_map(|(code, ordinal)| Owned::State(State::from_code(code), ordinal)),
+        any::<i32>().prop_map(Owned::TxCredit),
+        metadata(),
+        body().prop_map(Owned::Perf),
+    ]
+}
+
+fn to_proxy() -> impl Strategy<Value = Owned> {
+    prop_oneof![
+        (any::<u8>(), any::<u32>(), any::<i32>(), name(31)).prop_map(
+            |(version, pid, tx_credit, name)| Owned::Streamtype { version, pid, tx_credit, name }
+        ),
+        Just(Owned::OnwardConnect),
+        Just(Owned::Destroying),
+        payload(),
+        metadata(),
+        any::<i32>().prop_map(Owned::TxCredit),
+        any::<u32>().prop_map(|ms| Owned::Timeout(Timeout::from_wire(ms))),
+        any::<u32>().prop_map(Owned::LengthHint),
+        body().prop_map(Owned::Perf),
+    ]
+}
+
+fn mux() -> impl Strategy<Value = Owned> {
+    let control = prop_oneof![
+        any::<u8>().prop_map(MuxFrame::ChannelReq),
+        any::<u8>().prop_map(MuxFrame::ChannelAck),
+        any::<u8>().prop_map(MuxFrame::ChannelNack),
+        any::<u8>().prop_map(MuxFrame::ChannelClose),
+        any::<u8>().prop_map(MuxFrame::ChannelCloseAck),
+        any::<u64>().prop_map(|sent_us| MuxFrame::Ping { sent_us }),
+        any::<(u64, u64)>().prop_map(|(echo_us, sent_us)| MuxFrame::Pong { echo_us, sent_us }),
+        any::<u64>().prop_map(|unix_us| MuxFrame::PongAck { unix_us }),
+        Just(MuxFrame::Reset),
+    ];
+    let data = body().prop_filter("a body is not empty", |data| !data.is_empty());
+    prop_oneof![
+        control.prop_map(Owned::Mux),
+        (any::<u8>(), data).prop_map(|(channel, data)| Owned::MuxData { channel, data }),
+    ]
+}
+
+/// The bytes in pieces whose lengths `sizes` gives, over and over.
+fn cut<'i>(bytes: &'i [u8], sizes: &[usize]) -> Vec<&'i [u8]> {
+    let mut rest = bytes;
+    let mut pieces = Vec::new();
+    for size in sizes.iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let (front, back) = rest.split_at((*size).min(rest.len()));
+        pieces.push(front);
+        rest = back;
+    }
+    pieces
+}
+
+fn sizes() -> impl Strategy<Value = Vec<usize>> {
+    vec(prop_oneof![3 => 1..8_usize, 1 => 1..2000_usize], 1..10)
+}
+
+/// What is written comes back: the frames in any cut, and each frame written in any two pieces.
+fn round_trip<C: Codec>(frames: &[Owned], sizes: &[usize]) -> Result<(), TestCaseError> {
+    let bytes = encode_all::<C>(frames);
+    let decoded = decode::<C>(cut(&bytes, sizes));
+    prop_assert_eq!(decoded.error, None);
+    prop_assert!(decoded.between);
+    prop_assert_eq!(&decoded.frames[..], frames);
+
+    for (frame, size) in frames.iter().zip(sizes.iter().cycle()) {
+        let length = frame.tail().map_or(0, Vec::len);
+        let first = (*size).min(length);
+        let mut out = vec![0; length + 64];
+        let mut written = C::write(frame, 0, first, &mut out).unwrap();
+        if first < length {
+            written += C::write(frame, first, length - first, &mut out[written..]).unwrap();
+        }
+        prop_assert_eq!(&out[..written], &encode::<C>(frame).unwrap()[..]);
+    }
+    Ok(())
+}
+
+/// Whatever comes, every cut tells the same, and what it tells can be written and read again.
+fn harmless<C: Codec>(bytes: &[u8], sizes: &[usize]) -> Result<(), TestCaseError> {
+    let whole = decode_whole::<C>(bytes);
+    prop_assert_eq!(&decode::<C>(cut(bytes, sizes)), &whole);
+    prop_assert_eq!(&decode::<C>(bytes.chunks(1)), &whole);
+    prop_assert!(whole.frames.len() <= bytes.len());
+    for frame in &whole.frames {
+        // Names of 32 bytes and empty values are read, but never written.
+        let Ok(again) = encode::<C>(frame) else { continue };
+        prop_assert_eq!(&decode_whole::<C>(&again).frames[..], std::slice::from_ref(frame));
+    }
+    Ok(())
+}
+
+/// Bytes that begin like frames more often than chance would have it.
+fn frame_like() -> impl Strategy<Value = Vec<u8>> {
+    let types = prop_oneof![0x55..=0x5b_u8, 0xaa..=0xb3_u8, 0xf0..=0xf9_u8];
+    let frame = (types, 0..2_u8, 0..24_u8, vec(0..0x40_u8, 0..24));
+    vec(frame, 0..12).prop_map(|frames| {
+        let bytes = frames.into_iter().map(|(kind, high, low, body)| {
+            let high = if high == 1 && low == 0 { 1 } else { 0 };
+            [&[kind, high, low][..], &body].concat()
+        });
+        bytes.flatten().collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn frames_to_a_client_come_back(frames in vec(to_client(), 0..8), sizes in sizes()) {
+        round_trip::<ToClientDecoder>(&frames, &sizes)?;
+    }
+
+    #[test]
+    fn frames_to_a_proxy_come_back(frames in vec(to_proxy(), 0..8), sizes in sizes()) {
+        round_trip::<ToProxyDecoder>(&frames, &sizes)?;
+    }
+
+    #[test]
+    fn frames_of_the_mux_come_back(frames in vec(mux(), 0..8), sizes in sizes()) {
+        round_trip::<MuxDecoder>(&frames, &sizes)?;
+    }
+
+    #[test]
+    fn any_bytes_are_harmless(bytes in vec(any::<u8>(), 0..300), sizes in sizes()) {
+        harmless::<ToClientDecoder>(&bytes, &sizes)?;
+        harmless::<ToProxyDecoder>(&bytes, &sizes)?;
+        harmless::<MuxDecoder>(&bytes, &sizes)?;
+    }
+
+    #[test]
+    fn bytes_like_frames_are_harmless(bytes in frame_like(), sizes in sizes()) {
+        harmless::<ToClientDecoder>(&bytes, &sizes)?;
+        harmless::<ToProxyDecoder>(&bytes, &sizes)?;
+        harmless::<MuxDecoder>(&bytes, &sizes)?;
+    }
+}
