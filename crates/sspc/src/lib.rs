@@ -1,1 +1,34 @@
-//! Placeholder.
+//! Secure Streams client: an application opens a stream by name, a proxy makes the connection that
+//! its policy says, and the two speak over any byte pipe.
+//!
+//! Without features the crate is the engine alone: `no_std`, no allocation, bytes and time in,
+//! bytes and events out. `std` adds a blocking client, `tokio` an async one.
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+#[cfg(feature = "std")]
+extern crate std;
+
+#[cfg(feature = "std")]
+mod address;
+mod config;
+mod error;
+mod event;
+#[cfg(feature = "std")]
+mod host;
+mod name;
+mod time;
+#[cfg(feature = "tokio")]
+pub mod tokio;
+
+#[cfg(feature = "std")]
+pub use address::{Address, AddressError};
+pub use config::Config;
+pub use error::{MetadataError, NoRoom};
+pub use event::{Event, Fault};
+#[cfg(feature = "std")]
+pub use host::{Error, Options};
+pub use name::{Name, NameError};
+pub use sspc_wire::{Flags, FrameError, FrameFault, Piece, State, Timeout};
+pub use time::Instant;

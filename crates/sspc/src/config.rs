@@ -1,0 +1,68 @@
+use sspc_wire::limits::{CREDIT_UNLIMITED, PAYLOAD_LARGE, PAYLOAD_SAFE};
+
+/// Everything about a stream that can be chosen. All times are in ms.
+///
+/// ```
+/// use sspc::Config;
+/// const CONFIG: Config = Config { window: 2048, ..Config::DEFAULT };
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The process id that the proxy's log shows; 0 where there are no processes. Below 2^31.
+    pub pid: u32,
+    /// How many bytes of payload the remote peer may be ahead of what the application consumed;
+    /// [`Config::UNLIMITED`] sets no limit. A limit is topped up when the application reports
+    /// (`Stream::consumed`) that it is done with half of it.
+    pub window: u32,
+    /// Announce that this client honours the credit it is given and takes large frames. Deployed
+    /// proxies take no notice.
+    pub honour_credit: bool,
+    /// The most payload in a frame to a proxy that does not manage credit.
+    pub frame_payload: u16,
+    /// The most payload in a frame to a proxy that does; on a serial line keep it small.
+    pub frame_payload_managed: u16,
+    /// How long the proxy may take to answer STREAMTYPE before the link is dropped.
+    pub handshake_ms: u32,
+    /// The waits between attempts to open the link; the last one repeats.
+    pub backoff_ms: &'static [u32],
+    /// Each wait is made longer by a random part, up to this many percent of it.
+    pub jitter_percent: u8,
+    /// Where the random numbers start; give each device another one.
+    pub seed: u32,
+    /// After the link was lost, ask again for the onward connection that the application had
+    /// asked for and that was being made or in use.
+    pub reconnect: bool,
+}
+
+impl Config {
+    /// A window without limit.
+    pub const UNLIMITED: u32 = CREDIT_UNLIMITED as u32;
+
+    /// Right for a small device on any link.
+    pub const DEFAULT: Self = Self {
+        pid: 0,
+        window: Self::UNLIMITED,
+        honour_credit: true,
+        frame_payload: PAYLOAD_SAFE as u16,
+        frame_payload_managed: PAYLOAD_SAFE as u16,
+        handshake_ms: 3000,
+        backoff_ms: &[250, 500, 1000, 2000, 4000, 8000, 10_000],
+        jitter_percent: 30,
+        seed: 0x5353_5043,
+        reconnect: true,
+    };
+
+    /// Right for a program on a host, over sockets.
+    pub const HOST: Self = Self {
+        window: 4 << 20,
+        frame_payload: 4061,
+        frame_payload_managed: PAYLOAD_LARGE as u16,
+        ..Self::DEFAULT
+    };
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}

@@ -1,0 +1,80 @@
+use core::fmt;
+
+use sspc_wire::{Flags, FrameError, Piece, State};
+
+/// What happened to a stream; bytes are borrowed from the input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// The stream's state changed.
+    State {
+        /// The new state.
+        state: State,
+        /// What it says beside its name; ms tried so far for UPSTREAM_LINK_RETRY.
+        ordinal: u32,
+    },
+    /// Payload from the remote peer.
+    Payload {
+        /// The bytes; may be none, where only the flags matter.
+        data: &'a [u8],
+        /// SOM and EOM only on the first and last piece of a message.
+        flags: Flags,
+        /// The streamtype it belongs to, if not the stream's own.
+        rideshare: Option<&'a [u8]>,
+    },
+    /// A piece of a value from the remote peer, by the policy's name for it.
+    Metadata {
+        /// The policy's name.
+        name: &'a [u8],
+        /// The value.
+        value: Piece<'a>,
+    },
+    /// A piece of JSON about the onward connection.
+    Perf(Piece<'a>),
+    /// The proxy does not know the streamtype or does not give it; it is asked again after a wait.
+    Refused {
+        /// The CREATE_RESULT, not 0.
+        result: u8,
+    },
+    /// The proxy broke the protocol or was silent; the link is dropped, and made anew after a wait.
+    Fault(Fault),
+}
+
+/// How a proxy can fail its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It sent bytes that are no frame.
+    Frame(FrameError),
+    /// It sent a frame that has no place where it came: before CREATE_RESULT, or a second one.
+    Unexpected {
+        /// The frame's name in the protocol.
+        frame: &'static str,
+    },
+    /// It reported a state that cannot follow the one before.
+    Transition {
+        /// The state before.
+        from: State,
+        /// The state that cannot follow it.
+        to: State,
+    },
+    /// It did not answer STREAMTYPE in time.
+    NoAnswer,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frame(error) => write!(f, "the proxy sent no valid frame: {error}"),
+            Self::Unexpected { frame } => {
+                write!(f, "the proxy sent {frame} where it has no place")
+            }
+            Self::Transition { from, to } => {
+                write!(f, "the proxy reported the state {to}, which cannot follow {from}")
+            }
+            Self::NoAnswer => f.write_str("the proxy did not answer in time"),
+        }
+    }
+}
+
+impl core::error::Error for Fault {}

@@ -1,0 +1,165 @@
+//! What the flavours for hosts share: owned events, errors, options.
+
+use core::fmt;
+use std::io;
+use std::string::String;
+use std::time::Duration;
+use std::vec::Vec;
+
+use sspc_wire::{Flags, State};
+
+use crate::address::Address;
+use crate::config::Config;
+use crate::error::MetadataError;
+use crate::event::Fault;
+use crate::name::NameError;
+
+/// What happened to a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The stream's state changed.
+    State {
+        /// The new state.
+        state: State,
+        /// What it says beside its name; ms tried so far for UPSTREAM_LINK_RETRY.
+        ordinal: u32,
+    },
+    /// Payload from the remote peer.
+    Payload {
+        /// The bytes; may be none, where only the flags matter.
+        data: Vec<u8>,
+        /// SOM and EOM only on the first and last piece of a message.
+        flags: Flags,
+        /// The streamtype it belongs to, if not the stream's own.
+        rideshare: Option<String>,
+    },
+    /// A value from the remote peer, by the policy's name for it.
+    Metadata {
+        /// The policy's name.
+        name: String,
+        /// The value.
+        value: Vec<u8>,
+    },
+    /// JSON about the onward connection.
+    Perf(Vec<u8>),
+    /// The proxy does not know the streamtype or does not give it; it is asked again after a wait.
+    Refused {
+        /// The CREATE_RESULT, not 0.
+        result: u8,
+    },
+    /// The proxy broke the protocol or was silent; the link is dropped, and made anew after a wait.
+    Fault(Fault),
+}
+
+/// How a stream is opened and run on a host.
+///
+/// ```
+/// let mut options = sspc::Options::default();
+/// options.keep_trying = true; // the proxy may start later than this program
+/// options.config.window = 64 * 1024;
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// The engine's part.
+    pub config: Config,
+    /// Where there is no proxy, wait for one instead of failing to open.
+    pub keep_trying: bool,
+    /// How long the socket may take to connect.
+    pub connect_timeout: Duration,
+    /// The room for metadata that the application sets, in bytes.
+    pub metadata_room: usize,
+    /// How many bytes are read from and written to the socket at a time.
+    pub buffer: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let pid = std::process::id();
+        Self {
+            config: Config { pid, seed: pid ^ 0x9e37_79b9, ..Config::HOST },
+            keep_trying: false,
+            connect_timeout: Duration::from_secs(3),
+            metadata_room: 16 * 1024,
+            buffer: 64 * 1024,
+        }
+    }
+}
+
+/// Why an operation on a stream failed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// No streamtype can have this name.
+    Name(NameError),
+    /// A metadata value cannot be set.
+    Metadata(MetadataError),
+    /// No proxy listens at the address.
+    NoProxy {
+        /// Where it was sought.
+        address: Address,
+        /// Why it could not be reached.
+        source: io::Error,
+    },
+    /// The proxy does not know the streamtype or does not give it.
+    Refused {
+        /// The streamtype.
+        streamtype: String,
+        /// The CREATE_RESULT, not 0.
+        result: u8,
+    },
+    /// The proxy broke the protocol or was silent.
+    Protocol(Fault),
+    /// The onward connection or the link was lost in the middle of this message.
+    Interrupted,
+    /// The stream is closed.
+    Closed,
+    /// The time given is over.
+    TimedOut,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(error) => write!(f, "no streamtype can have this name: {error}"),
+            Self::Metadata(error) => error.fmt(f),
+            Self::NoProxy { address, source } => {
+                write!(f, "no proxy at {address}: {source}; is it running, and at this address?")
+            }
+            Self::Refused { streamtype, result } => write!(
+                f,
+                "the proxy refused the streamtype \"{}\" (result {result}); is it in its policy?",
+                streamtype.escape_debug()
+            ),
+            Self::Protocol(fault) => fault.fmt(f),
+            Self::Interrupted => f.write_str("the connection was lost in the middle of a message"),
+            Self::Closed => f.write_str("the stream is closed"),
+            Self::TimedOut => f.write_str("the time given is over"),
+        }
+    }
+}
+
+impl core::error::Error for Error {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Name(error) => Some(error),
+            Self::Metadata(error) => Some(error),
+            Self::NoProxy { source, .. } => Some(source),
+            Self::Protocol(fault) => Some(fault),
+            Self::Refused { .. } | Self::Interrupted | Self::Closed | Self::TimedOut => None,
+        }
+    }
+}
+
+impl From<NameError> for Error {
+    fn from(error: NameError) -> Self {
+        Self::Name(error)
+    }
+}
+
+impl From<MetadataError> for Error {
+    fn from(error: MetadataError) -> Self {
+        Self::Metadata(error)
+    }
+}
