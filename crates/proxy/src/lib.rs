@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The Secure Streams proxy.
+
+mod onward;

@@ -1,0 +1,86 @@
+//! The queue of events from an attempt to its session, bounded by count and by bytes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sspc_wire::Flags;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::{Event, PAYLOAD_EVENT_MAX};
+
+/// Most events that wait, whatever they carry: enough for all that one small response causes.
+const EVENTS_MAX: usize = 32;
+
+/// A queue that holds at most `bytes` of payload, but at least one full event.
+pub(super) fn queue(bytes: usize) -> (Output, Events) {
+    let bytes = bytes.clamp(PAYLOAD_EVENT_MAX, Semaphore::MAX_PERMITS >> 1);
+    let room = Arc::new(Semaphore::new(bytes));
+    let (sender, receiver) = mpsc::channel(EVENTS_MAX);
+    (Output { sender, room: Arc::clone(&room) }, Events { receiver, room })
+}
+
+/// The session's end of the queue.
+#[derive(Debug)]
+pub(crate) struct Events {
+    receiver: mpsc::Receiver<Event>,
+    room: Arc<Semaphore>,
+}
+
+impl Events {
+    /// The next event; `None` after [`Event::Ended`]. Nothing is lost if the call is cancelled.
+    pub(crate) async fn recv(&mut self) -> Option<Event> {
+        let event = self.receiver.recv().await;
+        self.taken(event.as_ref());
+        event
+    }
+
+    /// The next event if one is there already.
+    pub(crate) fn try_recv(&mut self) -> Option<Event> {
+        let event = self.receiver.try_recv().ok();
+        self.taken(event.as_ref());
+        event
+    }
+
+    fn taken(&self, event: Option<&Event>) {
+        if let Some(Event::Payload { bytes, .. }) = event {
+            self.room.add_permits(bytes.len());
+        }
+    }
+}
+
+/// The session does not listen any more; the attempt has nobody to work for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Deaf;
+
+/// The attempt's end of the queue. Every call waits until there is room.
+#[derive(Debug)]
+pub(super) struct Output {
+    sender: mpsc::Sender<Event>,
+    room: Arc<Semaphore>,
+}
+
+impl Output {
+    /// Queues an event that is not payload.
+    pub(super) async fn event(&self, event: Event) -> Result<(), Deaf> {
+        self.sender.send(event).await.map_err(|_| Deaf)
+    }
+
+    /// Queues payload in events of at most [`PAYLOAD_EVENT_MAX`] bytes: SOM and RELATED_START on
+    /// the first, EOM and RELATED_END on the last.
+    pub(super) async fn payload(&self, mut bytes: Bytes, flags: Flags) -> Result<(), Deaf> {
+        let last_only = Flags::EOM | Flags::RELATED_END;
+        let mut now = flags.without(last_only);
+        while bytes.len() > PAYLOAD_EVENT_MAX {
+            self.piece(bytes.split_to(PAYLOAD_EVENT_MAX), now).await?;
+            now = Flags::NONE;
+        }
+        self.piece(bytes, now | (flags & last_only)).await
+    }
+
+    async fn piece(&self, bytes: Bytes, flags: Flags) -> Result<(), Deaf> {
+        // Pieces fit 32 bits by their limit; the permits return in `Events::taken`.
+        let permits = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.room.acquire_many(permits).await.map_err(|_| Deaf)?.forget();
+        self.event(Event::Payload { bytes, flags }).await
+    }
+}

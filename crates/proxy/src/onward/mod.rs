@@ -1,0 +1,217 @@
+//! Onward connections: what fulfils a stream at the remote peer.
+//!
+//! A session starts one [`Attempt`] at a time and gets back a [`Running`] one: a bounded queue of
+//! [`Event`]s from the peer and a bounded queue of [`Chunk`]s towards it. The attempt is a task
+//! that knows its protocol and nothing of clients; the session knows clients and no protocol.
+//! A full queue stops whoever fills it, so a slow client stops its own server and no other.
+//! Dropping [`Running`] ends the attempt and gives a shared connection back to the pool.
+
+#![allow(dead_code, reason = "the sessions that use this are on their way")]
+
+mod events;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sspc_policy::StreamType;
+use sspc_wire::Flags;
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+
+pub(crate) use events::Events;
+
+/// Limits and credentials that hold for all onward connections of a proxy.
+#[derive(Clone, Debug)]
+pub(crate) struct OnwardConfig {
+    /// From the first packet of a connection to the end of its TLS handshake.
+    pub(crate) connect_timeout: Duration,
+    /// From the end of the request to the headers of the response.
+    pub(crate) response_timeout: Duration,
+    /// Silence within a response's body.
+    pub(crate) body_idle_timeout: Duration,
+    /// How long a connection that no stream uses is kept for the next one.
+    pub(crate) keep_warm: Duration,
+    /// Most streams bound to one h2 connection at a time; the peer may allow fewer.
+    pub(crate) h2_streams_max: usize,
+    /// What the policy's `http_*_header` keys put into requests.
+    pub(crate) blobs: Blobs,
+}
+
+impl Default for OnwardConfig {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(20),
+            response_timeout: Duration::from_secs(15),
+            body_idle_timeout: Duration::from_secs(30),
+            keep_warm: Duration::from_secs(5),
+            h2_streams_max: 250,
+            blobs: Blobs::default(),
+        }
+    }
+}
+
+/// The device's credentials; configured in the proxy, never by clients.
+#[derive(Clone, Default)]
+pub(crate) struct Blobs {
+    /// For `http_auth_header`, after the preamble.
+    pub(crate) auth: Bytes,
+    /// For `http_dsn_header`: the device's serial number.
+    pub(crate) dsn: Bytes,
+    /// For `http_fwv_header`: the firmware's version.
+    pub(crate) fwv: Bytes,
+    /// For `http_devtype_header`: the device's type.
+    pub(crate) devtype: Bytes,
+}
+
+/// Sizes only: these are secrets.
+impl std::fmt::Debug for Blobs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Blobs")
+            .field("auth", &self.auth.len())
+            .field("dsn", &self.dsn.len())
+            .field("fwv", &self.fwv.len())
+            .field("devtype", &self.devtype.len())
+            .finish()
+    }
+}
+
+/// All onward connections of a proxy; shared by its sessions.
+#[derive(Debug)]
+pub(crate) struct Onward {
+    config: OnwardConfig,
+}
+
+impl Onward {
+    /// No connections yet.
+    pub(crate) fn new(config: OnwardConfig) -> Arc<Self> {
+        Arc::new(Self { config })
+    }
+
+    /// Starts an attempt. Must be called within a tokio runtime.
+    pub(crate) fn start(self: &Arc<Self>, attempt: Attempt) -> Running {
+        let buflen = usize::try_from(attempt.stream.proxy_buflen_bytes()).unwrap_or(usize::MAX);
+        let (output, events) = events::queue(buflen);
+        let (body, chunks) = mpsc::channel((buflen / CHUNK_USUAL).clamp(CHUNKS_MIN, CHUNKS_MAX));
+        let onward = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let end = onward.run(attempt, &output, chunks).await;
+            // Nobody to tell is nothing to report.
+            let _ = output.event(Event::Ended(end)).await;
+        });
+        Running { events, body, task: task.abort_handle() }
+    }
+
+    async fn run(
+        &self,
+        attempt: Attempt,
+        _output: &events::Output,
+        _chunks: mpsc::Receiver<Chunk>,
+    ) -> End {
+        let _ = (&self.config, &attempt);
+        End::Failed(Failure { why: "not built yet".to_owned(), ..Failure::default() })
+    }
+}
+
+/// What a chunk usually holds, bytes: `proxy_buflen` over this is how many may wait.
+const CHUNK_USUAL: usize = 4096;
+const CHUNKS_MIN: usize = 2;
+const CHUNKS_MAX: usize = 256;
+
+/// A running attempt. Dropping it ends the attempt.
+#[derive(Debug)]
+pub(crate) struct Running {
+    /// What happens, in order; [`Event::Ended`] is the last.
+    pub(crate) events: Events,
+    /// Payload to the peer. It closes as soon as the attempt takes no more: at once for methods
+    /// without a body, else when the body is complete or the attempt over. What cannot be sent
+    /// then is to be discarded. Dropping it before EOM cuts the message short.
+    pub(crate) body: mpsc::Sender<Chunk>,
+    task: AbortHandle,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// What one connection attempt is made from; values as they are when it starts.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    /// The policy's settings of the stream.
+    pub(crate) stream: Arc<StreamType>,
+    /// The stream's own settings and those of its rideshare chain, in order; for multipart bodies.
+    pub(crate) chain: Vec<Arc<StreamType>>,
+    /// The client's metadata by the policy's name.
+    pub(crate) metadata: Vec<(String, Bytes)>,
+    /// Bytes of payload that the client announced for the next message.
+    pub(crate) length_hint: Option<u32>,
+}
+
+/// Payload from the client, in the order it came.
+#[derive(Debug)]
+pub(crate) struct Chunk {
+    /// The payload; may be empty if it only carries flags.
+    pub(crate) bytes: Bytes,
+    /// [`Flags::SOM`] and [`Flags::EOM`] tell where a message begins and ends.
+    pub(crate) flags: Flags,
+}
+
+/// What a running attempt reports, in the order in which the client must hear of it.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Response metadata by the policy's name, in the order to send; before what it belongs to.
+    Metadata(Vec<(String, Bytes)>),
+    /// JSON about how the connection came about; at most one an attempt.
+    Perf(String),
+    /// A state that the policy's `http_resp_map` makes of the response's status.
+    UserState(u32),
+    /// The peer takes this many more bytes of payload.
+    TxCredit(i32),
+    /// Payload can flow; at most one an attempt.
+    Connected,
+    /// Payload from the peer. Where the end of a message is known, EOM is on its last payload, else
+    /// it comes with an empty one.
+    Payload {
+        /// The payload, at most [`PAYLOAD_EVENT_MAX`] bytes.
+        bytes: Bytes,
+        /// SOM, EOM and the RELATED pair.
+        flags: Flags,
+    },
+    /// The peer took the message, or the transaction ended well.
+    Ack,
+    /// The peer refused the message, or the transaction ended badly.
+    Nack,
+    /// The attempt is over; always the last event.
+    Ended(End),
+}
+
+/// The most payload in one [`Event::Payload`].
+pub(crate) const PAYLOAD_EVENT_MAX: usize = 16 * 1024;
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The transaction is complete: Ack or Nack was given.
+    Complete,
+    /// The connection was Connected and is gone before a transaction was complete; for ws and raw
+    /// the ordinary end.
+    Lost {
+        /// For logs.
+        why: String,
+    },
+    /// The attempt failed before Connected.
+    Failed(Failure),
+}
+
+/// Why an attempt did not become Connected.
+#[derive(Debug, Default)]
+pub(crate) struct Failure {
+    /// For logs: what failed, at which endpoint.
+    pub(crate) why: String,
+    /// No DNS server answered, as opposed to the name being unknown.
+    pub(crate) no_dns: bool,
+    /// The least time to wait before the next attempt, from the peer's Retry-After.
+    pub(crate) retry_after: Option<Duration>,
+}
