@@ -101,7 +101,8 @@ fn metadata_is_a_name_behind_its_length_and_a_value() {
 #[test]
 fn metadata_without_a_value_is_read_but_not_written() {
     let frame = Owned::Metadata { name: b"q".into(), value: Vec::new() };
-    assert_eq!(decode_whole::<ToProxyDecoder>(&hex("ae 0002 01 71")).frames, [frame.clone()]);
+    let read = decode_whole::<ToProxyDecoder>(&hex("ae 0002 01 71")).frames;
+    assert_eq!(read, std::slice::from_ref(&frame));
     assert_eq!(encode::<ToProxyDecoder>(&frame), Err(EncodeError::EmptyValue));
     assert_eq!(encode::<ToClientDecoder>(&frame), Err(EncodeError::EmptyValue));
 }
