@@ -81,6 +81,8 @@ struct DataFrame {
     mask: Option<Mask>,
     /// All that comes of this frame was handed out.
     over: bool,
+    /// What comes next is not DEFLATE, once the piece before it was handed out.
+    invalid: bool,
 }
 
 impl DataFrame {
@@ -260,8 +262,13 @@ impl Decoder {
             let compressed = header.rsv1;
             self.message = Some(Message { kind, compressed, begun: false, utf8: Utf8::default() });
         }
-        self.state =
-            State::Payload(DataFrame { fin: header.fin, left: header.len, mask, over: false });
+        self.state = State::Payload(DataFrame {
+            fin: header.fin,
+            left: header.len,
+            mask,
+            over: false,
+            invalid: false,
+        });
     }
 
     fn end_control<'a>(&mut self) -> Result<Step<'a>, DecodeError> {
@@ -358,6 +365,9 @@ fn inflate<'a>(
     input: &mut &[u8],
     scratch: &mut [u8],
 ) -> Result<Step<'a>, DecodeError> {
+    if frame.invalid {
+        return Err(DecodeError::InvalidDeflate);
+    }
     let mut len = 0;
     while frame.left > 0 || inflater.has_more_output() {
         let available = &input[..frame.within(input.len())];
@@ -378,26 +388,42 @@ fn inflate<'a>(
                 chunk.copy_from_slice(&available[..chunk.len()]);
                 // A copy of the key: only what is consumed may move it on.
                 mask.clone().apply(chunk);
-                let progress = inflater.feed(chunk, output)?;
+                let progress = inflater.feed(chunk, output);
                 mask.skip(progress.consumed);
                 progress
             }
-            None => inflater.feed(available, output)?,
+            None => inflater.feed(available, output),
         };
         *input = &input[progress.consumed..];
         frame.left -= progress.consumed as u64;
         len += progress.produced;
+        if progress.invalid {
+            return invalid(frame, len);
+        }
         if len == scratch.len() {
             return Ok(Step::InScratch { len, last: false });
         }
     }
-    frame.over = true;
     if frame.fin {
-        inflater.finish()?;
+        if inflater.finish().is_err() {
+            return invalid(frame, len);
+        }
+        frame.over = true;
         return Ok(Step::InScratch { len, last: true });
     }
+    frame.over = true;
     Ok(match len {
         0 => Step::Again,
         _ => Step::InScratch { len, last: false },
     })
+}
+
+/// Refuses what comes after `len` bytes that are good. Those are handed out first, so that what
+/// the user sees, and which fault is found first, does not hang on how the input was cut.
+fn invalid<'a>(frame: &mut DataFrame, len: usize) -> Result<Step<'a>, DecodeError> {
+    if len == 0 {
+        return Err(DecodeError::InvalidDeflate);
+    }
+    frame.invalid = true;
+    Ok(Step::InScratch { len, last: false })
 }

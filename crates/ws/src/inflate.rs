@@ -33,6 +33,8 @@ pub(crate) struct Inflater {
 pub(crate) struct Progress {
     pub(crate) consumed: usize,
     pub(crate) produced: usize,
+    /// What follows is not DEFLATE; what was produced came before that.
+    pub(crate) invalid: bool,
 }
 
 impl Inflater {
@@ -52,27 +54,22 @@ impl Inflater {
 
     /// Inflates from `input` into `output`, which must not be empty, until one of them is used up
     /// or a final block ends. Everything that `input` determines is written if it fits.
-    pub(crate) fn feed(
-        &mut self,
-        input: &[u8],
-        output: &mut [u8],
-    ) -> Result<Progress, DecodeError> {
+    pub(crate) fn feed(&mut self, input: &[u8], output: &mut [u8]) -> Progress {
         // Always the largest window: it reads data of every smaller one (also of the 8 bits that
         // compressors of the zlib family take for 9), and the library allocates it in any case.
         let stream = self.stream.get_or_insert_with(|| Decompress::new(false));
         let (total_in, total_out) = (stream.total_in(), stream.total_out());
-        let status = stream
-            .decompress(input, output, FlushDecompress::None)
-            .map_err(|_| DecodeError::InvalidDeflate)?;
-        let progress = Progress {
+        let status = stream.decompress(input, output, FlushDecompress::None);
+        let mut progress = Progress {
             consumed: (stream.total_in() - total_in) as usize,
             produced: (stream.total_out() - total_out) as usize,
+            invalid: status.is_err(),
         };
         self.more_output = progress.produced == output.len();
         if progress.consumed > 0 {
             self.at_boundary = false;
         }
-        if status == Status::StreamEnd {
+        if matches!(status, Ok(Status::StreamEnd)) {
             // A block with BFINAL (RFC 7692 §7.2.3.4): the sender's compressor has ended its
             // stream, and starts the next one without context.
             stream.reset(false);
@@ -80,9 +77,9 @@ impl Inflater {
             self.at_boundary = true;
         } else if progress.consumed == 0 && progress.produced == 0 && !input.is_empty() {
             // Cannot be with room on both sides; never let it become an endless loop.
-            return Err(DecodeError::InvalidDeflate);
+            progress.invalid = true;
         }
-        Ok(progress)
+        progress
     }
 
     /// Ends the message, once all of it was fed and there is no more output.
@@ -91,9 +88,10 @@ impl Inflater {
         // its sender left out the byte that RFC 7692 §7.2.3.4 puts after a final block.
         if !self.at_boundary {
             let mut probe = [0];
-            let progress = self.feed(&TAIL, &mut probe)?;
+            let progress = self.feed(&TAIL, &mut probe);
+            let expected = Progress { consumed: TAIL.len(), produced: 0, invalid: false };
             // The tail completes an empty block. If it means anything else, the message was cut.
-            if progress != (Progress { consumed: TAIL.len(), produced: 0 }) || self.at_boundary {
+            if progress != expected || self.at_boundary {
                 return Err(DecodeError::InvalidDeflate);
             }
         }

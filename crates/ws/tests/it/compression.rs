@@ -266,3 +266,24 @@ fn compressed_text_must_be_utf8() {
     let error = refused_with(Role::Client, params, &wire);
     assert_eq!(error, DecodeError::InvalidUtf8);
 }
+
+/// Found by the property tests: data that was broken in two ways was refused for one or the other,
+/// depending on the cuts. What comes before a fault is handed out, and judged, first.
+#[test]
+fn what_comes_before_a_fault_is_handed_out_first() {
+    let params = Some(DeflateParams::default());
+    // A stored block of five bytes, then a block of a reserved type.
+    let broken = |text: &[u8; 5]| [b"\xc1\x0b\x00\x05\x00\xfa\xff", &text[..], b"\x07"].concat();
+    let wire = broken(b"Hello");
+    assert_eq!(refused_with(Role::Client, params, &wire), DecodeError::InvalidDeflate);
+    for chunk in 1..=wire.len() {
+        for scratch in [1, 4, 5, 6, 100] {
+            let mut decoder = Decoder::new(Role::Client, params);
+            let (seen, _) = decode_in_chunks(&mut decoder, &wire, chunk, scratch);
+            let hello = b"Hello".to_vec();
+            assert_eq!(seen, [Seen::Data { kind: KIND, first: true, last: false, bytes: hello }]);
+        }
+    }
+    let error = refused_with(Role::Client, params, &broken(b"Hell\xff"));
+    assert_eq!(error, DecodeError::InvalidUtf8);
+}
