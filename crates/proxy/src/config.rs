@@ -1,0 +1,136 @@
+//! Everything that can be set about a proxy, with its defaults.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sspc_policy::Policy;
+
+/// What a [`Proxy`](crate::Proxy) is made from.
+///
+/// ```
+/// use sspc_policy::Policy;
+/// use sspc_proxy::Config;
+///
+/// let mut config = Config::new(Policy::builtin());
+/// config.limits.sessions = 100;
+/// config.blobs.auth = "token".into();
+/// ```
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The policy that streams are created by; [`Handle::reload`](crate::Handle::reload) replaces
+    /// it.
+    pub policy: Arc<Policy>,
+    /// How much clients may take.
+    pub limits: Limits,
+    /// How long things may take.
+    pub timeouts: Timeouts,
+    /// What the device knows and clients never see.
+    pub blobs: Blobs,
+}
+
+impl Config {
+    /// A proxy of this policy with every other setting at its default.
+    pub fn new(policy: impl Into<Arc<Policy>>) -> Self {
+        Self {
+            policy: policy.into(),
+            limits: Limits::default(),
+            timeouts: Timeouts::default(),
+            blobs: Blobs::default(),
+        }
+    }
+}
+
+/// How much clients may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Sessions at a time. Default 16,384.
+    pub sessions: usize,
+    /// Sessions at a time of one client process, or over TCP of one address. Default 4,096.
+    pub sessions_per_peer: usize,
+    /// Bytes of payload held in each direction of a stream whose policy gives no `proxy_buflen`.
+    /// Default 64 KiB.
+    pub stream_buffer: u32,
+    /// Bytes of payload that a client may send ahead while its stream has no connection, or while
+    /// it gave no credit for what comes back; beyond it the link is not read until that changes.
+    /// At least twice the stream's buffer holds in any case. Default 256 KiB.
+    pub ahead_buffer: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 16_384,
+            sessions_per_peer: 4_096,
+            stream_buffer: 64 * 1024,
+            ahead_buffer: 256 * 1024,
+        }
+    }
+}
+
+/// How long things may take.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Timeouts {
+    /// From a link's beginning to its STREAMTYPE. Default 3 s.
+    pub streamtype: Duration,
+    /// From the first packet of an onward connection to the end of its TLS handshake. Default 20 s.
+    pub connect: Duration,
+    /// From the end of a request to the headers of its response. Default 15 s.
+    pub response: Duration,
+    /// Between two pieces of a response's body. Default 30 s.
+    pub body_idle: Duration,
+    /// How long a connection that no stream uses is kept for the next one. Default 5 s.
+    pub keep_warm: Duration,
+    /// The longest Retry-After of a peer that is believed. Default 1 h.
+    pub retry_after_max: Duration,
+    /// How long transactions may go on once the proxy shuts down. Default 5 s.
+    pub drain: Duration,
+    /// How long a client may take to read the last frames of its stream. Default 1 s.
+    pub flush: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            streamtype: Duration::from_secs(3),
+            connect: Duration::from_secs(20),
+            response: Duration::from_secs(15),
+            body_idle: Duration::from_secs(30),
+            keep_warm: Duration::from_secs(5),
+            retry_after_max: Duration::from_secs(3600),
+            drain: Duration::from_secs(5),
+            flush: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Values of the device that policies refer to by header names; clients never see them. Empty ones
+/// are not set.
+#[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Blobs {
+    /// For `http_auth_header`, behind the preamble: the credential.
+    pub auth: Bytes,
+    /// For `http_dsn_header`: the device's serial number.
+    pub serial_number: Bytes,
+    /// For `http_fwv_header`: the firmware's version.
+    pub firmware_version: Bytes,
+    /// For `http_devtype_header`: the device's type.
+    pub device_type: Bytes,
+}
+
+/// Sizes only: these are secrets.
+impl fmt::Debug for Blobs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Blobs")
+            .field("auth", &self.auth.len())
+            .field("serial_number", &self.serial_number.len())
+            .field("firmware_version", &self.firmware_version.len())
+            .field("device_type", &self.device_type.len())
+            .finish()
+    }
+}

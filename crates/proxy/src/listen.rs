@@ -1,0 +1,325 @@
+//! Binding sockets. Everything here is std and blocking, so that a bad address ends a program
+//! before it runs.
+
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Group, User};
+
+use crate::address::{ListenAddress, Owner};
+
+/// An address cannot be listened at.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// Someone answers there already.
+    #[error("cannot listen at {address}: another process serves it")]
+    InUse {
+        /// The address.
+        address: ListenAddress,
+    },
+    /// The path of a socket is that of something else.
+    #[error("cannot listen at {address}: the path exists and is no socket")]
+    NotASocket {
+        /// The address.
+        address: ListenAddress,
+    },
+    /// The owner of a socket file is not known here.
+    #[error("cannot listen at {address}: there is no {kind} {name:?}")]
+    UnknownOwner {
+        /// The address.
+        address: ListenAddress,
+        /// `user` or `group`.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// The system refuses.
+    #[error("cannot listen at {address}: cannot {action}: {error}")]
+    System {
+        /// The address.
+        address: ListenAddress,
+        /// What was tried.
+        action: &'static str,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// A bound socket; its file is removed when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    /// The address as it is, with the port that was free.
+    pub(crate) address: ListenAddress,
+    pub(crate) socket: Socket,
+    /// Held for its drop.
+    pub(crate) file: Option<SocketFile>,
+}
+
+/// A non-blocking socket that listens.
+#[derive(Debug)]
+pub(crate) enum Socket {
+    Unix(UnixListener),
+    Tcp(TcpListener),
+}
+
+/// Binds `address`.
+pub(crate) fn bind(address: &ListenAddress) -> Result<Bound, ListenError> {
+    let failed = |action| {
+        move |error: io::Error| match error.kind() {
+            io::ErrorKind::AddrInUse => ListenError::InUse { address: address.clone() },
+            _ => ListenError::System { address: address.clone(), action, error },
+        }
+    };
+    match address {
+        ListenAddress::Abstract { name } => {
+            let socket = SocketAddr::from_abstract_name(name)
+                .and_then(|name| UnixListener::bind_addr(&name))
+                .map_err(failed("bind"))?;
+            adopt_unix(socket, address.clone(), None)
+        }
+        ListenAddress::Path { path, mode, owner } => {
+            let (socket, file) = bind_path(address, path, *mode, owner.as_ref())?;
+            adopt_unix(socket, address.clone(), Some(file))
+        }
+        ListenAddress::Tcp { host, port } => {
+            let socket = TcpListener::bind((host.as_str(), *port)).map_err(failed("bind"))?;
+            adopt_tcp(socket)
+        }
+    }
+}
+
+/// Takes over a Unix socket that listens already.
+pub(crate) fn adopt_unix(
+    socket: UnixListener,
+    address: ListenAddress,
+    file: Option<SocketFile>,
+) -> Result<Bound, ListenError> {
+    match socket.set_nonblocking(true) {
+        Ok(()) => Ok(Bound { address, socket: Socket::Unix(socket), file }),
+        Err(error) => Err(ListenError::System { address, action: "make it non-blocking", error }),
+    }
+}
+
+/// Takes over a TCP socket that listens already.
+pub(crate) fn adopt_tcp(socket: TcpListener) -> Result<Bound, ListenError> {
+    let unknown = || ListenAddress::Tcp { host: "?".to_owned(), port: 0 };
+    let failed = |action| move |error| ListenError::System { address: unknown(), action, error };
+    let local = socket.local_addr().map_err(failed("read its address"))?;
+    socket.set_nonblocking(true).map_err(failed("make it non-blocking"))?;
+    let address = ListenAddress::Tcp { host: local.ip().to_string(), port: local.port() };
+    Ok(Bound { address, socket: Socket::Tcp(socket), file: None })
+}
+
+/// What a Unix socket is called.
+pub(crate) fn unix_address(socket: &UnixListener) -> ListenAddress {
+    let local = socket.local_addr().ok();
+    let name = local.as_ref().and_then(SocketAddr::as_abstract_name);
+    match (name, local.as_ref().and_then(SocketAddr::as_pathname)) {
+        (Some(name), _) => {
+            ListenAddress::Abstract { name: String::from_utf8_lossy(name).into_owned() }
+        }
+        (None, Some(path)) => {
+            ListenAddress::Path { path: path.to_owned(), mode: None, owner: None }
+        }
+        (None, None) => ListenAddress::Path { path: PathBuf::from("?"), mode: None, owner: None },
+    }
+}
+
+/// Binds under another name and renames once mode and owner are right: nobody can connect before,
+/// and a dead process's file is replaced in one step.
+fn bind_path(
+    address: &ListenAddress,
+    path: &Path,
+    mode: Option<u32>,
+    owner: Option<&Owner>,
+) -> Result<(UnixListener, SocketFile), ListenError> {
+    let failed =
+        |action| move |error| ListenError::System { address: address.clone(), action, error };
+    let ids = owner.map(|owner| owner_ids(address, owner)).transpose()?;
+    refuse_occupied(address, path)?;
+    let staging = path.with_file_name(format!(".{:x}.ss", std::process::id()));
+    match fs::remove_file(&staging) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(failed("remove what is in the way")(error));
+        }
+        _ => {}
+    }
+    let socket = UnixListener::bind(&staging).map_err(failed("bind"))?;
+    let mut file = SocketFile::of(staging.clone()).map_err(failed("read its file"))?;
+    if let Some((user, group)) = ids {
+        chown(&staging, user, group).map_err(failed("change its owner"))?;
+    }
+    if let Some(mode) = mode {
+        let permissions = fs::Permissions::from_mode(mode);
+        fs::set_permissions(&staging, permissions).map_err(failed("change its mode"))?;
+    }
+    fs::rename(&staging, path).map_err(failed("name it"))?;
+    file.path = path.to_owned();
+    Ok((socket, file))
+}
+
+/// Refuses a path where someone answers or where something else lies; a socket file that nobody
+/// listens at is the leftover of a dead process.
+fn refuse_occupied(address: &ListenAddress, path: &Path) -> Result<(), ListenError> {
+    let address = || address.clone();
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            return Err(ListenError::System { address: address(), action: "look at it", error });
+        }
+        Ok(found) if !found.file_type().is_socket() => {
+            return Err(ListenError::NotASocket { address: address() });
+        }
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path) {
+        Ok(_) => Err(ListenError::InUse { address: address() }),
+        Err(error) => match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound => {
+                tracing::info!(path = %path.display(), "replacing the socket of a dead process");
+                Ok(())
+            }
+            // A full backlog: someone listens.
+            io::ErrorKind::WouldBlock => Err(ListenError::InUse { address: address() }),
+            _ => Err(ListenError::System { address: address(), action: "probe it", error }),
+        },
+    }
+}
+
+type Ids = (Option<u32>, Option<u32>);
+
+fn owner_ids(address: &ListenAddress, owner: &Owner) -> Result<Ids, ListenError> {
+    let unknown = |kind, name: &str| ListenError::UnknownOwner {
+        address: address.clone(),
+        kind,
+        name: name.to_owned(),
+    };
+    let user = owner.user.as_deref().map(|name| match name.parse() {
+        Ok(number) => Ok(number),
+        Err(_) => match User::from_name(name) {
+            Ok(Some(user)) => Ok(user.uid.as_raw()),
+            _ => Err(unknown("user", name)),
+        },
+    });
+    let group = owner.group.as_deref().map(|name| match name.parse() {
+        Ok(number) => Ok(number),
+        Err(_) => match Group::from_name(name) {
+            Ok(Some(group)) => Ok(group.gid.as_raw()),
+            _ => Err(unknown("group", name)),
+        },
+    });
+    Ok((user.transpose()?, group.transpose()?))
+}
+
+/// A socket's file; removed when dropped, unless another one has taken its path.
+#[derive(Debug)]
+pub(crate) struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
+
+impl SocketFile {
+    fn of(path: PathBuf) -> io::Result<Self> {
+        let identity = identity(&path)?;
+        Ok(Self { path, identity })
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+            // Nothing is left to be done about a file that cannot be removed.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|found| (found.dev(), found.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(path: &Path, options: &str) -> ListenAddress {
+        format!("uds:{}{options}", path.display()).parse().unwrap()
+    }
+
+    #[test]
+    fn a_socket_file_has_its_mode_and_goes_with_its_listener() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ss.sock");
+        let bound = bind(&at(&path, "?mode=0640")).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        UnixStream::connect(&path).unwrap();
+        drop(bound);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ss.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists(), "std leaves the file behind");
+        let _first = bind(&at(&path, "")).unwrap();
+        let second = bind(&at(&path, "")).unwrap_err();
+        assert!(matches!(second, ListenError::InUse { .. }), "{second}");
+        UnixStream::connect(&path).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_is_no_socket_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notes.txt");
+        fs::write(&path, "keep me").unwrap();
+        let refused = bind(&at(&path, "")).unwrap_err();
+        assert!(matches!(refused, ListenError::NotASocket { .. }), "{refused}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "keep me");
+    }
+
+    #[test]
+    fn a_successor_keeps_its_file_when_its_predecessor_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ss.sock");
+        let first = bind(&at(&path, "")).unwrap();
+        fs::remove_file(&path).unwrap();
+        let _second = bind(&at(&path, "")).unwrap();
+        drop(first);
+        UnixStream::connect(&path).unwrap();
+    }
+
+    #[test]
+    fn an_unknown_owner_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused =
+            bind(&at(&folder.path().join("s"), "?owner=nobody-of-this-name")).unwrap_err();
+        let text = refused.to_string();
+        assert!(text.ends_with("there is no user \"nobody-of-this-name\""), "{text}");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_abstract_name_is_taken_once() {
+        let address: ListenAddress =
+            format!("uds:@sspc-listen-test-{}", std::process::id()).parse().unwrap();
+        let _first = bind(&address).unwrap();
+        assert!(matches!(bind(&address).unwrap_err(), ListenError::InUse { .. }));
+    }
+
+    #[test]
+    fn port_0_tells_which_port_it_got() {
+        let bound = bind(&"tcp:127.0.0.1:0".parse().unwrap()).unwrap();
+        let ListenAddress::Tcp { host, port } = bound.address else { panic!() };
+        assert_eq!(host, "127.0.0.1");
+        assert_ne!(port, 0);
+    }
+}
