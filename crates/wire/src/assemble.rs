@@ -68,6 +68,8 @@ pub(crate) struct Assembler {
     head: PayloadHead,
     fixed: [u8; FIXED_MAX],
     fixed_len: u8,
+    /// The length of this frame's name, which stays at the front of `scratch`.
+    name_len: u8,
     scratch: [u8; NAME_RECEIVED_MAX],
 }
 
@@ -81,6 +83,7 @@ impl Assembler {
             head: PayloadHead::new(Flags::NONE),
             fixed: [0; FIXED_MAX],
             fixed_len: 0,
+            name_len: 0,
             scratch: [0; NAME_RECEIVED_MAX],
         }
     }
@@ -88,6 +91,11 @@ impl Assembler {
     /// True between two frames.
     pub(crate) const fn is_idle(&self) -> bool {
         matches!(self.phase, Phase::Head) && self.have == 0
+    }
+
+    /// The name of the frame of which a piece was found last; empty if it has none.
+    pub(crate) fn name(&self) -> &[u8] {
+        self.scratch.get(..usize::from(self.name_len)).unwrap_or(&[])
     }
 
     /// Takes bytes off the input until something is found or the input is empty.
@@ -107,6 +115,7 @@ impl Assembler {
                     self.frame = frame;
                     self.rest = rest;
                     self.fixed_len = 0;
+                    self.name_len = 0;
                     let layout = self.check(layout_of(frame, rest))?;
                     self.phase = match layout {
                         Layout::Fixed(n) | Layout::FixedName(n) | Layout::FixedTail(n) => {
@@ -173,8 +182,7 @@ impl Assembler {
                         let fixed = self.fixed.get(..usize::from(self.fixed_len)).unwrap_or(&[]);
                         return Ok(Some(Found::Name { fixed, name }));
                     }
-                    // The name stays in scratch; its length is kept for the pieces to come.
-                    self.have = n;
+                    self.name_len = n;
                     self.phase = Phase::Tail { total: self.rest, done: 0 };
                 }
                 Phase::Tail { total, done } => return Ok(self.tail(input, total, done)),
@@ -195,15 +203,13 @@ impl Assembler {
         let data = split(input, usize::from(self.rest));
         let taken = data.len() as u16;
         self.rest -= taken;
-        let name_len = usize::from(self.have);
         if self.rest == 0 {
             self.phase = Phase::Head;
-            self.have = 0;
         } else {
             self.phase = Phase::Tail { total, done: done + taken };
         }
         let piece = Piece { data, offset: done, total };
-        let name = self.scratch.get(..name_len).unwrap_or(&[]);
+        let name = self.name();
         Some(match self.frame {
             METADATA_TO_CLIENT | METADATA_TO_PROXY => Found::Value { name, piece },
             frame if self.fixed_len > 0 || frame == crate::to_client::PERF => {

@@ -215,6 +215,12 @@ impl ToClientDecoder {
         }))
     }
 
+    /// The name in the frame of the piece that came last: a metadata's, or a payload's rideshare;
+    /// empty if it has none. It stays until the next call, for those who let go of the piece.
+    pub fn name(&self) -> &[u8] {
+        self.0.name()
+    }
+
     /// True between two frames: a stream that ends here was not cut.
     pub const fn is_between_frames(&self) -> bool {
         self.0.is_idle()

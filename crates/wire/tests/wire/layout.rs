@@ -361,3 +361,20 @@ fn decoders_stay_small() {
     assert!(size_of::<ToProxyDecoder>() <= 80, "{}", size_of::<ToProxyDecoder>());
     assert!(size_of::<MuxDecoder>() <= 24, "{}", size_of::<MuxDecoder>());
 }
+
+#[test]
+fn the_name_of_the_last_piece_stays_with_the_decoder() {
+    let bytes = hex("59 0005 02 6162 7879 55 0010 00000003 00000000 0000000000000000");
+    for size in 1..=bytes.len() {
+        let mut decoder = ToClientDecoder::new();
+        let mut names = Vec::new();
+        for mut chunk in bytes.chunks(size) {
+            while let Some(frame) = decoder.next(&mut chunk).unwrap() {
+                let metadata = matches!(frame, ToClient::Metadata { .. });
+                names.push((metadata, decoder.name().to_vec()));
+            }
+        }
+        names.dedup();
+        assert_eq!(names, [(true, b"ab".to_vec()), (false, Vec::new())], "chunks of {size}");
+    }
+}

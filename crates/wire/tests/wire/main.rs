@@ -1,6 +1,8 @@
-//! The wire, seen from outside: layouts, recordings, refusals, states, and any bytes at all.
+//! The wire, seen from outside: layouts, recordings, refusals, states, any bytes at all, and the
+//! document that tells of it.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as its tests do")]
 
+mod document;
 mod layout;
 mod owned;
 mod random;
