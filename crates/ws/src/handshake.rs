@@ -175,13 +175,14 @@ pub fn negotiate(
 /// `offers` is the value of the client's `Sec-WebSocket-Extensions`, several such headers joined
 /// with commas.
 ///
-/// Of `wanted` all but one can be had from any client: its window can only be limited if it offers
-/// `client_max_window_bits`.
+/// Two things of `wanted` depend on the client: its window can only be limited if it offers
+/// `client_max_window_bits`, and a window of 8 bits is answered only to a client that names 8 bits
+/// itself (otherwise 9 are), because some clients refuse it and it saves them next to nothing.
 pub fn answer(offers: &str, wanted: DeflateParams) -> Option<(DeflateParams, String)> {
     // A malformed offer is declined, it does not spoil the others (RFC 7692 §7.1).
     let offer = extensions(offers).find_map(|extension| Terms::parse(extension).ok().flatten())?;
     let limit = |offered: Option<WindowBits>, wanted: WindowBits| {
-        offered.map_or(wanted, |offered| offered.min(wanted))
+        offered.unwrap_or(WindowBits::MAX).min(wanted.max(WindowBits::COMMON_MIN))
     };
     let params = DeflateParams {
         server_no_context_takeover: wanted.server_no_context_takeover

@@ -206,6 +206,25 @@ fn a_server_cannot_limit_a_client_that_did_not_offer_it() {
     );
 }
 
+/// Python's websockets fails the handshake when it meets 8 bits.
+#[test]
+fn a_window_of_8_bits_is_answered_only_if_it_was_offered() {
+    let small = both_ways(8, false);
+    for (offer, expected) in [
+        ("permessage-deflate", "permessage-deflate; server_max_window_bits=9"),
+        (
+            "permessage-deflate; client_max_window_bits",
+            "permessage-deflate; server_max_window_bits=9; client_max_window_bits=9",
+        ),
+        (
+            "permessage-deflate; server_max_window_bits=8; client_max_window_bits=8",
+            "permessage-deflate; server_max_window_bits=8; client_max_window_bits=8",
+        ),
+    ] {
+        assert_eq!(answer(offer, small).unwrap().1, expected);
+    }
+}
+
 /// Whatever is offered and wanted, the client takes the answer, and both mean the same by it.
 #[test]
 fn both_sides_agree_on_every_combination() {
@@ -227,7 +246,8 @@ fn both_sides_agree_on_every_combination() {
                     let (params, response) = answer(&offer.to_string(), wanted).unwrap();
                     let context = format!("{offer} answered {response}");
                     assert_eq!(negotiate(Some(&offer), &response), Ok(Some(params)), "{context}");
-                    assert!(params.server_max_window_bits <= window(wanted_bits), "{context}");
+                    let limit = window(wanted_bits).max(WindowBits::COMMON_MIN);
+                    assert!(params.server_max_window_bits <= limit, "{context}");
                     assert!(params.server_no_context_takeover || !wanted_reset, "{context}");
                 }
             }
