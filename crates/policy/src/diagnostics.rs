@@ -232,15 +232,24 @@ impl fmt::Display for Diagnostic {
 #[serde(transparent)]
 pub struct Report {
     diagnostics: Vec<Diagnostic>,
+    /// How many errors there were, the ones that found no room included.
+    #[serde(skip)]
+    errors: usize,
 }
 
 impl Report {
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
-        // An error must get in however many warnings came first: it is what fails the policy.
-        let full = self.diagnostics.len() >= DIAGNOSTICS_MAX;
-        if !full || (diagnostic.severity == Severity::Error && !self.has_errors()) {
+        // The first error must get in however many warnings came before: it fails the policy.
+        let first_error = diagnostic.severity == Severity::Error && self.errors == 0;
+        self.errors += usize::from(diagnostic.severity == Severity::Error);
+        if first_error || self.diagnostics.len() < DIAGNOSTICS_MAX {
             self.diagnostics.push(diagnostic);
         }
+    }
+
+    /// How many errors were pushed so far.
+    pub(crate) fn error_count(&self) -> usize {
+        self.errors
     }
 
     /// Puts diagnostics in the order of their documents as given, and of the text in each.
@@ -268,7 +277,7 @@ impl Report {
 
     /// Whether there is an error among them.
     pub fn has_errors(&self) -> bool {
-        self.errors().next().is_some()
+        self.errors > 0
     }
 
     /// Whether there is nothing to say.

@@ -17,19 +17,22 @@
 //!
 //! Nothing here opens a socket.
 
-#![allow(dead_code, reason = "the parser is on its way")]
-
 mod builtin;
+mod check;
 mod diagnostics;
 mod endpoint;
+mod keys;
 mod parse;
 mod retry;
+mod show;
 mod source;
+mod suggest;
 mod template;
 mod types;
 
 pub use diagnostics::{Code, DIAGNOSTICS_MAX, Diagnostic, Report, Severity};
 pub use endpoint::{Address, EndpointError, Target, path_for, request_path};
+pub use keys::{KeyInfo, Section, key_reference};
 pub use parse::Parsed;
 pub use retry::Retry;
 pub use source::{SOURCE_MAX, Source};

@@ -1,6 +1,29 @@
 //! From text to [`Policy`].
+//!
+//! Documents are applied one after the other to a [`Builder`], which keeps references as names;
+//! when all are in, [`finish`](Builder::finish) looks the names up and has the result checked.
+//! So nothing depends on the order in which things are written, and an overlay may refer to what
+//! its base defines.
 
-use crate::{Policy, Report, Source};
+mod lex;
+mod resolve;
+mod sections;
+mod stream;
+pub(crate) mod value;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use jsonc_parser::ast::Value;
+
+use crate::diagnostics::quote;
+use crate::keys::TOP_KEYS;
+use crate::source::Document;
+use crate::{Auth, Metric, Policy, Report, Retry, STREAMTYPE_NAME_MAX, Source};
+
+use sections::StoreDraft;
+pub(crate) use stream::Draft;
+use value::{Cx, name_fault};
 
 /// What a successful parse gives.
 #[derive(Clone, Debug)]
@@ -29,8 +52,12 @@ impl Policy {
     /// # Errors
     /// Everything that was found, warnings too, if there is at least one error.
     pub fn parse_layers(base: &Source, overlays: &[Source]) -> Result<Parsed, Report> {
-        let _ = (base, overlays);
-        Err(Report::default())
+        let mut builder = Builder::default();
+        builder.apply(base);
+        for overlay in overlays {
+            builder.apply(overlay);
+        }
+        builder.finish()
     }
 
     /// Applies an overlay and checks what it touches. `self` stays as it is.
@@ -38,7 +65,151 @@ impl Policy {
     /// # Errors
     /// Everything that was found, warnings too, if there is at least one error.
     pub fn with_overlay(&self, overlay: &Source) -> Result<Parsed, Report> {
-        let _ = overlay;
-        Err(Report::default())
+        let mut builder = Builder::of(self);
+        builder.apply(overlay);
+        builder.finish()
+    }
+}
+
+/// A policy on its way: what the documents so far have said.
+#[derive(Default)]
+pub(crate) struct Builder {
+    documents: Vec<Arc<Document>>,
+    report: Report,
+    tables: Tables,
+    /// Whether a document could not be read at all: then nothing is known to be missing.
+    unread: bool,
+}
+
+/// Everything that documents define, by name.
+#[derive(Clone, Default)]
+struct Tables {
+    via_socks5: Option<String>,
+    retry: BTreeMap<String, Retry>,
+    certs: BTreeMap<String, Vec<u8>>,
+    stores: BTreeMap<String, StoreDraft>,
+    auth: BTreeMap<String, Auth>,
+    metrics: Vec<Metric>,
+    streams: BTreeMap<String, Draft>,
+}
+
+impl Builder {
+    /// A builder that starts from a finished policy.
+    fn of(policy: &Policy) -> Self {
+        let named = |name: &String| (name.clone(), None);
+        let tables = Tables {
+            via_socks5: policy.via_socks5.clone(),
+            retry: policy.retry.iter().map(|(k, v)| (k.clone(), Retry::clone(v))).collect(),
+            certs: policy.certs.clone(),
+            stores: policy
+                .trust_stores
+                .iter()
+                .map(|(name, store)| {
+                    let stack = store.stack.iter().map(named).collect();
+                    (name.clone(), StoreDraft { stack })
+                })
+                .collect(),
+            auth: policy.auth.iter().map(|(k, v)| (k.clone(), Auth::clone(v))).collect(),
+            metrics: policy.metrics.clone(),
+            streams: policy.streamtypes.iter().map(|(k, v)| (k.clone(), Draft::of(v))).collect(),
+        };
+        Self { tables, ..Self::default() }
+    }
+
+    /// Applies a document on top of what is there.
+    fn apply(&mut self, source: &Source) {
+        let document = Document::new(source);
+        self.documents.push(Arc::clone(&document));
+        let Some(text) = lex::prepare(&document, &mut self.report) else {
+            self.unread = true;
+            return;
+        };
+        let Some(root) = lex::tree(&document, &text, &mut self.report) else {
+            self.unread = true;
+            return;
+        };
+        let mut cx = Cx { document: &document, report: &mut self.report, seen: HashMap::new() };
+        let Some(object) = cx.object(&root, "the policy") else { return };
+        let before = self.tables.clone();
+        let lists = ["retry", "certs", "trust_stores", "auth", "metrics", "s"];
+        for property in cx.properties(object, &lists) {
+            let value = &property.value;
+            match property.name.as_str() {
+                "release" | "product" | "schema-version" => {}
+                "via-socks5" => via_socks5(&mut cx, value, &mut self.tables.via_socks5),
+                "retry" => {
+                    sections::retry(&mut cx, value, &before.retry, &mut self.tables.retry);
+                }
+                "certs" => sections::certs(&mut cx, value, &mut self.tables.certs),
+                "trust_stores" => {
+                    sections::trust_stores(&mut cx, value, &mut self.tables.stores);
+                }
+                "auth" => sections::auth(&mut cx, value, &mut self.tables.auth),
+                "metrics" => sections::metrics(&mut cx, value, &mut self.tables.metrics),
+                "s" => streamtypes(&mut cx, value, &before.streams, &mut self.tables.streams),
+                _ => cx.unknown_key(property, "the policy", TOP_KEYS),
+            }
+        }
+    }
+
+    /// Looks up what is referred to, and checks it all.
+    fn finish(mut self) -> Result<Parsed, Report> {
+        let policy = if self.unread {
+            Policy::default()
+        } else {
+            resolve::finish(self.tables, &mut self.report)
+        };
+        self.report.sort(&self.documents);
+        if self.report.has_errors() {
+            return Err(self.report);
+        }
+        Ok(Parsed { policy, warnings: self.report })
+    }
+}
+
+fn via_socks5(cx: &mut Cx<'_>, value: &Value<'_>, out: &mut Option<String>) {
+    if value.as_null_keyword().is_some() {
+        *out = None;
+        return;
+    }
+    let Some(text) = cx.text(value, "`via-socks5`") else { return };
+    if text.is_empty() {
+        *out = None;
+        return;
+    }
+    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
+    if port.and_then(|(_, port)| port.parse::<u16>().ok()).is_some_and(|port| port != 0) {
+        *out = Some(text);
+    } else {
+        cx.bad_value(value, format!("`via-socks5` is {}", quote(&text)), "`host:port`");
+    }
+}
+
+fn streamtypes(
+    cx: &mut Cx<'_>,
+    value: &Value<'_>,
+    before: &BTreeMap<String, Draft>,
+    out: &mut BTreeMap<String, Draft>,
+) {
+    const REPLACED: &str = "the last one wins outright; nothing of the first is kept";
+    for entry in cx.entries(value, "`s`", "streamtypes") {
+        let name = entry.name.as_str();
+        if let Some(fault) = name_fault(name, STREAMTYPE_NAME_MAX) {
+            let message = format!("the streamtype name {} {fault}", quote(name));
+            cx.bad_value(&entry.name, message, &format!("1 to {STREAMTYPE_NAME_MAX} bytes"));
+            continue;
+        }
+        cx.again("s", name, &entry.name, REPLACED);
+        if entry.value.as_null_keyword().is_some() && out.remove(name).is_some() {
+            continue;
+        }
+        let mut draft = before.get(name).cloned().unwrap_or_else(|| Draft::new(name));
+        draft.place = Some(cx.place(&entry.name));
+        match cx.object(&entry.value, &format!("streamtype {}", quote(name))) {
+            Some(object) => stream::apply(cx, object, &mut draft),
+            // One fault is enough: nothing else can be said about it.
+            None => draft.place = None,
+        }
+        out.insert(name.to_owned(), draft);
     }
 }

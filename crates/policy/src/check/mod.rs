@@ -1,0 +1,337 @@
+//! What is wrong with a streamtype although each of its values is valid.
+
+mod mqtt;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::diagnostics::quote;
+use crate::parse::Draft;
+use crate::parse::value::{key_of, within};
+use crate::suggest::nearest;
+use crate::{
+    Code, Diagnostic, EndpointError, ExpandError, Policy, Report, StreamType, Target, Template,
+};
+
+/// Bytes of names that clients have room for at creation, the separators included.
+const NAME_LIST_MAX: usize = 127;
+/// Names that clients have room for at creation.
+const NAME_LIST_ENTRIES: usize = 4;
+
+/// Checks every streamtype that a document says something about.
+pub(crate) fn all(drafts: &BTreeMap<String, Draft>, policy: &Policy, report: &mut Report) {
+    let parts: BTreeSet<&str> =
+        drafts.values().filter_map(|draft| draft.streamtype.rideshare.as_deref()).collect();
+    for draft in drafts.values() {
+        let mut check = Check { draft, streamtype: &draft.streamtype, report };
+        if draft.place.is_none() {
+            continue;
+        }
+        check.name();
+        check.templates();
+        check.connection(parts.contains(draft.streamtype.name.as_str()));
+        check.tls();
+        check.http();
+        check.buffers();
+        check.mqtt();
+        check.rideshare(drafts);
+        check.server(policy);
+    }
+}
+
+struct Check<'a> {
+    draft: &'a Draft,
+    streamtype: &'a StreamType,
+    report: &'a mut Report,
+}
+
+impl Check<'_> {
+    /// An error at a key's value, or at the streamtype's name if no document gave the key.
+    fn error(&mut self, code: Code, key: &str, message: String, help: &str) {
+        if self.draft.faulty.contains(key) {
+            return;
+        }
+        if let Some(place) = self.draft.value_place(key) {
+            let diagnostic = Diagnostic::error(code, place, message);
+            self.report.push(if help.is_empty() { diagnostic } else { diagnostic.help(help) });
+        }
+    }
+
+    fn warning(&mut self, code: Code, key: &str, message: String, help: &str) {
+        if self.draft.faulty.contains(key) {
+            return;
+        }
+        if let Some(place) = self.draft.value_place(key) {
+            let diagnostic = Diagnostic::warning(code, place, message);
+            self.report.push(if help.is_empty() { diagnostic } else { diagnostic.help(help) });
+        }
+    }
+
+    fn what(&self) -> String {
+        format!("streamtype {}", quote(&self.streamtype.name))
+    }
+
+    fn key(&self, key: &str) -> String {
+        key_of(key, self.streamtype)
+    }
+
+    fn given(&self, key: &str) -> bool {
+        self.draft.settings.contains_key(key)
+    }
+
+    fn name(&mut self) {
+        let what = self.what();
+        if self.streamtype.name == "_lws_smd" {
+            let message = format!("{what} can never be reached");
+            self.warning(Code::Suspicious, "", message, "the name is the system message bus's");
+        }
+        if self.streamtype.name.contains(',') {
+            let message = format!("{what} has a comma in its name");
+            let help = "clients are told names with commas between them";
+            self.warning(Code::Suspicious, "", message, help);
+        }
+    }
+
+    /// Every `${name}` must be able to become something.
+    fn templates(&mut self) {
+        let streamtype = self.streamtype;
+        let mqtt = &streamtype.mqtt;
+        let templates: [(&str, Option<&Template>); 8] = [
+            ("endpoint", streamtype.endpoint.as_ref()),
+            ("http_url", Some(&streamtype.http.url)),
+            ("mqtt_topic", mqtt.topic.as_ref()),
+            ("mqtt_subscribe", mqtt.subscribe.as_ref()),
+            ("mqtt_will_topic", mqtt.will.topic.as_ref()),
+            ("mqtt_will_message", mqtt.will.message.as_ref()),
+            ("mqtt_birth_topic", mqtt.birth.topic.as_ref()),
+            ("mqtt_birth_message", mqtt.birth.message.as_ref()),
+        ];
+        for (key, template) in templates {
+            if let Some(template) = template {
+                self.template(key, template);
+            }
+        }
+    }
+
+    fn template(&mut self, key: &str, template: &Template) {
+        if let Err(error @ (ExpandError::Unterminated | ExpandError::NameTooLong(_))) =
+            template.expand(|_| Some(b""))
+        {
+            let message = format!("in {}: {error}", self.key(key));
+            self.error(Code::Value, key, message, "");
+        }
+        for (name, range) in template.names() {
+            let metadata_known = !self.draft.faulty.contains("metadata");
+            if !metadata_known || self.streamtype.metadata_item(name).is_some() {
+                continue;
+            }
+            let message = format!("{} uses {}, which", self.key(key), quote(name));
+            let message = format!("{message} the streamtype's `metadata` does not declare");
+            let known = self.streamtype.metadata.iter().map(|item| item.name.as_str());
+            let help = match nearest(name, known) {
+                Some(meant) => format!("did you mean {}?", quote(meant)),
+                None => format!("add `{{\"{}\": \"\"}}` to `metadata`", name.escape_debug()),
+            };
+            let Some(place) = self.draft.value_place(key) else { continue };
+            let place = if self.given(key) { within(place, range) } else { place.clone() };
+            self.report.push(Diagnostic::error(Code::Undeclared, &place, message).help(help));
+        }
+    }
+
+    /// What can be known now about connecting.
+    fn connection(&mut self, is_part: bool) {
+        let what = self.what();
+        let streamtype = self.streamtype;
+        if streamtype.server || streamtype.local_sink {
+            return;
+        }
+        let Some(endpoint) = &streamtype.endpoint else {
+            // The later parts of a multipart body travel on the first one's connection.
+            if !is_part {
+                let message = format!("{what} has no `endpoint`: it can never connect");
+                let help = "add `\"endpoint\": \"host\"`";
+                self.error(Code::NeverConnects, "endpoint", message, help);
+            }
+            return;
+        };
+        let text = endpoint.as_str();
+        if endpoint.is_dynamic() {
+            if streamtype.port == 0 && !text.contains("://") && !text.starts_with('+') && !is_part {
+                let message = format!("{what} has no `port`");
+                let help = "it connects only if metadata makes its endpoint a URL";
+                self.warning(Code::Suspicious, "port", message, help);
+            }
+            return;
+        }
+        match Target::resolve(streamtype, |_| None) {
+            Ok(_) | Err(EndpointError::Expand(_) | EndpointError::Missing) => {}
+            Err(EndpointError::NoPort) if is_part => {}
+            Err(EndpointError::NoPort) => {
+                let message = format!("{what} has no `port`: it can never connect");
+                let help = format!("add `\"port\": {}`", if streamtype.tls { 443 } else { 80 });
+                self.error(Code::NeverConnects, "port", message, &help);
+            }
+            Err(fault) => {
+                let message = format!("{what} can never connect: {fault}");
+                self.error(Code::NeverConnects, "endpoint", message, "");
+            }
+        }
+    }
+
+    fn tls(&mut self) {
+        let streamtype = self.streamtype;
+        let what = self.what();
+        let endpoint = streamtype.endpoint.as_ref().map_or("", Template::as_str);
+        let scheme = endpoint.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+        match scheme.as_deref() {
+            Some(scheme @ ("http" | "ws" | "mqtt")) if streamtype.tls => {
+                let message = format!("{what} connects without TLS: its endpoint says {scheme}:");
+                let help = "the endpoint's scheme overrides `tls`";
+                self.warning(Code::Suspicious, "endpoint", message, help);
+            }
+            Some("https" | "wss" | "mqtts") if !streamtype.tls => {
+                let message = format!("{what} connects without TLS, whatever its endpoint says");
+                self.warning(Code::Suspicious, "endpoint", message, "add `\"tls\": true`");
+            }
+            Some(_) => {}
+            None if streamtype.tls && streamtype.port == 80 => {
+                let message = format!("{what} uses TLS on port 80, where servers speak clear HTTP");
+                self.warning(Code::Suspicious, "port", message, "TLS usually is on port 443");
+            }
+            None if !streamtype.tls && streamtype.port == 443 => {
+                let message = format!("{what} uses port 443 without TLS");
+                self.warning(Code::Suspicious, "port", message, "add `\"tls\": true`");
+            }
+            None => {}
+        }
+        if !streamtype.tls {
+            for key in ["tls_trust_store", "client_cert"] {
+                if self.given(key) && (streamtype.trust_store.is_some() || key == "client_cert") {
+                    let message = format!("{} has no effect without `tls`", self.key(key));
+                    self.warning(Code::Suspicious, key, message, "add `\"tls\": true`");
+                }
+            }
+        }
+    }
+
+    fn http(&mut self) {
+        let streamtype = self.streamtype;
+        let http = &streamtype.http;
+        let no_body = ["GET", "HEAD", "DELETE", "OPTIONS"].contains(&http.method.as_str());
+        if streamtype.is_multipart() && no_body && streamtype.protocol.is_http() {
+            let message = format!(
+                "{} has a multipart body, but {} requests have none",
+                self.what(),
+                http.method
+            );
+            self.warning(Code::Suspicious, "http_method", message, "use `POST`");
+        }
+        if let Some(status) = http.expect.filter(|status| !(100..1000).contains(status)) {
+            let message = format!("{} is {status}, which is no status", self.key("http_expect"));
+            self.error(Code::Range, "http_expect", message, "statuses go from 100 to 999");
+        }
+        if streamtype.use_auth.as_deref().is_some_and(|auth| auth.kind == "sigv4") {
+            for (key, item) in
+                [("aws_region", &streamtype.aws_region), ("aws_service", &streamtype.aws_service)]
+            {
+                let fault = match item {
+                    None => format!("{} is missing: sigv4 needs it", self.key(key)),
+                    Some(name) if streamtype.metadata_item(name).is_none() => {
+                        format!("{} is {}, which is no metadata", self.key(key), quote(name))
+                    }
+                    Some(_) => continue,
+                };
+                let help = "give the name of an item of `metadata`";
+                self.warning(Code::Suspicious, key, fault, help);
+            }
+        }
+        if streamtype.protocol.is_http() {
+            for item in streamtype.metadata.iter().filter(|item| item.is_hop_by_hop()) {
+                let message = format!(
+                    "metadata {} of {} is read from the header of its name, but never sent",
+                    quote(&item.name),
+                    self.what()
+                );
+                let help = "only the proxy itself frames messages";
+                self.warning(Code::Suspicious, "metadata", message, help);
+            }
+        }
+    }
+
+    fn buffers(&mut self) {
+        let on = self.streamtype.proxy_rxflow_on_above.unwrap_or(0);
+        let off = self.streamtype.proxy_rxflow_off_below.unwrap_or(0);
+        let key = "proxy_buflen_rxflow_off_below";
+        if on > 0 && off == 0 {
+            let message =
+                format!("{} is not given: reading, once stopped, never resumes", self.key(key));
+            let help = "give both, this one smaller than `proxy_buflen_rxflow_on_above`";
+            self.warning(Code::Suspicious, key, message, help);
+        } else if off > on {
+            let message = format!("{} is {off}, more than `…on_above` with {on}", self.key(key));
+            self.warning(Code::Suspicious, key, message, "");
+        }
+    }
+
+    fn rideshare(&mut self, drafts: &BTreeMap<String, Draft>) {
+        let Some(first) = &self.streamtype.rideshare else { return };
+        let mut names: Vec<&str> = vec![&self.streamtype.name];
+        let mut next = Some(first.as_str());
+        while let Some(name) = next {
+            if names.contains(&name) {
+                let message = format!("{} leads back to {}", self.key("rideshare"), quote(name));
+                let help = "the chain ends before it";
+                self.warning(Code::Suspicious, "rideshare", message, help);
+                break;
+            }
+            let Some(draft) = drafts.get(name) else {
+                if names.len() == 1 {
+                    let message = format!(
+                        "{} is {}, which is not defined",
+                        self.key("rideshare"),
+                        quote(name)
+                    );
+                    let help = match nearest(name, drafts.keys().map(String::as_str)) {
+                        Some(meant) => format!("did you mean {}?", quote(meant)),
+                        None => "the chain ends here".to_owned(),
+                    };
+                    self.warning(Code::UnknownReference, "rideshare", message, &help);
+                }
+                break;
+            };
+            names.push(name);
+            next = draft.streamtype.rideshare.as_deref();
+        }
+        let bytes: usize = names.iter().map(|name| name.len() + 1).sum();
+        if names.len() > NAME_LIST_ENTRIES || bytes > NAME_LIST_MAX {
+            let message = format!(
+                "the chain of {} is longer than clients allow: {} names, {bytes} bytes",
+                self.what(),
+                names.len()
+            );
+            let help = format!(
+                "they allow {NAME_LIST_ENTRIES} names and {NAME_LIST_MAX} bytes, a comma each included"
+            );
+            self.warning(Code::Suspicious, "rideshare", message, &help);
+        }
+    }
+
+    fn server(&mut self, policy: &Policy) {
+        let streamtype = self.streamtype;
+        for (key, set) in [("server", streamtype.server), ("local_sink", streamtype.local_sink)] {
+            if set {
+                let message = format!("clients cannot use {}: it is a `{key}`", self.what());
+                let help = "a proxy refuses to create such streams for its clients";
+                self.warning(Code::Refused, key, message, help);
+            }
+        }
+        let certs =
+            [("server_cert", &streamtype.server_cert), ("server_key", &streamtype.server_key)];
+        for (key, name) in certs {
+            if let Some(name) = name.as_ref().filter(|name| !policy.certs.contains_key(*name)) {
+                let message =
+                    format!("{} is {}, which `certs` does not have", self.key(key), quote(name));
+                self.warning(Code::UnknownReference, key, message, "");
+            }
+        }
+    }
+}

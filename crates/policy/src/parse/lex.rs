@@ -1,0 +1,346 @@
+//! From text to a JSON tree: the policy's dialect on top of a strict JSON parser.
+//!
+//! The dialect: `#` comments, a comma before `]`, and documents that end too early. A first pass
+//! over the bytes blanks the comments out, byte for byte so that positions stay true, adds the
+//! brackets that are missing at the end, and stops what would only confuse the parser: deep
+//! nesting, and strings and brackets that do not close. It reports more than one fault where it
+//! can tell where the next thing starts.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use jsonc_parser::ast::Value;
+use jsonc_parser::errors::{ParseError, ParseErrorKind};
+use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
+
+use crate::diagnostics::quote;
+use crate::source::{Document, Place, SOURCE_MAX};
+use crate::{Diagnostic, Report};
+
+use crate::Code;
+
+/// Deepest nesting of objects and arrays. A policy needs six.
+pub(crate) const DEPTH_MAX: usize = 64;
+
+/// The document's text as strict JSON of the same positions; `None` if there is no going on.
+pub(crate) fn prepare(document: &Arc<Document>, report: &mut Report) -> Option<String> {
+    let mut lexer = Lexer {
+        document,
+        report,
+        out: document.text.clone().into_bytes(),
+        open: Vec::new(),
+        last: None,
+        key: false,
+    };
+    lexer.run()?;
+    // Only ASCII was put in, and only for whole characters.
+    String::from_utf8(lexer.out).ok()
+}
+
+/// Parses prepared text; the tree's positions are the document's.
+pub(crate) fn tree<'t>(
+    document: &Arc<Document>,
+    text: &'t str,
+    report: &mut Report,
+) -> Option<Value<'t>> {
+    let options = ParseOptions {
+        allow_comments: false,
+        allow_loose_object_property_names: false,
+        // Before `]` it is the dialect's; before `}` the first pass has reported it.
+        allow_trailing_commas: true,
+        allow_missing_commas: false,
+        allow_single_quoted_strings: false,
+        allow_hexadecimal_numbers: false,
+        allow_unary_plus_numbers: false,
+        allow_bare_decimal_point_numbers: false,
+        allow_non_finite_numbers: false,
+        allow_extended_string_escapes: false,
+    };
+    match parse_to_ast(text, &CollectOptions::default(), &options) {
+        Ok(result) => {
+            if result.value.is_none() {
+                let place = Place::new(document, 0..0);
+                let diagnostic = Diagnostic::error(Code::Syntax, &place, "the document is empty");
+                report.push(diagnostic.expected("`{`"));
+            }
+            result.value
+        }
+        Err(error) => {
+            report.push(syntax_error(document, &error));
+            None
+        }
+    }
+}
+
+fn syntax_error(document: &Arc<Document>, error: &ParseError) -> Diagnostic {
+    use ParseErrorKind as Kind;
+    let end = document.text.len();
+    let range = error.range();
+    let place = Place::new(document, range.start.min(end)..range.end.min(end));
+    let found = match document.slice(&place.span) {
+        "" => "the end".to_owned(),
+        text => quote(text),
+    };
+    let (message, expected) = match error.kind() {
+        Kind::ExpectedColonAfterObjectKey => (format!("found {found} after a key"), "`:`"),
+        Kind::ExpectedObjectValue | Kind::UnexpectedColon => {
+            (format!("found {found} in place of a value"), "a value")
+        }
+        Kind::ExpectedComma => ("two values without a comma between them".to_owned(), "`,`"),
+        Kind::MultipleRootJsonValues => {
+            (format!("found {found} after the end of the policy"), "nothing more")
+        }
+        Kind::ExpectedStringObjectProperty | Kind::UnexpectedTokenInObject => {
+            (format!("found {found} in an object"), "a key in double quotes, or `}`")
+        }
+        Kind::UnexpectedWord | Kind::UnexpectedToken | Kind::UnexpectedComma => (
+            format!("found {found} in place of a value"),
+            "a string, number, `true`, `false`, `null`, `{` or `[`",
+        ),
+        Kind::String(kind) => {
+            (format!("{} in a string", kind.to_string().to_lowercase()), "JSON's escapes")
+        }
+        Kind::HexadecimalNumbersNotAllowed
+        | Kind::UnaryPlusNumbersNotAllowed
+        | Kind::BareDecimalPointNumbersNotAllowed
+        | Kind::NonFiniteNumbersNotAllowed
+        | Kind::ExpectedDigit
+        | Kind::ExpectedDigitFollowingNegativeSign
+        | Kind::ExpectedPlusMinusOrDigitInNumberLiteral => {
+            (format!("{found} is not a number of JSON"), "decimal digits")
+        }
+        other => (other.to_string().to_lowercase(), "JSON"),
+    };
+    Diagnostic::error(Code::Syntax, &place, message).expected(expected)
+}
+
+struct Lexer<'a> {
+    document: &'a Arc<Document>,
+    report: &'a mut Report,
+    /// The text, with what JSON does not know blanked out.
+    out: Vec<u8>,
+    /// The brackets that are open, and where.
+    open: Vec<(u8, usize)>,
+    /// The last byte that means something, and where it is.
+    last: Option<(u8, usize)>,
+    /// Whether the next string in an object is a key.
+    key: bool,
+}
+
+impl Lexer<'_> {
+    fn report(&mut self, code: Code, span: Range<usize>, message: impl Into<String>) -> &mut Self {
+        let place = Place::new(self.document, span);
+        self.report.push(Diagnostic::error(code, &place, message));
+        self
+    }
+
+    fn fail(&mut self, code: Code, span: Range<usize>, message: &str, help: &str) -> Option<()> {
+        let place = Place::new(self.document, span);
+        self.report.push(Diagnostic::error(code, &place, message).help(help));
+        None
+    }
+
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.document.text.as_bytes().get(at).copied()
+    }
+
+    fn blank(&mut self, span: Range<usize>) {
+        if let Some(bytes) = self.out.get_mut(span) {
+            bytes.fill(b' ');
+        }
+    }
+
+    fn run(&mut self) -> Option<()> {
+        if self.document.text.len() > SOURCE_MAX {
+            let message = format!("the policy is larger than {} MiB", SOURCE_MAX >> 20);
+            self.report(Code::Limit, 0..0, message);
+            return None;
+        }
+        let mut at = 0;
+        if self.document.text.starts_with('\u{feff}') {
+            at = '\u{feff}'.len_utf8();
+            self.blank(0..at);
+        }
+        while let Some(byte) = self.byte(at) {
+            match byte {
+                b' ' | b'\t' | b'\r' | b'\n' => {
+                    at += 1;
+                    continue;
+                }
+                b'#' => {
+                    let rest = self.document.text.as_bytes().get(at..).unwrap_or(&[]);
+                    let length = rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len());
+                    self.blank(at..at + length);
+                    at += length;
+                    continue;
+                }
+                b'"' => {
+                    let end = self.string(at)?;
+                    self.last = Some((b'"', at));
+                    at = end;
+                    continue;
+                }
+                b'{' | b'[' => self.opens(byte, at)?,
+                b'}' | b']' => self.closes(byte, at)?,
+                b',' => self.key = self.open.last().is_some_and(|(bracket, _)| *bracket == b'{'),
+                b':' => self.key = false,
+                b'/' => {
+                    return self.fail(
+                        Code::Syntax,
+                        at..at + 1,
+                        "found `/` outside a string",
+                        "comments start with `#`",
+                    );
+                }
+                b'\'' => {
+                    return self.fail(
+                        Code::Syntax,
+                        at..at + 1,
+                        "found `'` outside a string",
+                        "strings are in double quotes",
+                    );
+                }
+                0x80.. => {
+                    let rest = self.document.text.get(at..).unwrap_or("");
+                    let character = rest.chars().next().unwrap_or('\u{fffd}');
+                    let span = at..at + character.len_utf8();
+                    let message = format!("found U+{:04X} outside a string", u32::from(character));
+                    self.report(Code::Syntax, span.clone(), message).blank(span.clone());
+                    at = span.end;
+                    continue;
+                }
+                _ => {}
+            }
+            self.last = Some((byte, at));
+            at += 1;
+        }
+        self.ends()
+    }
+
+    /// Passes over the string that starts at `start`; returns where it ends.
+    fn string(&mut self, start: usize) -> Option<usize> {
+        let mut at = start + 1;
+        loop {
+            match self.byte(at) {
+                Some(b'"') => return Some(at + 1),
+                Some(b'\\') if self.byte(at + 1).is_some_and(|byte| byte >= b' ') => at += 2,
+                Some(b'\n' | b'\r') => {
+                    return self
+                        .fail(
+                            Code::Syntax,
+                            start..at,
+                            "this string does not end on its line",
+                            "close it with `\"`, and write a line feed in it as `\\n`",
+                        )
+                        .map(|()| at);
+                }
+                Some(control @ ..b' ') => {
+                    let message = format!("a string contains the control character {control:#04x}");
+                    let place = Place::new(self.document, at..at + 1);
+                    let help = match control {
+                        b'\t' => "write a tab as `\\t`".to_owned(),
+                        _ => format!("write it as `\\u{control:04x}`"),
+                    };
+                    self.report.push(Diagnostic::error(Code::Syntax, &place, message).help(help));
+                    self.blank(at..at + 1);
+                    at += 1;
+                }
+                Some(_) => at += 1,
+                None => {
+                    return self
+                        .fail(
+                            Code::Truncated,
+                            start..at,
+                            "the document ends inside this string",
+                            "the file may have been cut off",
+                        )
+                        .map(|()| at);
+                }
+            }
+        }
+    }
+
+    fn opens(&mut self, bracket: u8, at: usize) -> Option<()> {
+        if self.open.len() == DEPTH_MAX {
+            let message = format!("nested more than {DEPTH_MAX} levels deep");
+            self.report(Code::Limit, at..at + 1, message);
+            return None;
+        }
+        self.open.push((bracket, at));
+        self.key = bracket == b'{';
+        Some(())
+    }
+
+    fn closes(&mut self, bracket: u8, at: usize) -> Option<()> {
+        let shown = char::from(bracket);
+        match self.open.pop() {
+            Some((b'{', _)) if bracket == b'}' => {
+                if let Some((b',', comma)) = self.last {
+                    let place = Place::new(self.document, comma..comma + 1);
+                    self.report.push(
+                        Diagnostic::error(Code::Syntax, &place, "a comma before `}`")
+                            .expected("another key")
+                            .help("only `]` may follow a comma"),
+                    );
+                }
+            }
+            Some((b'[', _)) if bracket == b']' => {}
+            Some((open, opened)) => {
+                let (line, column) = self.document.position(opened);
+                let message = format!(
+                    "`{shown}` does not close the `{}` of line {line}, column {column}",
+                    char::from(open)
+                );
+                self.report(Code::Syntax, at..at + 1, message);
+                return None;
+            }
+            None => {
+                self.report(Code::Syntax, at..at + 1, format!("`{shown}` closes nothing"));
+                return None;
+            }
+        }
+        self.key = false;
+        Some(())
+    }
+
+    /// Closes what is still open at the end, if something whole came last.
+    fn ends(&mut self) -> Option<()> {
+        if self.open.is_empty() {
+            return Some(());
+        }
+        let end = self.document.text.trim_end().len();
+        let start = self.document.text.get(..end).and_then(|t| t.char_indices().next_back());
+        let place = Place::new(self.document, start.map_or(0, |(at, _)| at)..end);
+        let whole = match self.last {
+            Some((b':', _)) => false,
+            Some((b'"', _)) => !self.key,
+            _ => true,
+        };
+        if let (Some((b',', comma)), true) = (self.last, whole) {
+            self.blank(comma..comma + 1);
+        }
+        let open: Vec<String> = self
+            .open
+            .iter()
+            .map(|&(bracket, at)| {
+                let (line, column) = self.document.position(at);
+                format!("`{}` of {line}:{column}", char::from(bracket))
+            })
+            .collect();
+        let message = format!("the document ends too early: still open are {}", open.join(", "));
+        if !whole {
+            let diagnostic = Diagnostic::error(Code::Truncated, &place, message);
+            self.report.push(diagnostic.expected("a value after the last key"));
+            return None;
+        }
+        self.report.push(
+            Diagnostic::warning(Code::Truncated, &place, message)
+                .help("taken as if they were closed here; the file may have been cut off"),
+        );
+        // A comment may have been last: the line it is on is blank by now, so this is outside it.
+        for (bracket, _) in self.open.iter().rev() {
+            self.out.push(if *bracket == b'{' { b'}' } else { b']' });
+        }
+        Some(())
+    }
+}

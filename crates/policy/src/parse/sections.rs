@@ -1,0 +1,347 @@
+//! The parts of a document that streamtypes refer to: `retry`, `certs`, `trust_stores`, `auth`
+//! and `metrics`.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use jsonc_parser::ast::{Object, Value};
+
+use crate::diagnostics::quote;
+use crate::keys::{AUTH_KEYS, METRIC_KEYS, RETRY_KEYS, TRUST_STORE_KEYS};
+use crate::parse::value::Cx;
+use crate::source::Place;
+use crate::{Auth, Code, Diagnostic, Metric, Retry};
+
+/// Most delays of one `backoff`.
+pub(crate) const BACKOFF_MAX: usize = 64;
+/// Most certificates in one trust store.
+pub(crate) const STACK_MAX: usize = 64;
+/// Longest text of a certificate in bytes.
+const CERTIFICATE_TEXT_MAX: usize = 64 << 10;
+
+/// A trust store whose certificates are yet to be found.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct StoreDraft {
+    /// The names of its certificates, and where each is written.
+    pub(crate) stack: Vec<(String, Option<Place>)>,
+}
+
+/// What a document says twice about a retry policy and the like.
+const REPLACED: &str = "the last one wins outright; nothing of the first is kept";
+
+pub(crate) fn retry(
+    cx: &mut Cx<'_>,
+    value: &Value<'_>,
+    before: &BTreeMap<String, Retry>,
+    out: &mut BTreeMap<String, Retry>,
+) {
+    for entry in cx.entries(value, "`retry`", "retry policies") {
+        let name = entry.name.as_str().to_owned();
+        cx.again("retry", &name, &entry.name, REPLACED);
+        let Some(object) = cx.object(&entry.value, &format!("retry policy {}", quote(&name)))
+        else {
+            continue;
+        };
+        let mut retry = before.get(&name).cloned().unwrap_or_default();
+        retry.name.clone_from(&name);
+        retry_keys(cx, object, &mut retry);
+        out.insert(name, retry);
+    }
+}
+
+fn retry_keys(cx: &mut Cx<'_>, object: &Object<'_>, retry: &mut Retry) {
+    let of = format!("retry policy {}", quote(&retry.name));
+    for property in cx.properties(object, &[]) {
+        let value = &property.value;
+        let key = property.name.as_str();
+        let what = format!("`{key}` of {of}");
+        match key {
+            "backoff" => {
+                if let Some(delays) = backoff(cx, value, &what) {
+                    retry.backoff_ms = delays;
+                }
+            }
+            "conceal" => set(&mut retry.conceal, cx.small(value, &what)),
+            "jitterpc" => set(&mut retry.jitter_percent, cx.small(value, &what)),
+            "svalidping" => set(&mut retry.valid_ping_s, cx.small(value, &what)),
+            "svalidhup" => set(&mut retry.valid_hup_s, cx.small(value, &what)),
+            _ => {
+                cx.unknown_key(property, &of, RETRY_KEYS);
+                continue;
+            }
+        }
+    }
+    if retry.valid_ping_s > 0 && retry.valid_hup_s > 0 && retry.valid_hup_s <= retry.valid_ping_s {
+        let hup = object.properties.iter().rfind(|p| p.name.as_str() == "svalidhup");
+        if let Some(property) = hup {
+            let place = cx.place(&property.value);
+            let message = format!(
+                "{of} hangs up after {} s, before its ping at {} s",
+                retry.valid_hup_s, retry.valid_ping_s
+            );
+            cx.push(
+                Diagnostic::warning(Code::Suspicious, &place, message)
+                    .expected("more than `svalidping`"),
+            );
+        }
+    }
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+fn backoff(cx: &mut Cx<'_>, value: &Value<'_>, what: &str) -> Option<Vec<u32>> {
+    let array = cx.array(value, what, "delays in ms")?;
+    if let Some(first) = array.elements.get(BACKOFF_MAX) {
+        let message = format!("{what} has {} delays", array.elements.len());
+        let place = cx.place(first);
+        cx.push(
+            Diagnostic::error(Code::Limit, &place, message)
+                .expected(format!("at most {BACKOFF_MAX}")),
+        );
+        return None;
+    }
+    let item = format!("a delay in {what}");
+    Some(array.elements.iter().filter_map(|element| cx.small(element, &item)).collect())
+}
+
+pub(crate) fn certs(cx: &mut Cx<'_>, value: &Value<'_>, out: &mut BTreeMap<String, Vec<u8>>) {
+    for entry in cx.entries(value, "`certs`", "certificates") {
+        let name = entry.name.as_str();
+        cx.again("certs", name, &entry.name, "the last one wins");
+        let what = format!("certificate {}", quote(name));
+        let Some(text) = cx.text_of(&entry.value, &what, CERTIFICATE_TEXT_MAX) else { continue };
+        match certificate(&text) {
+            Ok(der) => {
+                out.insert(name.to_owned(), der);
+            }
+            Err(fault) => {
+                let place = cx.place(&entry.value);
+                cx.push(
+                    Diagnostic::error(Code::Certificate, &place, format!("{what} {fault}"))
+                        .expected("one X.509 certificate: base64 of its DER, or PEM"),
+                );
+                // Kept as a name, so that what refers to it is not an error of its own.
+                out.insert(name.to_owned(), Vec::new());
+            }
+        }
+    }
+}
+
+/// The DER of a certificate in base64, with or without PEM armour.
+fn certificate(text: &str) -> Result<Vec<u8>, String> {
+    const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
+    const END: &str = "-----END CERTIFICATE-----";
+    let mut body = text.trim();
+    if body.starts_with("-----") {
+        body = body.strip_prefix(BEGIN).ok_or("has PEM armour of something else")?;
+        let (inner, after) = body.split_once(END).ok_or("has PEM armour without its end")?;
+        if !after.trim().is_empty() {
+            return Err("is followed by more; give each certificate an entry of its own".to_owned());
+        }
+        body = inner;
+    }
+    let compact: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    let der = base64::engine::general_purpose::STANDARD
+        .decode(&compact)
+        .map_err(|error| format!("is not base64: {}", error.to_string().to_lowercase()))?;
+    match sequence_length(&der) {
+        None => Err("is not DER: it does not start with a SEQUENCE".to_owned()),
+        Some(length) if length == der.len() => Ok(der),
+        Some(length) => Err(format!("is cut off or has too much: {} bytes of {length}", der.len())),
+    }
+}
+
+/// The whole length of the DER SEQUENCE that the bytes start with.
+fn sequence_length(der: &[u8]) -> Option<usize> {
+    let (&[0x30, first], rest) = der.split_first_chunk::<2>()? else { return None };
+    if first < 0x80 {
+        return Some(usize::from(first) + 2);
+    }
+    let count = usize::from(first & 0x7f);
+    if !(1..=4).contains(&count) {
+        return None;
+    }
+    let length = rest
+        .get(..count)?
+        .iter()
+        .fold(0_usize, |length, &byte| length.wrapping_shl(8) | usize::from(byte));
+    length.checked_add(2 + count)
+}
+
+pub(crate) fn trust_stores(
+    cx: &mut Cx<'_>,
+    value: &Value<'_>,
+    out: &mut BTreeMap<String, StoreDraft>,
+) {
+    let Some(array) = cx.array(value, "`trust_stores`", "trust stores") else { return };
+    for element in &array.elements {
+        let Some(object) = cx.object(element, "a trust store") else { continue };
+        let long = object.properties.iter().any(|p| TRUST_STORE_KEYS.contains(&p.name.as_str()));
+        if long {
+            long_store(cx, object, out);
+        } else {
+            for property in &object.properties {
+                let name = property.name.as_str();
+                cx.again("trust_stores", name, &property.name, "the last one wins");
+                let draft = stack(cx, &property.value, name);
+                out.insert(name.to_owned(), draft);
+            }
+        }
+    }
+}
+
+/// `{"name": "x", "stack": ["a", "b"]}`
+fn long_store(cx: &mut Cx<'_>, object: &Object<'_>, out: &mut BTreeMap<String, StoreDraft>) {
+    let mut name = None;
+    let mut list = None;
+    for property in cx.properties(object, &[]) {
+        match property.name.as_str() {
+            "name" => {
+                name = cx.text(&property.value, "a trust store's `name`");
+                if let Some(name) = &name {
+                    cx.again("trust_stores", name, &property.value, "the last one wins");
+                }
+            }
+            "stack" => list = Some(&property.value),
+            _ => cx.unknown_key(property, "a trust store", TRUST_STORE_KEYS),
+        }
+    }
+    let Some(name) = name else {
+        if !object.properties.iter().any(|p| p.name.as_str() == "name") {
+            cx.error(Code::Value, object, "a trust store without a `name`");
+        }
+        return;
+    };
+    let draft = match list {
+        Some(list) => stack(cx, list, &name),
+        None => {
+            let message = format!("trust store {} has no `stack`", quote(&name));
+            cx.error(Code::Value, object, message);
+            StoreDraft::default()
+        }
+    };
+    out.insert(name, draft);
+}
+
+fn stack(cx: &mut Cx<'_>, value: &Value<'_>, name: &str) -> StoreDraft {
+    let mut draft = StoreDraft::default();
+    let what = format!("trust store {}", quote(name));
+    let Some(array) = cx.array(value, &what, "names of certificates") else { return draft };
+    if array.elements.is_empty() {
+        cx.bad_value(value, format!("{what} is empty"), "at least one certificate");
+    }
+    if let Some(first) = array.elements.get(STACK_MAX) {
+        let message = format!("{what} has {} certificates", array.elements.len());
+        cx.error(Code::Limit, first, format!("{message}; at most {STACK_MAX} are allowed"));
+    }
+    for element in array.elements.iter().take(STACK_MAX) {
+        if let Some(cert) = cx.text(element, &format!("a certificate's name in {what}")) {
+            draft.stack.push((cert, Some(cx.place(element))));
+        }
+    }
+    draft
+}
+
+pub(crate) fn auth(cx: &mut Cx<'_>, value: &Value<'_>, out: &mut BTreeMap<String, Auth>) {
+    let Some(array) = cx.array(value, "`auth`", "authentication entries") else { return };
+    for element in &array.elements {
+        let Some(object) = cx.object(element, "an entry of `auth`") else { continue };
+        let mut auth = Auth::default();
+        for property in cx.properties(object, &[]) {
+            let value = &property.value;
+            match property.name.as_str() {
+                "name" => {
+                    set(&mut auth.name, cx.text(value, "`name` of an `auth` entry"));
+                    if !auth.name.is_empty() {
+                        cx.again("auth", &auth.name, value, "the last one wins");
+                    }
+                }
+                "type" => {
+                    set(&mut auth.kind, cx.text(value, "`type` of an `auth` entry"));
+                    if auth.kind != "sigv4" {
+                        let place = cx.place(value);
+                        let message = format!("unknown `type` {} of auth", quote(&auth.kind));
+                        cx.push(
+                            Diagnostic::warning(Code::Value, &place, message)
+                                .expected("`sigv4`")
+                                .help("streams that use it are not authenticated"),
+                        );
+                    }
+                }
+                "streamtype" => {
+                    auth.streamtype = cx
+                        .text(value, "`streamtype` of an `auth` entry")
+                        .filter(|text| !text.is_empty());
+                }
+                "blob" => set(&mut auth.blob, cx.small(value, "`blob` of an `auth` entry")),
+                _ => cx.unknown_key(property, "an entry of `auth`", AUTH_KEYS),
+            }
+        }
+        if auth.name.is_empty() {
+            cx.error(Code::Value, object, "an entry of `auth` without a `name`");
+            continue;
+        }
+        out.insert(auth.name.clone(), auth);
+    }
+}
+
+pub(crate) fn metrics(cx: &mut Cx<'_>, value: &Value<'_>, out: &mut Vec<Metric>) {
+    let Some(array) = cx.array(value, "`metrics`", "metrics entries") else { return };
+    for element in &array.elements {
+        let Some(object) = cx.object(element, "an entry of `metrics`") else { continue };
+        let mut metric = Metric::default();
+        for property in cx.properties(object, &[]) {
+            let value = &property.value;
+            let key = property.name.as_str();
+            let what = format!("`{key}` of a metric");
+            match key {
+                "name" => set(&mut metric.name, cx.text(value, &what)),
+                "us_schedule" => set(&mut metric.schedule_us, cx.number(value, &what, u64::MAX)),
+                "us_halflife" => set(&mut metric.halflife_us, cx.small(value, &what)),
+                "min_outlier" => set(&mut metric.min_outlier, cx.small(value, &what)),
+                "report" => {
+                    metric.report = cx.text(value, &what).filter(|text| !text.is_empty());
+                }
+                _ => cx.unknown_key(property, "an entry of `metrics`", METRIC_KEYS),
+            }
+        }
+        match out.iter_mut().find(|known| known.name == metric.name) {
+            Some(known) => *known = metric,
+            None => out.push(metric),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_come_bare_or_in_armour() {
+        assert_eq!(certificate("MAMCAQE=").unwrap(), [0x30, 3, 2, 1, 1]);
+        let pem = "-----BEGIN CERTIFICATE-----\nMAMC\nAQE=\n-----END CERTIFICATE-----\n";
+        assert_eq!(certificate(pem).unwrap(), [0x30, 3, 2, 1, 1]);
+        assert!(certificate(&pem.repeat(2)).unwrap_err().contains("followed by more"));
+        assert!(certificate("MAMC").unwrap_err().contains("cut off"));
+        assert!(certificate("MAMCAQE").unwrap_err().contains("not base64"));
+        assert!(certificate("AgEB").unwrap_err().contains("not DER"));
+        assert!(certificate("").unwrap_err().contains("not DER"));
+        assert!(certificate("MIQ=").unwrap_err().contains("not DER"));
+        let key = "-----BEGIN PRIVATE KEY-----\nMAMCAQE=\n-----END PRIVATE KEY-----";
+        assert!(certificate(key).unwrap_err().contains("something else"));
+    }
+
+    #[test]
+    fn lengths_of_any_form_are_read() {
+        assert_eq!(sequence_length(&[0x30, 0x82, 1, 2]), Some(0x102 + 4));
+        assert_eq!(sequence_length(&[0x30, 0x85, 1, 2, 3, 4, 5]), None);
+        assert_eq!(sequence_length(&[0x30, 0x80]), None);
+        assert_eq!(sequence_length(&[0x30]), None);
+        let huge = sequence_length(&[0x30, 0x84, 0xff, 0xff, 0xff, 0xff]);
+        assert!(huge.is_none_or(|length| length > 0xffff_ffff));
+    }
+}

@@ -1,0 +1,330 @@
+//! Reading single values out of the tree, and saying what is wrong with them.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use jsonc_parser::ast::{Array, Object, ObjectProp, Value};
+use jsonc_parser::common::Ranged;
+
+use crate::diagnostics::quote;
+use crate::source::{Document, Place};
+use crate::suggest::nearest;
+use crate::{Code, Diagnostic, Report, StreamType};
+
+/// Longest string in bytes, except for certificates.
+pub(crate) const STRING_MAX: usize = 4_096;
+
+/// The document being read and where its faults go.
+pub(crate) struct Cx<'a> {
+    pub(crate) document: &'a Arc<Document>,
+    pub(crate) report: &'a mut Report,
+    /// What this document has defined so far, by section and name.
+    pub(crate) seen: HashMap<(&'static str, String), Place>,
+}
+
+impl Cx<'_> {
+    pub(crate) fn place(&self, node: &impl Ranged) -> Place {
+        let range = node.range();
+        let end = self.document.text.len();
+        Place::new(self.document, range.start.min(end)..range.end.min(end))
+    }
+
+    pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
+        self.report.push(diagnostic);
+    }
+
+    pub(crate) fn error(&mut self, code: Code, node: &impl Ranged, message: impl Into<String>) {
+        let place = self.place(node);
+        self.push(Diagnostic::error(code, &place, message));
+    }
+
+    /// A value of the wrong type.
+    pub(crate) fn wrong_type(&mut self, value: &Value<'_>, what: &str, expected: &str) {
+        let place = self.place(value);
+        let message = format!("{what} is {}", type_words(value));
+        self.push(Diagnostic::error(Code::Type, &place, message).expected(expected));
+    }
+
+    /// Text that is not valid for its purpose.
+    pub(crate) fn bad_value(&mut self, node: &impl Ranged, message: String, expected: &str) {
+        let place = self.place(node);
+        self.push(Diagnostic::error(Code::Value, &place, message).expected(expected));
+    }
+
+    /// A string of at most `max` bytes.
+    pub(crate) fn text_of(&mut self, value: &Value<'_>, what: &str, max: usize) -> Option<String> {
+        let Some(literal) = value.as_string_lit() else {
+            self.wrong_type(value, what, "a string");
+            return None;
+        };
+        let text = literal.value.as_ref();
+        if text.len() > max {
+            let message = format!("{what} has {} bytes", text.len());
+            let place = self.place(value);
+            let expected = format!("at most {max} bytes");
+            self.push(Diagnostic::error(Code::Limit, &place, message).expected(expected));
+            return None;
+        }
+        if let Some(at) = text.find('\0') {
+            let place = self.within(value, at..at + 1);
+            let message = format!("{what} contains NUL");
+            self.push(Diagnostic::error(Code::Value, &place, message));
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
+    /// A string of ordinary length.
+    pub(crate) fn text(&mut self, value: &Value<'_>, what: &str) -> Option<String> {
+        self.text_of(value, what, STRING_MAX)
+    }
+
+    /// A number of at most `max`: digits, bare or in quotes.
+    pub(crate) fn number(&mut self, value: &Value<'_>, what: &str, max: u64) -> Option<u64> {
+        let expected = format!("a number from 0 to {max}");
+        let text = match value {
+            Value::NumberLit(number) => number.value,
+            Value::StringLit(string) => string.value.as_ref(),
+            Value::BooleanLit(literal) if literal.value => {
+                let place = self.place(value);
+                let message = format!("{what} is `true`, which is taken as 1");
+                self.push(Diagnostic::warning(Code::Type, &place, message).expected(expected));
+                return Some(1);
+            }
+            _ => {
+                self.wrong_type(value, what, &expected);
+                return None;
+            }
+        };
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        let (prefix, rest) = text.split_at(digits);
+        let place = self.place(value);
+        if prefix.is_empty() || rest.starts_with(['e', 'E']) {
+            let (code, message) = match text.strip_prefix('-') {
+                Some(_) => (Code::Range, format!("{what} is negative: {}", quote(text))),
+                None => (Code::Type, format!("{what} is {}", quote(text))),
+            };
+            self.push(Diagnostic::error(code, &place, message).expected(expected));
+            return None;
+        }
+        let number = prefix.parse::<u64>().ok().filter(|number| *number <= max);
+        match number {
+            None => {
+                let message = format!("{what} is out of range: {prefix}");
+                self.push(Diagnostic::error(Code::Range, &place, message).expected(expected));
+            }
+            Some(number) if !rest.is_empty() => {
+                let message = format!("{what} is {}, which is taken as {number}", quote(text));
+                self.push(Diagnostic::warning(Code::Type, &place, message).expected(expected));
+            }
+            Some(_) => {}
+        }
+        number
+    }
+
+    /// A number that fits `T`.
+    pub(crate) fn small<T: TryFrom<u64> + Into<u64> + Bounded>(
+        &mut self,
+        value: &Value<'_>,
+        what: &str,
+    ) -> Option<T> {
+        self.number(value, what, T::MAX.into()).and_then(|number| T::try_from(number).ok())
+    }
+
+    /// A flag; anything but a literal leaves it as it is.
+    pub(crate) fn flag(&mut self, value: &Value<'_>, what: &str) -> Option<bool> {
+        if let Some(literal) = value.as_boolean_lit() {
+            return Some(literal.value);
+        }
+        let place = self.place(value);
+        let message = format!("{what} is {}, which neither sets nor clears it", type_words(value));
+        self.push(
+            Diagnostic::warning(Code::Type, &place, message).expected("a bare `true` or `false`"),
+        );
+        None
+    }
+
+    pub(crate) fn array<'v, 't>(
+        &mut self,
+        value: &'v Value<'t>,
+        what: &str,
+        of: &str,
+    ) -> Option<&'v Array<'t>> {
+        let array = value.as_array();
+        if array.is_none() {
+            self.wrong_type(value, what, &format!("a list of {of}, in `[` and `]`"));
+        }
+        array
+    }
+
+    pub(crate) fn object<'v, 't>(
+        &mut self,
+        value: &'v Value<'t>,
+        what: &str,
+    ) -> Option<&'v Object<'t>> {
+        let object = value.as_object();
+        if object.is_none() {
+            self.wrong_type(value, what, "an object, in `{` and `}`");
+        }
+        object
+    }
+
+    /// The entries of a list of objects whose keys are names; several keys in an object are
+    /// several entries.
+    pub(crate) fn entries<'v, 't>(
+        &mut self,
+        value: &'v Value<'t>,
+        what: &str,
+        of: &str,
+    ) -> Vec<&'v ObjectProp<'t>> {
+        let Some(array) = self.array(value, what, of) else { return Vec::new() };
+        let item = format!("an entry of {what}");
+        let mut entries = Vec::new();
+        for element in &array.elements {
+            if let Some(object) = self.object(element, &item) {
+                entries.extend(&object.properties);
+            }
+        }
+        entries
+    }
+
+    /// Notes that this document defines `name`; warns and is true if it has done so before.
+    pub(crate) fn again(
+        &mut self,
+        section: &'static str,
+        name: &str,
+        node: &impl Ranged,
+        effect: &str,
+    ) -> bool {
+        let place = self.place(node);
+        match self.seen.insert((section, name.to_owned()), place.clone()) {
+            None => false,
+            Some(first) => {
+                let (line, column) = self.document.position(first.span.start);
+                let message =
+                    format!("{} is given a second time; first at {line}:{column}", quote(name));
+                self.push(Diagnostic::warning(Code::Duplicate, &place, message).help(effect));
+                true
+            }
+        }
+    }
+
+    /// The properties of an object, with a warning for each key that comes twice, unless it is
+    /// one of `lists`, which add up.
+    pub(crate) fn properties<'v, 't>(
+        &mut self,
+        object: &'v Object<'t>,
+        lists: &[&str],
+    ) -> &'v [ObjectProp<'t>] {
+        let mut first: HashMap<&str, usize> = HashMap::new();
+        for property in &object.properties {
+            let name = property.name.as_str();
+            if lists.contains(&name) {
+                continue;
+            }
+            if let Some(start) = first.insert(name, property.name.range().start) {
+                let (line, column) = self.document.position(start);
+                let place = self.place(&property.name);
+                let message =
+                    format!("{} is given a second time; first at {line}:{column}", quote(name));
+                self.push(
+                    Diagnostic::warning(Code::Duplicate, &place, message).help("the last one wins"),
+                );
+            }
+        }
+        &object.properties
+    }
+
+    /// A key that nobody knows.
+    pub(crate) fn unknown_key(
+        &mut self,
+        property: &ObjectProp<'_>,
+        of: &str,
+        known: impl IntoIterator<Item = &'static str>,
+    ) {
+        let name = property.name.as_str();
+        let place = self.place(&property.name);
+        let message = format!("unknown key {} in {of}", quote(name));
+        let help = match nearest(name, known) {
+            Some(meant) => format!("it is ignored; did you mean `{meant}`?"),
+            None => "it is ignored".to_owned(),
+        };
+        self.push(Diagnostic::warning(Code::UnknownKey, &place, message).help(help));
+    }
+
+    /// The place of a part of a string's text.
+    pub(crate) fn within(&self, value: &Value<'_>, part: Range<usize>) -> Place {
+        within(&self.place(value), part)
+    }
+}
+
+/// The place of a part of the string at `place`; the whole string if escapes hide the part.
+pub(crate) fn within(place: &Place, part: Range<usize>) -> Place {
+    let raw = place.document.slice(&place.span);
+    let start = place.span.start + 1;
+    if raw.contains('\\') || !raw.starts_with('"') || start + part.end >= place.span.end {
+        return place.clone();
+    }
+    Place::new(&place.document, start + part.start..start + part.end)
+}
+
+/// The largest value of a type, as numbers of the policy are bounded by it.
+pub(crate) trait Bounded {
+    const MAX: Self;
+}
+
+impl Bounded for u8 {
+    const MAX: u8 = u8::MAX;
+}
+
+impl Bounded for u16 {
+    const MAX: u16 = u16::MAX;
+}
+
+impl Bounded for u32 {
+    const MAX: u32 = u32::MAX;
+}
+
+pub(crate) fn type_words(value: &Value<'_>) -> &'static str {
+    match value {
+        Value::StringLit(_) => "a string",
+        Value::NumberLit(_) => "a number",
+        Value::BooleanLit(literal) if literal.value => "`true`",
+        Value::BooleanLit(_) => "`false`",
+        Value::Object(_) => "an object",
+        Value::Array(_) => "a list",
+        Value::NullKeyword(_) => "`null`",
+    }
+}
+
+/// Whether this can be the name of an HTTP header or a method: a token of RFC 9110.
+pub(crate) fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// Whether this can stand in the value of an HTTP header.
+pub(crate) fn is_header_value(text: &str) -> bool {
+    !text.chars().any(|c| c.is_control() && c != '\t')
+}
+
+/// A fault in a name that streams are told apart by.
+pub(crate) fn name_fault(name: &str, max: usize) -> Option<String> {
+    if name.is_empty() {
+        Some("is empty".to_owned())
+    } else if name.len() > max {
+        Some(format!("has {} bytes", name.len()))
+    } else if name.chars().any(char::is_control) {
+        Some("contains a control character".to_owned())
+    } else {
+        None
+    }
+}
+
+/// How messages call a streamtype's key.
+pub(crate) fn key_of(key: &str, streamtype: &StreamType) -> String {
+    format!("`{key}` of streamtype {}", quote(&streamtype.name))
+}

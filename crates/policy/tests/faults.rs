@@ -1,0 +1,482 @@
+//! What authors of wrong policies see: the line, the column, and what was expected.
+
+use sspc_policy::{Code, DIAGNOSTICS_MAX, Policy, Severity, Source};
+
+/// Every line that parsing says about a policy, errors or not.
+fn lines(text: &str) -> Vec<String> {
+    let report = match Policy::parse(&Source::new("p", text)) {
+        Ok(parsed) => parsed.warnings,
+        Err(report) => report,
+    };
+    report.to_string().lines().map(str::to_owned).collect()
+}
+
+/// A policy with one streamtype `t` that connects, and more keys in it.
+fn stream(more: &str) -> String {
+    format!(r#"{{"s":[{{"t":{{"endpoint":"e","port":80,{more}}}}}]}}"#)
+}
+
+/// Column at which the keys given to [`stream`] begin.
+const AT: usize = 38;
+
+#[track_caller]
+fn check(text: &str, expected: &[&str]) {
+    let lines = lines(text);
+    assert_eq!(lines, expected, "\n{text}\n{lines:#?}");
+}
+
+#[test]
+fn syntax() {
+    check("", &["p:1:1: error: the document is empty; expected `{`"]);
+    check("# nothing\n", &["p:1:1: error: the document is empty; expected `{`"]);
+    check("[]", &["p:1:1: error: the policy is a list; expected an object, in `{` and `}`"]);
+    check("{\n \"s\": [}", &["p:2:8: error: `}` does not close the `[` of line 2, column 7"]);
+    check("{}}", &["p:1:3: error: `}` closes nothing"]);
+    check("{} {}", &["p:1:4: error: found `{` after the end of the policy; expected nothing more"]);
+    check("{\"s\" []}", &["p:1:6: error: found `[` after a key; expected `:`"]);
+    check(
+        "{s: []}",
+        &["p:1:2: error: found `s` in an object; expected a key in double quotes, or `}`"],
+    );
+    check(
+        "{\"s\":[] \"auth\":[]}",
+        &["p:1:8: error: two values without a comma between them; expected `,`"],
+    );
+    check(
+        "{\"s\":[],\n}",
+        &["p:1:8: error: a comma before `}`; expected another key (only `]` may follow a comma)"],
+    );
+    check(
+        "{\"release\": abc}",
+        &["p:1:13: error: found `abc` in place of a value; expected a string, number, `true`, \
+           `false`, `null`, `{` or `[`"],
+    );
+    check(
+        "{\"release\": 0x10}",
+        &["p:1:13: error: `0` is not a number of JSON; expected decimal digits"],
+    );
+    check("{ // no\n}", &["p:1:3: error: found `/` outside a string (comments start with `#`)"]);
+    check("{'s':[]}", &["p:1:2: error: found `'` outside a string (strings are in double quotes)"]);
+    check(
+        "{\"release\": \"a\\qb\"}",
+        &["p:1:15: error: invalid escape in a string; expected JSON's escapes"],
+    );
+    check(
+        "{\"release\": \"a\n\"}",
+        &["p:1:13: error: this string does not end on its line (close it with `\"`, and write a \
+           line feed in it as `\\n`)"],
+    );
+    check(
+        "{\"release\": \"a\tb\"\u{a0}}",
+        &[
+            "p:1:15: error: a string contains the control character 0x09 (write a tab as `\\t`)",
+            "p:1:18: error: found U+00A0 outside a string",
+        ],
+    );
+}
+
+#[test]
+fn documents_that_end_too_early_are_taken_with_a_warning_if_they_can_be() {
+    check(
+        "{\"s\":[{\"t\":{\"endpoint\":\"e\",\"port\":80,",
+        &["p:1:37: warning: the document ends too early: still open are `{` of 1:1, `[` of 1:6, \
+           `{` of 1:7, `{` of 1:12 (taken as if they were closed here; the file may have been \
+           cut off)"],
+    );
+    check(
+        "{\"s\":[{\"t\":{\"endpoint\":",
+        &["p:1:23: error: the document ends too early: still open are `{` of 1:1, `[` of 1:6, \
+           `{` of 1:7, `{` of 1:12; expected a value after the last key"],
+    );
+    check(
+        "{\"s\":[{\"t\":{\"endp",
+        &["p:1:13: error: the document ends inside this string (the file may have been cut off)"],
+    );
+    check(
+        "{\"s\"",
+        &[
+            "p:1:4: error: the document ends too early: still open are `{` of 1:1; expected a value \
+         after the last key",
+        ],
+    );
+}
+
+#[test]
+fn nesting_is_limited_before_it_can_hurt() {
+    let deep = "[".repeat(100_000);
+    check(&deep, &["p:1:65: error: nested more than 64 levels deep"]);
+    let deep = format!("{{\"release\":{}1{}}}", "[".repeat(63), "]".repeat(63));
+    check(&deep, &[]);
+}
+
+#[test]
+fn unknown_keys_are_kept_as_warnings() {
+    check(
+        &stream(r#""endpiont":"x","aux":{"a":[1]}"#),
+        &[
+            "p:1:38: warning: unknown key `endpiont` in streamtype `t` (it is ignored; did you \
+             mean `endpoint`?)",
+            "p:1:53: warning: unknown key `aux` in streamtype `t` (it is ignored)",
+        ],
+    );
+    check(
+        &stream(r#""http_multipart_content_type":"x""#),
+        &["p:1:38: warning: unknown key `http_multipart_content_type` in streamtype `t` (it is \
+           ignored; the key is called `http_mime_content_type`)"],
+    );
+    check(
+        r#"{"stream":[]}"#,
+        &["p:1:2: warning: unknown key `stream` in the policy (it is ignored)"],
+    );
+}
+
+#[test]
+fn keys_of_another_protocol_are_kept_apart() {
+    let text = stream(r#""protocol":"mqtt","http_method":"PUT","mqtt_topic":"x","ws_binary":true"#);
+    check(
+        &text,
+        &[
+            "p:1:56: warning: `http_method` means nothing to streamtype `t`, which is mqtt (it \
+             is ignored; it is for h1 h2 h3)",
+            "p:1:93: warning: `ws_binary` means nothing to streamtype `t`, which is mqtt (it is \
+             ignored; it is for ws)",
+        ],
+    );
+    let parsed = Policy::parse(&Source::new("p", text)).unwrap();
+    let t = parsed.policy.streamtype("t").unwrap();
+    assert_eq!(t.http.method, "GET");
+    assert!(!t.ws.binary);
+    assert_eq!(t.mqtt.topic.as_ref().unwrap().as_str(), "x");
+}
+
+#[test]
+fn numbers() {
+    for (value, said) in [
+        ("4294967296", "error: `timeout_ms` of streamtype `t` is out of range"),
+        ("99999999999999999999", "error: `timeout_ms` of streamtype `t` is out of range"),
+        ("-1", "error: `timeout_ms` of streamtype `t` is negative: `-1`; expected a number from 0"),
+        ("\"abc\"", "error: `timeout_ms` of streamtype `t` is `abc`; expected a number"),
+        ("1e3", "error: `timeout_ms` of streamtype `t` is `1e3`; expected a number"),
+        ("{}", "error: `timeout_ms` of streamtype `t` is an object; expected a number"),
+        ("443.7", "warning: `timeout_ms` of streamtype `t` is `443.7`, which is taken as 443"),
+        ("\"44x\"", "warning: `timeout_ms` of streamtype `t` is `44x`, which is taken as 44"),
+        ("true", "warning: `timeout_ms` of streamtype `t` is `true`, which is taken as 1"),
+    ] {
+        let lines = lines(&stream(&format!("\"timeout_ms\":{value}")));
+        let column = AT + "\"timeout_ms\":".len();
+        assert_eq!(lines.len(), 1, "{value}: {lines:?}");
+        let place = format!("p:1:{column}: ");
+        assert!(lines[0].starts_with(&format!("{place}{said}")), "{value}: {lines:?}");
+    }
+    check(
+        r#"{"s":[{"t":{"endpoint":"e","port":65536}}]}"#,
+        &["p:1:35: error: `port` of streamtype `t` is out of range: 65536; expected a number \
+           from 0 to 65535"],
+    );
+    check(&stream(r#""timeout_ms":"443""#), &[]);
+}
+
+#[test]
+fn flags_know_only_true_and_false() {
+    for value in ["1", "\"true\"", "[]"] {
+        let lines = lines(&stream(&format!("\"nailed_up\":{value}")));
+        assert_eq!(lines.len(), 1, "{value}");
+        assert!(lines[0].contains("expected a bare `true` or `false`"), "{lines:?}");
+    }
+}
+
+#[test]
+fn references() {
+    check(
+        &stream(r#""retry":"dflt""#),
+        &["p:1:46: error: `retry` of streamtype `t` refers to retry policy `dflt`, which is not \
+           defined (the policy defines no retry policy at all)"],
+    );
+    let text = |name: &str| {
+        format!(
+            r#"{{"retry":[{{"default":{{}}}},{{"deep":{{}}}}],"s":[{{"t":{{"endpoint":"e","port":80,"retry":"{name}"}}}}]}}"#
+        )
+    };
+    check(&text("deep"), &[]);
+    check(
+        &text("def"),
+        &["p:1:83: warning: `retry` of streamtype `t` is `def`, which is only the start of a \
+           name (taken for retry policy `default`; write the whole name)"],
+    );
+    check(
+        &text("de"),
+        &["p:1:83: error: `retry` of streamtype `t` refers to retry policy `de`, which is not \
+           defined (it is the start of `deep`, `default`)"],
+    );
+    check(
+        &text("defualt"),
+        &["p:1:83: error: `retry` of streamtype `t` refers to retry policy `defualt`, which is \
+           not defined (did you mean `default`?)"],
+    );
+    check(
+        r#"{"trust_stores":[{"name":"x","stack":["nope"]}]}"#,
+        &["p:1:39: error: trust store `x` refers to certificate `nope`, which is not defined \
+           (the policy defines no certificate at all)"],
+    );
+}
+
+#[test]
+fn sections() {
+    check(
+        r#"{"certs":[{"a":"AgEB"},{"b":"?"}],"trust_stores":[{"x":["a","b"]}]}"#,
+        &[
+            "p:1:16: error: certificate `a` is not DER: it does not start with a SEQUENCE; \
+             expected one X.509 certificate: base64 of its DER, or PEM",
+            "p:1:29: error: certificate `b` is not base64: invalid symbol 63, offset 0.; \
+             expected one X.509 certificate: base64 of its DER, or PEM",
+        ],
+    );
+    check(
+        r#"{"trust_stores":[{"x":[]},{"stack":[]},{"name":"y"}]}"#,
+        &[
+            "p:1:23: error: trust store `x` is empty; expected at least one certificate",
+            "p:1:27: error: a trust store without a `name`",
+            "p:1:40: error: trust store `y` has no `stack`",
+        ],
+    );
+    check(
+        r#"{"retry":[{"r":{"conceal":65536,"svalidping":30,"svalidhup":20}}]}"#,
+        &[
+            "p:1:27: error: `conceal` of retry policy `r` is out of range: 65536; expected a \
+             number from 0 to 65535",
+            "p:1:61: warning: retry policy `r` hangs up after 20 s, before its ping at 30 s; \
+             expected more than `svalidping`",
+        ],
+    );
+    check(
+        r#"{"auth":[{"name":"a","type":"oauth"},{}]}"#,
+        &[
+            "p:1:29: warning: unknown `type` `oauth` of auth; expected `sigv4` (streams that use \
+             it are not authenticated)",
+            "p:1:38: error: an entry of `auth` without a `name`",
+        ],
+    );
+    check(
+        r#"{"via-socks5":"host"}"#,
+        &["p:1:15: error: `via-socks5` is `host`; expected `host:port`"],
+    );
+    check(
+        r#"{"s":{"t":{}}}"#,
+        &["p:1:6: error: `s` is an object; expected a list of streamtypes, in `[` and `]`"],
+    );
+}
+
+#[test]
+fn names() {
+    let long = "n".repeat(32);
+    check(
+        &format!(r#"{{"s":[{{"{long}":{{}}}},{{"":{{}}}}]}}"#),
+        &[
+            &format!(
+                "p:1:8: error: the streamtype name `{long}` has 32 bytes; expected 1 to 31 bytes"
+            ),
+            "p:1:48: error: the streamtype name `` is empty; expected 1 to 31 bytes",
+        ],
+    );
+    check(
+        &stream(&format!(r#""metadata":[{{"{}":""}},{{"{long}":""}}]"#, "m".repeat(30))),
+        &[&format!(
+            "p:1:89: error: the name `{long}` in `metadata` of streamtype `t` has 32 bytes; \
+             expected 1 to 30 bytes"
+        )],
+    );
+    check(
+        r#"{"s":[{"_lws_smd":{"endpoint":"e","port":1}}]}"#,
+        &["p:1:8: warning: streamtype `_lws_smd` can never be reached (the name is the system \
+           message bus's)"],
+    );
+}
+
+#[test]
+fn duplicates_say_where_the_first_one_is() {
+    check(
+        "{\"s\":[{\"t\":{\"endpoint\":\"e\",\"port\":80,\n\"port\":81}},\n\
+         {\"t\":{\"endpoint\":\"f\",\"port\":82}}]}",
+        &[
+            "p:2:1: warning: `port` is given a second time; first at 1:28 (the last one wins)",
+            "p:3:2: warning: `t` is given a second time; first at 1:8 (the last one wins \
+             outright; nothing of the first is kept)",
+        ],
+    );
+}
+
+#[test]
+fn substitution_must_be_possible() {
+    check(
+        r#"{"s":[{"t":{"endpoint":"${host}.e","port":80,"http_url":"a/${qurey}","metadata":[{"query":""}]}}]}"#,
+        &[
+            "p:1:25: error: `endpoint` of streamtype `t` uses `host`, which the streamtype's \
+             `metadata` does not declare (add `{\"host\": \"\"}` to `metadata`)",
+            "p:1:60: error: `http_url` of streamtype `t` uses `qurey`, which the streamtype's \
+             `metadata` does not declare (did you mean `query`?)",
+        ],
+    );
+    check(
+        &stream(r#""http_url":"a${b""#),
+        &["p:1:49: error: in `http_url` of streamtype `t`: `${` without a `}`"],
+    );
+}
+
+#[test]
+fn streams_that_can_never_connect() {
+    check(
+        r#"{"s":[{"t":{}},{"u":{"endpoint":"e","tls":true}},{"v":{"endpoint":"file:///x"}}]}"#,
+        &[
+            "p:1:8: error: streamtype `t` has no `endpoint`: it can never connect (add \
+             `\"endpoint\": \"host\"`)",
+            "p:1:17: error: streamtype `u` has no `port`: it can never connect (add `\"port\": \
+             443`)",
+            "p:1:67: error: streamtype `v` can never connect: file: endpoints are refused",
+        ],
+    );
+    check(r#"{"s":[{"t":{"endpoint":"+@sock"}},{"u":{"endpoint":"http://e"}}]}"#, &[]);
+    check(
+        r#"{"s":[{"t":{"endpoint":"e","port":80,"tls":true}},{"u":{"endpoint":"https://e"}}]}"#,
+        &[
+            "p:1:35: warning: streamtype `t` uses TLS on port 80, where servers speak clear HTTP \
+             (TLS usually is on port 443)",
+            "p:1:68: warning: streamtype `u` connects without TLS, whatever its endpoint says \
+             (add `\"tls\": true`)",
+        ],
+    );
+}
+
+#[test]
+fn http() {
+    check(
+        &stream(r#""http_method":"G ET","http_url":"a\nb","http_auth_header":"a b""#),
+        &[
+            "p:1:52: error: `http_method` of streamtype `t` is `G ET`; expected a method such as \
+             `GET` or `POST`",
+            "p:1:70: error: `http_url` of streamtype `t` contains a line break; expected text of \
+             one line",
+            "p:1:96: error: `http_auth_header` of streamtype `t` is `a b`, which is no header \
+             name; expected letters, digits and any of !#$%&'*+-.^_`|~",
+        ],
+    );
+    check(
+        &stream(r#""http_method":"post","protocol":"http/2","http_expect":20"#),
+        &[
+            "p:1:52: warning: `http_method` of streamtype `t` is `post`; methods are \
+             case-sensitive (did you mean `POST`?)",
+            "p:1:70: error: `protocol` of streamtype `t` is `http/2`; expected `h1`, `h2`, `h3`, \
+             `ws`, `mqtt` or `raw` (did you mean `h2`?)",
+            "p:1:93: error: `http_expect` of streamtype `t` is 20, which is no status (statuses \
+             go from 100 to 999)",
+        ],
+    );
+    let entries: Vec<String> = (0..17).map(|n| format!("{{\"{}\":1000}}", 400 + n)).collect();
+    let lines = lines(&stream(&format!("\"http_resp_map\":[{}]", entries.join(","))));
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].contains("more than 16 entries"), "{lines:?}");
+    check(&stream(&format!("\"http_resp_map\":[{}]", entries[..16].join(","))), &[]);
+    check(
+        &stream(r#""http_resp_map":[{"99":1000},{"404":3},{"405":0},{"404":1000}]"#),
+        &[
+            "p:1:56: error: `http_resp_map` of streamtype `t` maps `99`, which is no status; \
+             expected an HTTP status from 100 to 999",
+            "p:1:74: warning: the state for status 404 is 3; expected a state of the \
+             application, from 1000 to 65535 (smaller ones belong to the protocol: a client ends \
+             its stream when one comes that may not follow the state before)",
+            "p:1:84: error: the state for status 405 is 0; expected a state of the application, \
+             from 1000 to 65535",
+            "p:1:88: warning: status 404 is mapped a second time (the last one wins)",
+        ],
+    );
+}
+
+#[test]
+fn mqtt() {
+    check(
+        &stream(r#""protocol":"mqtt","mqtt_qos":3,"mqtt_subscribe":"a#","mqtt_topic":"a/+""#),
+        &[
+            "p:1:67: error: `mqtt_qos` of streamtype `t` is out of range: 3; expected a number \
+             from 0 to 2",
+            "p:1:86: error: `mqtt_subscribe` of streamtype `t` has `a#` as a level (`+` must be \
+             a level of its own, and `#` the last one)",
+            "p:1:104: error: `mqtt_topic` of streamtype `t` contains the wildcard `+` (only \
+             subscriptions may have wildcards)",
+        ],
+    );
+    check(
+        &stream(r#""protocol":"mqtt""#),
+        &["p:1:8: warning: streamtype `t` neither publishes nor subscribes (add `mqtt_topic`, \
+           `mqtt_subscribe` or both)"],
+    );
+}
+
+#[test]
+fn what_a_proxy_refuses_is_said() {
+    check(
+        r#"{"s":[{"t":{"server":true}},{"u":{"local_sink":true}}]}"#,
+        &[
+            "p:1:22: warning: clients cannot use streamtype `t`: it is a `server` (a proxy \
+             refuses to create such streams for its clients)",
+            "p:1:48: warning: clients cannot use streamtype `u`: it is a `local_sink` (a proxy \
+             refuses to create such streams for its clients)",
+        ],
+    );
+}
+
+#[test]
+fn rideshares() {
+    check(
+        &stream(r#""rideshare":"u""#),
+        &[
+            "p:1:50: warning: `rideshare` of streamtype `t` is `u`, which is not defined (the chain \
+           ends here)",
+        ],
+    );
+    check(
+        &stream(r#""rideshare":"t""#),
+        &["p:1:50: warning: `rideshare` of streamtype `t` leads back to `t` (the chain ends \
+           before it)"],
+    );
+}
+
+#[test]
+fn every_error_has_its_place_its_text_and_its_forms() {
+    let text = "{\"s\":[\n {\"é\":{\"endpoint\":\"e\", \"port\":\"99999\"}}]}";
+    let report = Policy::parse(&Source::new("dir/p.json", text)).unwrap_err();
+    let [error] = report.diagnostics() else { panic!("{report}") };
+    assert_eq!((error.severity, error.code), (Severity::Error, Code::Range));
+    assert_eq!((error.line, error.column), (2, 31));
+    assert_eq!(&text[error.span.clone()], "\"99999\"");
+    assert_eq!(error.text, "\"99999\"");
+    assert_eq!(error.expected.as_deref(), Some("a number from 0 to 65535"));
+    assert_eq!(
+        report.render(false),
+        "error[range]: `port` of streamtype `é` is out of range: 99999
+ --> dir/p.json:2:31
+  |
+2 |  {\"é\":{\"endpoint\":\"e\", \"port\":\"99999\"}}]}
+  |                               ^^^^^^^ expected a number from 0 to 65535
+"
+    );
+    let json = serde_json::to_value(&report).unwrap();
+    assert_eq!(json[0]["severity"], "error");
+    assert_eq!(json[0]["code"], "range");
+    assert_eq!(json[0]["line"], 2);
+    assert!(report.render(true).contains("\u{1b}["));
+}
+
+#[test]
+fn terminals_are_not_sent_what_they_would_obey() {
+    let report = Policy::parse(&Source::new("p", "{\"\\u001b[2J\":1,\"s\":1}")).unwrap_err();
+    assert!(!report.to_string().contains('\u{1b}'), "{report}");
+    assert!(!report.render(false).contains('\u{1b}'));
+}
+
+#[test]
+fn a_flood_of_warnings_does_not_hide_the_error() {
+    let keys: Vec<String> = (0..2 * DIAGNOSTICS_MAX).map(|n| format!("\"k{n}\":1")).collect();
+    let text = format!("{{{},\"s\":1}}", keys.join(","));
+    let report = Policy::parse(&Source::new("p", text)).unwrap_err();
+    assert_eq!(report.diagnostics().len(), DIAGNOSTICS_MAX + 1);
+    assert_eq!(report.errors().count(), 1);
+}
