@@ -91,8 +91,13 @@ impl fmt::Debug for Place {
 }
 
 impl Place {
+    /// The bytes `span` of a document, widened to whole characters that are in it.
     pub(crate) fn new(document: &Arc<Document>, span: Range<usize>) -> Self {
-        Self { document: Arc::clone(document), span }
+        // The parser sees blanks where the document has a character of several bytes, so what it
+        // points at need not be whole.
+        let start = document.text.floor_char_boundary(span.start);
+        let end = document.text.ceil_char_boundary(span.end.max(start));
+        Self { document: Arc::clone(document), span: start..end }
     }
 }
 

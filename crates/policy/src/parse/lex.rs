@@ -74,9 +74,8 @@ pub(crate) fn tree<'t>(
 
 fn syntax_error(document: &Arc<Document>, error: &ParseError) -> Diagnostic {
     use ParseErrorKind as Kind;
-    let end = document.text.len();
     let range = error.range();
-    let place = Place::new(document, range.start.min(end)..range.end.min(end));
+    let place = Place::new(document, range.start..range.end);
     let found = match document.slice(&place.span) {
         "" => "the end".to_owned(),
         text => quote(text),

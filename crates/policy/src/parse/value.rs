@@ -26,8 +26,7 @@ pub(crate) struct Cx<'a> {
 impl Cx<'_> {
     pub(crate) fn place(&self, node: &impl Ranged) -> Place {
         let range = node.range();
-        let end = self.document.text.len();
-        Place::new(self.document, range.start.min(end)..range.end.min(end))
+        Place::new(self.document, range.start..range.end)
     }
 
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
