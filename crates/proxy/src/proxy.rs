@@ -332,7 +332,7 @@ impl Shared {
     {
         let surroundings = Surroundings {
             policy: Arc::clone(&lock(&self.policy)),
-            onward: Arc::clone(&self.onward),
+            dialer: Arc::clone(&self.onward),
             counts: Arc::clone(&self.counts),
             limits: self.config.limits.clone(),
             timeouts: self.config.timeouts.clone(),

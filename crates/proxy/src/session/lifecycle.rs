@@ -1,0 +1,390 @@
+//! What a stream does when: attempts, retries, timeouts and the states that tell of them.
+//!
+//! No I/O and no clock in here. Commands and events go in, with the time; what is to be done comes
+//! out of [`Lifecycle::poll_output`], to be drained after each; [`Lifecycle::deadline`] says when
+//! to call [`Lifecycle::handle_deadline`].
+//!
+//! ```text
+//!            connect, demand                  Connected
+//!   Idle ───────────────────────► Connecting ───────────► Connected
+//!    ▲ ▲                            │   ▲  │ Failed          │  │ Lost, not opportunistic
+//!    │ └────────── gave up ─────────┘   │  └────► Waiting ◄──┼──┘
+//!    │                                  └───────────┘        │
+//!    └──────────────── Complete, or Lost and opportunistic ──┘
+//! ```
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use sspc_policy::StreamType;
+use sspc_wire::{Flags, State, Timeout};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use super::emitter::Emitter;
+use crate::onward::{End, Event, Failure};
+
+/// What is to be done, in this order.
+#[derive(Debug)]
+pub(crate) enum Output {
+    /// Send CONNSTATE.
+    State { state: State, ordinal: u32 },
+    /// Send METADATA, one frame an item.
+    Metadata(Vec<(String, Bytes)>),
+    /// Send PERF.
+    Perf(String),
+    /// The peer takes this many more bytes.
+    TxCredit(i32),
+    /// Send RX_PAYLOAD.
+    Payload { bytes: Bytes, flags: Flags },
+    /// Start an attempt; none is running.
+    Start,
+    /// End the running attempt, if there is one.
+    Stop,
+    /// Throw away what is left of the message that a transaction took.
+    Discard,
+}
+
+/// What the stream is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Nothing goes on until the client asks.
+    Idle,
+    /// An attempt runs and has not said Connected.
+    Connecting,
+    /// An attempt runs and has.
+    Connected {
+        /// Ack or Nack was said.
+        answered: bool,
+    },
+    /// The next attempt has its time.
+    Waiting { until: Instant },
+    /// DESTROYING was said.
+    Ended,
+}
+
+/// A stream's life; see the module.
+#[derive(Debug)]
+pub(crate) struct Lifecycle {
+    stream: Arc<StreamType>,
+    phase: Phase,
+    emitter: Emitter,
+    outputs: VecDeque<Output>,
+    /// Failures since the last success or ONWARD_CONNECT.
+    failures: u32,
+    retry_after_max: Duration,
+    /// When TIMEOUT is due, if the client asked for it.
+    timeout_at: Option<Instant>,
+    length_hint: Option<u32>,
+    jitter: Jitter,
+}
+
+impl Lifecycle {
+    /// A stream without a state; [`Lifecycle::create`] begins it. The seed is for jitter.
+    pub(crate) fn new(stream: Arc<StreamType>, retry_after_max: Duration, seed: u64) -> Self {
+        Self {
+            stream,
+            phase: Phase::Idle,
+            emitter: Emitter::default(),
+            outputs: VecDeque::new(),
+            failures: 0,
+            retry_after_max,
+            timeout_at: None,
+            length_hint: None,
+            jitter: Jitter(seed),
+        }
+    }
+
+    // ---- getters
+
+    /// When [`Lifecycle::handle_deadline`] is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let retry_at = match self.phase {
+            Phase::Waiting { until } => Some(until),
+            _ => None,
+        };
+        [retry_at, self.timeout_at].into_iter().flatten().min()
+    }
+
+    /// True if payload of the client can go to the running attempt.
+    pub(crate) fn takes_payload(&self) -> bool {
+        self.phase == Phase::Connected { answered: false }
+    }
+
+    /// True if an attempt runs that payload can go to or will.
+    pub(crate) fn is_connected(&self) -> bool {
+        matches!(self.phase, Phase::Connected { .. })
+    }
+
+    /// True if no attempt runs.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        matches!(self.phase, Phase::Idle | Phase::Waiting { .. } | Phase::Ended)
+    }
+
+    /// The length of the next message, if the client announced it.
+    pub(crate) fn length_hint(&self) -> Option<u32> {
+        self.length_hint
+    }
+
+    // ---- commands of the client
+
+    /// The stream exists: CREATING, and CONNECTING at once if the policy nails it up.
+    pub(crate) fn create(&mut self) {
+        self.say(State::Creating);
+        if self.stream.nailed_up {
+            self.begin();
+        }
+    }
+
+    /// ONWARD_CONNECT: connect now, whether idle or waiting for a retry.
+    pub(crate) fn handle_connect(&mut self) {
+        match self.phase {
+            Phase::Idle | Phase::Waiting { .. } => {
+                self.failures = 0;
+                self.begin();
+            }
+            Phase::Connecting | Phase::Connected { .. } | Phase::Ended => {}
+        }
+    }
+
+    /// Payload to send: an idle stream connects for it.
+    pub(crate) fn handle_demand(&mut self) {
+        match self.phase {
+            Phase::Idle => {
+                self.say(State::Poll);
+                self.begin();
+            }
+            Phase::Waiting { .. } | Phase::Connecting | Phase::Connected { .. } | Phase::Ended => {}
+        }
+    }
+
+    /// PAYLOAD_LENGTH_HINT: also asks to transmit.
+    pub(crate) fn handle_length_hint(&mut self, bytes: u32) {
+        self.length_hint = Some(bytes);
+        self.handle_demand();
+    }
+
+    /// TIMEOUT_UPDATE: starts the timeout anew or cancels it; connects nothing.
+    pub(crate) fn handle_timeout_update(&mut self, now: Instant, timeout: Timeout) {
+        let millis = match timeout {
+            Timeout::Policy => self.stream.timeout_ms,
+            Timeout::Millis(millis) => millis,
+            Timeout::Cancel => {
+                self.timeout_at = None;
+                return;
+            }
+        };
+        // A policy without a default leaves whatever runs.
+        if millis > 0 {
+            self.timeout_at = now.checked_add(Duration::from_millis(millis.into()));
+        }
+    }
+
+    /// The stream ends while its link is up: DISCONNECTED if it was connected, DESTROYING.
+    pub(crate) fn destroy(&mut self) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        if self.is_connected() {
+            self.say(State::Disconnected);
+        }
+        self.outputs.push_back(Output::Stop);
+        self.say(State::Destroying);
+        self.phase = Phase::Ended;
+        self.timeout_at = None;
+    }
+
+    // ---- what happens
+
+    /// The running attempt reports.
+    pub(crate) fn handle_event(&mut self, now: Instant, event: Event) {
+        if self.is_at_rest() {
+            return;
+        }
+        match event {
+            Event::Metadata(items) => {
+                self.failures = 0;
+                self.outputs.push_back(Output::Metadata(items));
+            }
+            Event::Perf(json) => self.outputs.push_back(Output::Perf(json)),
+            Event::UserState(code) => {
+                self.failures = 0;
+                match State::from_code(code) {
+                    state @ State::User(_) => self.say(state),
+                    // It would lie about the stream, and clients would judge what follows by it.
+                    state => warn!(%state, "http_resp_map makes no user state, left out"),
+                }
+            }
+            Event::TxCredit(credit) => self.outputs.push_back(Output::TxCredit(credit)),
+            Event::Connected => {
+                if self.phase == Phase::Connecting {
+                    self.phase = Phase::Connected { answered: false };
+                    if !self.connects_before_response() {
+                        self.failures = 0;
+                    }
+                    self.say(State::Connected);
+                }
+            }
+            Event::Payload { bytes, flags } => {
+                self.failures = 0;
+                self.outputs.push_back(Output::Payload { bytes, flags });
+            }
+            Event::Ack => self.answered(State::QosAckRemote),
+            Event::Nack => self.answered(State::QosNackRemote),
+            Event::Ended(end) => self.ended(now, end),
+        }
+    }
+
+    /// Time has come to what [`Lifecycle::deadline`] told; harmless if early.
+    pub(crate) fn handle_deadline(&mut self, now: Instant) {
+        if self.timeout_at.is_some_and(|at| at <= now) {
+            self.timeout_at = None;
+            self.say(State::Timeout);
+        }
+        if matches!(self.phase, Phase::Waiting { until } if until <= now) {
+            self.say(State::Poll);
+            self.begin();
+        }
+    }
+
+    // ---- output
+
+    /// What is to be done next; `None` if nothing is until the next input.
+    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    // ---- inside
+
+    fn say(&mut self, state: State) {
+        self.say_with(state, 0);
+    }
+
+    fn say_with(&mut self, next: State, ordinal: u32) {
+        let before = self.emitter.current();
+        let mut said = false;
+        for state in self.emitter.emit(next) {
+            said = true;
+            if state != next {
+                debug!(%state, %next, "a state was missing and is put in");
+            }
+            let ordinal = if state == next { ordinal } else { 0 };
+            self.outputs.push_back(Output::State { state, ordinal });
+        }
+        if !said {
+            debug!(?before, %next, "state not sent: the client would not take it");
+        }
+    }
+
+    fn begin(&mut self) {
+        self.say(State::Connecting);
+        self.phase = Phase::Connecting;
+        self.outputs.push_back(Output::Start);
+    }
+
+    fn answered(&mut self, state: State) {
+        self.failures = 0;
+        self.say(state);
+        self.phase = Phase::Connected { answered: true };
+    }
+
+    fn ended(&mut self, now: Instant, end: End) {
+        self.outputs.push_back(Output::Stop);
+        match (end, self.phase) {
+            (End::Complete, _) | (_, Phase::Connected { answered: true }) => {
+                self.length_hint = None;
+                self.rest(State::Disconnected);
+            }
+            (End::Lost { why }, Phase::Connected { .. })
+            | (End::Failed(Failure { why, .. }), Phase::Connected { .. }) => self.lost(now, &why),
+            (End::Lost { why }, _) => self.failed(now, Failure { why, ..Failure::default() }),
+            (End::Failed(failure), _) => self.failed(now, failure),
+        }
+    }
+
+    /// A connection is gone in the middle of a transaction.
+    fn lost(&mut self, now: Instant, why: &str) {
+        if self.stream.opportunistic {
+            info!(why, "connection lost");
+            self.rest(State::Disconnected);
+            return;
+        }
+        match self.next_attempt(now, None) {
+            Some(until) => {
+                info!(why, retry_in = ?(until - now), "connection lost, will connect again");
+                self.say(State::Disconnected);
+                self.outputs.push_back(Output::Discard);
+                self.phase = Phase::Waiting { until };
+            }
+            None => {
+                info!(why, "connection lost");
+                self.rest(State::Disconnected);
+            }
+        }
+    }
+
+    /// An attempt did not get as far as Connected.
+    fn failed(&mut self, now: Instant, failure: Failure) {
+        let Failure { why, no_dns, retry_after } = failure;
+        self.say_with(State::Unreachable, u32::from(no_dns));
+        match self.next_attempt(now, retry_after) {
+            Some(until) => {
+                info!(why, retry_in = ?(until - now), "cannot connect, will try again");
+                self.phase = Phase::Waiting { until };
+            }
+            None => {
+                warn!(why, attempts = self.failures, "cannot connect, giving up");
+                self.rest(State::AllRetriesFailed);
+            }
+        }
+    }
+
+    /// Counts a failure; the time of the next attempt, if the policy allows one.
+    fn next_attempt(&mut self, now: Instant, retry_after: Option<Duration>) -> Option<Instant> {
+        let retry = self.stream.retry_or_default();
+        let delay = retry.delay_ms(self.failures, self.jitter.next());
+        self.failures = self.failures.saturating_add(1);
+        if !retry.allows(self.failures) {
+            return None;
+        }
+        let delay = Duration::from_millis(delay.into());
+        let at_least = retry_after.unwrap_or_default().min(self.retry_after_max);
+        now.checked_add(delay.max(at_least))
+    }
+
+    /// Back to idle with `state`. What an attempt left over, and the timeout, go with it.
+    fn rest(&mut self, state: State) {
+        self.say(state);
+        self.outputs.push_back(Output::Discard);
+        self.timeout_at = None;
+        self.phase = Phase::Idle;
+    }
+
+    /// True if Connected says only that the request is on its way, because its body comes then.
+    fn connects_before_response(&self) -> bool {
+        let http = &self.stream.http;
+        self.stream.protocol.is_http()
+            && (matches!(http.method.as_str(), "POST" | "PUT" | "PATCH")
+                || http.www_form_urlencoded)
+    }
+}
+
+/// Random bits for jitter: SplitMix64, so that a seed gives the same life again.
+#[derive(Debug)]
+struct Jitter(u64);
+
+impl Jitter {
+    fn next(&mut self) -> u16 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z >> 48) as u16
+    }
+}
+
+#[cfg(test)]
+#[path = "lifecycle_tests.rs"]
+mod tests;

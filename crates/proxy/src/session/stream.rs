@@ -1,0 +1,414 @@
+//! A created stream: its client's settings, its payload both ways, its running attempt.
+
+use std::sync::Arc;
+use std::time::Instant as Clock;
+
+use bytes::{Bytes, BytesMut};
+use sspc_policy::StreamType;
+use sspc_wire::limits::{METADATA_NAME_MAX, STREAMTYPE_LIST_MAX};
+use sspc_wire::{Flags, PayloadHead, Piece, Streamtype, Timeout, ToClient};
+use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use super::credit::{ClientCredit, Window};
+use super::dial::{Call, Dialer, EventQueue};
+use super::ending::ProtocolError;
+use super::inbox::Inbox;
+use super::lifecycle::{Lifecycle, Output};
+use super::outbox::{Outbox, Style};
+use crate::config::{Limits, Timeouts};
+use crate::counters::Counts;
+use crate::onward::{Attempt, Chunk, End, Event};
+
+/// The longest metadata value for the client, in bytes; longer ones are left out.
+const METADATA_VALUE_MAX: usize = 4096;
+/// Frames that may wait for a client that does not read, before the proxy stops reading from it.
+const FRAMES_WAITING_MAX: usize = 1024;
+/// Payload below this is copied out of the buffer it was read into, rather than keep that alive.
+const COPY_BELOW: usize = 1024;
+
+/// How much of a stream's payload is held, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Marks {
+    /// Above it the client is not read from, as long as payload flows.
+    inbox: usize,
+    /// Above it the client is not read from in any case.
+    ahead: usize,
+    /// At or above it nothing is taken from the peer any more,
+    outbox: usize,
+    /// until the client has read down to less than this.
+    resume: usize,
+}
+
+impl Marks {
+    fn of(streamtype: &StreamType, limits: &Limits) -> Self {
+        let size = |bytes: u32| usize::try_from(bytes).unwrap_or(usize::MAX).max(1);
+        let buffer = size(streamtype.proxy_buflen.unwrap_or(limits.stream_buffer));
+        let given = |bytes: Option<u32>| bytes.filter(|bytes| *bytes > 0).map(size);
+        let outbox = given(streamtype.proxy_rxflow_on_above).unwrap_or(buffer).min(buffer);
+        let resume = given(streamtype.proxy_rxflow_off_below).unwrap_or(outbox).min(outbox);
+        let ahead = size(limits.ahead_buffer).max(buffer.saturating_mul(2));
+        Self { inbox: buffer, ahead, outbox, resume }
+    }
+}
+
+/// What a driver can wait for besides the client; the options are `None` while there is nothing to
+/// wait for.
+pub(crate) struct Waits<'a, D: Dialer> {
+    /// Frames to write.
+    pub(crate) outbox: &'a mut Outbox,
+    /// What the running attempt reports, if there is room for it.
+    pub(crate) events: Option<&'a mut <D::Call as Call>::Events>,
+    /// Room for payload, if there is payload.
+    pub(crate) body: Option<&'a mpsc::Sender<Chunk>>,
+}
+
+/// A created stream.
+pub(crate) struct Stream<D: Dialer> {
+    pub(crate) outbox: Outbox,
+    dialer: D,
+    counts: Arc<Counts>,
+    streamtype: Arc<StreamType>,
+    chain: Vec<Arc<StreamType>>,
+    metadata: Vec<(String, Bytes)>,
+    /// A metadata value that is still coming, by its name.
+    gathering: Option<(String, BytesMut)>,
+    lifecycle: Lifecycle,
+    call: Option<D::Call>,
+    inbox: Inbox,
+    marks: Marks,
+    /// The outbox was full and is not yet down to where taking goes on.
+    is_full: bool,
+    /// For a client that honours credit.
+    window: Option<Window>,
+    /// What each attempt has for a client that gives a limit but is not known to manage it.
+    renewed_credit: Option<ClientCredit>,
+    clock: Clock,
+}
+
+impl<D: Dialer> Stream<D> {
+    /// Creates the stream: CREATE_RESULT, first credit, CREATING.
+    pub(crate) fn create(
+        dialer: D,
+        counts: Arc<Counts>,
+        limits: &Limits,
+        timeouts: &Timeouts,
+        chain: Vec<Arc<StreamType>>,
+        streamtype: Arc<StreamType>,
+        asked: &Streamtype<'_>,
+    ) -> Self {
+        let marks = Marks::of(&streamtype, limits);
+        let honours = asked.honours_credit();
+        let credit = ClientCredit::initial(asked);
+        let style = if honours { Style::Large } else { Style::Plain };
+        let window = || Window::new(u32::try_from(marks.inbox).unwrap_or(u32::MAX));
+        let seed = rand::random();
+        let mut stream = Self {
+            outbox: Outbox::new(style, credit),
+            dialer,
+            counts,
+            lifecycle: Lifecycle::new(Arc::clone(&streamtype), timeouts.retry_after_max, seed),
+            streamtype,
+            chain,
+            metadata: Vec::new(),
+            gathering: None,
+            call: None,
+            inbox: Inbox::new(),
+            marks,
+            is_full: false,
+            window: honours.then(window),
+            renewed_credit: (!honours).then_some(credit),
+            clock: Clock::now(),
+        };
+        stream.answer_create();
+        stream.give_credit();
+        stream.lifecycle.create();
+        stream.settle();
+        stream
+    }
+
+    fn answer_create(&mut self) {
+        let list = name_list(&self.chain);
+        let result = ToClient::CreateResult {
+            result: 0,
+            client_buflen: self.streamtype.client_buflen,
+            list: Piece::whole(&list).unwrap_or(Piece { data: &[], offset: 0, total: 0 }),
+        };
+        self.send(&result);
+    }
+
+    // ---- what the driver asks
+
+    /// When [`Stream::handle_deadline`] is due.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.lifecycle.deadline()
+    }
+
+    /// True if no attempt runs.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.lifecycle.is_at_rest()
+    }
+
+    /// True if the client may be read from. Payload above the mark stops it, but not while only a
+    /// control frame behind that payload could make it move.
+    pub(crate) fn may_read(&self) -> bool {
+        let moves = self.lifecycle.is_connected() && !self.outbox.is_blocked();
+        let mark = if moves && self.window.is_none() { self.marks.inbox } else { self.marks.ahead };
+        self.inbox.cost() < mark && self.outbox.frames() < FRAMES_WAITING_MAX
+    }
+
+    /// What the driver can wait for.
+    pub(crate) fn waits(&mut self) -> Waits<'_, D> {
+        let has_room = self.has_room();
+        let has_payload = self.lifecycle.takes_payload() && !self.inbox.is_empty();
+        let (events, body) = self.call.as_mut().map(Call::queues).unzip();
+        Waits {
+            outbox: &mut self.outbox,
+            events: events.filter(|_| has_room),
+            body: body.filter(|_| has_payload),
+        }
+    }
+
+    /// True if more of the peer's payload may be taken.
+    fn has_room(&mut self) -> bool {
+        let mark = if self.is_full { self.marks.resume } else { self.marks.outbox };
+        self.is_full = self.outbox.bytes() >= mark;
+        !self.is_full && !self.outbox.is_blocked()
+    }
+
+    // ---- frames of the client
+
+    pub(crate) fn handle_connect(&mut self) {
+        debug!("ONWARD_CONNECT");
+        self.begin_message();
+        self.lifecycle.handle_connect();
+        self.settle();
+    }
+
+    /// The client asks for a new transaction: its payload from here on belongs to that.
+    fn begin_message(&mut self) {
+        if self.is_at_rest() {
+            self.inbox.begin();
+        }
+    }
+
+    /// A piece of TX_PAYLOAD. `read` is what the piece's bytes were read into.
+    pub(crate) fn handle_payload(&mut self, head: PayloadHead, piece: &Piece<'_>, read: &Bytes) {
+        const KNOWN: Flags = Flags::from_bits(0x1f);
+        self.counts.bytes_from_clients.add(piece.data.len() as u64);
+        let chunk = Chunk { bytes: shared(read, piece.data), flags: head.flags_of(piece) & KNOWN };
+        if self.inbox.push(chunk, piece.is_last()) {
+            self.lifecycle.handle_demand();
+        }
+        self.settle();
+    }
+
+    pub(crate) fn handle_length_hint(&mut self, bytes: u32) {
+        debug!(bytes, "PAYLOAD_LENGTH_HINT");
+        self.begin_message();
+        self.lifecycle.handle_length_hint(bytes);
+        self.settle();
+    }
+
+    pub(crate) fn handle_timeout_update(&mut self, timeout: Timeout) {
+        debug!(?timeout, "TIMEOUT_UPDATE");
+        self.lifecycle.handle_timeout_update(Instant::now(), timeout);
+    }
+
+    pub(crate) fn handle_credit(&mut self, update: i32) {
+        let now_us = self.now_us();
+        self.outbox.add_credit(update, now_us);
+    }
+
+    pub(crate) fn handle_metadata(
+        &mut self,
+        name: &[u8],
+        value: &Piece<'_>,
+    ) -> Result<(), ProtocolError> {
+        if value.is_first() {
+            let item = std::str::from_utf8(name)
+                .ok()
+                .filter(|name| name.len() <= METADATA_NAME_MAX)
+                .and_then(|name| self.streamtype.metadata_item(name));
+            let Some(item) = item else {
+                return Err(ProtocolError::UndeclaredMetadata {
+                    streamtype: self.streamtype.name.clone(),
+                    name: String::from_utf8_lossy(name).into_owned(),
+                });
+            };
+            if value.total == 0 {
+                return Err(ProtocolError::EmptyMetadata {
+                    streamtype: self.streamtype.name.clone(),
+                    name: item.name.clone(),
+                });
+            }
+            self.gathering = Some((item.name.clone(), BytesMut::new()));
+        }
+        if let Some((_, gathered)) = &mut self.gathering {
+            gathered.extend_from_slice(value.data);
+        }
+        if value.is_last()
+            && let Some((name, gathered)) = self.gathering.take()
+        {
+            debug!(name, bytes = gathered.len(), "METADATA");
+            let value = gathered.freeze();
+            match self.metadata.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, known)) => *known = value,
+                None => self.metadata.push((name, value)),
+            }
+        }
+        Ok(())
+    }
+
+    // ---- what happens
+
+    /// The running attempt reports; `None` if it ended without a word.
+    pub(crate) fn handle_event(&mut self, event: Option<Event>) {
+        let event = event.unwrap_or_else(|| {
+            Event::Ended(End::Lost { why: "the attempt ended without a word".to_owned() })
+        });
+        self.lifecycle.handle_event(Instant::now(), event);
+        self.settle();
+    }
+
+    pub(crate) fn handle_deadline(&mut self) {
+        self.lifecycle.handle_deadline(Instant::now());
+        self.settle();
+    }
+
+    /// The stream ends while its link is up.
+    pub(crate) fn destroy(&mut self) {
+        self.lifecycle.destroy();
+        self.settle();
+    }
+
+    // ---- payload
+
+    /// Moves all that can be moved without waiting, both ways.
+    pub(crate) fn pump(&mut self) {
+        while let Some(event) = self.waits().events.and_then(EventQueue::try_recv) {
+            self.handle_event(Some(event));
+        }
+        while self.lifecycle.takes_payload()
+            && !self.inbox.is_empty()
+            && let Some(call) = &mut self.call
+        {
+            match call.queues().1.try_reserve() {
+                Ok(room) => match self.inbox.pop() {
+                    Some(chunk) if chunk.bytes.is_empty() && chunk.flags == Flags::NONE => {}
+                    Some(chunk) => room.send(chunk),
+                    None => break,
+                },
+                Err(TrySendError::Full(())) => break,
+                // The attempt takes no payload, or no more.
+                Err(TrySendError::Closed(())) => self.inbox.discard(),
+            }
+        }
+        self.give_credit();
+    }
+
+    fn give_credit(&mut self) {
+        let left = self.inbox.left();
+        let Some(window) = &mut self.window else { return };
+        window.give_back(left);
+        if let Some(update) = window.update() {
+            self.send(&ToClient::TxCredit(update));
+        }
+    }
+
+    // ---- inside
+
+    /// Does what the lifecycle asks for.
+    fn settle(&mut self) {
+        while let Some(output) = self.lifecycle.poll_output() {
+            match output {
+                Output::State { state, ordinal } => {
+                    debug!(%state, "state");
+                    self.send(&ToClient::State { state, ordinal });
+                }
+                Output::Metadata(items) => self.send_metadata(&items),
+                Output::Perf(json) => match Piece::whole(json.as_bytes()) {
+                    Some(piece) => self.send(&ToClient::Perf(piece)),
+                    None => debug!(bytes = json.len(), "PERF is too long, left out"),
+                },
+                // A client that honours credit has it from this proxy's own buffer.
+                Output::TxCredit(credit) if self.window.is_none() => {
+                    self.send(&ToClient::TxCredit(credit));
+                }
+                Output::TxCredit(_) => {}
+                Output::Payload { bytes, flags } => {
+                    self.counts.bytes_to_clients.add(bytes.len() as u64);
+                    let now_us = self.now_us();
+                    self.outbox.push_payload(bytes, flags, now_us);
+                }
+                Output::Start => self.start(),
+                Output::Stop => self.call = None,
+                Output::Discard => {
+                    self.inbox.discard();
+                    self.give_credit();
+                }
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        self.counts.attempts.add(1);
+        if let Some(credit) = self.renewed_credit {
+            self.outbox.renew_credit(credit);
+        }
+        self.call = Some(self.dialer.start(Attempt {
+            stream: Arc::clone(&self.streamtype),
+            chain: self.chain.clone(),
+            metadata: self.metadata.clone(),
+            length_hint: self.lifecycle.length_hint(),
+        }));
+    }
+
+    fn send_metadata(&mut self, items: &[(String, Bytes)]) {
+        for (name, value) in items {
+            match Piece::whole(value) {
+                Some(piece) if (1..=METADATA_VALUE_MAX).contains(&value.len()) => {
+                    self.send(&ToClient::Metadata { name: name.as_bytes(), value: piece });
+                }
+                _ => info!(name, bytes = value.len(), "metadata of this length is left out"),
+            }
+        }
+    }
+
+    fn send(&mut self, frame: &ToClient<'_>) {
+        if let Err(error) = self.outbox.push(frame) {
+            tracing::error!(%error, "a frame for the client breaks the wire's limits, left out");
+        }
+    }
+
+    fn now_us(&self) -> u64 {
+        u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+/// CREATE_RESULT's list: each name behind a comma, as deployed clients are used to; those that
+/// do not fit are left out.
+fn name_list(chain: &[Arc<StreamType>]) -> Vec<u8> {
+    let mut list = Vec::new();
+    for streamtype in chain {
+        if list.len() + 1 + streamtype.name.len() > STREAMTYPE_LIST_MAX {
+            info!(name = streamtype.name, "the list of rideshare names is too long, cut here");
+            break;
+        }
+        list.push(b',');
+        list.extend_from_slice(streamtype.name.as_bytes());
+    }
+    list
+}
+
+/// `part` as a share of `whole`, which it lies in, or a copy if it is small.
+fn shared(whole: &Bytes, part: &[u8]) -> Bytes {
+    let offset = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize);
+    match offset {
+        Some(offset) if part.len() >= COPY_BELOW && offset + part.len() <= whole.len() => {
+            whole.slice(offset..offset + part.len())
+        }
+        _ => Bytes::copy_from_slice(part),
+    }
+}
