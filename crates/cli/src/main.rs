@@ -1,2 +1,46 @@
-//! The program `sspc`.
-fn main() {}
+//! The program `sspc`: proxy, cat, policy, demo.
+
+mod args;
+mod cat;
+mod demo;
+mod exit;
+mod generate;
+mod help;
+mod log;
+mod policy;
+mod proxy;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+use exit::{Exit, Failure};
+use log::Voice;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log::init(cli.log);
+    let voice = Voice::new(cli.log);
+    match run(&cli, voice) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                voice.fail(&failure.message);
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(cli: &Cli, voice: Voice) -> Result<Exit, Failure> {
+    match &cli.command {
+        Command::Proxy(args) => proxy::run(args, voice),
+        Command::Cat(args) => cat::run(args, cli.log),
+        Command::Policy(command) => policy::run(command).map(|()| Exit::Ok),
+        Command::Demo(args) => demo::run(args),
+        Command::Man(args) => generate::man(args).map(|()| Exit::Ok),
+        Command::Completions(args) => generate::completions(args).map(|()| Exit::Ok),
+    }
+}

@@ -1,0 +1,272 @@
+//! The whole command line, from which help, man pages and completions are made.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+use sspc::{Address, Name};
+use sspc_proxy::ListenAddress;
+
+use crate::help;
+
+/// Where proxies listen, and clients look for them, unless told otherwise.
+pub(crate) const DEFAULT_ADDRESS: &str = "uds:@proxy.ss.lws";
+
+/// The longest name of a metadata item, in bytes.
+const METADATA_NAME_MAX: usize = sspc_wire::limits::METADATA_NAME_MAX;
+
+/// Secure Streams: applications open a stream by name, a proxy does the rest.
+///
+/// An application asks the proxy for a stream by the name of its type and gets payload. Where the
+/// stream goes, over which protocol, with which certificates and how failures are retried, is in
+/// the proxy's policy: the application needs no TLS, no HTTP and no TCP of its own.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sspc",
+    version,
+    after_help = help::TOP_SHORT,
+    after_long_help = help::TOP_LONG,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What is logged, and how. Logs go to stderr.
+#[derive(Debug, Clone, Copy, Args)]
+#[command(next_help_heading = "Logs")]
+pub(crate) struct LogArgs {
+    /// Log more to stderr: -v what happens, -vv how, -vvv every frame
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub(crate) verbose: u8,
+
+    /// How logs are written
+    #[arg(long = "log", global = true, value_enum, value_name = "FORMAT", default_value_t)]
+    pub(crate) format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// Lines for people
+    #[default]
+    Text,
+    /// One JSON object a line, for machines
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Proxy(ProxyArgs),
+    Cat(CatArgs),
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    Demo(DemoArgs),
+    Man(ManArgs),
+    Completions(CompletionsArgs),
+}
+
+/// Run the proxy that fulfils streams by its policy
+///
+/// Listens for clients, reads from the policy what each stream's name means, and makes the
+/// connections: h1, h2 and websocket, clear or over TLS. Prints one line to stderr when ready.
+#[derive(Debug, Args)]
+#[command(after_long_help = help::PROXY)]
+pub(crate) struct ProxyArgs {
+    /// The policy; without one, an embedded default
+    ///
+    /// The embedded default has the streamtype `__default`, which gets whatever https URL the
+    /// client sets as metadata `endpoint`.
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) policy: Option<PathBuf>,
+
+    /// Apply a second policy on top of the first; may be given several times
+    #[arg(short, long = "overlay", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) overlays: Vec<PathBuf>,
+
+    /// Listen here: uds:@NAME, uds:/PATH or tcp:HOST:PORT; may be given several times
+    ///
+    /// `uds:@NAME` is Linux' abstract namespace: no file is made. `uds:/PATH` makes a socket file
+    /// and removes it at the end; `uds:/PATH?mode=0660&owner=USER:GROUP` says who may use it. The
+    /// default is `uds:@proxy.ss.lws`, where every client looks first; it does not apply if a
+    /// service manager passes sockets (see below).
+    #[arg(short, long = "listen", value_name = "ADDR")]
+    pub(crate) listen: Vec<ListenAddress>,
+
+    /// How long streams may finish after SIGTERM, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, default_value = "5")]
+    pub(crate) grace: Duration,
+}
+
+/// Open one stream and copy its payload to stdout
+///
+/// Opens STREAMTYPE at the proxy, connects, and writes what the remote peer sends to stdout, byte
+/// for byte. Everything else goes to stderr. Ends when the transaction does; a stream of messages
+/// that has no end runs until --count, --timeout or Ctrl-C.
+#[derive(Debug, Args)]
+#[command(after_long_help = help::CAT)]
+pub(crate) struct CatArgs {
+    /// Name of the stream in the proxy's policy
+    #[arg(value_name = "STREAMTYPE", value_parser = Name::new)]
+    pub(crate) streamtype: Name,
+
+    /// The proxy: uds:@NAME, uds:/PATH or tcp:HOST:PORT
+    #[arg(short, long, value_name = "ADDR", default_value = DEFAULT_ADDRESS)]
+    pub(crate) proxy: Address,
+
+    /// Set a metadata item before connecting; may be given several times
+    #[arg(short, long = "meta", value_name = "NAME=VALUE", value_parser = parse_metadata)]
+    pub(crate) metadata: Vec<(String, String)>,
+
+    /// Send this file as one message; `-` sends stdin as it comes
+    ///
+    /// The proxy is told the length of a file beforehand, so that an HTTP request carries a
+    /// content-length. The length of stdin is not known: the request is chunked then.
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Give up after this many seconds, with exit code 7
+    #[arg(short, long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Report each state, and received metadata, on stderr
+    ///
+    /// One line a state, with the seconds since the start: `+0.123 CONNECTED`. Received metadata
+    /// is `+0.123 NAME=VALUE`.
+    #[arg(short, long)]
+    pub(crate) states: bool,
+
+    /// End after this many whole messages were received
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+}
+
+/// Check a policy, or show what it says
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    Check(CheckArgs),
+    Show(ShowArgs),
+}
+
+/// Find every mistake in a policy, with line and column
+///
+/// Diagnostics go to stderr. Exit code 0 if there are no errors, with or without warnings; 1 if
+/// there are errors or the file cannot be read.
+#[derive(Debug, Args)]
+#[command(after_long_help = help::CHECK)]
+pub(crate) struct CheckArgs {
+    /// The policy; `-` is stdin
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+
+    /// Check it with this policy on top; may be given several times
+    #[arg(short, long = "overlay", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) overlays: Vec<PathBuf>,
+}
+
+/// Show the effective settings: defaults filled in, references resolved
+///
+/// Written to stdout as a policy again: what is shown can be fed back.
+#[derive(Debug, Args)]
+#[command(after_long_help = help::SHOW)]
+pub(crate) struct ShowArgs {
+    /// The policy; `-` is stdin
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+
+    /// Show this streamtype alone
+    #[arg(value_name = "STREAMTYPE")]
+    pub(crate) streamtype: Option<String>,
+
+    /// Apply this policy on top first; may be given several times
+    #[arg(short, long = "overlay", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) overlays: Vec<PathBuf>,
+}
+
+/// See it work: origin, proxy and client in one process, no network needed
+///
+/// Starts its own web server (h1, h2 and websocket, over TLS with a certificate made on the spot),
+/// a proxy and a client, and shows what passes between them, with times and sizes. Exit code 0 if
+/// every byte was right.
+#[derive(Debug, Args)]
+#[command(after_long_help = help::DEMO)]
+pub(crate) struct DemoArgs {
+    /// Size of the large transfer in MiB
+    #[arg(long, value_name = "N", default_value_t = 32,
+          value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) mebibytes: u32,
+}
+
+/// Write the man page
+///
+/// Without DIR, sspc(1) goes to stdout. With DIR, it and one page for each command are written
+/// there: sspc.1, sspc-cat.1 and so on.
+#[derive(Debug, Args)]
+pub(crate) struct ManArgs {
+    /// Folder for the pages; made if it is not there
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// Write a shell's completions to stdout
+#[derive(Debug, Args)]
+#[command(after_long_help = help::COMPLETIONS)]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum, value_name = "SHELL")]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "expected seconds, such as 5 or 0.5".to_owned())?;
+    match Duration::try_from_secs_f64(seconds) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err("expected more than 0 seconds".to_owned()),
+    }
+}
+
+fn parse_metadata(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some(("", _)) | None => Err("expected NAME=VALUE".to_owned()),
+        // The field's proxies hang up on an empty value, so that nobody can mean one.
+        Some((name, "")) => Err(format!("the value of {name} is empty; leave it out instead")),
+        Some((name, _)) if name.len() > METADATA_NAME_MAX => {
+            Err(format!("a name has at most {METADATA_NAME_MAX} bytes, this one {}", name.len()))
+        }
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn metadata_splits_at_its_first_equals_sign() {
+        let split = parse_metadata("endpoint=https://x/?a=b").unwrap();
+        assert_eq!(split, ("endpoint".to_owned(), "https://x/?a=b".to_owned()));
+        for wrong in ["endpoint", "=x", "endpoint=", ""] {
+            assert!(parse_metadata(wrong).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn seconds_may_have_a_fraction_but_not_be_nothing() {
+        assert_eq!(parse_seconds("0.25"), Ok(Duration::from_millis(250)));
+        for wrong in ["0", "-1", "NaN", "inf", "1e300", "soon"] {
+            assert!(parse_seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

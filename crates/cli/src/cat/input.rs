@@ -1,0 +1,95 @@
+//! What `--data` sends.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sspc::tokio::{Error, Sender};
+use tokio::fs::File;
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::exit::Failure;
+
+/// Bytes read at a time.
+const BLOCK: usize = 64 * 1024;
+
+/// A file or stdin, to be sent as one message.
+pub(super) struct Input {
+    path: PathBuf,
+    source: Box<dyn AsyncRead + Unpin>,
+    len: Option<u64>,
+}
+
+impl Input {
+    /// Opens it; `-` is stdin.
+    pub(super) async fn open(path: &Path) -> Result<Self, Failure> {
+        if path == Path::new("-") {
+            let source = Box::new(tokio::io::stdin());
+            return Ok(Self { path: "stdin".into(), source, len: None });
+        }
+        let cannot = |error| Failure::new(format!("cannot read {}: {error}", path.display()));
+        let file = File::open(path).await.map_err(cannot)?;
+        let about = file.metadata().await.map_err(cannot)?;
+        if about.is_dir() {
+            return Err(Failure::new(format!("cannot read {}: is a directory", path.display())));
+        }
+        // A pipe or device has no length, whatever the file system says.
+        let len = about.is_file().then_some(about.len());
+        Ok(Self { path: path.into(), source: Box::new(file), len })
+    }
+
+    /// Its length in bytes, if that is known.
+    pub(super) fn len(&self) -> Option<u64> {
+        self.len
+    }
+
+    /// Sends it, counting in `sent`.
+    pub(super) async fn send(mut self, to: Sender, sent: Arc<AtomicU64>) -> Result<(), Failure> {
+        // The wire has no words for more than 4 GiB: then it goes without a length.
+        let hint = self.len.and_then(|len| u32::try_from(len).ok());
+        let mut left = self.len;
+        let Ok(mut body) = to.body(hint).await else { return lost().await };
+        loop {
+            let mut block = vec![0; BLOCK];
+            let n = self
+                .source
+                .read(&mut block)
+                .await
+                .map_err(|error| self.cannot(&error.to_string()))?;
+            if n == 0 {
+                break;
+            }
+            block.truncate(n);
+            if let Some(left) = &mut left {
+                *left = left
+                    .checked_sub(n as u64)
+                    .ok_or_else(|| self.cannot("it grew while it was sent"))?;
+            }
+            match body.write(block).await {
+                Ok(()) => sent.fetch_add(n as u64, Ordering::Relaxed),
+                Err(error) => return broken(error).await,
+            };
+        }
+        match left {
+            Some(1..) => Err(self.cannot("it shrank while it was sent")),
+            _ => match body.finish().await {
+                Ok(()) => Ok(()),
+                Err(error) => broken(error).await,
+            },
+        }
+    }
+
+    fn cannot(&self, why: &str) -> Failure {
+        Failure::new(format!("cannot read {}: {why}", self.path.display()))
+    }
+}
+
+/// The connection is gone: the stream's events tell how, and they decide.
+async fn broken(error: Error) -> Result<(), Failure> {
+    tracing::debug!(%error, "sending stopped");
+    lost().await
+}
+
+async fn lost() -> Result<(), Failure> {
+    std::future::pending().await
+}

@@ -1,0 +1,109 @@
+//! How far a long transfer is, for people at a terminal.
+
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tokio::time::Instant;
+
+use crate::log;
+
+/// Transfers that are shorter need no progress.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// How often the line is drawn.
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// Counts what goes and comes, and shows it after a while.
+pub(super) struct Progress {
+    /// Whether anybody is there to see it.
+    watched: bool,
+    next: Instant,
+    bar: Option<ProgressBar>,
+    sent: Arc<AtomicU64>,
+    sent_len: Option<u64>,
+    received: u64,
+}
+
+impl Progress {
+    /// `sent_len` is how much there is to send, in bytes, if anything and if that is known.
+    pub(super) fn new(start: Instant, sent_len: Option<u64>) -> Self {
+        Self {
+            // Where stdout is a terminal too, the payload itself shows the progress.
+            watched: io::stderr().is_terminal() && !io::stdout().is_terminal(),
+            next: start + QUIET,
+            bar: None,
+            sent: Arc::default(),
+            sent_len,
+            received: 0,
+        }
+    }
+
+    /// The counter of what was sent.
+    pub(super) fn sent(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.sent)
+    }
+
+    pub(super) fn received(&mut self, bytes: usize) {
+        self.received += bytes as u64;
+    }
+
+    /// When it is time to draw.
+    pub(super) async fn tick(&self) {
+        if self.watched {
+            tokio::time::sleep_until(self.next).await;
+        } else {
+            std::future::pending().await
+        }
+    }
+
+    pub(super) fn draw(&mut self) {
+        self.next = Instant::now() + REDRAW;
+        let sent = self.sent.load(Ordering::Relaxed);
+        if sent + self.received == 0 {
+            return;
+        }
+        let sending = self.received == 0;
+        let known = self.sent_len.filter(|_| sending);
+        let bar = self.bar.get_or_insert_with(|| {
+            ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
+        });
+        match known {
+            Some(len) => {
+                bar.set_length(len);
+                bar.set_style(style("sent {binary_bytes} of {binary_total_bytes} {wide_bar} "));
+                bar.set_position(sent);
+            }
+            None if sending => {
+                bar.set_style(style("sent {binary_bytes} "));
+                bar.set_position(sent);
+            }
+            None => {
+                bar.set_style(style("received {binary_bytes} "));
+                bar.set_position(self.received);
+            }
+        }
+    }
+
+    /// A line on stderr that is not part of the progress.
+    pub(super) fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| log::say(line)),
+            None => log::say(line),
+        }
+    }
+
+    /// Removes the line.
+    pub(super) fn clear(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn style(head: &str) -> ProgressStyle {
+    ProgressStyle::with_template(&format!("{head}{{binary_bytes_per_sec}}"))
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+}

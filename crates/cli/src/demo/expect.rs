@@ -1,0 +1,160 @@
+//! What must come, byte for byte.
+
+use sspc::Flags;
+
+use super::origin::price;
+use super::pattern::{self, Hash};
+
+/// Checks payload as it comes.
+pub(super) enum Expect {
+    /// Exactly these bytes, as one message.
+    Bytes { expected: Vec<u8>, at: usize },
+    /// So many bytes of the pattern, and their hash.
+    Pattern { len: u64, hash: Hash, expected: String, block: Vec<u8> },
+    /// So many prices of the ticker, in order.
+    Prices { wanted: u64, seen: u64, message: Vec<u8> },
+}
+
+/// What the payload so far says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Right so far.
+    Part,
+    /// Right, and a whole message: its text, if it is short.
+    Message(Option<String>),
+    /// All that was wanted of a stream without end.
+    Enough(Option<String>),
+}
+
+impl Expect {
+    pub(super) fn bytes(expected: impl Into<Vec<u8>>) -> Self {
+        Self::Bytes { expected: expected.into(), at: 0 }
+    }
+
+    pub(super) fn pattern(len: u64) -> Self {
+        let expected = pattern::hash_of(len);
+        Self::Pattern { len, hash: Hash::new(), expected, block: Vec::new() }
+    }
+
+    pub(super) fn prices(wanted: u64) -> Self {
+        Self::Prices { wanted, seen: 0, message: Vec::new() }
+    }
+
+    /// Takes the next payload; the error says what differs.
+    pub(super) fn feed(&mut self, data: &[u8], flags: Flags) -> Result<Seen, String> {
+        let last = flags.contains(Flags::EOM);
+        match self {
+            Self::Bytes { expected, at } => {
+                let end = *at + data.len();
+                if expected.get(*at..end) != Some(data) {
+                    return Err(format!("payload differs within bytes {} to {end}", *at));
+                }
+                *at = end;
+                Ok(if last { Seen::Message(None) } else { Seen::Part })
+            }
+            Self::Pattern { len, hash, block, .. } => {
+                // The pattern is made in words: begin at the word that the data begins in.
+                let start = hash.len() - hash.len() % 8;
+                let skip = (hash.len() - start) as usize;
+                block.resize(skip + data.len(), 0);
+                pattern::fill(start, block);
+                if hash.len() + data.len() as u64 > *len {
+                    return Err(format!("more than the {len} bytes that were expected"));
+                }
+                if block.get(skip..) != Some(data) {
+                    return Err(format!("payload differs after byte {}", hash.len()));
+                }
+                hash.update(data);
+                Ok(if last { Seen::Message(None) } else { Seen::Part })
+            }
+            Self::Prices { wanted, seen, message } => {
+                message.extend_from_slice(data);
+                if !last {
+                    return Ok(Seen::Part);
+                }
+                let expected = price(*seen);
+                if *message != expected.as_bytes() {
+                    let came = message.escape_ascii();
+                    return Err(format!("message {seen} is {came}, and not {expected}"));
+                }
+                message.clear();
+                *seen += 1;
+                let message = Some(expected);
+                Ok(if seen == wanted { Seen::Enough(message) } else { Seen::Message(message) })
+            }
+        }
+    }
+
+    /// Whether everything came; gives a proof to show, where there is one.
+    pub(super) fn complete(self) -> Result<Option<String>, String> {
+        match self {
+            Self::Bytes { expected, at } if at == expected.len() => Ok(None),
+            Self::Bytes { expected, at } => Err(format!("{at} of {} bytes came", expected.len())),
+            Self::Pattern { len, hash, expected, .. } => {
+                let came = hash.len();
+                let hash = hash.finish();
+                if came != len {
+                    Err(format!("{came} of {len} bytes came"))
+                } else if hash != expected {
+                    Err(format!("the SHA-256 is {hash}, and not {expected}"))
+                } else {
+                    Ok(Some(format!("sha256 {hash}")))
+                }
+            }
+            Self::Prices { wanted, seen, .. } if seen == wanted => Ok(None),
+            Self::Prices { wanted, seen, .. } => Err(format!("{seen} of {wanted} messages came")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exact_bytes_in_any_cut_are_right_and_others_are_not() {
+        let mut expect = Expect::bytes(*b"hello");
+        assert_eq!(expect.feed(b"he", Flags::SOM), Ok(Seen::Part));
+        assert_eq!(expect.feed(b"llo", Flags::EOM), Ok(Seen::Message(None)));
+        assert_eq!(expect.complete(), Ok(None));
+
+        let mut wrong = Expect::bytes(*b"hello");
+        assert!(wrong.feed(b"hallo", Flags::WHOLE).is_err());
+        let mut long = Expect::bytes(*b"hello");
+        assert!(long.feed(b"hello!", Flags::WHOLE).is_err());
+        let mut short = Expect::bytes(*b"hello");
+        assert_eq!(short.feed(b"hell", Flags::WHOLE), Ok(Seen::Message(None)));
+        assert!(short.complete().is_err());
+    }
+
+    #[test]
+    fn one_wrong_byte_in_the_pattern_is_noticed_wherever_it_is_cut() {
+        let mut data = vec![0; 1_000];
+        pattern::fill(0, &mut data);
+        for cut in [1, 7, 8, 500, 999] {
+            let mut expect = Expect::pattern(1_000);
+            for part in data.chunks(cut) {
+                expect.feed(part, Flags::NONE).unwrap();
+            }
+            assert!(expect.complete().unwrap().is_some());
+        }
+        data[777] ^= 1;
+        let mut expect = Expect::pattern(1_000);
+        assert!(data.chunks(10).any(|part| expect.feed(part, Flags::NONE).is_err()));
+    }
+
+    #[test]
+    fn prices_must_come_whole_and_in_order() {
+        let mut expect = Expect::prices(2);
+        let (first, second) = (price(0), price(1));
+        let (head, tail) = first.as_bytes().split_at(5);
+        assert_eq!(expect.feed(head, Flags::SOM), Ok(Seen::Part));
+        assert_eq!(expect.feed(tail, Flags::EOM), Ok(Seen::Message(Some(first.clone()))));
+        assert_eq!(
+            expect.feed(second.as_bytes(), Flags::WHOLE),
+            Ok(Seen::Enough(Some(second.clone())))
+        );
+        let mut wrong = Expect::prices(2);
+        assert!(wrong.feed(second.as_bytes(), Flags::WHOLE).is_err());
+    }
+}

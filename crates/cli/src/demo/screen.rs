@@ -1,0 +1,79 @@
+//! What the demo prints: 80 columns, colours only on a terminal.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::time::Duration;
+
+use crate::exit::Failure;
+use crate::terminal::{self, Painted, Painter, Style};
+
+/// stdout, until it fails.
+pub(super) struct Screen {
+    painter: Painter,
+    result: io::Result<()>,
+}
+
+impl Screen {
+    pub(super) fn new() -> Self {
+        let color = terminal::wants_color(&io::stdout());
+        Self { painter: Painter { color }, result: Ok(()) }
+    }
+
+    /// One line. After a failure there is nobody to show more to.
+    pub(super) fn line(&mut self, line: &str) {
+        if self.result.is_ok() {
+            let mut out = io::stdout().lock();
+            self.result = writeln!(out, "{line}").and_then(|()| out.flush());
+        }
+    }
+
+    pub(super) fn paint<T: fmt::Display>(&self, style: Style, text: T) -> Painted<T> {
+        self.painter.paint(style, text)
+    }
+
+    /// Whether everything could be shown.
+    pub(super) fn finish(self) -> Result<(), Failure> {
+        self.result.map_err(|error| Failure::stdout(&error))
+    }
+}
+
+/// `512 B`, `1.4 KiB`, `32.0 MiB`
+pub(super) fn size(bytes: u64) -> String {
+    let value = bytes as f64;
+    match bytes {
+        0..1_024 => format!("{bytes} B"),
+        1_024..1_048_576 => format!("{:.1} KiB", value / 1_024.0),
+        _ => format!("{:.1} MiB", value / 1_048_576.0),
+    }
+}
+
+/// `0.4 ms`, `12 ms`, `1.25 s`
+pub(super) fn time(time: Duration) -> String {
+    let ms = time.as_secs_f64() * 1e3;
+    match ms {
+        ..10.0 => format!("{ms:.1} ms"),
+        ..1000.0 => format!("{ms:.0} ms"),
+        _ => format!("{:.2} s", time.as_secs_f64()),
+    }
+}
+
+/// `85 MiB/s`
+pub(super) fn rate(bytes: u64, time: Duration) -> String {
+    format!("{:.0} MiB/s", bytes as f64 / 1_048_576.0 / time.as_secs_f64().max(1e-6))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_are_short() {
+        assert_eq!(size(1_023), "1023 B");
+        assert_eq!(size(1_434), "1.4 KiB");
+        assert_eq!(size(32 << 20), "32.0 MiB");
+        assert_eq!(time(Duration::from_micros(420)), "0.4 ms");
+        assert_eq!(time(Duration::from_millis(12)), "12 ms");
+        assert_eq!(time(Duration::from_millis(1_250)), "1.25 s");
+        assert_eq!(rate(64 << 20, Duration::from_millis(500)), "128 MiB/s");
+    }
+}

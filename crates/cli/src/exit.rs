@@ -1,0 +1,97 @@
+//! How the program ends: exit codes, and the one line that says why.
+
+use std::fmt;
+use std::io;
+use std::process::ExitCode;
+
+/// Every exit code, as the help documents them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// 0: done; acknowledged or complete.
+    Ok,
+    /// 1: other failure.
+    Failure,
+    /// 4: the remote peer refused.
+    Nack,
+    /// 5: the remote peer is unreachable, or all retries failed.
+    Unreachable,
+    /// 6: the proxy refuses the streamtype.
+    Refused,
+    /// 7: it took too long.
+    Timeout,
+    /// 8: there is no proxy.
+    NoProxy,
+    /// 130: SIGINT, as shells count it.
+    Interrupted,
+    /// 143: SIGTERM, as shells count it.
+    Terminated,
+}
+
+impl Exit {
+    pub(crate) fn code(self) -> u8 {
+        match self {
+            Exit::Ok => 0,
+            Exit::Failure => 1,
+            Exit::Nack => 4,
+            Exit::Unreachable => 5,
+            Exit::Refused => 6,
+            Exit::Timeout => 7,
+            Exit::NoProxy => 8,
+            Exit::Interrupted => 130,
+            Exit::Terminated => 143,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        exit.code().into()
+    }
+}
+
+/// Why the program cannot go on.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    /// What it exits with.
+    pub(crate) exit: Exit,
+    /// What is wrong, where, and what to do about it, in one line; empty if there is nothing to
+    /// tell.
+    pub(crate) message: String,
+}
+
+impl Failure {
+    /// A failure of exit code 1.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Failure, message: message.into() }
+    }
+
+    /// The same failure with another exit code.
+    pub(crate) fn with_exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    /// Writing to stdout failed. A reader that went away has had all it wanted.
+    pub(crate) fn stdout(error: &io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            Self { exit: Exit::Ok, message: String::new() }
+        } else {
+            Self::new(format!("cannot write to stdout: {error}"))
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+/// Writes a whole text to stdout.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    use io::Write;
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::stdout(&error))
+}

@@ -1,0 +1,112 @@
+//! The longer texts of the help.
+
+pub(crate) const TOP_SHORT: &str = "\
+Try `sspc demo` first. `sspc COMMAND --help` has examples.";
+
+pub(crate) const TOP_LONG: &str = "\
+Examples:
+  sspc demo
+      See everything at work, without any set-up.
+
+  sspc proxy &
+  sspc cat __default --meta endpoint=https://example.com/
+      Fetch a page through a proxy with the embedded policy.
+
+  sspc policy check policy.json
+  sspc proxy --policy policy.json
+      Check a policy, then run a proxy with it.
+
+Exit codes:
+  0  done
+  1  failed; stderr says what and why
+  2  the command line is wrong
+  `sspc cat` has more, see `sspc cat --help`.";
+
+pub(crate) const PROXY: &str = "\
+Examples:
+  sspc proxy
+      The embedded policy, on the default address.
+
+  sspc proxy --policy policy.json --overlay site.json -v
+      A policy, with a site's changes on top; logs what happens.
+
+  sspc proxy -p policy.json -l 'uds:/run/sspc.sock?mode=0660' -l tcp:127.0.0.1:7681
+      Two listeners.
+
+Signals:
+  SIGHUP           reads policy and overlays again, for new streams; if they are wrong, says
+                   so and keeps the old ones
+  SIGTERM, SIGINT  accepts no more clients, lets streams finish for --grace seconds, exits
+                   with 0; a second one ends at once, with 143 or 130
+
+Service managers:
+  Type=notify: READY, RELOADING and STOPPING are sent to $NOTIFY_SOCKET.
+  Sockets passed by $LISTEN_FDS are used, Unix and TCP; each --listen is added to them. With
+  passed sockets and no --listen, the default address is not used.
+
+Exit codes:
+  0  ended by a signal, and drained
+  1  the policy is wrong or an address cannot be listened on; nothing was served
+  2  the command line is wrong";
+
+pub(crate) const CAT: &str = "\
+Examples:
+  sspc cat __default --meta endpoint=https://example.com/ > page.html
+      Fetch a page.
+
+  sspc cat upload --data photo.jpg --states
+      Send a file, and see the states.
+
+  date | sspc cat log --data -
+      Send what another program prints.
+
+  sspc cat ticker --count 10 --timeout 30
+      The next ten messages, if they come within 30 seconds.
+
+Exit codes:
+  0    acknowledged or complete
+  1    other failure
+  2    the command line is wrong
+  4    refused by the remote peer (QOS_NACK_REMOTE)
+  5    the remote peer is unreachable, or all retries failed
+  6    the proxy refuses this streamtype
+  7    timeout
+  8    no proxy
+  130  interrupted by Ctrl-C; 143 by SIGTERM
+
+Without retries in the policy a proxy may say UNREACHABLE and no more. So, if no retry begins
+within 5 seconds of the first UNREACHABLE, that is the end: exit code 5.
+
+A reader that closes stdout early ends the stream quietly, with exit code 0.";
+
+pub(crate) const CHECK: &str = "\
+Examples:
+  sspc policy check policy.json
+  sspc policy check policy.json --overlay site.json
+  generate-policy | sspc policy check -
+
+Exit codes:
+  0  no errors; there may be warnings
+  1  errors, or a file that cannot be read
+  2  the command line is wrong";
+
+pub(crate) const SHOW: &str = "\
+Examples:
+  sspc policy show policy.json
+  sspc policy show policy.json --overlay site.json mintest
+
+Exit codes:
+  0  shown
+  1  the policy has errors, or no such streamtype
+  2  the command line is wrong";
+
+pub(crate) const DEMO: &str = "\
+Exit codes:
+  0  every byte was right
+  1  something differed; the output says what";
+
+pub(crate) const COMPLETIONS: &str = "\
+Examples:
+  sspc completions bash > ~/.local/share/bash-completion/completions/sspc
+  sspc completions zsh > ~/.zfunc/_sspc
+  sspc completions fish > ~/.config/fish/completions/sspc.fish";
