@@ -393,3 +393,6 @@ impl Input {
         Ok(self.buffer.split().freeze())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! Clients that manage credit.
+
+use super::super::*;
+use super::support::*;
+use crate::onward::End;
+use sspc_wire::limits::PID_CREDIT_BIT;
+use sspc_wire::{Flags, ToProxy};
+
+/// A connected stream of a client that honours credit and gives `credit` itself. The stream's
+/// buffer is 4,096 bytes.
+async fn connected(rig: &mut Rig<tokio::io::DuplexStream>, credit: i32) -> Started {
+    rig.client.streamtype("small", PID_CREDIT_BIT | 7, credit).await;
+    rig.client.expect(&["CREATE 0 777 ,small", "TXCR 4096", "CREATING"]).await;
+    rig.client.send(ToProxy::OnwardConnect).await;
+    let started = rig.attempt().await;
+    started.event(Event::Connected).await;
+    rig.client.expect(&["CONNECTING", "CONNECTED"]).await;
+    started
+}
+
+#[tokio::test(start_paused = true)]
+async fn credit_comes_before_creating_and_again_as_payload_goes_onward() {
+    let mut rig = Rig::new();
+    let mut started = connected(&mut rig, 0).await;
+    rig.client.payload(&"x".repeat(2047), Flags::SOM).await;
+    started.bytes(2047).await;
+    rig.client.expect_silence().await;
+    rig.client.payload("y", Flags::NONE).await;
+    rig.client.expect(&["TXCR 2048"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_peers_credit_does_not_add_to_the_proxys() {
+    let mut rig = Rig::new();
+    let started = connected(&mut rig, 0).await;
+    started.event(Event::TxCredit(100_000)).await;
+    rig.client.expect_silence().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn discarded_payload_gives_its_credit_back() {
+    let mut rig = Rig::new();
+    let started = connected(&mut rig, 0).await;
+    rig.client.payload(&"x".repeat(1000), Flags::SOM).await;
+    // Some of it waits in the attempt's queue, which nobody empties: that is given back already.
+    rig.client.expect_silence().await;
+    started.event(Event::Ended(End::Complete)).await;
+    rig.client.expect(&["DISCONNECTED"]).await;
+    rig.client.payload(&"x".repeat(1000), Flags::NONE).await;
+    rig.client.expect_silence().await;
+    rig.client.payload(&"x".repeat(48), Flags::EOM).await;
+    rig.client.expect(&["TXCR 2048"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn payload_stops_where_the_clients_credit_ends() {
+    let mut rig = Rig::new();
+    let started = connected(&mut rig, 7).await;
+    started.payload("hello world", Flags::WHOLE).await;
+    started.event(Event::Ack).await;
+    rig.client.expect(&["RX SOM hello w"]).await;
+    rig.client.expect_silence().await;
+    rig.client.send(ToProxy::TxCredit(2)).await;
+    rig.client.expect(&["RX 0 or"]).await;
+    rig.client.send(ToProxy::TxCredit(100)).await;
+    rig.client.expect(&["RX EOM ld", "QOS_ACK_REMOTE"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_limit_of_a_deployed_client_holds_for_each_connection() {
+    let mut rig = Rig::new();
+    rig.client.streamtype("ws", 7, 5).await;
+    rig.client.expect(&["CREATE 0 0 ,ws", "CREATING"]).await;
+    for _ in 0..2 {
+        rig.client.send(ToProxy::OnwardConnect).await;
+        let started = rig.attempt().await;
+        started.event(Event::Connected).await;
+        started.payload("12345", Flags::WHOLE).await;
+        rig.client.expect(&["CONNECTING", "CONNECTED", "RX SOM|EOM 12345"]).await;
+        drop(started);
+        rig.client.expect(&["DISCONNECTED"]).await;
+    }
+}
+
+/// A client that gives no credit until it has sent all it has must still be heard.
+#[tokio::test(start_paused = true)]
+async fn credit_behind_payload_is_seen_although_the_payload_does_not_move() {
+    let mut rig = Rig::new();
+    rig.client.streamtype("small", 7, 5).await;
+    rig.client.expect(&["CREATE 0 777 ,small", "CREATING"]).await;
+    rig.client.send(ToProxy::OnwardConnect).await;
+    let started = rig.attempt().await;
+    started.event(Event::Connected).await;
+    rig.client.expect(&["CONNECTING", "CONNECTED"]).await;
+    started.payload("hello world", Flags::WHOLE).await;
+    rig.client.expect(&["RX SOM hello"]).await;
+    for _ in 0..20 {
+        rig.client.payload(&"x".repeat(1380), Flags::NONE).await;
+    }
+    rig.client.send(ToProxy::TxCredit(100)).await;
+    rig.client.expect(&["RX EOM  world"]).await;
+}

@@ -1,0 +1,8 @@
+//! Sessions between a scripted client and a scripted remote peer.
+
+mod credit;
+mod drain;
+mod flow;
+mod life;
+mod misbehaviour;
+mod support;
