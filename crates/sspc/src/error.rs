@@ -44,7 +44,7 @@ impl fmt::Display for MetadataError {
 
 impl core::error::Error for MetadataError {}
 
-/// The room given to `Stream::transmit` is smaller than the next frame.
+/// The room given to [`crate::Stream::transmit`] is smaller than the next frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom {
     /// The bytes that the frame takes.

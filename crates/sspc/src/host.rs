@@ -113,6 +113,13 @@ pub enum Error {
     Protocol(Fault),
     /// The onward connection or the link was lost in the middle of this message.
     Interrupted,
+    /// The message is not as long as was said when it began.
+    Length {
+        /// What was said, in bytes.
+        said: u32,
+        /// What was written, in bytes.
+        written: u64,
+    },
     /// The stream is closed.
     Closed,
     /// The time given is over.
@@ -134,6 +141,9 @@ impl fmt::Display for Error {
             ),
             Self::Protocol(fault) => fault.fmt(f),
             Self::Interrupted => f.write_str("the connection was lost in the middle of a message"),
+            Self::Length { said, written } => {
+                write!(f, "the message was to have {said} bytes and has {written}")
+            }
             Self::Closed => f.write_str("the stream is closed"),
             Self::TimedOut => f.write_str("the time given is over"),
         }
@@ -147,7 +157,11 @@ impl core::error::Error for Error {
             Self::Metadata(error) => Some(error),
             Self::NoProxy { source, .. } => Some(source),
             Self::Protocol(fault) => Some(fault),
-            Self::Refused { .. } | Self::Interrupted | Self::Closed | Self::TimedOut => None,
+            Self::Refused { .. }
+            | Self::Interrupted
+            | Self::Length { .. }
+            | Self::Closed
+            | Self::TimedOut => None,
         }
     }
 }

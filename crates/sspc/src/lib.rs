@@ -13,11 +13,17 @@ extern crate std;
 #[cfg(feature = "std")]
 mod address;
 mod config;
+mod engine;
 mod error;
 mod event;
 #[cfg(feature = "std")]
 mod host;
+#[cfg(feature = "std")]
+mod inbox;
 mod name;
+#[cfg(feature = "std")]
+mod outbox;
+mod stream;
 mod time;
 #[cfg(feature = "tokio")]
 pub mod tokio;
@@ -25,10 +31,12 @@ pub mod tokio;
 #[cfg(feature = "std")]
 pub use address::{Address, AddressError};
 pub use config::Config;
+pub use engine::{LinkWish, Tx};
 pub use error::{MetadataError, NoRoom};
 pub use event::{Event, Fault};
 #[cfg(feature = "std")]
 pub use host::{Error, Options};
 pub use name::{Name, NameError};
 pub use sspc_wire::{Flags, FrameError, FrameFault, Piece, State, Timeout};
+pub use stream::Stream;
 pub use time::Instant;

@@ -1,17 +1,47 @@
 //! The client for tokio: a [`Client`] opens streams, a [`StreamHandle`] lives with one.
+//!
+//! ```no_run
+//! use sspc::tokio::{Client, Event, State};
+//!
+//! # async fn get() -> Result<(), sspc::Error> {
+//! let mut stream = Client::default().open("mintest").await?;
+//! stream.connect();
+//! while let Some(event) = stream.next().await {
+//!     match event {
+//!         Event::Payload { data, .. } => println!("{} bytes", data.len()),
+//!         Event::State { state: State::QosAckRemote, .. } => break,
+//!         Event::State { state, .. } => println!("{state}"),
+//!         _ => {}
+//!     }
+//! }
+//! stream.close().await;
+//! # Ok(())
+//! # }
+//! ```
 
-use std::boxed::Box;
-use std::string::String;
+mod conn;
+mod driver;
+mod send;
+mod shared;
+
 use std::sync::Arc;
-use std::vec::Vec;
+use std::vec;
 
-use ::tokio::sync::mpsc;
+use ::tokio::sync::{mpsc, oneshot};
 
 pub use crate::address::{Address, AddressError};
 pub use crate::error::MetadataError;
 pub use crate::host::{Error, Event, Options};
 use crate::name::Name;
+use crate::stream::Stream;
 pub use crate::{Flags, State, Timeout};
+pub use driver::Driver;
+use driver::EVENTS_MAX;
+pub use send::{Body, Sender};
+use shared::Shared;
+
+/// Chunks of payload that wait to be sent before senders wait.
+const ORDERS_MAX: usize = 8;
 
 /// Opens streams at one proxy. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -52,9 +82,16 @@ impl Client {
     /// # Panics
     /// Outside of a tokio runtime.
     pub async fn open(&self, streamtype: &str) -> Result<StreamHandle, Error> {
-        let (handle, driver) = self.split(streamtype)?;
-        drop(::tokio::spawn(driver.run()));
-        Ok(handle)
+        let (opened, when_opened) = oneshot::channel();
+        let (handle, driver) = self.make(streamtype, opened)?;
+        let task = ::tokio::spawn(driver.run());
+        if self.options.keep_trying || when_opened.await.is_ok() {
+            return Ok(handle);
+        }
+        match task.await {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(())) | Err(_) => Err(Error::Closed),
+        }
     }
 
     /// A stream and the future that runs it, for those who spawn tasks their own way.
@@ -62,10 +99,24 @@ impl Client {
     /// # Errors
     /// The name can be no streamtype's.
     pub fn split(&self, streamtype: &str) -> Result<(StreamHandle, Driver), Error> {
+        self.make(streamtype, oneshot::channel().0)
+    }
+
+    fn make(
+        &self,
+        streamtype: &str,
+        opened: oneshot::Sender<()>,
+    ) -> Result<(StreamHandle, Driver), Error> {
         let name = Name::new(streamtype)?;
-        let (_, events) = mpsc::channel(1);
-        let sender = Sender { shared: Arc::new(name) };
-        Ok((StreamHandle { sender, events }, Driver {}))
+        let storage = vec![0; self.options.metadata_room];
+        let stream = Stream::new(name, self.options.config, storage);
+        let shared = Arc::new(Shared::new(stream));
+        let (orders, for_orders) = mpsc::channel(ORDERS_MAX);
+        let (for_events, events) = mpsc::channel(EVENTS_MAX);
+        let sender = Sender::new(Arc::clone(&shared), name, orders);
+        let (address, options) = (self.address.clone(), self.options.clone());
+        let driver = Driver::new(shared, address, options, for_orders, for_events, opened);
+        Ok((StreamHandle { sender, events }, driver))
     }
 }
 
@@ -82,7 +133,11 @@ impl StreamHandle {
     ///
     /// Whoever does not take events stops the proxy from sending more.
     pub async fn next(&mut self) -> Option<Event> {
-        self.events.recv().await
+        let event = self.events.recv().await;
+        if let Some(Event::Payload { data, .. }) = &event {
+            self.sender.consumed(data.len());
+        }
+        event
     }
 
     /// The half that sends, to be used from anywhere.
@@ -90,10 +145,13 @@ impl StreamHandle {
         self.sender.clone()
     }
 
-    /// Sends what was given to send if it can go at once, tells the proxy to destroy the stream,
-    /// and waits until the link is closed.
+    /// Sends what was given to send if the stream is connected, tells the proxy to destroy the
+    /// stream, and waits until the link is closed: at most 3 s. Events that come meanwhile are
+    /// thrown away.
+    ///
+    /// What the proxy has not passed on by then may be lost; an acknowledged message is not.
     pub async fn close(mut self) {
-        self.events.close();
+        self.sender.close();
         while self.events.recv().await.is_some() {}
     }
 }
@@ -103,120 +161,5 @@ impl core::ops::Deref for StreamHandle {
 
     fn deref(&self) -> &Sender {
         &self.sender
-    }
-}
-
-/// The half of a stream that sends; clones may be used from any thread.
-#[derive(Clone, Debug)]
-pub struct Sender {
-    shared: Arc<Name>,
-}
-
-impl Sender {
-    /// The streamtype.
-    pub fn streamtype(&self) -> &str {
-        self.shared.as_str()
-    }
-
-    /// The state that the last event told, or `None` before the first.
-    pub fn state(&self) -> Option<State> {
-        None
-    }
-
-    /// Asks for the onward connection; nothing if it is there or being made.
-    pub fn connect(&self) {}
-
-    /// Sets a value by the policy's name, for the stream's life.
-    ///
-    /// # Errors
-    /// The name or the value is not one that a proxy takes, or [`Options::metadata_room`] is full.
-    pub fn set_metadata(&self, name: &str, value: impl AsRef<[u8]>) -> Result<(), MetadataError> {
-        let _ = (name, value.as_ref());
-        Ok(())
-    }
-
-    /// Starts or cancels the stream's timeout; it ends with the state TIMEOUT.
-    pub fn set_timeout(&self, timeout: Timeout) {
-        let _ = timeout;
-    }
-
-    /// The size of a buffer that the policy advises (`client_buflen`), in bytes; 0 for none.
-    pub fn advised_buffer(&self) -> u32 {
-        0
-    }
-
-    /// The streamtype that the next message belongs to: the stream's own, or the rideshare that
-    /// its turn it is.
-    pub fn rideshare_name(&self) -> Option<String> {
-        None
-    }
-
-    /// Sends one whole message, with a length hint; connects if needed.
-    ///
-    /// Returns when the message is in the stream's short queue. Cancel safe: it is sent whole or
-    /// not at all.
-    ///
-    /// # Errors
-    /// The stream is closed.
-    pub async fn send_message(&self, message: impl Into<Vec<u8>>) -> Result<(), Error> {
-        let _ = message.into();
-        Err(Error::Closed)
-    }
-
-    /// Sends payload with these flags and no length hint; connects if needed.
-    ///
-    /// # Errors
-    /// The stream is closed.
-    pub async fn send(&self, payload: impl Into<Vec<u8>>, flags: Flags) -> Result<(), Error> {
-        let _ = (payload.into(), flags);
-        Err(Error::Closed)
-    }
-
-    /// Begins a message that is sent in parts; `length` is its whole length if known. Other
-    /// senders wait until it is finished or dropped.
-    ///
-    /// # Errors
-    /// The stream is closed.
-    pub async fn body(&self, length: Option<u32>) -> Result<Body, Error> {
-        let _ = length;
-        Err(Error::Closed)
-    }
-}
-
-/// A message that is sent in parts. Dropped before [`Body::finish`] it breaks the onward
-/// connection, so that nobody takes the part for the whole.
-#[derive(Debug)]
-pub struct Body {
-    sender: Sender,
-}
-
-impl Body {
-    /// Sends the next bytes.
-    ///
-    /// # Errors
-    /// The connection was lost since the message began, or the stream is closed.
-    pub async fn write(&mut self, data: impl Into<Vec<u8>>) -> Result<(), Error> {
-        let _ = (data.into(), &self.sender);
-        Err(Error::Closed)
-    }
-
-    /// Ends the message.
-    ///
-    /// # Errors
-    /// The connection was lost since the message began, or the stream is closed.
-    pub async fn finish(self) -> Result<(), Error> {
-        Err(Error::Closed)
-    }
-}
-
-/// Runs a stream; nothing moves unless its future is polled.
-#[derive(Debug)]
-#[must_use = "a stream does nothing unless its driver runs"]
-pub struct Driver {}
-
-impl Driver {
-    /// Runs until the stream is closed.
-    pub fn run(self) -> impl Future<Output = ()> + Send + 'static {
-        Box::pin(async move {})
     }
 }

@@ -1,0 +1,292 @@
+//! What a stream knows and does, whatever memory it was given: the storage comes with each call,
+//! so that this code exists once however many kinds of storage a program has.
+
+mod kept;
+mod link;
+mod receive;
+mod transmit;
+
+use sspc_wire::limits::{METADATA_NAME_MAX, PAYLOAD_MAX};
+use sspc_wire::{State, Timeout, ToClientDecoder};
+
+use crate::config::Config;
+use crate::error::MetadataError;
+use crate::name::{Name, check_name};
+use crate::time::Instant;
+use kept::Kept;
+pub use link::LinkWish;
+use link::{Backoff, Link};
+pub use transmit::Tx;
+
+/// The longest metadata value that fits a frame with the longest name.
+const VALUE_MAX: usize = PAYLOAD_MAX - METADATA_NAME_MAX;
+
+/// Where the application's wish for an onward connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Onward {
+    /// It has none, or what it asked for came to its end.
+    Idle,
+    /// It has one; ONWARD_CONNECT is to be sent.
+    Wanted,
+    /// ONWARD_CONNECT was sent.
+    Asked,
+    /// An attempt failed and the proxy will try again; asking again makes it try at once.
+    Retrying,
+}
+
+/// Where the length of the next message stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hint {
+    /// Not known.
+    None,
+    /// To be sent.
+    Pending(u32),
+    /// Sent; kept until the message begins, for the case that the stream has to be made again.
+    Sent(u32),
+}
+
+/// What the application is still to be told, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pending {
+    NoAnswer = 0x01,
+    Disconnected = 0x02,
+    Poll = 0x04,
+    Connecting = 0x08,
+    Retry = 0x10,
+    Destroying = 0x20,
+}
+
+/// A state that a sequence may hold, in one byte; 0 for none yet.
+#[derive(Clone, Copy, Debug)]
+struct Code(u8);
+
+impl Code {
+    const NONE: Self = Self(0);
+
+    /// States of more than one byte are in no sequence.
+    const fn of(state: State) -> Self {
+        Self(state.code() as u8)
+    }
+
+    const fn state(self) -> Option<State> {
+        match self.0 {
+            0 => None,
+            code => Some(State::from_code(code as u32)),
+        }
+    }
+}
+
+/// A stream, but for its storage.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    config: Config,
+    pub(crate) name: Name,
+    pub(crate) tag: &'static str,
+    decoder: ToClientDecoder,
+    kept: Kept,
+    link: Link,
+    backoff: Backoff,
+    /// While the link is up: when the stream was created. Else: when it was lost or first tried.
+    since: Instant,
+    /// The state that this link's proxy reported last.
+    peer: Code,
+    /// The state that the application saw last.
+    shown: Code,
+    /// Events to be told, bits of [`Pending`].
+    pending: u8,
+    /// Of UPSTREAM_LINK_RETRY, or of the state that waits behind a DISCONNECTED.
+    pending_ordinal: u32,
+    onward: Onward,
+    /// The application asked for an onward connection at some time.
+    asked: bool,
+    /// The onward connection is there.
+    connected: bool,
+    /// The proxy's own CREATING has come, which the application does not see.
+    creating_came: bool,
+    /// The application saw its CREATING.
+    created_once: bool,
+    /// No attempt to open the link was made since the last success.
+    untried: bool,
+    /// The application closed the stream or the proxy destroyed it.
+    ended: bool,
+    tx_wanted: bool,
+    /// The message that goes out has begun and not ended.
+    message_open: bool,
+    /// When the application asked to send, in µs modulo 2^32.
+    tx_since_us: u32,
+    hint: Hint,
+    timeout: Option<Timeout>,
+    timeout_pending: bool,
+    /// The proxy manages the credit towards the remote peer.
+    credit_managed: bool,
+    credit: i32,
+    /// Credit to be given to the remote peer.
+    top_up: i32,
+    /// Payload that came and was not reported as consumed, in bytes.
+    unconsumed: u32,
+    /// Payload that was reported as consumed and not topped up, in bytes.
+    consumed: u32,
+    advised_buffer: u32,
+    /// Which name the next message has: 0 the stream's own, then the list's.
+    rideshare_turn: u8,
+}
+
+impl Engine {
+    pub(crate) const fn new(name: Name, config: Config) -> Self {
+        Self {
+            backoff: Backoff::new(config.seed),
+            config,
+            name,
+            tag: "",
+            decoder: ToClientDecoder::new(),
+            kept: Kept::new(),
+            link: Link::Down { retry_at: Instant::ZERO },
+            since: Instant::ZERO,
+            peer: Code::NONE,
+            shown: Code::NONE,
+            pending: 0,
+            pending_ordinal: 0,
+            onward: Onward::Idle,
+            asked: false,
+            connected: false,
+            creating_came: false,
+            created_once: false,
+            untried: true,
+            ended: false,
+            tx_wanted: false,
+            message_open: false,
+            tx_since_us: 0,
+            hint: Hint::None,
+            timeout: None,
+            timeout_pending: false,
+            credit_managed: false,
+            credit: 0,
+            top_up: 0,
+            unconsumed: 0,
+            consumed: 0,
+            advised_buffer: 0,
+            rideshare_turn: 0,
+        }
+    }
+
+    pub(crate) const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    pub(crate) const fn state(&self) -> Option<State> {
+        self.shown.state()
+    }
+
+    pub(crate) const fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    pub(crate) const fn is_created(&self) -> bool {
+        matches!(self.link, Link::Created)
+    }
+
+    pub(crate) const fn is_closed(&self) -> bool {
+        matches!(self.link, Link::Closed)
+    }
+
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    pub(crate) const fn credit(&self) -> Option<i32> {
+        if self.credit_managed { Some(self.credit) } else { None }
+    }
+
+    pub(crate) const fn is_message_open(&self) -> bool {
+        self.message_open
+    }
+
+    pub(crate) const fn advised_buffer(&self) -> u32 {
+        self.advised_buffer
+    }
+
+    pub(crate) fn rideshare_name<'s>(&'s self, storage: &'s [u8]) -> Option<&'s [u8]> {
+        match self.rideshare_turn.checked_sub(1) {
+            None => Some(self.name.as_bytes()),
+            Some(turn) => self.kept.rideshare(storage, turn),
+        }
+    }
+
+    pub(crate) fn connect(&mut self) {
+        self.asked = true;
+        if !self.connected && matches!(self.onward, Onward::Idle | Onward::Retrying) {
+            self.onward = Onward::Wanted;
+        }
+    }
+
+    pub(crate) fn request_tx(&mut self, now: Instant, length: Option<u32>) {
+        if !self.tx_wanted {
+            self.tx_wanted = true;
+            self.tx_since_us = now.as_micros() as u32;
+        }
+        if let Some(length) = length {
+            self.hint = Hint::Pending(length);
+        }
+        self.connect();
+    }
+
+    pub(crate) fn set_metadata(
+        &mut self,
+        storage: &mut [u8],
+        name: &[u8],
+        value: &[u8],
+    ) -> Result<(), MetadataError> {
+        check_name(name, METADATA_NAME_MAX).map_err(MetadataError::Name)?;
+        if value.is_empty() {
+            return Err(MetadataError::EmptyValue);
+        }
+        if value.len() > VALUE_MAX {
+            return Err(MetadataError::TooLong { length: value.len(), max: VALUE_MAX });
+        }
+        self.kept.set(storage, name, value)
+    }
+
+    pub(crate) fn set_timeout(&mut self, timeout: Timeout) {
+        self.timeout = Some(timeout);
+        self.timeout_pending = true;
+    }
+
+    pub(crate) fn add_credit(&mut self, bytes: i32) {
+        self.top_up = self.top_up.saturating_add(bytes);
+    }
+
+    pub(crate) fn consumed(&mut self, bytes: u32) -> bool {
+        let bytes = bytes.min(self.unconsumed);
+        self.unconsumed -= bytes;
+        self.consumed = self.consumed.saturating_add(bytes);
+        let window = self.config.window;
+        if window >= Config::UNLIMITED {
+            self.consumed = 0;
+        } else if window > 0 && self.consumed >= window.div_ceil(2) {
+            self.add_credit(i32::try_from(self.consumed).unwrap_or(i32::MAX));
+            self.consumed = 0;
+        }
+        self.top_up != 0
+    }
+
+    const fn tell(&mut self, what: Pending) {
+        self.pending |= what as u8;
+    }
+
+    /// True if there was this to tell; it is told now.
+    const fn told(&mut self, what: Pending) -> bool {
+        let was = self.pending & what as u8 != 0;
+        self.pending &= !(what as u8);
+        was
+    }
+
+    /// The onward connection is gone, whoever says so. What had not begun to be sent stays wanted.
+    fn disconnected(&mut self) {
+        self.connected = false;
+        self.message_open = false;
+        self.rideshare_turn = 0;
+        if let Hint::Sent(length) = self.hint {
+            self.hint = Hint::Pending(length);
+        }
+    }
+}

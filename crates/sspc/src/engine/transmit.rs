@@ -1,0 +1,209 @@
+//! From the application's wishes to frames, in the order of the protocol: the timeout, metadata in
+//! the order set, credit, the length hint, ONWARD_CONNECT, payload.
+
+use sspc_wire::limits::{FRAME_HEAD, PAYLOAD_FIXED, PID_CREDIT_BIT, VERSION};
+use sspc_wire::{EncodeError, Flags, PayloadHead, Piece, Streamtype, Timeout, ToProxy};
+
+use super::link::Link;
+use super::{Engine, Hint, Onward};
+use crate::config::Config;
+use crate::error::NoRoom;
+use crate::time::Instant;
+
+/// What stands in front of a frame's payload.
+const PAYLOAD_HEAD: usize = FRAME_HEAD + PAYLOAD_FIXED;
+/// A frame with less payload than this is not begun behind others; the next room may be larger.
+const WORTHWHILE: usize = 256;
+
+/// A piece of a message that was put in the room given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tx {
+    /// How many bytes; may be 0, where only the flags matter.
+    pub len: usize,
+    /// SOM on a message's first piece, EOM on its last.
+    pub flags: Flags,
+    /// There is more to send, as if it had been requested.
+    pub more: bool,
+}
+
+/// Frames in the caller's room, back to back.
+struct Out<'o> {
+    room: &'o mut [u8],
+    at: usize,
+}
+
+impl Out<'_> {
+    /// Puts the frame behind the others; `false` if it has to wait for the next room.
+    fn put(&mut self, frame: ToProxy<'_>) -> Result<bool, NoRoom> {
+        let room = self.room.get_mut(self.at..).unwrap_or_default();
+        match frame.encode(room) {
+            Ok(length) => {
+                self.at += length;
+                Ok(true)
+            }
+            Err(EncodeError::NoRoom { needed }) if self.at == 0 => Err(NoRoom { needed }),
+            // Names and values were checked when they were set; only room can be missing.
+            Err(_) => Ok(false),
+        }
+    }
+}
+
+impl Engine {
+    pub(crate) fn transmit(
+        &mut self,
+        now: Instant,
+        room: &mut [u8],
+        storage: &[u8],
+        source: &mut dyn FnMut(&mut [u8]) -> Option<Tx>,
+    ) -> Result<usize, NoRoom> {
+        let mut out = Out { room, at: 0 };
+        match self.link {
+            Link::Greeting { until, streamtype_sent: false } => {
+                out.put(ToProxy::Streamtype(self.streamtype()))?;
+                self.link = Link::Greeting { until, streamtype_sent: true };
+            }
+            Link::Closing => {
+                out.put(ToProxy::Destroying)?;
+                self.link = Link::Dropping { asked: false };
+            }
+            Link::Created => {
+                if self.put_control(&mut out, storage)? {
+                    self.put_payload(now, &mut out, storage, source)?;
+                }
+            }
+            Link::Down { .. }
+            | Link::Opening
+            | Link::Greeting { streamtype_sent: true, .. }
+            | Link::Dropping { .. }
+            | Link::Closed => {}
+        }
+        Ok(out.at)
+    }
+
+    fn streamtype(&self) -> Streamtype<'_> {
+        let mut pid = self.config.pid & !PID_CREDIT_BIT;
+        if self.config.honour_credit {
+            pid |= PID_CREDIT_BIT;
+        }
+        let tx_credit = self.config.window.min(Config::UNLIMITED) as i32;
+        Streamtype { version: VERSION, pid, tx_credit, name: self.name.as_bytes() }
+    }
+
+    /// Puts all that is not payload; `false` if there was no room for all.
+    fn put_control(&mut self, out: &mut Out<'_>, storage: &[u8]) -> Result<bool, NoRoom> {
+        if let (true, Some(timeout)) = (self.timeout_pending, self.timeout) {
+            if !out.put(ToProxy::Timeout(timeout))? {
+                return Ok(false);
+            }
+            self.timeout_pending = false;
+            if timeout == Timeout::Cancel {
+                self.timeout = None;
+            }
+        }
+        while let Some(record) = self.kept.unsent(storage) {
+            if let Some(value) = Piece::whole(record.value) {
+                if !out.put(ToProxy::Metadata { name: record.name, value })? {
+                    return Ok(false);
+                }
+            }
+            let end = record.end();
+            self.kept.mark_sent(end);
+        }
+        if self.top_up != 0 {
+            if !out.put(ToProxy::TxCredit(self.top_up))? {
+                return Ok(false);
+            }
+            self.top_up = 0;
+        }
+        if let Hint::Pending(length) = self.hint {
+            // A message that is under way has told its length; the next one's waits. It would
+            // wake an idle stream, which the application has to ask for.
+            let asked = self.connected || self.onward != Onward::Idle;
+            if asked && !self.message_open {
+                if !out.put(ToProxy::LengthHint(length))? {
+                    return Ok(false);
+                }
+                self.hint = Hint::Sent(length);
+            }
+        }
+        if self.onward == Onward::Wanted {
+            if !out.put(ToProxy::OnwardConnect)? {
+                return Ok(false);
+            }
+            self.onward = Onward::Asked;
+        }
+        Ok(true)
+    }
+
+    fn put_payload(
+        &mut self,
+        now: Instant,
+        out: &mut Out<'_>,
+        storage: &[u8],
+        source: &mut dyn FnMut(&mut [u8]) -> Option<Tx>,
+    ) -> Result<(), NoRoom> {
+        while self.connected && self.tx_wanted {
+            let mut most = usize::from(match self.credit_managed {
+                true => self.config.frame_payload_managed,
+                false => self.config.frame_payload,
+            });
+            if self.credit_managed {
+                most = most.min(usize::try_from(self.credit).unwrap_or(0));
+            }
+            if most == 0 {
+                return Ok(());
+            }
+            let room = out.room.get_mut(out.at..).unwrap_or_default();
+            let Some((head, body)) = room.split_at_mut_checked(PAYLOAD_HEAD) else {
+                return no_room(out.at);
+            };
+            let fits = body.len().min(most);
+            if fits == 0 || fits < most.min(WORTHWHILE) && out.at > 0 {
+                return no_room(out.at);
+            }
+            let Some(tx) = source(body.get_mut(..fits).unwrap_or_default()) else {
+                self.tx_wanted = false;
+                return Ok(());
+            };
+            let length = tx.len.min(fits);
+            let mut payload = PayloadHead::new(tx.flags.without(Flags::RIDESHARE));
+            payload.held_us = (now.as_micros() as u32).wrapping_sub(self.tx_since_us);
+            payload.written_us = now.as_micros();
+            let piece = Piece { data: &[], offset: 0, total: length as u16 };
+            let frame = ToProxy::Payload { head: payload, rideshare: None, piece };
+            if frame.encode(head).is_err() {
+                return no_room(out.at);
+            }
+            out.at += PAYLOAD_HEAD + length;
+            self.credit = self.credit.saturating_sub(length as i32);
+            self.tx_wanted = tx.more;
+            self.tx_since_us = now.as_micros() as u32;
+            self.sent(tx.flags, storage);
+            if let Hint::Pending(_) = self.hint {
+                if !self.message_open {
+                    // The next message's hint goes first.
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn sent(&mut self, flags: Flags, storage: &[u8]) {
+        if let Hint::Sent(_) = self.hint {
+            self.hint = Hint::None;
+        }
+        self.message_open = !flags.contains(Flags::EOM);
+        if flags.contains(Flags::EOM) {
+            let turn = self.rideshare_turn;
+            self.rideshare_turn = match self.kept.has_rideshare(storage, turn) {
+                true => turn.saturating_add(1),
+                false => 0,
+            };
+        }
+    }
+}
+
+const fn no_room(at: usize) -> Result<(), NoRoom> {
+    if at == 0 { Err(NoRoom { needed: PAYLOAD_HEAD + 1 }) } else { Ok(()) }
+}

@@ -1,0 +1,391 @@
+//! Runs one stream: moves bytes between the socket, the engine and the application's queues.
+
+use std::boxed::Box;
+use std::future::{Future, pending};
+use std::io;
+use std::pin::Pin;
+use std::string::ToString;
+use std::sync::Arc;
+use std::time::Duration;
+use std::vec;
+use std::vec::Vec;
+
+use ::tokio::sync::mpsc::error::TrySendError;
+use ::tokio::sync::{mpsc, oneshot};
+use ::tokio::time::sleep_until;
+
+use super::conn::Conn;
+use super::shared::Shared;
+use crate::address::Address;
+use crate::engine::LinkWish;
+use crate::event::Event as Borrowed;
+use crate::host::{Error, Event, Options};
+use crate::inbox::Inbox;
+use crate::outbox::Chunk;
+
+/// Events that wait for the application before the socket is no longer read.
+pub(super) const EVENTS_MAX: usize = 16;
+/// How long a stream that is closed may take to send what it was given.
+const CLOSE_LIMIT: Duration = Duration::from_secs(3);
+/// Less room than this is not filled with frames.
+const ROOM_MIN: usize = 4096;
+
+/// From the application's senders.
+#[derive(Debug)]
+pub(super) enum Order {
+    Send(Chunk),
+    /// The sender of this message went away in its middle.
+    Abandon(u64),
+}
+
+enum Link {
+    Down,
+    Opening(Pin<Box<dyn Future<Output = io::Result<Conn>> + Send>>),
+    Up(Conn),
+}
+
+/// Runs a stream; nothing moves unless the future of [`Driver::run`] is polled.
+#[must_use = "a stream does nothing unless its driver runs"]
+pub struct Driver {
+    shared: Arc<Shared>,
+    address: Address,
+    options: Options,
+    link: Link,
+    orders: mpsc::Receiver<Order>,
+    events: mpsc::Sender<Event>,
+    /// Told once the stream was created.
+    opened: Option<oneshot::Sender<()>>,
+    inbox: Inbox,
+    /// What was read and not decoded: the bytes from `input_at` to `input_end`.
+    input: Vec<u8>,
+    input_at: usize,
+    input_end: usize,
+    /// What is to be written: the bytes from `output_at` to `output_end`.
+    output: Vec<u8>,
+    output_at: usize,
+    output_end: usize,
+    chunk: Option<Chunk>,
+    /// The message that began to be sent on this connection and has not ended.
+    message_open: Option<u64>,
+    connected: bool,
+    close_at: Option<::tokio::time::Instant>,
+}
+
+/// What woke the driver.
+enum Woken {
+    Room,
+    Opened(io::Result<Conn>),
+    Read(io::Result<usize>),
+    Written(io::Result<usize>),
+    Order(Option<Order>),
+    Deserted,
+    Other,
+}
+
+impl Driver {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        address: Address,
+        options: Options,
+        orders: mpsc::Receiver<Order>,
+        events: mpsc::Sender<Event>,
+        opened: oneshot::Sender<()>,
+    ) -> Self {
+        let buffer = options.buffer.max(ROOM_MIN);
+        Self {
+            shared,
+            address,
+            options,
+            link: Link::Down,
+            orders,
+            events,
+            opened: Some(opened),
+            inbox: Inbox::default(),
+            input: vec![0; buffer],
+            input_at: 0,
+            input_end: 0,
+            output: vec![0; buffer],
+            output_at: 0,
+            output_end: 0,
+            chunk: None,
+            message_open: None,
+            connected: false,
+            close_at: None,
+        }
+    }
+
+    /// Runs until the stream is closed, or its handle dropped.
+    ///
+    /// # Errors
+    /// Without [`Options::keep_trying`]: the stream could not be opened.
+    pub async fn run(mut self) -> Result<(), Error> {
+        loop {
+            loop {
+                self.close_if_due();
+                self.decode()?;
+                self.encode();
+                if !self.follow_wishes() {
+                    break;
+                }
+            }
+            self.hand_on();
+            if self.inbox.len() == 0 && self.shared.lock().stream.is_closed() {
+                return Ok(());
+            }
+            match self.wait().await {
+                Woken::Room | Woken::Other => {}
+                Woken::Deserted => self.shared.lock().stream.close(),
+                Woken::Order(Some(Order::Send(chunk))) => self.take(chunk),
+                Woken::Order(Some(Order::Abandon(message))) => self.abandon(message),
+                Woken::Order(None) => {}
+                Woken::Opened(Ok(conn)) => {
+                    self.link = Link::Up(conn);
+                    self.input_end = self.input_at;
+                    self.output_end = self.output_at;
+                    let now = self.shared.now();
+                    self.shared.lock().stream.link_up(now);
+                }
+                Woken::Opened(Err(error)) | Woken::Written(Err(error)) => self.link_lost(error)?,
+                Woken::Read(Ok(0)) => {
+                    let text = "the proxy closed the connection";
+                    self.link_lost(io::Error::new(io::ErrorKind::UnexpectedEof, text))?;
+                }
+                Woken::Read(Err(error)) => self.link_lost(error)?,
+                Woken::Read(Ok(length)) => (self.input_at, self.input_end) = (0, length),
+                Woken::Written(Ok(length)) => self.output_at += length,
+            }
+        }
+    }
+
+    async fn wait(&mut self) -> Woken {
+        let deadline = {
+            let inner = self.shared.lock();
+            let engine = inner.stream.deadline().map(|moment| self.shared.at(moment));
+            engine.into_iter().chain(self.close_at).min()
+        };
+        let (opening, conn) = match &mut self.link {
+            Link::Down => (None, None),
+            Link::Opening(opening) => (Some(opening), None),
+            Link::Up(conn) => (None, Some(&*conn)),
+        };
+        let idle = self.inbox.len() == 0 && self.input_at == self.input_end;
+        let output = self.output.get(self.output_at..self.output_end).unwrap_or_default();
+        ::tokio::select! {
+            Ok(_) = self.events.reserve(), if self.inbox.len() > 0 => Woken::Room,
+            Some(done) = maybe(opening) => Woken::Opened(done),
+            Some(done) = maybe(conn.filter(|_| idle).map(|c| c.read(&mut self.input))) => {
+                Woken::Read(done)
+            }
+            Some(done) = maybe(conn.filter(|_| !output.is_empty()).map(|c| c.write(output))) => {
+                Woken::Written(done)
+            }
+            order = self.orders.recv(), if self.chunk.is_none() && !self.orders.is_closed() => {
+                Woken::Order(order)
+            }
+            () = self.events.closed(), if !self.shared.lock().stream.has_ended() => {
+                Woken::Deserted
+            }
+            () = self.shared.changed.notified() => Woken::Other,
+            Some(()) = maybe(deadline.map(sleep_until)) => Woken::Other,
+        }
+    }
+
+    /// Does what the engine wants done with the link; true if it wanted anything.
+    fn follow_wishes(&mut self) -> bool {
+        let now = self.shared.now();
+        let mut inner = self.shared.lock();
+        inner.stream.handle_timeout(now);
+        let wish = inner.stream.poll_link(now);
+        match wish {
+            None => return false,
+            Some(LinkWish::Open) => {
+                let opening = Conn::open(self.address.clone(), self.options.connect_timeout);
+                self.link = Link::Opening(Box::pin(opening));
+            }
+            Some(LinkWish::Drop) => {
+                if let Link::Up(conn) = &self.link {
+                    // What does not fit the socket's buffer is told by its closing.
+                    let rest = self.output.get(self.output_at..self.output_end);
+                    let _ = conn.try_write(rest.unwrap_or_default());
+                }
+                self.link = Link::Down;
+                inner.stream.link_down(now);
+            }
+        }
+        drop(inner);
+        self.note_connection();
+        true
+    }
+
+    /// Closes the stream when the application wants that and nothing is left to send, or when the
+    /// time for it is over.
+    fn close_if_due(&mut self) {
+        let mut inner = self.shared.lock();
+        let ended = inner.stream.has_ended();
+        if !ended && !inner.closing {
+            return;
+        }
+        let limit = ::tokio::time::Instant::now() + CLOSE_LIMIT;
+        let over = ::tokio::time::Instant::now() >= *self.close_at.get_or_insert(limit);
+        let sent =
+            self.chunk.is_none() && self.orders.is_empty() && self.output_at == self.output_end;
+        if over || sent || !inner.stream.is_connected() {
+            inner.stream.close();
+        }
+        if over {
+            self.link = Link::Down;
+            inner.stream.link_down(self.shared.now());
+            self.close_at = None;
+        }
+    }
+
+    fn link_lost(&mut self, error: io::Error) -> Result<(), Error> {
+        self.link = Link::Down;
+        let now = self.shared.now();
+        self.shared.lock().stream.link_down(now);
+        self.note_connection();
+        if self.fails_fast() {
+            return Err(Error::NoProxy { address: self.address.clone(), source: error });
+        }
+        Ok(())
+    }
+
+    /// True while the stream was not opened and is not to try again.
+    const fn fails_fast(&self) -> bool {
+        self.opened.is_some() && !self.options.keep_trying
+    }
+
+    /// From what was read to events, until enough wait for the application.
+    fn decode(&mut self) -> Result<(), Error> {
+        let now = self.shared.now();
+        while self.inbox.len() < EVENTS_MAX {
+            let mut inner = self.shared.lock();
+            let mut input = self.input.get(self.input_at..self.input_end).unwrap_or_default();
+            let Some(event) = inner.stream.receive(now, &mut input) else {
+                self.input_at = self.input_end;
+                self.inbox.end_of_input();
+                break;
+            };
+            self.input_at = self.input_end - input.len();
+            match event {
+                Borrowed::Refused { result } if self.fails_fast() => {
+                    let streamtype = inner.stream.streamtype().to_string();
+                    return Err(Error::Refused { streamtype, result });
+                }
+                Borrowed::Fault(fault) if self.fails_fast() => return Err(Error::Protocol(fault)),
+                event => self.inbox.add(event, input.len()),
+            }
+            if inner.stream.is_created() {
+                if let Some(opened) = self.opened.take() {
+                    let _ = opened.send(());
+                }
+            }
+            let connected = inner.stream.is_connected();
+            drop(inner);
+            if connected != self.connected {
+                self.note_connection();
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks whether the connection came or went.
+    fn note_connection(&mut self) {
+        let now = self.shared.now();
+        let mut inner = self.shared.lock();
+        let connected = inner.stream.is_connected();
+        if self.connected && !connected {
+            if let Some(message) = self.message_open.take() {
+                inner.cut = Some(message);
+                self.chunk = self.chunk.take().filter(|chunk| chunk.message != message);
+            }
+            if self.chunk.is_some() {
+                // It had not begun: it waits for the next connection.
+                inner.stream.request_tx(now);
+            }
+        }
+        self.connected = connected;
+    }
+
+    /// Fills the output with frames if it is empty.
+    fn encode(&mut self) {
+        if self.output_at < self.output_end {
+            return;
+        }
+        (self.output_at, self.output_end) = (0, 0);
+        let now = self.shared.now();
+        while self.output.len() - self.output_end >= ROOM_MIN {
+            if self.chunk.is_none() {
+                match self.orders.try_recv() {
+                    Ok(Order::Send(chunk)) => self.take(chunk),
+                    Ok(Order::Abandon(message)) => self.abandon(message),
+                    Err(_) => {}
+                }
+            }
+            let mut inner = self.shared.lock();
+            let Self { chunk, message_open, output, .. } = self;
+            let mut source = |room: &mut [u8]| {
+                let from = chunk.as_mut()?;
+                let tx = from.fill(room);
+                *message_open =
+                    Some(from.message).filter(|_| !tx.flags.contains(crate::Flags::EOM));
+                if !tx.more {
+                    *chunk = None;
+                }
+                Some(tx)
+            };
+            let room = output.get_mut(self.output_end..).unwrap_or_default();
+            match inner.stream.transmit(now, room, &mut source) {
+                Ok(0) => break,
+                Ok(length) => self.output_end += length,
+                Err(_) if self.output_end > 0 => break,
+                Err(no_room) => self.output.resize(no_room.needed.max(ROOM_MIN), 0),
+            }
+        }
+    }
+
+    fn take(&mut self, chunk: Chunk) {
+        let now = self.shared.now();
+        let mut inner = self.shared.lock();
+        if inner.cut == Some(chunk.message) {
+            return;
+        }
+        match chunk.length {
+            Some(length) => inner.stream.request_tx_len(now, length),
+            None => inner.stream.request_tx(now),
+        }
+        self.chunk = Some(chunk);
+    }
+
+    fn abandon(&mut self, message: u64) {
+        if self.message_open == Some(message) {
+            let now = self.shared.now();
+            self.shared.lock().stream.abandon(now);
+            self.note_connection();
+        }
+    }
+
+    /// Gives events to the application as far as it takes them.
+    fn hand_on(&mut self) {
+        while self.inbox.len() > 0 {
+            match self.events.try_reserve() {
+                Ok(permit) => {
+                    if let Some(event) = self.inbox.pop() {
+                        permit.send(event);
+                    }
+                }
+                Err(TrySendError::Full(())) => break,
+                // Nobody will ever take them.
+                Err(TrySendError::Closed(())) => drop(self.inbox.pop()),
+            }
+        }
+    }
+}
+
+/// Waits for the future if there is one, else for ever.
+async fn maybe<F: Future>(future: Option<F>) -> Option<F::Output> {
+    match future {
+        Some(future) => Some(future.await),
+        None => pending().await,
+    }
+}

@@ -1,0 +1,481 @@
+//! The life of one stream: what the user sees and what goes over the link.
+
+use sspc::{
+    Config, Fault, Flags, LinkWish, MetadataError, Name, NameError, State, Stream, Timeout,
+};
+use sspc_wire::{PayloadHead, Piece, ToClient};
+
+use crate::harness::{Bench, create_result, created, frame, payload, state};
+
+/// Waits without a random part.
+const STEADY: Config = Config { jitter_percent: 0, ..Config::DEFAULT };
+
+#[test]
+fn a_stream_with_128_bytes_of_storage_fits_400_bytes() {
+    let size = size_of::<Stream<[u8; 128]>>();
+    assert!(size <= 400, "{size}");
+}
+
+#[test]
+fn a_stream_fits_a_static_and_any_storage() {
+    const _: Stream<[u8; 128]> = Stream::new(Name::literal("mintest"), Config::DEFAULT, [0; 128]);
+    let mut room = [0; 32];
+    let mut stream = Stream::new(Name::literal("mintest"), Config::DEFAULT, &mut room[..]);
+    stream.set_tag("sensor");
+    assert_eq!((stream.streamtype(), stream.tag()), ("mintest", "sensor"));
+}
+
+#[test]
+fn names_are_checked() {
+    assert_eq!(Name::new(""), Err(NameError::Empty));
+    assert_eq!(Name::new(&"x".repeat(32)), Err(NameError::TooLong { length: 32, max: 31 }));
+    assert_eq!(Name::new("a\0"), Err(NameError::Nul));
+    assert_eq!(Name::new(&"x".repeat(31)).unwrap().as_str(), "x".repeat(31));
+}
+
+#[test]
+fn streamtype_is_the_first_frame_and_announces_credit() {
+    let config = Config { pid: 0x1234, window: 5000, ..STEADY };
+    let mut bench = Bench::new("mintest", config);
+    bench.open();
+    assert_eq!(bench.sent, b"\xaa\x00\x10\x01\x80\x00\x12\x34\x00\x00\x13\x88mintest");
+    let plain = Config { honour_credit: false, ..STEADY };
+    let mut bench = Bench::new("mintest", plain);
+    bench.open();
+    assert_eq!(bench.sent, b"\xaa\x00\x10\x01\x00\x00\x00\x00\x1d\xcd\x65\x00mintest");
+}
+
+#[test]
+fn what_is_asked_before_creating_waits_for_it() {
+    let mut bench = Bench::new("mintest", STEADY);
+    bench.stream.set_metadata("a", b"1").unwrap();
+    bench.stream.set_timeout(Timeout::Policy);
+    bench.stream.request_tx_len(bench.now, 3);
+    bench.messages.push(b"abc".into());
+    bench.open();
+    assert_eq!(bench.frames(), ["STREAMTYPE mintest 500000000"]);
+    bench.hear(&created());
+    let expected = ["TIMEOUT Policy", "METADATA a=1", "LENGTH 3", "ONWARD_CONNECT"];
+    assert_eq!(bench.frames(), expected);
+    bench.hear(&[state(State::Creating), state(State::Poll), state(State::Connecting)].concat());
+    assert_eq!(bench.frames(), [""; 0]);
+    bench.hear(&state(State::Connected));
+    assert_eq!(bench.frames(), ["TX 3 SOM|EOM"]);
+    assert_eq!(bench.events(), ["CREATING", "POLL", "CONNECTING", "CONNECTED"]);
+}
+
+#[test]
+fn connect_is_sent_again_only_after_the_connection_ended() {
+    let mut bench = Bench::connected(STEADY);
+    bench.stream.connect();
+    bench.settle();
+    assert_eq!(bench.frames(), [""; 0], "it is connected");
+    bench.hear(&[state(State::QosAckRemote), state(State::Disconnected)].concat());
+    assert_eq!(bench.frames(), [""; 0], "nobody asked");
+    bench.stream.connect();
+    bench.stream.connect();
+    bench.settle();
+    assert_eq!(bench.frames(), ["ONWARD_CONNECT"]);
+    bench.hear(&[state(State::Connecting), state(State::Unreachable)].concat());
+    bench.stream.connect();
+    bench.settle();
+    assert_eq!(bench.frames(), ["ONWARD_CONNECT"], "the proxy waits to try again; it need not");
+}
+
+#[test]
+fn a_second_connected_is_not_seen() {
+    let mut bench = Bench::connected(STEADY);
+    bench.hear(&[state(State::Connected), state(State::QosAckRemote)].concat());
+    assert_eq!(bench.events(), ["QOS_ACK_REMOTE"]);
+}
+
+#[test]
+fn a_loss_that_the_proxy_does_not_tell_is_seen() {
+    // Deployed proxies go from CONNECTED to the next attempt without DISCONNECTED.
+    let mut bench = Bench::connected(STEADY);
+    bench.hear(&[state(State::Poll), state(State::Connecting), state(State::Connected)].concat());
+    assert_eq!(bench.events(), ["DISCONNECTED", "POLL", "CONNECTING", "CONNECTED"]);
+    bench.hear(&[state(State::QosAckRemote), state(State::Connecting)].concat());
+    assert_eq!(bench.events(), ["QOS_ACK_REMOTE", "DISCONNECTED", "CONNECTING"]);
+}
+
+#[test]
+fn payload_may_come_before_connected() {
+    let mut bench = Bench::created(STEADY);
+    bench.hear(&payload(b"early", Flags::WHOLE));
+    assert_eq!(bench.events(), ["rx 5 SOM|EOM early"]);
+}
+
+#[test]
+fn rideshare_payload_and_perf_tell_what_they_are() {
+    let mut bench = Bench::connected(STEADY);
+    let head = PayloadHead::new(Flags::WHOLE);
+    let piece = Piece::whole(b"part").unwrap();
+    let ride = frame(ToClient::Payload { head, rideshare: Some(b"ride"), piece });
+    let perf = frame(ToClient::Perf(Piece::whole(b"{}").unwrap()));
+    let late = payload(b"{1}", Flags::WHOLE | Flags::PERF_JSON);
+    bench.hear(&[ride, perf, late].concat());
+    assert_eq!(bench.events(), ["rx 4 SOM|EOM part of ride", "perf {}", "perf {1}"]);
+}
+
+#[test]
+fn the_proxys_destroying_ends_the_stream() {
+    let mut bench = Bench::connected(STEADY);
+    bench.hear(&[state(State::Destroying), payload(b"late", Flags::WHOLE)].concat());
+    assert_eq!(bench.events(), ["DESTROYING"]);
+    assert!(bench.stream.is_closed() && !bench.up);
+    assert_eq!((bench.stream.poll_link(bench.now), bench.stream.deadline()), (None, None));
+}
+
+#[test]
+fn close_tells_the_proxy_and_the_user() {
+    let mut bench = Bench::connected(STEADY);
+    bench.stream.close();
+    bench.hear(&[]);
+    assert_eq!(bench.frames(), ["DESTROYING"]);
+    assert_eq!(bench.events(), ["DESTROYING"]);
+    assert!(bench.stream.is_closed() && !bench.up);
+    bench.stream.close();
+    bench.stream.connect();
+    bench.pass(100_000);
+    assert_eq!(bench.events(), [""; 0]);
+}
+
+#[test]
+fn close_without_a_link_is_at_once() {
+    let mut bench = Bench::new("mintest", STEADY);
+    bench.stream.close();
+    assert!(bench.stream.is_closed());
+    let mut bench = Bench::new("mintest", STEADY);
+    bench.open();
+    bench.stream.close();
+    bench.settle();
+    assert!(bench.stream.is_closed(), "before CREATE_RESULT the link is only dropped");
+    assert_eq!(bench.frames(), ["STREAMTYPE mintest 500000000"]);
+}
+
+#[test]
+fn an_illegal_transition_drops_the_link_and_the_stream_is_made_again() {
+    let mut bench = Bench::connected(STEADY);
+    bench.hear(&[state(State::AllRetriesFailed), state(State::Connecting)].concat());
+    let from = State::Connected;
+    let fault = Fault::Transition { from, to: State::AllRetriesFailed };
+    assert_eq!(bench.events(), [format!("fault: {fault}"), "DISCONNECTED".into()]);
+    assert!(!bench.up);
+    bench.pass(250);
+    bench.open();
+    bench.hear(&[created(), state(State::Creating), state(State::Connecting)].concat());
+    assert_eq!(bench.events(), ["CONNECTING"]);
+}
+
+#[test]
+fn frames_in_the_wrong_place_and_no_frames_are_faults() {
+    let result = create_result(0, b",mintest");
+    for (bytes, fault) in [
+        (&result[..], "the proxy sent CREATE_RESULT where it has no place"),
+        (b"\xaa\0\0", "frame type 0xaa belongs to the other direction"),
+        (b"\x57\0\x05\x01\0\0\0\0", "the state CREATING, which cannot follow CREATING"),
+        (b"\x57\0\x05\x00\0\0\0\0", "the state UNKNOWN(0), which cannot follow CREATING"),
+        (b"\x58\0\x05\0", "frame type 0x58 cannot have a body of 5 bytes"),
+    ] {
+        let mut bench = Bench::created(STEADY);
+        bench.hear(bytes);
+        let seen = bench.events();
+        assert!(seen[0].starts_with("fault: ") && seen[0].contains(fault), "{seen:?}");
+        assert!(!bench.up);
+    }
+    let mut bench = Bench::new("mintest", STEADY);
+    bench.open();
+    bench.hear(&state(State::Creating));
+    assert_eq!(bench.events(), ["fault: the proxy sent CONNSTATE where it has no place"]);
+}
+
+#[test]
+fn a_proxy_that_does_not_answer_is_dropped_after_3_s() {
+    let mut bench = Bench::new("mintest", STEADY);
+    bench.open();
+    assert_eq!(bench.stream.deadline(), Some(bench.now.plus_millis(3000)));
+    bench.pass(2999);
+    assert!(bench.up);
+    bench.pass(1);
+    assert!(!bench.up);
+    let expected = ["fault: the proxy did not answer in time", "UPSTREAM_LINK_RETRY 3000"];
+    assert_eq!(bench.events(), expected);
+    assert_eq!(bench.stream.deadline(), Some(bench.now.plus_millis(250)));
+}
+
+#[test]
+fn failed_attempts_tell_the_time_and_wait_longer() {
+    let mut bench = Bench::new("mintest", STEADY);
+    let mut tried = 0;
+    for wait in [250, 500, 1000, 2000, 4000, 8000, 10_000, 10_000] {
+        bench.open();
+        bench.cut();
+        let expected = match tried {
+            0 => "UPSTREAM_LINK_RETRY".into(),
+            ms => format!("UPSTREAM_LINK_RETRY {ms}"),
+        };
+        assert_eq!(bench.events(), [expected]);
+        bench.pass(wait - 1);
+        assert_eq!(bench.stream.poll_link(bench.now), None);
+        bench.pass(1);
+        tried += wait;
+    }
+}
+
+#[test]
+fn waits_begin_anew_after_a_link_that_held() {
+    let mut bench = Bench::created(STEADY);
+    for wait in [250, 500, 1000] {
+        bench.cut();
+        assert_eq!(bench.stream.deadline(), Some(bench.now.plus_millis(wait)), "it flaps");
+        bench.pass(wait);
+        bench.open();
+        bench.hear(&created());
+    }
+    bench.pass(10_000);
+    bench.cut();
+    assert_eq!(bench.stream.deadline(), Some(bench.now.plus_millis(250)));
+}
+
+#[test]
+fn jitter_makes_waits_longer_and_different() {
+    let waits = |seed| {
+        let mut bench = Bench::new("mintest", Config { seed, ..Config::DEFAULT });
+        (0..20)
+            .map(|_| {
+                bench.pass(20_000);
+                bench.open();
+                bench.cut();
+                bench.stream.deadline().unwrap().millis_since(bench.now)
+            })
+            .skip(6)
+            .collect::<Vec<_>>()
+    };
+    let (one, other) = (waits(1), waits(2));
+    assert!(one.iter().all(|wait| (10_000..=13_000).contains(wait)), "{one:?}");
+    assert!(one.iter().max() > one.iter().min().map(|wait| wait + 500).as_ref(), "{one:?}");
+    assert_ne!(one, other);
+    assert_eq!(one, waits(1), "the same seed gives the same waits");
+}
+
+#[test]
+fn a_refused_stream_is_asked_for_again() {
+    let mut bench = Bench::new("mintest", STEADY);
+    bench.open();
+    bench.hear(&create_result(1, b""));
+    assert_eq!(bench.events(), ["refused 1"]);
+    assert!(!bench.up);
+    bench.pass(250);
+    bench.open();
+    bench.hear(&[created(), state(State::Creating)].concat());
+    assert_eq!(bench.events(), ["CREATING"]);
+}
+
+#[test]
+fn a_lost_link_is_seen_as_lost_connection_and_the_stream_made_again() {
+    let mut bench = Bench::created(STEADY);
+    bench.stream.set_metadata("a", b"1").unwrap();
+    bench.stream.set_metadata("b", b"2").unwrap();
+    bench.stream.set_metadata("a", b"3").unwrap();
+    bench.stream.set_timeout(Timeout::Millis(9));
+    bench.stream.connect();
+    bench.settle();
+    let expected = ["TIMEOUT Millis(9)", "METADATA b=2", "METADATA a=3", "ONWARD_CONNECT"];
+    assert_eq!(bench.frames(), expected);
+    bench.hear(&[state(State::Connecting), state(State::Connected)].concat());
+    bench.cut();
+    assert_eq!(bench.events(), ["CONNECTING", "CONNECTED", "DISCONNECTED"]);
+    bench.pass(250);
+    assert_eq!(bench.stream.poll_link(bench.now), Some(LinkWish::Open));
+    bench.cut();
+    assert_eq!(bench.events(), ["UPSTREAM_LINK_RETRY 250"]);
+    bench.pass(500);
+    bench.open();
+    bench.sent.clear();
+    bench.hear(&[created(), state(State::Creating)].concat());
+    assert_eq!(bench.frames(), expected);
+    bench.hear(&[state(State::Connecting), state(State::Connected)].concat());
+    assert_eq!(bench.events(), ["CONNECTING", "CONNECTED"], "CREATING comes once in a life");
+}
+
+#[test]
+fn what_is_over_is_not_connected_again_after_a_loss() {
+    for last in [State::QosAckRemote, State::Disconnected] {
+        let mut bench = Bench::connected(STEADY);
+        bench.hear(&state(last));
+        bench.cut();
+        bench.pass(250);
+        bench.open();
+        bench.sent.clear();
+        bench.hear(&[created(), state(State::Creating)].concat());
+        assert_eq!(bench.frames(), [""; 0], "after {last}");
+    }
+    let mut bench = Bench::connected(Config { reconnect: false, ..STEADY });
+    bench.cut();
+    bench.pass(250);
+    bench.open();
+    bench.sent.clear();
+    bench.hear(&[created(), state(State::Creating)].concat());
+    assert_eq!(bench.frames(), [""; 0], "it was configured so");
+}
+
+#[test]
+fn a_timeout_that_ran_out_is_not_started_again() {
+    let mut bench = Bench::connected(STEADY);
+    bench.stream.set_timeout(Timeout::Millis(5));
+    bench.settle();
+    assert_eq!(bench.frames(), ["TIMEOUT Millis(5)"]);
+    bench.hear(&state(State::Timeout));
+    bench.cut();
+    bench.pass(250);
+    bench.open();
+    bench.hear(&created());
+    assert_eq!(bench.frames(), ["STREAMTYPE mintest 500000000", "ONWARD_CONNECT"]);
+}
+
+#[test]
+fn a_message_that_had_not_begun_is_sent_on_the_next_link() {
+    let mut bench = Bench::created(STEADY);
+    bench.messages.push(b"abc".into());
+    bench.stream.request_tx_len(bench.now, 3);
+    bench.settle();
+    assert_eq!(bench.frames(), ["LENGTH 3", "ONWARD_CONNECT"]);
+    bench.cut();
+    bench.pass(250);
+    bench.open();
+    bench.hear(&[created(), state(State::Creating)].concat());
+    assert_eq!(bench.frames(), ["STREAMTYPE mintest 500000000", "LENGTH 3", "ONWARD_CONNECT"]);
+    bench.hear(&[state(State::Connecting), state(State::Connected)].concat());
+    assert_eq!(bench.frames(), ["TX 3 SOM|EOM"]);
+}
+
+#[test]
+fn the_hint_of_a_message_follows_the_message_before() {
+    let mut bench = Bench::connected(STEADY);
+    bench.messages.push(vec![0; 3000]);
+    bench.stream.request_tx_len(bench.now, 3000);
+    bench.settle();
+    assert_eq!(
+        bench.frames(),
+        ["LENGTH 3000", "TX 674 SOM", "TX 681 0", "TX 681 0", "TX 681 0", "TX 283 EOM"],
+        "in rooms of 700 bytes"
+    );
+}
+
+#[test]
+fn credit_is_kept_when_the_proxy_manages_it() {
+    let mut bench = Bench::new("mintest", STEADY);
+    bench.open();
+    let grant = frame(ToClient::TxCredit(1000));
+    bench.hear(&[created(), grant.clone(), state(State::Creating)].concat());
+    assert_eq!(bench.stream.credit(), Some(1000));
+    bench.messages.push(vec![0; 1500]);
+    bench.stream.request_tx(bench.now);
+    bench.hear(&[state(State::Connecting), state(State::Connected)].concat());
+    let sent = bench.frames();
+    assert_eq!(sent[1..], ["TX 681 SOM", "TX 319 0"], "{sent:?}");
+    bench.hear(&grant);
+    assert_eq!(bench.frames(), ["TX 500 EOM"]);
+    assert_eq!(bench.stream.credit(), Some(500));
+}
+
+#[test]
+fn credit_that_comes_later_is_not_managed() {
+    let mut bench = Bench::created(STEADY);
+    bench.hear(&frame(ToClient::TxCredit(10)));
+    assert_eq!(bench.stream.credit(), None);
+}
+
+#[test]
+fn the_window_is_topped_up_at_half() {
+    let mut bench = Bench::connected(Config { window: 1000, ..STEADY });
+    bench.hear(&payload(&[0; 900], Flags::WHOLE));
+    assert!(!bench.stream.consumed(499));
+    bench.settle();
+    assert_eq!(bench.frames(), [""; 0]);
+    assert!(bench.stream.consumed(1));
+    bench.settle();
+    assert_eq!(bench.frames(), ["CREDIT 500"]);
+    assert!(!bench.stream.consumed(100_000), "only 400 are left that came");
+    bench.stream.add_credit(7);
+    bench.settle();
+    assert_eq!(bench.frames(), ["CREDIT 7"]);
+}
+
+#[test]
+fn metadata_is_checked_when_it_is_set() {
+    let mut stream = Stream::new(Name::literal("mintest"), Config::DEFAULT, [0; 20]);
+    assert_eq!(stream.set_metadata("a", b""), Err(MetadataError::EmptyValue));
+    let long = "n".repeat(31);
+    let error = MetadataError::Name(NameError::TooLong { length: 31, max: 30 });
+    assert_eq!(stream.set_metadata(&long, b"1"), Err(error));
+    stream.set_metadata("abc", b"0123456789").unwrap();
+    let error = MetadataError::NoRoom { needed: 21, size: 20 };
+    assert_eq!(stream.set_metadata("b", b"1"), Err(error));
+    assert_eq!(
+        error.to_string(),
+        "metadata cannot be set: the stream's storage has 20 bytes, 21 are needed"
+    );
+    stream.set_metadata("abc", b"9876543210abcd").unwrap();
+    let mut host = Stream::new(Name::literal("mintest"), Config::DEFAULT, vec![0; 200_000]);
+    let error = host.set_metadata("a", &[1; 65_500]).unwrap_err();
+    assert!(matches!(error, MetadataError::TooLong { length: 65_500, .. }), "{error}");
+}
+
+#[test]
+fn rideshare_names_take_turns_at_each_message() {
+    let mut bench = Bench::new("mintest", STEADY);
+    bench.stream.set_metadata("a", b"1").unwrap();
+    bench.open();
+    for byte in [create_result(0, b",mintest,r1,r2"), state(State::Creating)].concat() {
+        bench.hear(&[byte]);
+    }
+    assert_eq!(bench.frames(), ["STREAMTYPE mintest 500000000", "METADATA a=1"]);
+    bench.stream.connect();
+    bench.hear(&[state(State::Connecting), state(State::Connected)].concat());
+    for name in ["mintest", "r1", "r2", "mintest"] {
+        assert_eq!(bench.stream.rideshare_name(), Some(name.as_bytes()));
+        bench.messages.push(b"m".into());
+        bench.stream.request_tx(bench.now);
+        bench.settle();
+    }
+    bench.hear(&state(State::Disconnected));
+    assert_eq!(bench.stream.rideshare_name(), Some(&b"mintest"[..]), "each connection anew");
+    bench.cut();
+    bench.pass(250);
+    bench.open();
+    bench.hear(&created());
+    assert_eq!(bench.frames().last().unwrap(), "METADATA a=1", "the list made room");
+}
+
+#[test]
+fn a_room_too_small_for_a_frame_is_told() {
+    let mut stream = Stream::new(Name::literal("mintest"), Config::DEFAULT, [0; 20]);
+    stream.link_up(sspc::Instant::ZERO);
+    let error = stream.transmit(sspc::Instant::ZERO, &mut [0; 18], &mut |_| None).unwrap_err();
+    assert_eq!(error.needed, 19);
+    assert_eq!(stream.transmit(sspc::Instant::ZERO, &mut [0; 19], &mut |_| None), Ok(19));
+}
+
+#[test]
+fn an_abandoned_message_takes_the_link_along() {
+    let mut bench = Bench::connected(STEADY);
+    bench.stream.abandon(bench.now);
+    bench.hear(&[]);
+    assert!(!bench.up);
+    assert_eq!(bench.events(), ["DISCONNECTED"]);
+    bench.pass(250);
+    bench.open();
+    bench.hear(&created());
+    assert_eq!(bench.frames(), ["STREAMTYPE mintest 500000000"], "it does not connect by itself");
+}
+
+#[test]
+fn a_link_that_comes_by_itself_is_taken() {
+    let mut bench = Bench::created(STEADY);
+    bench.up = true;
+    bench.stream.link_up(bench.now);
+    bench.settle();
+    assert_eq!(bench.frames(), ["STREAMTYPE mintest 500000000"]);
+}

@@ -1,0 +1,9 @@
+//! The client, seen from outside: the engine against recordings and scripts, the flavours over
+//! real sockets.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic as its tests do")]
+
+mod harness;
+mod life;
+mod peer;
+mod recordings;
+mod tokio;
