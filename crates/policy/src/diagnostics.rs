@@ -71,11 +71,29 @@ pub enum Code {
     Refused,
     /// Valid, but unlikely to be meant.
     Suspicious,
-    /// Valid here, but refused or understood otherwise by libwebsockets.
-    Portability,
 }
 
 impl Code {
+    /// Every code.
+    pub const ALL: [Code; 16] = [
+        Code::Syntax,
+        Code::Truncated,
+        Code::Limit,
+        Code::Type,
+        Code::Range,
+        Code::Value,
+        Code::UnknownKey,
+        Code::WrongProtocol,
+        Code::Duplicate,
+        Code::UnknownReference,
+        Code::PrefixReference,
+        Code::Certificate,
+        Code::Undeclared,
+        Code::NeverConnects,
+        Code::Refused,
+        Code::Suspicious,
+    ];
+
     /// The code as tools see it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -95,7 +113,6 @@ impl Code {
             Code::NeverConnects => "never-connects",
             Code::Refused => "refused",
             Code::Suspicious => "suspicious",
-            Code::Portability => "portability",
         }
     }
 }

@@ -45,12 +45,18 @@ impl Policy {
         out
     }
 
-    /// Like [`Policy::show`], of one streamtype and what it refers to; `None` if there is none of
-    /// this name.
+    /// Like [`Policy::show`], of one streamtype and what it needs to be valid; `None` if there is
+    /// none of this name.
     pub fn show_streamtype(&self, name: &str) -> Option<String> {
-        self.streamtype(name)?;
+        let shown = self.streamtype(name)?;
         let mut part = Policy { via_socks5: self.via_socks5.clone(), ..Policy::default() };
-        for streamtype in self.rideshare_chain(name) {
+        let mut streamtypes = self.rideshare_chain(name);
+        if shown.endpoint.is_none() || shown.port == 0 {
+            // Valid only as a part of those that lead to it.
+            let heads = self.streamtypes.values().filter(|s| s.rideshare.as_deref() == Some(name));
+            streamtypes.extend(heads.cloned());
+        }
+        for streamtype in streamtypes {
             if let Some(retry) = &streamtype.retry {
                 part.retry.insert(retry.name.clone(), retry.clone());
             }

@@ -75,6 +75,16 @@ fn syntax() {
     );
 }
 
+/// The parser sees blanks for what is not ASCII, so its places may fall inside a character; the
+/// renderer would panic at such a place.
+#[test]
+fn places_are_whole_characters() {
+    let report = Policy::parse(&Source::new("p", "-\u{11203}")).unwrap_err();
+    let last = report.diagnostics().last().unwrap();
+    assert_eq!(last.text, "\u{11203}");
+    assert!(report.render(false).contains("-\u{11203}"));
+}
+
 #[test]
 fn documents_that_end_too_early_are_taken_with_a_warning_if_they_can_be() {
     check(

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::diagnostics::quote;
 use crate::parse::Draft;
 use crate::parse::value::{key_of, within};
+use crate::source::Place;
 use crate::suggest::nearest;
 use crate::{
     Code, Diagnostic, EndpointError, ExpandError, Policy, Report, StreamType, Target, Template,
@@ -17,24 +18,29 @@ const NAME_LIST_MAX: usize = 127;
 /// Names that clients have room for at creation.
 const NAME_LIST_ENTRIES: usize = 4;
 
-/// Checks every streamtype that a document says something about.
-pub(crate) fn all(drafts: &BTreeMap<String, Draft>, policy: &Policy, report: &mut Report) {
+/// Checks every streamtype.
+///
+/// What is wrong with those that no document mentions is there because of one all the same: an
+/// overlay may remove what they need. It is said at `elsewhere`, and only if it is an error.
+pub(crate) fn all(
+    drafts: &BTreeMap<String, Draft>,
+    policy: &Policy,
+    elsewhere: Option<&Place>,
+    report: &mut Report,
+) {
     let parts: BTreeSet<&str> =
         drafts.values().filter_map(|draft| draft.streamtype.rideshare.as_deref()).collect();
     for draft in drafts.values() {
-        let mut check = Check { draft, streamtype: &draft.streamtype, report };
-        if draft.place.is_none() {
-            continue;
+        let is_part = parts.contains(draft.streamtype.name.as_str());
+        if draft.place.is_some() {
+            Check { draft, streamtype: &draft.streamtype, report }.all(drafts, policy, is_part);
+        } else if elsewhere.is_some() && !draft.unreadable {
+            let placed = Draft { place: elsewhere.cloned(), ..draft.clone() };
+            let mut found = Report::default();
+            Check { draft: &placed, streamtype: &placed.streamtype, report: &mut found }
+                .all(drafts, policy, is_part);
+            found.errors().for_each(|error| report.push(error.clone()));
         }
-        check.name();
-        check.templates();
-        check.connection(parts.contains(draft.streamtype.name.as_str()));
-        check.tls();
-        check.http();
-        check.buffers();
-        check.mqtt();
-        check.rideshare(drafts);
-        check.server(policy);
     }
 }
 
@@ -45,6 +51,18 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
+    fn all(&mut self, drafts: &BTreeMap<String, Draft>, policy: &Policy, is_part: bool) {
+        self.name();
+        self.templates();
+        self.connection(is_part);
+        self.tls();
+        self.http();
+        self.buffers();
+        self.mqtt();
+        self.rideshare(drafts);
+        self.server(policy);
+    }
+
     /// An error at a key's value, or at the streamtype's name if no document gave the key.
     fn error(&mut self, code: Code, key: &str, message: String, help: &str) {
         if self.draft.faulty.contains(key) {

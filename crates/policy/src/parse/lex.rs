@@ -20,7 +20,7 @@ use crate::{Diagnostic, Report};
 use crate::Code;
 
 /// Deepest nesting of objects and arrays. A policy needs six.
-pub(crate) const DEPTH_MAX: usize = 64;
+pub const NESTING_MAX: usize = 64;
 
 /// The document's text as strict JSON of the same positions; `None` if there is no going on.
 pub(crate) fn prepare(document: &Arc<Document>, report: &mut Report) -> Option<String> {
@@ -260,8 +260,8 @@ impl Lexer<'_> {
     }
 
     fn opens(&mut self, bracket: u8, at: usize) -> Option<()> {
-        if self.open.len() == DEPTH_MAX {
-            let message = format!("nested more than {DEPTH_MAX} levels deep");
+        if self.open.len() == NESTING_MAX {
+            let message = format!("nested more than {NESTING_MAX} levels deep");
             self.report(Code::Limit, at..at + 1, message);
             return None;
         }

@@ -18,11 +18,14 @@ use jsonc_parser::ast::Value;
 
 use crate::diagnostics::quote;
 use crate::keys::TOP_KEYS;
-use crate::source::Document;
+use crate::source::{Document, Place};
 use crate::{Auth, Metric, Policy, Report, Retry, STREAMTYPE_NAME_MAX, Source};
 
+pub use lex::NESTING_MAX;
 use sections::StoreDraft;
+pub use sections::{BACKOFF_MAX, STACK_MAX};
 pub(crate) use stream::Draft;
+pub use value::STRING_MAX;
 use value::{Cx, name_fault};
 
 /// What a successful parse gives.
@@ -157,7 +160,8 @@ impl Builder {
         let policy = if self.unread {
             Policy::default()
         } else {
-            resolve::finish(self.tables, &mut self.report)
+            let elsewhere = self.documents.last().map(|last| Place::new(last, 0..0));
+            resolve::finish(self.tables, elsewhere.as_ref(), &mut self.report)
         };
         self.report.sort(&self.documents);
         if self.report.has_errors() {
@@ -208,7 +212,7 @@ fn streamtypes(
         match cx.object(&entry.value, &format!("streamtype {}", quote(name))) {
             Some(object) => stream::apply(cx, object, &mut draft),
             // One fault is enough: nothing else can be said about it.
-            None => draft.place = None,
+            None => (draft.place, draft.unreadable) = (None, true),
         }
         out.insert(name.to_owned(), draft);
     }

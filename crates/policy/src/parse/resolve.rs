@@ -13,7 +13,7 @@ use crate::suggest::nearest;
 use crate::{Code, Diagnostic, Policy, Report, TrustStore};
 
 /// The policy that the tables make, as good as it can be made of them.
-pub(super) fn finish(tables: Tables, report: &mut Report) -> Policy {
+pub(super) fn finish(tables: Tables, elsewhere: Option<&Place>, report: &mut Report) -> Policy {
     let mut policy = Policy {
         via_socks5: tables.via_socks5,
         retry: tables.retry.into_iter().map(|(name, retry)| (name, Arc::new(retry))).collect(),
@@ -40,7 +40,7 @@ pub(super) fn finish(tables: Tables, report: &mut Report) -> Policy {
         references(draft, &policy, report);
         leave_out_other_protocols(draft, report);
     }
-    check::all(&drafts, &policy, report);
+    check::all(&drafts, &policy, elsewhere, report);
     policy.streamtypes =
         drafts.into_iter().map(|(name, draft)| (name, Arc::new(draft.streamtype))).collect();
     policy

@@ -13,9 +13,9 @@ use crate::source::Place;
 use crate::{Auth, Code, Diagnostic, Metric, Retry};
 
 /// Most delays of one `backoff`.
-pub(crate) const BACKOFF_MAX: usize = 64;
+pub const BACKOFF_MAX: usize = 64;
 /// Most certificates in one trust store.
-pub(crate) const STACK_MAX: usize = 64;
+pub const STACK_MAX: usize = 64;
 /// Longest text of a certificate in bytes.
 const CERTIFICATE_TEXT_MAX: usize = 64 << 10;
 

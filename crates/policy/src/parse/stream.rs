@@ -20,6 +20,8 @@ pub(crate) struct Draft {
     pub(crate) streamtype: StreamType,
     /// Where the latest document that says anything about it has its name.
     pub(crate) place: Option<Place>,
+    /// Whether a document has something other than an object for it.
+    pub(crate) unreadable: bool,
     /// Where each key that a document gave is written.
     pub(crate) settings: BTreeMap<&'static str, Setting>,
     /// The names that it refers to, by key.
@@ -40,6 +42,7 @@ impl Draft {
         Self {
             streamtype: StreamType::new(name),
             place: None,
+            unreadable: false,
             settings: BTreeMap::new(),
             references: BTreeMap::new(),
             faulty: BTreeSet::new(),
@@ -61,6 +64,7 @@ impl Draft {
         Self {
             streamtype: streamtype.clone(),
             place: None,
+            unreadable: false,
             settings: BTreeMap::new(),
             references,
             faulty: BTreeSet::new(),

@@ -13,7 +13,7 @@ use crate::suggest::nearest;
 use crate::{Code, Diagnostic, Report, StreamType};
 
 /// Longest string in bytes, except for certificates.
-pub(crate) const STRING_MAX: usize = 4_096;
+pub const STRING_MAX: usize = 4_096;
 
 /// The document being read and where its faults go.
 pub(crate) struct Cx<'a> {
