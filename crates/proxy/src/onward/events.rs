@@ -52,8 +52,8 @@ impl Events {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Deaf;
 
-/// The attempt's end of the queue. Every call waits until there is room.
-#[derive(Debug)]
+/// The attempt's end of the queue. Calls wait until there is room.
+#[derive(Clone, Debug)]
 pub(super) struct Output {
     sender: mpsc::Sender<Event>,
     room: Arc<Semaphore>,
@@ -63,6 +63,11 @@ impl Output {
     /// Queues an event that is not payload.
     pub(super) async fn event(&self, event: Event) -> Result<(), Deaf> {
         self.sender.send(event).await.map_err(|_| Deaf)
+    }
+
+    /// Queues an event if there is room for it now.
+    pub(super) fn try_event(&self, event: Event) -> bool {
+        self.sender.try_send(event).is_ok()
     }
 
     /// Queues payload in events of at most [`PAYLOAD_EVENT_MAX`] bytes: SOM and RELATED_START on

@@ -8,16 +8,42 @@
 
 #![allow(dead_code, reason = "the sessions that use this are on their way")]
 
+mod body;
+mod dial;
+mod endpoint;
 mod events;
+mod exchange;
+mod h1;
+mod h2;
+mod http;
+mod link;
+mod multipart_in;
+mod multipart_out;
+mod perf;
+mod pinned;
+mod raw;
+mod request;
+mod response;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod upload;
+mod ws;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sspc_policy::StreamType;
+use sspc_policy::{Protocol, StreamType};
 use sspc_wire::Flags;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio::time::{Instant, timeout};
+
+use self::endpoint::{Route, SocketWishes};
+use self::link::Link;
+use self::perf::Perf;
+use self::tls::Offer;
 
 pub(crate) use events::Events;
 
@@ -80,12 +106,22 @@ impl std::fmt::Debug for Blobs {
 #[derive(Debug)]
 pub(crate) struct Onward {
     config: OnwardConfig,
+    dialer: dial::Dialer,
+    tls: tls::Tls,
+    h1: h1::Pool,
+    h2: h2::Pool,
 }
 
 impl Onward {
     /// No connections yet.
     pub(crate) fn new(config: OnwardConfig) -> Arc<Self> {
-        Arc::new(Self { config })
+        Arc::new(Self {
+            h1: h1::Pool::new(config.keep_warm),
+            h2: h2::Pool::default(),
+            dialer: dial::Dialer::new(),
+            tls: tls::Tls::new(),
+            config,
+        })
     }
 
     /// Starts an attempt. Must be called within a tokio runtime.
@@ -95,7 +131,7 @@ impl Onward {
         let (body, chunks) = mpsc::channel((buflen / CHUNK_USUAL).clamp(CHUNKS_MIN, CHUNKS_MAX));
         let onward = Arc::clone(self);
         let task = tokio::spawn(async move {
-            let end = onward.run(attempt, &output, chunks).await;
+            let end = onward.run(&attempt, &output, chunks).await;
             // Nobody to tell is nothing to report.
             let _ = output.event(Event::Ended(end)).await;
         });
@@ -103,13 +139,43 @@ impl Onward {
     }
 
     async fn run(
-        &self,
-        attempt: Attempt,
-        _output: &events::Output,
-        _chunks: mpsc::Receiver<Chunk>,
+        self: &Arc<Self>,
+        attempt: &Attempt,
+        out: &events::Output,
+        chunks: mpsc::Receiver<Chunk>,
     ) -> End {
-        let _ = (&self.config, &attempt);
-        End::Failed(Failure { why: "not built yet".to_owned(), ..Failure::default() })
+        match attempt.stream.protocol {
+            Protocol::H1 | Protocol::H2 => http::run(self, attempt, out, chunks).await,
+            Protocol::Ws => ws::run(self, attempt, out, chunks).await,
+            Protocol::Raw => raw::run(self, attempt, out, chunks).await,
+            other => End::Failed(Failure::new(format!("this proxy does not speak {other}"))),
+        }
+    }
+
+    /// A fresh link to a peer, encrypted if the route asks for it.
+    async fn connect(
+        &self,
+        route: &Route,
+        wishes: SocketWishes,
+        offer: Offer,
+        perf: &mut Perf,
+    ) -> Result<Link, Failure> {
+        let limit = self.config.connect_timeout;
+        let connecting = async {
+            let socket = self.dialer.connect(&route.address, wishes, perf).await?;
+            let Some(trust) = &route.tls else { return Ok(Link::Clear(socket)) };
+            let start = Instant::now();
+            let link = self.tls.handshake(socket, route, trust, offer).await;
+            perf.tls = start.elapsed();
+            link
+        };
+        match timeout(limit, connecting).await {
+            Ok(result) => result,
+            Err(_) => {
+                let seconds = limit.as_secs_f32();
+                Err(Failure::new(format!("cannot connect to {route}: nothing within {seconds} s")))
+            }
+        }
     }
 }
 
@@ -206,7 +272,7 @@ pub(crate) enum End {
 }
 
 /// Why an attempt did not become Connected.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Failure {
     /// For logs: what failed, at which endpoint.
     pub(crate) why: String,

@@ -1,0 +1,141 @@
+//! One request and its response, on whichever connection carries it.
+
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::Response;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+
+use super::{h1, h2};
+
+/// Whether a request that got no response may be sent once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// It may have been worked on, or a second try would end the same way.
+    Never,
+    /// The connection was kept from before and died: the peer most likely never saw the request.
+    IfIdempotent,
+    /// The peer certainly did not work on it.
+    Always,
+    /// The same, and it asks for http/1.1.
+    OverHttp1,
+}
+
+/// No response came.
+#[derive(Debug)]
+pub(super) struct NoResponse {
+    pub(super) why: String,
+    pub(super) again: Again,
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A request that is under way.
+pub(super) struct Exchange {
+    /// The response's headers, and its body.
+    pub(super) response: Boxed<Result<Response<Download>, NoResponse>>,
+    /// Brings the request's body to the connection where the connection does not fetch it itself.
+    pub(super) pump: Pump,
+    /// What the peer lets us send to begin with, where it says so.
+    pub(super) credit: Option<i32>,
+    pub(super) carrier: Carrier,
+}
+
+/// Work that goes on beside whatever else the exchange waits for.
+pub(super) struct Pump(Option<Boxed<()>>);
+
+impl Pump {
+    pub(super) fn new(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Some(Box::pin(work)))
+    }
+
+    pub(super) const fn none() -> Self {
+        Self(None)
+    }
+
+    /// The result of `main`, while the pump runs beside it.
+    pub(super) async fn beside<T>(&mut self, main: impl Future<Output = T>) -> T {
+        tokio::select! {
+            value = main => value,
+            never = self.run() => match never {},
+        }
+    }
+
+    async fn run(&mut self) -> Infallible {
+        if let Some(work) = &mut self.0 {
+            work.as_mut().await;
+            self.0 = None;
+        }
+        pending().await
+    }
+}
+
+/// What carries an exchange. Dropping it abandons the exchange.
+#[derive(Debug)]
+pub(super) enum Carrier {
+    /// A connection of its own.
+    H1(h1::Connection),
+    /// A place on a shared connection.
+    H2(h2::Slot),
+}
+
+/// A response's body as it comes.
+#[derive(Debug)]
+pub(super) enum Download {
+    H1(Incoming),
+    H2 {
+        stream: ::h2::RecvStream,
+        /// Bytes that were handed out, and for which the peer has no new credit yet.
+        unreleased: usize,
+    },
+}
+
+impl Download {
+    /// Whether it is known that nothing more comes.
+    pub(super) fn is_over(&self) -> bool {
+        match self {
+            Download::H1(body) => body.is_end_stream(),
+            Download::H2 { stream, .. } => stream.is_end_stream(),
+        }
+    }
+
+    /// The next bytes, `None` at the end. Trailers are skipped. The peer of an h2 stream gets new
+    /// credit for what the last call returned: so whoever calls again has passed that on.
+    pub(super) async fn next(&mut self) -> Option<Result<Bytes, String>> {
+        loop {
+            match self {
+                Download::H1(body) => match body.frame().await? {
+                    Ok(frame) => {
+                        if let Ok(data) = frame.into_data() {
+                            return Some(Ok(data));
+                        }
+                    }
+                    Err(error) => return Some(Err(h1::describe(&error))),
+                },
+                Download::H2 { stream, unreleased } => {
+                    let released = std::mem::take(unreleased);
+                    if released > 0 {
+                        // Fails only once the stream is closed, when nobody needs credit.
+                        let _ = stream.flow_control().release_capacity(released);
+                    }
+                    return match stream.data().await? {
+                        Ok(data) => {
+                            *unreleased = data.len();
+                            Some(Ok(data))
+                        }
+                        Err(error) => Some(Err(h2::describe(&error))),
+                    };
+                }
+            }
+        }
+    }
+
+    /// What [`Download::next`] would return without waiting.
+    pub(super) fn try_next(&mut self) -> Option<Option<Result<Bytes, String>>> {
+        self.next().now_or_never()
+    }
+}

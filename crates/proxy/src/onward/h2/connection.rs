@@ -1,0 +1,292 @@
+//! A shared connection: who is on it, and the task that keeps it going.
+
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
+use h2::{Ping, PingPong};
+use sspc_policy::Validity;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{STREAM_WINDOW, describe};
+use crate::onward::link::{Heard, Link, Listening};
+
+/// Most bytes of a response's headers.
+const HEADERS_MAX: u32 = 64 * 1024;
+/// Most bytes of a stream's data that wait for the socket.
+const SEND_BUFFER_MAX: usize = 64 * 1024;
+/// How long a connection that is not needed any more may take to say goodbye.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// How long a fresh connection waits for its first stream beyond what idle ones do.
+const ARRIVAL_MAX: Duration = Duration::from_secs(1);
+
+type Io = h2::client::Connection<Listening, Bytes>;
+
+/// A connection that streams share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    state: Mutex<State>,
+    /// The driver has to look at its deadlines again.
+    changed: Notify,
+    streams_max: usize,
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None` once no more streams are taken.
+    sender: Option<SendRequest<Bytes>>,
+    /// Streams on it.
+    active: usize,
+    /// Streams that were ever on it.
+    served: u64,
+    /// Streams that the peer allows; 0 until it said so.
+    peer_max: usize,
+    idle_since: Instant,
+}
+
+/// A stream's place on a connection.
+#[derive(Debug)]
+pub(in crate::onward) struct Slot {
+    shared: Arc<Shared>,
+    pub(super) sender: SendRequest<Bytes>,
+    /// Whether other streams came before: then the connection may be about to be closed.
+    pub(super) reused: bool,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.active = state.active.saturating_sub(1);
+        if state.active == 0 {
+            state.idle_since = Instant::now();
+            drop(state);
+            self.shared.changed.notify_one();
+        }
+    }
+}
+
+impl Slot {
+    /// Whether this is a place on that connection.
+    pub(super) fn is_on(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+    }
+
+    pub(super) fn connection(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place, if there is one.
+    pub(super) fn slot(self: &Arc<Self>) -> Option<Slot> {
+        let mut state = self.lock();
+        if state.active >= state.peer_max.min(self.streams_max) {
+            return None;
+        }
+        let sender = state.sender.clone()?;
+        let reused = state.served > 0;
+        state.active += 1;
+        state.served += 1;
+        Some(Slot { shared: Arc::clone(self), sender, reused })
+    }
+
+    /// Takes no more streams; those that are on it go on.
+    pub(super) fn retire(&self) {
+        self.lock().sender = None;
+    }
+
+    pub(super) fn is_retired(&self) -> bool {
+        self.lock().sender.is_none()
+    }
+
+    fn retire_if_idle(&self, keep: Duration) -> bool {
+        let mut state = self.lock();
+        let idle = state.active == 0 && state.idle_since + keep <= Instant::now();
+        if idle {
+            state.sender = None;
+        }
+        idle
+    }
+
+    fn idle_deadline(&self, keep: Duration) -> Option<Instant> {
+        let state = self.lock();
+        (state.active == 0).then(|| state.idle_since + keep)
+    }
+}
+
+/// How long a connection is kept, and how its life is checked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Care {
+    pub(super) streams_max: usize,
+    pub(super) keep: Duration,
+    pub(super) validity: Option<Validity>,
+}
+
+/// Speaks h2 on a fresh link, and returns when the peer's settings are known: before that nobody
+/// knows how many streams it allows, nor whether a clear peer speaks h2 at all. The error says why
+/// there is no connection.
+///
+/// `at_end` is called when the connection is gone.
+pub(super) async fn open(
+    link: Link,
+    care: Care,
+    at_end: impl FnOnce() + Send + 'static,
+) -> Result<Arc<Shared>, String> {
+    let heard = Heard::new();
+    let listening = Listening { link, heard: heard.clone() };
+    let streams_max = care.streams_max.clamp(1, 10_000);
+    // Fits: at most 10,001 windows of 64 KiB, under 2^31.
+    let windows = u32::try_from(streams_max + 1).unwrap_or(1);
+    let (sender, mut connection) = Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(windows.saturating_mul(STREAM_WINDOW))
+        .max_header_list_size(HEADERS_MAX)
+        .max_send_buffer_size(SEND_BUFFER_MAX)
+        .initial_max_send_streams(0)
+        .enable_push(false)
+        .handshake::<_, Bytes>(listening)
+        .await
+        .map_err(|error| describe(&error))?;
+    let peer_max = settled(&mut connection).await.map_err(|result| match result {
+        Ok(()) => "the peer closed instead of speaking h2".to_owned(),
+        Err(error) => format!("the peer does not speak h2: {}", describe(&error)),
+    })?;
+    let shared = Arc::new(Shared {
+        state: Mutex::new(State {
+            sender: Some(sender),
+            active: 0,
+            served: 0,
+            peer_max,
+            // Its first stream may take a moment to come.
+            idle_since: Instant::now() + ARRIVAL_MAX,
+        }),
+        changed: Notify::new(),
+        streams_max,
+    });
+    let pings = connection.ping_pong();
+    let driver = Driver { connection, pings, heard, care, shared: Arc::clone(&shared) };
+    tokio::spawn(async move {
+        driver.run().await;
+        at_end();
+    });
+    Ok(shared)
+}
+
+/// Waits for the peer's settings; returns how many streams they allow, or how the connection
+/// ended.
+async fn settled(connection: &mut Io) -> Result<usize, Result<(), h2::Error>> {
+    poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
+        Poll::Ready(result) => Poll::Ready(Err(result)),
+        Poll::Pending => match connection.max_concurrent_send_streams() {
+            0 => Poll::Pending,
+            streams => Poll::Ready(Ok(streams)),
+        },
+    })
+    .await
+}
+
+/// Keeps a connection going until it ends or nobody needs it.
+struct Driver {
+    connection: Io,
+    pings: Option<PingPong>,
+    heard: Heard,
+    care: Care,
+    shared: Arc<Shared>,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        // The silence that was answered with a ping, by when it began.
+        let mut pinged = None::<Instant>;
+        loop {
+            let wake = self.next_deadline(pinged);
+            let shared = Arc::clone(&self.shared);
+            tokio::select! {
+                result = self.progress() => {
+                    self.shared.retire();
+                    if let Err(error) = result {
+                        tracing::debug!(error = describe(&error), "h2 connection");
+                    }
+                    return;
+                }
+                () = shared.changed.notified() => {}
+                () = until(wake) => {
+                    if self.shared.retire_if_idle(self.care.keep) {
+                        // Without senders and streams it says goodbye and ends.
+                        let _ = timeout(GOODBYE_MAX, self.connection).await;
+                        return;
+                    }
+                    if !self.check_validity(&mut pinged) {
+                        self.shared.retire();
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads and writes; returns when the connection ends.
+    async fn progress(&mut self) -> Result<(), h2::Error> {
+        let Self { connection, pings, shared, .. } = self;
+        poll_fn(|cx| {
+            let result = Pin::new(&mut *connection).poll(cx);
+            // The peer may change its mind about how many streams it takes.
+            let streams = connection.max_concurrent_send_streams();
+            let mut state = shared.lock();
+            state.peer_max = streams;
+            drop(state);
+            if let Some(pings) = pings {
+                // Taking the answer allows the next ping; that it came was heard already.
+                let _ = pings.poll_pong(cx);
+            }
+            result
+        })
+        .await
+    }
+
+    /// Sends a ping if it is time; false if the peer has been silent for too long.
+    fn check_validity(&mut self, pinged: &mut Option<Instant>) -> bool {
+        let Some(validity) = self.care.validity else { return true };
+        let last = self.heard.last();
+        if last + validity.hangup <= Instant::now() {
+            tracing::info!(silent_for = ?last.elapsed(), "h2 peer is silent, dropped");
+            return false;
+        }
+        let due = validity.ping.is_some_and(|ping| last + ping <= Instant::now());
+        if due && *pinged != Some(last) {
+            *pinged = Some(last);
+            if let Some(pings) = &mut self.pings {
+                // Fails while another ping is on its way, which does as well.
+                let _ = pings.send_ping(Ping::opaque());
+            }
+        }
+        true
+    }
+
+    /// When there is something to do though nothing happens.
+    fn next_deadline(&self, pinged: Option<Instant>) -> Option<Instant> {
+        let idle = self.shared.idle_deadline(self.care.keep);
+        let validity = self.care.validity.map(|validity| {
+            let last = self.heard.last();
+            let ping = validity.ping.filter(|_| pinged != Some(last));
+            last + ping.unwrap_or(validity.hangup).min(validity.hangup)
+        });
+        [idle, validity].into_iter().flatten().min()
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}

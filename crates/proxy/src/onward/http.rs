@@ -1,0 +1,376 @@
+//! One http transaction: requests until there is a final response, and what the client hears of it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::{Method, Response, StatusCode};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use super::endpoint::SocketWishes;
+use super::events::{Deaf, Output};
+use super::exchange::{Again, Carrier, Download, Exchange, NoResponse};
+use super::perf::Perf;
+use super::request::Plan;
+use super::tls::Offer;
+use super::upload::{Fault, Progress, RequestBody, Upload};
+use super::{Attempt, Chunk, End, Event, Failure, Onward, body, h1, h2, response};
+
+/// Most redirects that are followed.
+const HOPS_MAX: u32 = 4;
+/// Most times that a request moves to another connection because the first one let it down.
+const MOVES_MAX: u32 = 3;
+
+/// Runs a transaction.
+pub(super) async fn run(
+    onward: &Arc<Onward>,
+    attempt: &Attempt,
+    out: &Output,
+    chunks: mpsc::Receiver<Chunk>,
+) -> End {
+    let mut plan = match Plan::new(attempt, &onward.config.blobs) {
+        Ok(plan) => plan,
+        Err(failure) => return End::Failed(failure),
+    };
+    let upload = plan.body.as_mut().map(|body| {
+        let held_max = usize::try_from(attempt.stream.proxy_buflen_bytes()).unwrap_or(usize::MAX);
+        Upload::new(chunks, body.parts.take(), body.announced, held_max)
+    });
+    let transaction = Transaction {
+        onward,
+        attempt,
+        out,
+        plan,
+        upload,
+        connected: false,
+        perf: attempt.stream.perf.then(Perf::default),
+        start: Instant::now(),
+        hops: 0,
+        moves: 0,
+    };
+    transaction.run().await.unwrap_or_else(|Deaf| End::Lost { why: "nobody listens".to_owned() })
+}
+
+struct Transaction<'a> {
+    onward: &'a Arc<Onward>,
+    attempt: &'a Attempt,
+    out: &'a Output,
+    plan: Plan,
+    upload: Option<Upload>,
+    /// Whether the client was told.
+    connected: bool,
+    /// `None` once reported, or if the policy does not ask for it.
+    perf: Option<Perf>,
+    /// When the latest request was sent.
+    start: Instant,
+    hops: u32,
+    moves: u32,
+}
+
+/// Why there is no response.
+enum Trouble {
+    /// The connection let us down.
+    Peer(NoResponse),
+    /// The client's body is not what it announced, or ended early.
+    Client(Fault),
+}
+
+impl Transaction<'_> {
+    async fn run(mut self) -> Result<End, Deaf> {
+        // Connections that refused this request; it must not come to them again.
+        let mut avoid = Vec::new();
+        loop {
+            let mut exchange = match self.send(&avoid).await {
+                Ok(exchange) => exchange,
+                Err(failure) => return self.failed(failure).await,
+            };
+            if self.upload.is_some() && !self.connected {
+                if let Some(credit) = exchange.credit {
+                    self.out.event(Event::TxCredit(credit)).await?;
+                }
+                self.connect().await?;
+            }
+            match self.response(&mut exchange).await {
+                Ok(response) => {
+                    if let Some(end) = self.take(exchange, response).await? {
+                        return Ok(end);
+                    }
+                    avoid.clear();
+                }
+                Err(Trouble::Client(fault)) => return self.client_fault(&fault).await,
+                Err(Trouble::Peer(error)) if self.may_move(&error) => {
+                    tracing::debug!(route = %self.plan.route, error = error.why, "sent once more");
+                    self.moves += 1;
+                    if error.again == Again::OverHttp1 {
+                        self.onward.h2.remember_http1(&self.plan.route);
+                    }
+                    if let Carrier::H2(slot) = exchange.carrier {
+                        avoid.push(slot);
+                    }
+                }
+                Err(Trouble::Peer(error)) => {
+                    let why = format!("{}: {}", self.plan.route, error.why);
+                    return self.failed(Failure::new(why)).await;
+                }
+            }
+        }
+    }
+
+    /// Gets a connection and puts the request on it.
+    async fn send(&mut self, avoid: &[h2::Slot]) -> Result<Exchange, Failure> {
+        let stream = &self.attempt.stream;
+        let wishes = SocketWishes::of(stream);
+        let mut perf = Perf::default();
+        loop {
+            let cursor = match &self.upload {
+                None => None,
+                Some(upload) => Some(upload.cursor().ok_or_else(|| {
+                    Failure::new("the request would have to be sent again, and is too long for it")
+                })?),
+            };
+            if self.plan.h2 {
+                let acquired = self.onward.h2.acquire(
+                    self.onward,
+                    &self.plan.route,
+                    wishes,
+                    stream.validity(),
+                    avoid,
+                    &mut perf,
+                );
+                let acquired = acquired.await;
+                self.keep_perf(&mut perf);
+                if let h2::Acquired::Slot(slot) = acquired? {
+                    self.start = Instant::now();
+                    match h2::exchange(slot, self.plan.h2()?, cursor, self.out) {
+                        Ok(exchange) => return Ok(exchange),
+                        Err(error) if self.may_move(&error) => {
+                            self.moves += 1;
+                            continue;
+                        }
+                        Err(error) => return Err(Failure::new(error.why)),
+                    }
+                }
+            }
+            let request = self.plan.h1(RequestBody(cursor))?;
+            let connection = match self.onward.h1.take(&self.plan.route).await {
+                // A second move goes to a connection that cannot be stale.
+                Some(connection) if self.moves == 0 => connection,
+                _ => {
+                    let route = &self.plan.route;
+                    let link = self.onward.connect(route, wishes, Offer::H1, &mut perf).await;
+                    self.keep_perf(&mut perf);
+                    let failed = |why| Failure::new(format!("{}: {why}", self.plan.route));
+                    h1::Connection::open(link?).await.map_err(failed)?
+                }
+            };
+            self.start = Instant::now();
+            return Ok(connection.exchange(request));
+        }
+    }
+
+    fn keep_perf(&mut self, measured: &mut Perf) {
+        if let Some(perf) = &mut self.perf {
+            *perf = std::mem::take(measured);
+        }
+    }
+
+    /// Whether the request may go out on another connection.
+    fn may_move(&self, error: &NoResponse) -> bool {
+        let idempotent = ![Method::POST, Method::PATCH].contains(&self.plan.method);
+        let allowed = match error.again {
+            Again::Never => false,
+            Again::IfIdempotent => idempotent,
+            Again::Always | Again::OverHttp1 => true,
+        };
+        let possible = self.upload.as_ref().is_none_or(Upload::can_restart);
+        allowed && possible && self.moves < MOVES_MAX
+    }
+
+    /// Waits for the response's headers, sending the request's body meanwhile. The peer's time
+    /// begins when it has all of the request: before that the client may take as long as it likes.
+    async fn response(&self, exchange: &mut Exchange) -> Result<Response<Download>, Trouble> {
+        let limit = self.onward.config.response_timeout;
+        let patience = async {
+            if let Some(upload) = &self.upload
+                && let Progress::Failed(fault) = upload.ended().await
+            {
+                return Trouble::Client(fault);
+            }
+            sleep(limit).await;
+            let why = format!("no response within {} s", limit.as_secs_f32());
+            Trouble::Peer(NoResponse { why, again: Again::Never })
+        };
+        let result = exchange.pump.beside(async {
+            tokio::select! {
+                biased;
+                result = &mut exchange.response => result.map_err(Trouble::Peer),
+                trouble = patience => Err(trouble),
+            }
+        });
+        match (result.await, self.upload.as_ref().and_then(Upload::fault)) {
+            // What the client did comes first: it is why the connection failed.
+            (Err(_), Some(fault)) => Err(Trouble::Client(fault)),
+            (result, _) => result,
+        }
+    }
+
+    /// Makes the best of a response; `None` if another request has to follow.
+    async fn take(
+        &mut self,
+        exchange: Exchange,
+        response: Response<Download>,
+    ) -> Result<Option<End>, Deaf> {
+        let (head, download) = response.into_parts();
+        let http = &self.attempt.stream.http;
+        let status = head.status;
+        if self.plan.h2 && matches!(exchange.carrier, Carrier::H1(_)) {
+            self.onward.h2.remember_http1(&self.plan.route);
+        }
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let why = format!("{}: switches protocols unasked", self.plan.route);
+            return self.failed(Failure::new(why)).await.map(Some);
+        }
+        let expected = http.expect == Some(status.as_u16());
+        if response::is_busy(status) && !expected && !self.connected {
+            self.finish(exchange, download).await;
+            let failure = Failure {
+                retry_after: response::retry_after(&head.headers, SystemTime::now()),
+                ..Failure::new(format!("{}: {status}", self.plan.route))
+            };
+            return self.failed_with(failure, Some(status)).await.map(Some);
+        }
+        if let Some(location) = response::location(status, &head.headers).filter(|_| !expected) {
+            if http.fail_redirect {
+                tracing::info!(route = %self.plan.route, %status, "redirected: a captive portal?");
+            }
+            match location.and_then(|location| self.redirect(status, location)) {
+                Ok(()) => {
+                    self.report_perf(Some(status)).await?;
+                    self.finish(exchange, download).await;
+                    return Ok(None);
+                }
+                Err(why) => {
+                    let why = format!("{}: {status}: {why}", self.plan.route);
+                    if !self.connected {
+                        return self.failed_with(Failure::new(why), Some(status)).await.map(Some);
+                    }
+                    tracing::info!(why, "redirect not followed");
+                }
+            }
+        }
+        self.deliver(exchange, head, download).await.map(Some)
+    }
+
+    /// Prepares the request that a redirect asks for, or says why there is none.
+    fn redirect(&mut self, status: StatusCode, location: &str) -> Result<(), String> {
+        if !self.attempt.stream.allow_redirects {
+            return Err("the policy does not allow redirects".to_owned());
+        }
+        if self.hops >= HOPS_MAX {
+            return Err(format!("more than {HOPS_MAX} redirects"));
+        }
+        let replay = status != StatusCode::SEE_OTHER;
+        if replay && self.upload.as_ref().is_some_and(|upload| !upload.can_restart()) {
+            return Err("the body is too long to be sent again".to_owned());
+        }
+        self.plan.redirect(status, location)?;
+        if self.plan.body.is_none()
+            && let Some(upload) = self.upload.take()
+        {
+            upload.close();
+        }
+        self.hops += 1;
+        self.moves = 0;
+        Ok(())
+    }
+
+    /// Hands a final response to the client.
+    async fn deliver(
+        &mut self,
+        mut exchange: Exchange,
+        head: http::response::Parts,
+        mut download: Download,
+    ) -> Result<End, Deaf> {
+        let stream = &self.attempt.stream;
+        let found = response::metadata(stream, &head.headers);
+        if !found.is_empty() {
+            self.out.event(Event::Metadata(found)).await?;
+        }
+        self.report_perf(Some(head.status)).await?;
+        if let Some(state) = stream.http.mapped_state(head.status.as_u16()) {
+            self.out.event(Event::UserState(state)).await?;
+        }
+        self.connect().await?;
+        let body = body::Delivery {
+            out: self.out,
+            stream,
+            headers: &head.headers,
+            none: response::is_bodyless(&self.plan.method, head.status),
+            idle: self.onward.config.body_idle_timeout,
+            upload: self.upload.as_ref(),
+        };
+        let result = exchange.pump.beside(body.run(&mut download)).await?;
+        if let Err(why) = result {
+            if let Some(fault) = self.upload.as_ref().and_then(Upload::fault) {
+                return self.client_fault(&fault).await;
+            }
+            return Ok(End::Lost { why: format!("{}: {why}", self.plan.route) });
+        }
+        self.finish(exchange, download).await;
+        let good = stream.http.is_success(head.status.as_u16());
+        self.out.event(if good { Event::Ack } else { Event::Nack }).await?;
+        Ok(End::Complete)
+    }
+
+    /// Gives the connection back if the exchange is over in both directions; a short rest of the
+    /// response is read for that.
+    async fn finish(&self, exchange: Exchange, mut download: Download) {
+        let sent = self.upload.as_ref().is_none_or(Upload::is_complete);
+        if !sent || !body::drain(&mut download).await {
+            return;
+        }
+        if let Carrier::H1(connection) = exchange.carrier {
+            self.onward.h1.give(self.plan.route.clone(), connection);
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(), Deaf> {
+        if std::mem::replace(&mut self.connected, true) {
+            return Ok(());
+        }
+        self.out.event(Event::Connected).await
+    }
+
+    async fn report_perf(&mut self, status: Option<StatusCode>) -> Result<(), Deaf> {
+        let Some(perf) = self.perf.take() else { return Ok(()) };
+        let response = status.map(|status| (status.as_u16(), self.start.elapsed()));
+        self.out.event(Event::Perf(perf.json(response))).await
+    }
+
+    /// There will be no response.
+    async fn failed(&mut self, failure: Failure) -> Result<End, Deaf> {
+        self.failed_with(failure, None).await
+    }
+
+    async fn failed_with(
+        &mut self,
+        failure: Failure,
+        status: Option<StatusCode>,
+    ) -> Result<End, Deaf> {
+        self.report_perf(status).await?;
+        Ok(if self.connected { End::Lost { why: failure.why } } else { End::Failed(failure) })
+    }
+
+    /// The client broke its own request, after CONNECTED as ever. A new attempt would not mend it,
+    /// so this is the end of the transaction and not a loss.
+    async fn client_fault(&mut self, fault: &Fault) -> Result<End, Deaf> {
+        if *fault == Fault::Cut {
+            return Ok(End::Lost { why: fault.to_string() });
+        }
+        let stream = &self.attempt.stream.name;
+        tracing::warn!(stream, route = %self.plan.route, %fault, "request given up");
+        self.report_perf(None).await?;
+        self.out.event(Event::Nack).await?;
+        Ok(End::Complete)
+    }
+}

@@ -1,0 +1,86 @@
+//! Bytes as they are, over TCP or TLS.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use sspc_wire::Flags;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+
+use super::endpoint::{Route, SocketWishes};
+use super::events::{Deaf, Output};
+use super::link::Link;
+use super::perf::Perf;
+use super::tls::Offer;
+use super::{Attempt, Chunk, End, Event, Onward, PAYLOAD_EVENT_MAX};
+
+/// Runs a connection until either side ends it.
+pub(super) async fn run(
+    onward: &Arc<Onward>,
+    attempt: &Attempt,
+    out: &Output,
+    mut chunks: mpsc::Receiver<Chunk>,
+) -> End {
+    let mut perf = Perf::default();
+    let connected = async {
+        let target = attempt.target()?;
+        let route = Route::new(target.address, target.tls, &attempt.stream);
+        let wishes = SocketWishes::of(&attempt.stream);
+        onward.connect(&route, wishes, Offer::Raw, &mut perf).await
+    };
+    let connected = connected.await;
+    if attempt.stream.perf && out.event(Event::Perf(perf.json(None))).await.is_err() {
+        return nobody();
+    }
+    let link = match connected {
+        Ok(link) => link,
+        Err(failure) => return End::Failed(failure),
+    };
+    if out.event(Event::Connected).await.is_err() {
+        return nobody();
+    }
+    let (mut reader, mut writer) = tokio::io::split(link);
+    let reading = async {
+        let mut buffer = BytesMut::new();
+        loop {
+            buffer.reserve(PAYLOAD_EVENT_MAX);
+            match reader.read_buf(&mut buffer).await {
+                Ok(0) => return Ok("the peer closed".to_owned()),
+                Ok(_) => forward(out, buffer.split().freeze()).await?,
+                Err(error) => return Ok(error.to_string()),
+            }
+        }
+    };
+    let writing = write(&mut chunks, &mut writer);
+    let why = tokio::select! {
+        why = reading => why,
+        why = writing => Ok(why),
+    };
+    why.map_or_else(|Deaf| nobody(), |why| End::Lost { why })
+}
+
+async fn forward(out: &Output, bytes: Bytes) -> Result<(), Deaf> {
+    out.payload(bytes, Flags::NONE).await
+}
+
+async fn write(
+    chunks: &mut mpsc::Receiver<Chunk>,
+    writer: &mut tokio::io::WriteHalf<Link>,
+) -> String {
+    while let Some(chunk) = chunks.recv().await {
+        if let Err(error) = writer.write_all(&chunk.bytes).await {
+            return error.to_string();
+        }
+        // TLS holds back what is not flushed.
+        if chunks.is_empty()
+            && let Err(error) = writer.flush().await
+        {
+            return error.to_string();
+        }
+    }
+    "the session left".to_owned()
+}
+
+fn nobody() -> End {
+    End::Lost { why: "nobody listens".to_owned() }
+}

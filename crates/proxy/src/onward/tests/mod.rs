@@ -1,0 +1,4 @@
+//! Against real servers on loopback.
+
+mod h1;
+mod support;
