@@ -236,8 +236,8 @@ const fn after(from: State) -> u32 {
         State::QosAckRemote | State::QosNackRemote => {
             DISCONNECTED | TIMEOUT | QOS_REMOTE | CONNECTING
         }
-        State::QosAckLocal => DISCONNECTED | TIMEOUT,
-        State::QosNackLocal => TIMEOUT,
+        // No deployed table lets DISCONNECTED follow QOS_NACK_LOCAL, but a link can be lost then too.
+        State::QosAckLocal | State::QosNackLocal => DISCONNECTED | TIMEOUT,
         State::Timeout => {
             CONNECTING | CONNECTED | QOS_REMOTE | POLL | TIMEOUT | DISCONNECTED | UNREACHABLE
         }

@@ -415,7 +415,7 @@ pub(crate) fn harmless<C: Codec>(bytes: &[u8], sizes: &[usize]) {
 /// Bytes from hex digits with blanks between them.
 pub(crate) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    assert!(digits.len() % 2 == 0, "half a byte in {text}");
+    assert_eq!(digits.len() % 2, 0, "half a byte in {text}");
     let byte = |pair: &[u8]| u8::from_str_radix(core::str::from_utf8(pair).unwrap(), 16).unwrap();
     digits.chunks(2).map(byte).collect()
 }
