@@ -1,0 +1,67 @@
+//! What the fuzz targets check. Each function takes what the fuzzer made up, and panics if the
+//! code under test does anything that it must not.
+
+mod client;
+mod cuts;
+mod frames;
+#[allow(dead_code, reason = "the wire's tests need more of it")]
+#[path = "../../crates/wire/tests/wire/owned.rs"]
+mod owned;
+mod policy;
+mod ws;
+
+pub use client::{Life, client_engine};
+pub use policy::policy_parse;
+pub use ws::ws_decode;
+
+use arbitrary::Arbitrary;
+use sspc_wire::{MuxDecoder, ToClientDecoder, ToProxyDecoder};
+
+use owned::{Owned, harmless, round_trip};
+
+/// Any bytes as what a proxy sends.
+pub fn to_client(input: &[u8]) {
+    let (bytes, sizes) = cuts::split(input);
+    harmless::<ToClientDecoder>(bytes, &sizes);
+}
+
+/// Any bytes as what a client sends.
+pub fn to_proxy(input: &[u8]) {
+    let (bytes, sizes) = cuts::split(input);
+    harmless::<ToProxyDecoder>(bytes, &sizes);
+}
+
+/// Any bytes as frames of the mux.
+pub fn mux_frames(input: &[u8]) {
+    let (bytes, sizes) = cuts::split(input);
+    harmless::<MuxDecoder>(bytes, &sizes);
+}
+
+/// Frames of one of the three kinds.
+#[derive(Arbitrary, Debug)]
+pub struct Frames {
+    sizes: Vec<u8>,
+    kind: Kind,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Kind {
+    ToClient(Vec<frames::ToClient>),
+    ToProxy(Vec<frames::ToProxy>),
+    Mux(Vec<frames::Mux>),
+}
+
+/// Any frames, written and read.
+pub fn wire_roundtrip(frames: Frames) {
+    let sizes = frames.sizes.iter().map(|size| usize::from(*size).max(1));
+    let sizes: Vec<usize> = sizes.chain([usize::MAX]).collect();
+    match frames.kind {
+        Kind::ToClient(frames) => round_trip::<ToClientDecoder>(&owned(frames), &sizes),
+        Kind::ToProxy(frames) => round_trip::<ToProxyDecoder>(&owned(frames), &sizes),
+        Kind::Mux(frames) => round_trip::<MuxDecoder>(&owned(frames), &sizes),
+    }
+}
+
+fn owned<T: Into<Owned>>(frames: Vec<T>) -> Vec<Owned> {
+    frames.into_iter().map(Into::into).collect()
+}
