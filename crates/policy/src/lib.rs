@@ -33,11 +33,12 @@ mod types;
 pub use diagnostics::{Code, DIAGNOSTICS_MAX, Diagnostic, Report, Severity};
 pub use endpoint::{Address, EndpointError, Target, path_for, request_path};
 pub use keys::{KeyInfo, Section, key_reference};
-pub use parse::{BACKOFF_MAX, NESTING_MAX, Parsed, STACK_MAX, STRING_MAX};
+pub use parse::{BACKOFF_MAX, ITEMS_MAX, NESTING_MAX, Parsed, STACK_MAX, STRING_MAX};
 pub use retry::Retry;
 pub use source::{SOURCE_MAX, Source};
 pub use template::{EXPANSION_MAX, ExpandError, NAME_MAX as TEMPLATE_NAME_MAX, Template};
 pub use types::{
     Auth, Http, METADATA_NAME_MAX, MetadataItem, Metric, Mqtt, MqttMessage, PROXY_BUFLEN_DEFAULT,
-    Policy, Protocol, RESP_MAP_MAX, STREAMTYPE_NAME_MAX, StreamType, Tos, TrustStore, Validity, Ws,
+    Policy, Protocol, RESP_MAP_MAX, RIDESHARE_MAX, STREAMTYPE_NAME_MAX, StreamType, Tos,
+    TrustStore, Validity, Ws,
 };

@@ -54,21 +54,45 @@ pub(crate) struct Document {
     pub(crate) name: String,
     pub(crate) text: String,
     line_starts: Vec<usize>,
+    /// How many characters begin before each block of [`BLOCK`] bytes: without it, finding columns
+    /// in a document of one long line would take the square of its length.
+    before_block: Vec<usize>,
+}
+
+const BLOCK: usize = 1_024;
+
+/// How many characters begin in these bytes of UTF-8.
+fn characters(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&byte| byte & 0xc0 != 0x80).count()
 }
 
 impl Document {
     pub(crate) fn new(source: &Source) -> Arc<Self> {
         let newlines = source.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n');
         let line_starts = std::iter::once(0).chain(newlines.map(|(at, _)| at + 1)).collect();
-        Arc::new(Self { name: source.name.clone(), text: source.text.clone(), line_starts })
+        let before_block = std::iter::once(0)
+            .chain(source.text.as_bytes().chunks(BLOCK).scan(0, |sum, block| {
+                *sum += characters(block);
+                Some(*sum)
+            }))
+            .collect();
+        let (name, text) = (source.name.clone(), source.text.clone());
+        Arc::new(Self { name, text, line_starts, before_block })
     }
 
     /// Line and column of a byte, both from 1; columns count characters.
     pub(crate) fn position(&self, offset: usize) -> (usize, usize) {
         let line = self.line_starts.partition_point(|&start| start <= offset).max(1);
         let start = self.line_starts.get(line - 1).copied().unwrap_or(0);
-        let before = self.text.get(start..offset.min(self.text.len())).unwrap_or("");
-        (line, before.chars().count() + 1)
+        let offset = offset.min(self.text.len());
+        (line, self.characters_before(offset).saturating_sub(self.characters_before(start)) + 1)
+    }
+
+    /// How many characters begin before a byte.
+    fn characters_before(&self, offset: usize) -> usize {
+        let block = offset / BLOCK;
+        let bytes = self.text.as_bytes().get(block * BLOCK..offset).unwrap_or(&[]);
+        self.before_block.get(block).copied().unwrap_or(0) + characters(bytes)
     }
 
     /// The text of a span; empty if it is none.
@@ -114,5 +138,13 @@ mod tests {
         assert_eq!(document.position(5), (2, 2));
         assert_eq!(document.position(7), (3, 1));
         assert_eq!(document.position(99), (3, 1));
+    }
+
+    #[test]
+    fn columns_are_right_however_long_the_line() {
+        let document = Document::new(&Source::new("p", format!("\n{}", "é".repeat(3 * BLOCK))));
+        for character in [0, 1, BLOCK / 2, BLOCK, 2 * BLOCK + 7, 3 * BLOCK] {
+            assert_eq!(document.position(1 + 2 * character), (2, character + 1));
+        }
     }
 }

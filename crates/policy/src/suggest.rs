@@ -1,5 +1,8 @@
 //! "Did you mean": the known name nearest to a misspelt one.
 
+/// Most names that a word is compared to: a guess is not worth more.
+const CANDIDATES_MAX: usize = 1_000;
+
 /// The candidate that most likely was meant, if one is near enough.
 pub(crate) fn nearest<'c>(
     word: &str,
@@ -13,6 +16,7 @@ pub(crate) fn nearest<'c>(
     let allowed = length / 3;
     candidates
         .into_iter()
+        .take(CANDIDATES_MAX)
         .filter(|candidate| candidate.len() <= 64)
         .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= allowed)

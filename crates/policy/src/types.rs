@@ -13,6 +13,8 @@ pub const STREAMTYPE_NAME_MAX: usize = 31;
 pub const METADATA_NAME_MAX: usize = 30;
 /// Most entries of one `http_resp_map`.
 pub const RESP_MAP_MAX: usize = 16;
+/// Most streamtypes in a chain of `rideshare`; the chain ends there. Clients know no more than 4.
+pub const RIDESHARE_MAX: usize = 64;
 /// Bytes of buffer a stream gets in the proxy when `proxy_buflen` is not given.
 pub const PROXY_BUFLEN_DEFAULT: u32 = 32_768;
 
@@ -47,12 +49,13 @@ impl Policy {
     /// The streamtype `name` and those that follow it by `rideshare`, in order.
     ///
     /// Empty if there is no such streamtype. The chain ends before a name that is not defined and
-    /// before one that is already in it, so loops are harmless.
+    /// before one that is already in it, so loops are harmless, and after [`RIDESHARE_MAX`].
     pub fn rideshare_chain(&self, name: &str) -> Vec<Arc<StreamType>> {
         let mut chain: Vec<Arc<StreamType>> = Vec::new();
         let mut next = self.streamtype(name);
         while let Some(streamtype) = next {
-            if chain.iter().any(|seen| seen.name == streamtype.name) {
+            let again = chain.iter().any(|seen| seen.name == streamtype.name);
+            if again || chain.len() == RIDESHARE_MAX {
                 break;
             }
             chain.push(Arc::clone(streamtype));

@@ -316,6 +316,15 @@ fn duplicates_say_where_the_first_one_is() {
 }
 
 #[test]
+fn lists_have_a_limit() {
+    let items: Vec<String> = (0..257).map(|n| format!("{{\"m{n}\":\"\"}}")).collect();
+    let said = lines(&stream(&format!("\"metadata\":[{}]", items.join(","))));
+    assert_eq!(said.len(), 1);
+    assert!(said[0].contains("has more than 256 entries; expected at most 256"), "{said:?}");
+    assert!(lines(&stream(&format!("\"metadata\":[{}]", items[..256].join(",")))).is_empty());
+}
+
+#[test]
 fn substitution_must_be_possible() {
     check(
         r#"{"s":[{"t":{"endpoint":"${host}.e","port":80,"http_url":"a/${qurey}","metadata":[{"query":""}]}}]}"#,

@@ -10,7 +10,8 @@ use crate::parse::value::{key_of, within};
 use crate::source::Place;
 use crate::suggest::nearest;
 use crate::{
-    Code, Diagnostic, EndpointError, ExpandError, Policy, Report, StreamType, Target, Template,
+    Code, Diagnostic, EndpointError, ExpandError, Policy, RIDESHARE_MAX, Report, StreamType,
+    Target, Template,
 };
 
 /// Bytes of names that clients have room for at creation, the separators included.
@@ -316,6 +317,9 @@ impl Check<'_> {
                 }
                 break;
             };
+            if names.len() == RIDESHARE_MAX {
+                break;
+            }
             names.push(name);
             next = draft.streamtype.rideshare.as_deref();
         }

@@ -25,8 +25,8 @@ pub use lex::NESTING_MAX;
 use sections::StoreDraft;
 pub use sections::{BACKOFF_MAX, STACK_MAX};
 pub(crate) use stream::Draft;
-pub use value::STRING_MAX;
 use value::{Cx, name_fault};
+pub use value::{ITEMS_MAX, STRING_MAX};
 
 /// What a successful parse gives.
 #[derive(Clone, Debug)]

@@ -1,6 +1,7 @@
 //! Names into what they refer to, once every document is in.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::check;
@@ -80,7 +81,12 @@ fn look_up<'m, T>(
     if let Some(found) = map.get_key_value(name) {
         return Some(found);
     }
-    let candidates: Vec<_> = map.iter().filter(|(known, _)| known.starts_with(name)).collect();
+    let from = (Bound::Included(name), Bound::Unbounded);
+    let candidates: Vec<_> = map
+        .range::<str, _>(from)
+        .take_while(|(known, _)| known.starts_with(name))
+        .take(5)
+        .collect();
     let Some(place) = place else {
         // Only what a document says can refer to nothing; a finished policy is whole.
         return None;
@@ -102,7 +108,7 @@ fn look_up<'m, T>(
             diagnostic = diagnostic.help(format!("the policy defines no {kind} at all"));
         }
     } else {
-        let names: Vec<String> = candidates.iter().take(5).map(|(known, _)| quote(known)).collect();
+        let names: Vec<String> = candidates.iter().map(|(known, _)| quote(known)).collect();
         diagnostic = diagnostic.help(format!("it is the start of {}", names.join(", ")));
     }
     report.push(diagnostic);

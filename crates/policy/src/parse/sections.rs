@@ -8,7 +8,7 @@ use jsonc_parser::ast::{Object, Value};
 
 use crate::diagnostics::quote;
 use crate::keys::{AUTH_KEYS, METRIC_KEYS, RETRY_KEYS, TRUST_STORE_KEYS};
-use crate::parse::value::Cx;
+use crate::parse::value::{Cx, ITEMS_MAX};
 use crate::source::Place;
 use crate::{Auth, Code, Diagnostic, Metric, Retry};
 
@@ -309,8 +309,13 @@ pub(crate) fn metrics(cx: &mut Cx<'_>, value: &Value<'_>, out: &mut Vec<Metric>)
                 _ => cx.unknown_key(property, "an entry of `metrics`", METRIC_KEYS),
             }
         }
+        let full = out.len() == ITEMS_MAX;
         match out.iter_mut().find(|known| known.name == metric.name) {
             Some(known) => *known = metric,
+            None if full => {
+                cx.too_many(Some(element), "`metrics`");
+                return;
+            }
             None => out.push(metric),
         }
     }

@@ -6,7 +6,9 @@ use jsonc_parser::ast::{Object, Value};
 
 use crate::diagnostics::quote;
 use crate::keys::{ALIASES, Key, Reference, STREAM_KEYS, Slot, Text, stream_key};
-use crate::parse::value::{Cx, is_header_value, is_token, key_of, name_fault, type_words};
+use crate::parse::value::{
+    Cx, ITEMS_MAX, is_header_value, is_token, key_of, name_fault, type_words,
+};
 use crate::source::Place;
 use crate::suggest::nearest;
 use crate::{
@@ -284,16 +286,22 @@ fn metadata(cx: &mut Cx<'_>, value: &Value<'_>, what: &str, items: &mut Vec<Meta
             cx.push(
                 Diagnostic::warning(Code::Duplicate, &place, message).help("the last one wins"),
             );
+        } else {
+            given.push(name);
         }
-        given.push(name);
         if entry.value.as_null_keyword().is_some() {
             items.retain(|item| item.name != name);
             continue;
         }
         let header_of = format!("the header of metadata {}", quote(name));
         let Some(header) = text(cx, &entry.value, &header_of, Text::HeaderName) else { continue };
+        let full = items.len() == ITEMS_MAX;
         match items.iter_mut().find(|item| item.name == name) {
             Some(item) => item.header = header,
+            None if full => {
+                cx.too_many(Some(&entry.name), what);
+                return;
+            }
             None => items.push(MetadataItem { name: name.to_owned(), header }),
         }
     }
@@ -351,7 +359,11 @@ fn resp_map(cx: &mut Cx<'_>, value: &Value<'_>, what: &str) -> Option<Vec<(u16, 
 fn options(cx: &mut Cx<'_>, value: &Value<'_>, what: &str) -> Option<Vec<(String, String)>> {
     value.as_array().or_else(|| cx.array(value, what, "`{\"option\": \"value\"}`"))?;
     let mut options: Vec<(String, String)> = Vec::new();
-    for entry in cx.entries(value, what, "`{\"option\": \"value\"}`") {
+    let entries = cx.entries(value, what, "`{\"option\": \"value\"}`");
+    if cx.too_many(entries.get(ITEMS_MAX).copied(), what) {
+        return None;
+    }
+    for entry in entries {
         let name = entry.name.as_str();
         let text = match &entry.value {
             Value::StringLit(_) => cx.text(&entry.value, &format!("option {}", quote(name))),

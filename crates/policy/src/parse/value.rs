@@ -15,6 +15,9 @@ use crate::{Code, Diagnostic, Report, StreamType};
 /// Longest string in bytes, except for certificates.
 pub const STRING_MAX: usize = 4_096;
 
+/// Most entries of a list inside an entry, such as `metadata`, and of `metrics`.
+pub const ITEMS_MAX: usize = 256;
+
 /// The document being read and where its faults go.
 pub(crate) struct Cx<'a> {
     pub(crate) document: &'a Arc<Document>,
@@ -186,6 +189,19 @@ impl Cx<'_> {
             }
         }
         entries
+    }
+
+    /// Reports a list of more than [`ITEMS_MAX`] entries at the first one too many.
+    pub(crate) fn too_many(&mut self, node: Option<&impl Ranged>, what: &str) -> bool {
+        if let Some(node) = node {
+            let place = self.place(node);
+            let message = format!("{what} has more than {ITEMS_MAX} entries");
+            self.push(
+                Diagnostic::error(Code::Limit, &place, message)
+                    .expected(format!("at most {ITEMS_MAX}")),
+            );
+        }
+        node.is_some()
     }
 
     /// Notes that this document defines `name`; warns and is true if it has done so before.
