@@ -1,0 +1,10 @@
+//! The protocol against real servers: `sspc-ws` in the server's role where it keeps the rules, and
+//! scripted bytes where it does not.
+
+mod closing;
+mod flow;
+mod messages;
+mod opening;
+mod support;
+mod validity;
+mod whole;

@@ -1,0 +1,177 @@
+//! The opening handshake (RFC 6455 §4.1) on a connection that is up.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{
+    CACHE_CONTROL, CONNECTION, HOST, ORIGIN, PRAGMA, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
+};
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+use http_body_util::Empty;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use sspc_ws::handshake::{self, DeflateOffer};
+use sspc_ws::{DeflateParams, HandshakeError};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The answer's headers may take this many bytes.
+const HEAD_MAX: usize = 16 * 1024;
+
+/// What we offer; the parent module's documentation has the reason.
+const OFFER: DeflateOffer = DeflateOffer {
+    server_no_context_takeover: false,
+    client_no_context_takeover: true,
+    server_max_window_bits: None,
+    client_max_window_bits: Some(sspc_ws::WindowBits::MAX),
+};
+
+/// What the request is made from.
+#[derive(Debug)]
+pub(super) struct Upgrade<'a> {
+    /// The server's host, with the port unless it is the default one.
+    pub(super) authority: &'a str,
+    /// Path and query, with its leading slash.
+    pub(super) path: &'a str,
+    pub(super) tls: bool,
+    /// The subprotocols to ask for, as a header's value.
+    pub(super) subprotocol: Option<&'a str>,
+}
+
+/// A connection that speaks WebSocket from here on.
+#[derive(Debug)]
+pub(super) struct Upgraded<S> {
+    pub(super) io: S,
+    /// What was received beyond the answer.
+    pub(super) early: Bytes,
+    pub(super) deflate: Option<DeflateParams>,
+}
+
+/// Why the connection did not become a WebSocket.
+#[derive(Debug, Error)]
+pub(super) enum UpgradeError {
+    /// The policy gives something that no request can carry.
+    #[error("the upgrade request cannot be made: {0}")]
+    Request(#[from] http::Error),
+    #[error("no answer to the upgrade within {0:?}")]
+    Timeout(Duration),
+    #[error("no answer to the upgrade: {0}")]
+    Http(#[from] hyper::Error),
+    /// Anything but 101; with the headers, for Retry-After.
+    #[error("the server refused the upgrade with status {}", status.as_u16())]
+    Refused { status: StatusCode, headers: Box<HeaderMap> },
+    #[error("the server's answer to the upgrade has no valid {0}")]
+    Header(HeaderName),
+    #[error("the server chose a subprotocol that was not asked for")]
+    Subprotocol,
+    #[error("the server's answer to the upgrade: {0}")]
+    Extension(#[from] HandshakeError),
+}
+
+impl UpgradeError {
+    /// The status that the server answered with, if it is what went wrong.
+    pub(super) fn status(&self) -> Option<StatusCode> {
+        match self {
+            UpgradeError::Refused { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+}
+
+/// Asks the server to upgrade, and checks its answer.
+///
+/// # Errors
+/// The connection is of no use any more.
+pub(super) async fn upgrade<S>(io: S, upgrade: &Upgrade<'_>) -> Result<Upgraded<S>, UpgradeError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let key = handshake::client_key(rand::random());
+    let request = request(upgrade, &key)?;
+    let (mut sender, connection) = http1::Builder::new()
+        // Servers on small devices have been seen to compare header names by case.
+        .title_case_headers(true)
+        .max_buf_size(HEAD_MAX)
+        .handshake(TokioIo::new(io))
+        .await?;
+    let mut connection = std::pin::pin!(connection.without_shutdown());
+    let mut response = std::pin::pin!(sender.send_request(request));
+    let mut finished = None;
+    let response = loop {
+        tokio::select! {
+            response = &mut response => break response?,
+            parts = &mut connection, if finished.is_none() => finished = Some(parts?),
+        }
+    };
+    let deflate = check(&response, &key, upgrade.subprotocol)?;
+    let parts = match finished {
+        Some(parts) => parts,
+        None => connection.await?,
+    };
+    Ok(Upgraded { io: parts.io.into_inner(), early: parts.read_buf, deflate })
+}
+
+fn request(upgrade: &Upgrade<'_>, key: &str) -> http::Result<Request<Empty<Bytes>>> {
+    let Upgrade { authority, path, tls, subprotocol } = *upgrade;
+    let scheme = if tls { "https" } else { "http" };
+    let mut request = Request::get(path)
+        .header(PRAGMA, "no-cache")
+        .header(CACHE_CONTROL, "no-cache")
+        .header(HOST, authority)
+        .header(ORIGIN, format!("{scheme}://{authority}"))
+        .header(UPGRADE, "websocket")
+        .header(CONNECTION, "Upgrade")
+        .header(SEC_WEBSOCKET_KEY, key);
+    if let Some(subprotocol) = subprotocol {
+        request = request.header(SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
+    request
+        .header(SEC_WEBSOCKET_VERSION, handshake::VERSION)
+        .header(SEC_WEBSOCKET_EXTENSIONS, OFFER.to_string())
+        .body(Empty::new())
+}
+
+/// The checks of RFC 6455 §4.1; gives what was negotiated.
+fn check(
+    response: &Response<Incoming>,
+    key: &str,
+    asked: Option<&str>,
+) -> Result<Option<DeflateParams>, UpgradeError> {
+    let headers = response.headers();
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        let headers = Box::new(headers.clone());
+        return Err(UpgradeError::Refused { status: response.status(), headers });
+    }
+    for (name, token) in [(UPGRADE, "websocket"), (CONNECTION, "upgrade")] {
+        if !list(headers, &name)?.iter().any(|given| given.eq_ignore_ascii_case(token)) {
+            return Err(UpgradeError::Header(name));
+        }
+    }
+    let accepts = list(headers, &SEC_WEBSOCKET_ACCEPT)?;
+    if accepts != [handshake::accept_key(key)] {
+        return Err(UpgradeError::Header(SEC_WEBSOCKET_ACCEPT));
+    }
+    // A server that chooses none is let pass, as RFC 6455 §4.1 has it.
+    let asked: Vec<&str> =
+        asked.into_iter().flat_map(|list| list.split(',')).map(str::trim).collect();
+    match list(headers, &SEC_WEBSOCKET_PROTOCOL)?.as_slice() {
+        [] => {}
+        [chosen] if asked.contains(chosen) => {}
+        _ => return Err(UpgradeError::Subprotocol),
+    }
+    let extensions = list(headers, &SEC_WEBSOCKET_EXTENSIONS)?.join(",");
+    Ok(handshake::negotiate(Some(&OFFER), &extensions)?)
+}
+
+/// The elements of all headers of this name.
+fn list<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Result<Vec<&'a str>, UpgradeError> {
+    let mut elements = Vec::new();
+    for value in headers.get_all(name) {
+        let text = value.to_str().map_err(|_| UpgradeError::Header(name.clone()))?;
+        elements.extend(text.split(',').map(str::trim).filter(|element| !element.is_empty()));
+    }
+    Ok(elements)
+}
