@@ -113,6 +113,11 @@ pub enum Error {
     Protocol(Fault),
     /// The onward connection or the link was lost in the middle of this message.
     Interrupted,
+    /// The proxy could not make the onward connection that the message was to go over.
+    Unreachable {
+        /// The state that says so.
+        state: State,
+    },
     /// The message is not as long as was said when it began.
     Length {
         /// What was said, in bytes.
@@ -141,6 +146,9 @@ impl fmt::Display for Error {
             ),
             Self::Protocol(fault) => fault.fmt(f),
             Self::Interrupted => f.write_str("the connection was lost in the middle of a message"),
+            Self::Unreachable { state } => {
+                write!(f, "the proxy could not connect to the remote peer: {state}")
+            }
             Self::Length { said, written } => {
                 write!(f, "the message was to have {said} bytes and has {written}")
             }
@@ -159,6 +167,7 @@ impl core::error::Error for Error {
             Self::Protocol(fault) => Some(fault),
             Self::Refused { .. }
             | Self::Interrupted
+            | Self::Unreachable { .. }
             | Self::Length { .. }
             | Self::Closed
             | Self::TimedOut => None,

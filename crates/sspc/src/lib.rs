@@ -12,6 +12,8 @@ extern crate std;
 
 #[cfg(feature = "std")]
 mod address;
+#[cfg(feature = "std")]
+pub mod blocking;
 mod config;
 mod engine;
 mod error;

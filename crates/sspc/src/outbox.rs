@@ -1,37 +1,28 @@
 //! Payload of the application on its way to the engine's frames.
 
-use std::vec::Vec;
-
 use sspc_wire::Flags;
 
 use crate::engine::Tx;
 
 /// A run of a message's bytes, or all of it.
 #[derive(Debug)]
-pub(crate) struct Chunk {
-    /// Which message, so that what is left of a broken one can be told from the next.
-    pub(crate) message: u64,
-    pub(crate) data: Vec<u8>,
-    pub(crate) flags: Flags,
+pub(crate) struct Chunk<D> {
+    data: D,
+    flags: Flags,
     /// The whole message's length, on its first chunk, if known.
     pub(crate) length: Option<u32>,
     /// Bytes of `data` that are on their way.
-    pub(crate) sent: usize,
+    sent: usize,
 }
 
-impl Chunk {
-    pub(crate) const fn new(
-        message: u64,
-        data: Vec<u8>,
-        flags: Flags,
-        length: Option<u32>,
-    ) -> Self {
-        Self { message, data, flags, length, sent: 0 }
+impl<D: AsRef<[u8]>> Chunk<D> {
+    pub(crate) const fn new(data: D, flags: Flags, length: Option<u32>) -> Self {
+        Self { data, flags, length, sent: 0 }
     }
 
     /// Puts what fits in the room; the chunk is over when `more` is false.
     pub(crate) fn fill(&mut self, room: &mut [u8]) -> Tx {
-        let left = self.data.get(self.sent..).unwrap_or_default();
+        let left = self.data.as_ref().get(self.sent..).unwrap_or_default();
         let (now, later) = left.split_at_checked(room.len()).unwrap_or((left, &[]));
         if let Some(room) = room.get_mut(..now.len()) {
             room.copy_from_slice(now);

@@ -257,8 +257,9 @@ impl<B> Stream<B> {
         self.engine.close();
     }
 
-    /// Breaks off: drops the link, and with it the onward connection, and makes the stream anew;
-    /// it stays idle until it is asked to connect or send. For a message that cannot be ended: nobody can take the part for the whole.
+    /// Breaks off what was to be sent: drops the link, and with it the onward connection, and makes
+    /// the stream anew; it stays idle until it is asked to connect or send. For a message that
+    /// cannot be ended: nobody can take the part for the whole.
     pub fn abandon(&mut self, now: Instant)
     where
         B: AsMut<[u8]>,

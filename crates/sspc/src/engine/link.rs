@@ -14,7 +14,7 @@
 //!
 //! An ended stream goes to Closed where another goes to Down.
 
-use super::{Code, Engine, Onward, Pending};
+use super::{Code, Engine, Hint, Onward, Pending};
 use crate::time::Instant;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +172,8 @@ impl Engine {
 
     /// The link is to be dropped and made anew, with the stream.
     pub(crate) fn abandon(&mut self, now: Instant, storage: &mut [u8]) {
+        self.tx_wanted = false;
+        self.hint = Hint::None;
         if self.is_created() {
             self.lose(now, storage);
             self.onward = Onward::Idle;

@@ -13,6 +13,7 @@ use std::vec::Vec;
 use ::tokio::sync::mpsc::error::TrySendError;
 use ::tokio::sync::{mpsc, oneshot};
 use ::tokio::time::sleep_until;
+use sspc_wire::Flags;
 
 use super::conn::Conn;
 use super::shared::Shared;
@@ -33,7 +34,11 @@ const ROOM_MIN: usize = 4096;
 /// From the application's senders.
 #[derive(Debug)]
 pub(super) enum Order {
-    Send(Chunk),
+    Send {
+        /// Which message, so that what is left of a broken one can be told from the next.
+        message: u64,
+        chunk: Chunk<Vec<u8>>,
+    },
     /// The sender of this message went away in its middle.
     Abandon(u64),
 }
@@ -64,7 +69,8 @@ pub struct Driver {
     output: Vec<u8>,
     output_at: usize,
     output_end: usize,
-    chunk: Option<Chunk>,
+    /// What goes out next, and the message that it is part of.
+    chunk: Option<(u64, Chunk<Vec<u8>>)>,
     /// The message that began to be sent on this connection and has not ended.
     message_open: Option<u64>,
     connected: bool,
@@ -135,7 +141,7 @@ impl Driver {
             match self.wait().await {
                 Woken::Room | Woken::Other => {}
                 Woken::Deserted => self.shared.lock().stream.close(),
-                Woken::Order(Some(Order::Send(chunk))) => self.take(chunk),
+                Woken::Order(Some(Order::Send { message, chunk })) => self.take(message, chunk),
                 Woken::Order(Some(Order::Abandon(message))) => self.abandon(message),
                 Woken::Order(None) => {}
                 Woken::Opened(Ok(conn)) => {
@@ -297,7 +303,7 @@ impl Driver {
         if self.connected && !connected {
             if let Some(message) = self.message_open.take() {
                 inner.cut = Some(message);
-                self.chunk = self.chunk.take().filter(|chunk| chunk.message != message);
+                self.chunk = self.chunk.take().filter(|(of, _)| *of != message);
             }
             if self.chunk.is_some() {
                 // It had not begun: it waits for the next connection.
@@ -317,7 +323,7 @@ impl Driver {
         while self.output.len() - self.output_end >= ROOM_MIN {
             if self.chunk.is_none() {
                 match self.orders.try_recv() {
-                    Ok(Order::Send(chunk)) => self.take(chunk),
+                    Ok(Order::Send { message, chunk }) => self.take(message, chunk),
                     Ok(Order::Abandon(message)) => self.abandon(message),
                     Err(_) => {}
                 }
@@ -325,10 +331,9 @@ impl Driver {
             let mut inner = self.shared.lock();
             let Self { chunk, message_open, output, .. } = self;
             let mut source = |room: &mut [u8]| {
-                let from = chunk.as_mut()?;
+                let (message, from) = chunk.as_mut()?;
                 let tx = from.fill(room);
-                *message_open =
-                    Some(from.message).filter(|_| !tx.flags.contains(crate::Flags::EOM));
+                *message_open = Some(*message).filter(|_| !tx.flags.contains(Flags::EOM));
                 if !tx.more {
                     *chunk = None;
                 }
@@ -344,17 +349,17 @@ impl Driver {
         }
     }
 
-    fn take(&mut self, chunk: Chunk) {
+    fn take(&mut self, message: u64, chunk: Chunk<Vec<u8>>) {
         let now = self.shared.now();
         let mut inner = self.shared.lock();
-        if inner.cut == Some(chunk.message) {
+        if inner.cut == Some(message) {
             return;
         }
         match chunk.length {
             Some(length) => inner.stream.request_tx_len(now, length),
             None => inner.stream.request_tx(now),
         }
-        self.chunk = Some(chunk);
+        self.chunk = Some((message, chunk));
     }
 
     fn abandon(&mut self, message: u64) {

@@ -39,7 +39,8 @@ impl Queue {
         if flags.contains(Flags::SOM) {
             self.message += 1;
         }
-        permit.send(Order::Send(Chunk::new(self.message, data, flags, length)));
+        let chunk = Chunk::new(data, flags, length);
+        permit.send(Order::Send { message: self.message, chunk });
         Ok(())
     }
 }

@@ -2,8 +2,11 @@
 //! real sockets.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as its tests do")]
 
+mod address;
+mod blocking;
 mod harness;
 mod life;
 mod peer;
+mod random;
 mod recordings;
 mod tokio;

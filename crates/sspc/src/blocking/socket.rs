@@ -1,0 +1,102 @@
+//! A socket to the proxy, with limits on how long it may block.
+
+use std::io::{self, Read, Write};
+use std::net::{TcpStream, ToSocketAddrs};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use crate::address::Address;
+
+#[derive(Debug)]
+pub(super) enum Socket {
+    Unix(UnixStream),
+    Tcp(TcpStream),
+}
+
+impl Socket {
+    pub(super) fn open(address: &Address, limit: Duration) -> io::Result<Self> {
+        match address {
+            Address::Abstract(name) => abstract_socket(name).map(Self::Unix),
+            Address::Path(path) => UnixStream::connect(path).map(Self::Unix),
+            Address::Tcp { host, port } => {
+                let mut failed = io::ErrorKind::NotFound.into();
+                for address in (host.as_str(), *port).to_socket_addrs()? {
+                    match TcpStream::connect_timeout(&address, limit.max(SHORTEST)) {
+                        Ok(stream) => {
+                            stream.set_nodelay(true)?;
+                            return Ok(Self::Tcp(stream));
+                        }
+                        Err(error) => failed = error,
+                    }
+                }
+                Err(failed)
+            }
+        }
+    }
+
+    /// Reads what there is, waiting at most this long for it; `None` if nothing came.
+    pub(super) fn read(
+        &mut self,
+        room: &mut [u8],
+        limit: Option<Duration>,
+    ) -> io::Result<Option<usize>> {
+        let limit = limit.map(|limit| limit.max(SHORTEST));
+        done(match self {
+            Self::Unix(stream) => {
+                stream.set_read_timeout(limit)?;
+                stream.read(room)
+            }
+            Self::Tcp(stream) => {
+                stream.set_read_timeout(limit)?;
+                stream.read(room)
+            }
+        })
+    }
+
+    /// Writes what goes, waiting at most this long for room; `None` if there was none.
+    pub(super) fn write(&mut self, bytes: &[u8], limit: Duration) -> io::Result<Option<usize>> {
+        let limit = Some(limit.max(SHORTEST));
+        done(match self {
+            Self::Unix(stream) => {
+                stream.set_write_timeout(limit)?;
+                stream.write(bytes)
+            }
+            Self::Tcp(stream) => {
+                stream.set_write_timeout(limit)?;
+                stream.write(bytes)
+            }
+        })
+    }
+}
+
+/// A limit of 0 would mean none.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+fn done(result: io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
+        Ok(length) => Ok(Some(length)),
+        Err(error) => match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted => {
+                Ok(None)
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn abstract_socket(name: &str) -> io::Result<UnixStream> {
+    #[cfg(target_os = "android")]
+    use std::os::android::net::SocketAddrExt;
+    #[cfg(target_os = "linux")]
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::SocketAddr;
+
+    UnixStream::connect_addr(&SocketAddr::from_abstract_name(name)?)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn abstract_socket(_name: &str) -> io::Result<UnixStream> {
+    let text = "this system has no abstract socket names; write uds:/path";
+    Err(io::Error::new(io::ErrorKind::Unsupported, text))
+}
