@@ -36,6 +36,8 @@ fn builder() -> Builder {
 /// A connection that is in use. Dropping it closes it.
 #[derive(Debug)]
 pub(super) struct Connection {
+    /// What it leads to: it can be used for nothing else.
+    route: Route,
     sender: SendRequest<RequestBody>,
     driver: AbortHandle,
     /// Whether it was kept from an earlier exchange.
@@ -50,7 +52,7 @@ impl Drop for Connection {
 
 impl Connection {
     /// Speaks http/1.1 on a fresh link.
-    pub(super) async fn open(link: Link) -> Result<Self, String> {
+    pub(super) async fn open(link: Link, route: Route) -> Result<Self, String> {
         let (sender, connection) =
             builder().handshake(TokioIo::new(link)).await.map_err(|error| describe(&error))?;
         let driver = tokio::spawn(async move {
@@ -58,11 +60,7 @@ impl Connection {
                 tracing::debug!(error = describe(&error), "h1 connection");
             }
         });
-        Ok(Self { sender, driver: driver.abort_handle(), reused: false })
-    }
-
-    pub(super) fn is_reused(&self) -> bool {
-        self.reused
+        Ok(Self { route, sender, driver: driver.abort_handle(), reused: false })
     }
 
     /// Sends a request.
@@ -152,7 +150,7 @@ impl Pool {
     }
 
     /// Keeps a connection whose exchange is complete in both directions.
-    pub(super) fn give(&self, route: Route, connection: Connection) {
+    pub(super) fn give(&self, connection: Connection) {
         if connection.sender.is_closed() || self.keep.is_zero() {
             return;
         }
@@ -160,7 +158,7 @@ impl Pool {
         if shared.count >= IDLE_MAX {
             return;
         }
-        let queue = shared.idle.entry(route).or_default();
+        let queue = shared.idle.entry(connection.route.clone()).or_default();
         queue.push_back(Idle { connection, since: Instant::now() });
         if queue.len() > IDLE_MAX_PER_ROUTE {
             queue.pop_front();

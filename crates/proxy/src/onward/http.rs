@@ -141,7 +141,7 @@ impl Transaction<'_> {
                 self.keep_perf(&mut perf);
                 if let h2::Acquired::Slot(slot) = acquired? {
                     self.start = Instant::now();
-                    match h2::exchange(slot, self.plan.h2()?, cursor, self.out) {
+                    match h2::exchange(slot, self.plan.h2()?, cursor, self.out).await {
                         Ok(exchange) => return Ok(exchange),
                         Err(error) if self.may_move(&error) => {
                             self.moves += 1;
@@ -156,11 +156,11 @@ impl Transaction<'_> {
                 // A second move goes to a connection that cannot be stale.
                 Some(connection) if self.moves == 0 => connection,
                 _ => {
-                    let route = &self.plan.route;
-                    let link = self.onward.connect(route, wishes, Offer::H1, &mut perf).await;
+                    let route = self.plan.route.clone();
+                    let link = self.onward.connect(&route, wishes, Offer::H1, &mut perf).await;
                     self.keep_perf(&mut perf);
                     let failed = |why| Failure::new(format!("{}: {why}", self.plan.route));
-                    h1::Connection::open(link?).await.map_err(failed)?
+                    h1::Connection::open(link?, route).await.map_err(failed)?
                 }
             };
             self.start = Instant::now();
@@ -330,7 +330,7 @@ impl Transaction<'_> {
             return;
         }
         if let Carrier::H1(connection) = exchange.carrier {
-            self.onward.h1.give(self.plan.route.clone(), connection);
+            self.onward.h1.give(connection);
         }
     }
 

@@ -199,6 +199,10 @@ fn explain_certificate(error: &CertificateError, trust: &Trust) -> String {
             text
         }
         E::Revoked => "the certificate is revoked".to_owned(),
+        // The library's own error has no name here but in its text.
+        other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            format!("self-signed: the certificate is an issuer's own, and not in {trust}")
+        }
         other => format!("bad certificate: {other}"),
     }
 }

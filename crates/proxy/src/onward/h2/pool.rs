@@ -203,8 +203,8 @@ impl Pool {
         let clear = route.tls.is_none();
         if !clear && link.alpn() != Some(b"h2") {
             self.remember_http1(route);
-            if let Ok(connection) = h1::Connection::open(link).await {
-                onward.h1.give(route.clone(), connection);
+            if let Ok(connection) = h1::Connection::open(link, route.clone()).await {
+                onward.h1.give(connection);
             }
             return Ok((None, perf));
         }

@@ -1,11 +1,13 @@
 //! One request on a shared connection.
 
 use std::future::poll_fn;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{Reason, SendStream};
 use http::Request;
+use tokio::time::timeout;
 
 use super::{Slot, describe};
 use crate::onward::Event;
@@ -18,13 +20,16 @@ const PROBE: usize = 1 << 20;
 /// The client hears of new credit when it has this much left, bytes.
 const NEWS_BELOW: usize = 32 * 1024;
 
+/// How long the headers of a request may take to go out before the client is told CONNECTED.
+const OPENING_MAX: Duration = Duration::from_millis(200);
+
 /// Whether the connection takes requests; false after the peer's GOAWAY.
 pub(super) async fn is_open(sender: &mut SendRequest<Bytes>) -> bool {
     poll_fn(|cx| sender.poll_ready(cx)).await.is_ok()
 }
 
 /// Sends a request.
-pub(in crate::onward) fn exchange(
+pub(in crate::onward) async fn exchange(
     mut slot: Slot,
     request: Request<()>,
     body: Option<Cursor>,
@@ -47,7 +52,7 @@ pub(in crate::onward) fn exchange(
     let pump = match body {
         None => Pump::none(),
         Some(cursor) => {
-            let ledger = Ledger { told: probe(&mut sending), sent: 0 };
+            let ledger = Ledger { told: first_look(&mut sending).await, sent: 0 };
             credit = i32::try_from(ledger.told).ok();
             let out = out.clone();
             Pump::new(async move { pump(sending, cursor, ledger, &out).await })
@@ -96,6 +101,17 @@ impl Ledger {
 /// How much the peer's windows take now. Looks, and gives back at once what it took to look.
 fn probe(stream: &mut SendStream<Bytes>) -> usize {
     stream.reserve_capacity(PROBE);
+    let capacity = stream.capacity();
+    stream.reserve_capacity(0);
+    capacity
+}
+
+/// The same for a stream that was just made: it has a window once its headers go out. If that
+/// takes long, or the peer has none to give, credit comes later.
+async fn first_look(stream: &mut SendStream<Bytes>) -> usize {
+    stream.reserve_capacity(PROBE);
+    let opened = poll_fn(|cx| stream.poll_capacity(cx));
+    let _ = timeout(OPENING_MAX, opened).await;
     let capacity = stream.capacity();
     stream.reserve_capacity(0);
     capacity

@@ -1,4 +1,8 @@
 //! Against real servers on loopback.
 
+mod bodies;
 mod h1;
+mod h2;
+mod redirects;
 mod support;
+mod tls;

@@ -295,7 +295,9 @@ where
     let io = TokioIo::new(socket);
     if h2 {
         let mut builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+        // Windows that keep streams apart, as ours do.
         builder.max_concurrent_streams(1000);
+        builder.initial_stream_window_size(64 << 10).initial_connection_window_size(4 << 20);
         let _ = builder.serve_connection(io, service).await;
     } else {
         let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
