@@ -239,7 +239,8 @@ impl<'a> Acts<'a> {
         let requests: u64 = used().map(|used| used.requests).sum();
         let streams: usize = self.rows.iter().map(|row| row.streams).sum();
         self.screen.line("");
-        self.note("client", &format!("{streams} streams, each one Unix socket;"));
+        let ram = size_of::<sspc::Stream<[u8; 64]>>();
+        self.note("client", &format!("{streams} streams, each a Unix socket and {ram} B of RAM;"));
         self.note("", "no TCP, no TLS, no HTTP, no websocket, no certificates");
         let connections = count(new, "connection");
         self.note("proxy", &format!("{requests} requests on {connections}, {tls} of them TLS"));

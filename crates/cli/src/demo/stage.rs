@@ -44,12 +44,15 @@ impl Stage {
     pub(super) fn picture(&self) -> Vec<String> {
         let proxy = self.client.address();
         let (http, https) = (self.origin.clear.port(), self.origin.tls.port());
-        let streamtypes = format!("{} streamtypes,", self.streamtypes);
+        let streamtypes = format!("has a policy of {}", self.streamtypes);
         vec![
-            "  client ────── Unix socket ──────► proxy ─────── TCP, TLS ───────► origin".into(),
-            format!("  knows names       {streamtypes:<17} has the policy         127.0.0.1"),
-            format!("  no HTTP, no TLS                   does HTTP and TLS      http  :{http}"),
-            format!("  {:<33} trusts the origin's CA https :{https}", proxy.to_string()),
+            "  client ─────── Unix socket ───────► proxy ───── TCP, TLS ─────► origin".into(),
+            format!("  knows names                         {streamtypes:<28}http  :{http}"),
+            format!(
+                "  no HTTP, no TLS                     {:<28}https :{https}",
+                "does HTTP and TLS"
+            ),
+            format!("  {:<36}{:<28}on 127.0.0.1", proxy.to_string(), "trusts the origin's CA"),
         ]
     }
 

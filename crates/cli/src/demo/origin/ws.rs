@@ -37,11 +37,7 @@ pub(super) enum Service {
 pub(in crate::demo) fn price(seq: u64) -> String {
     // A walk between 90.00 and 109.99 that both sides can compute.
     let cents = 9_000 + pattern::mix(seq) % 2_000;
-    format!(
-        r#"{{"symbol":"SSPC","seq":{seq},"price":{}.{:02},"currency":"EUR"}}"#,
-        cents / 100,
-        cents % 100
-    )
+    format!(r#"{{"symbol":"SSPC","seq":{seq},"price":{}.{:02}}}"#, cents / 100, cents % 100)
 }
 
 /// Answers the opening handshake and hands the connection to the service.

@@ -1,0 +1,11 @@
+//! The program as its users meet it: real processes, real sockets.
+#![allow(clippy::unwrap_used, reason = "in helpers of tests too, a surprise is a failure")]
+
+mod cat;
+mod demo;
+mod generate;
+mod origin;
+mod policy;
+mod proxy;
+mod run;
+mod service;
