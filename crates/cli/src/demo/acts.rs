@@ -154,7 +154,7 @@ impl<'a> Acts<'a> {
             None if used.len() != 1 => {
                 Err(format!("the origin saw {} connections, not one", used.len()))
             }
-            None => Ok(Take { received, proof: None }),
+            None => Ok(Take { received, hash: None }),
         };
         let row = Row {
             title,
@@ -187,8 +187,8 @@ impl<'a> Acts<'a> {
             Ok(take) => {
                 row.received = take.received;
                 row.right = true;
-                if let Some(proof) = take.proof {
-                    self.note("", &proof);
+                if let Some(hash) = take.hash {
+                    self.note("sha256", &hash);
                 }
                 let right = self.screen.paint(Style::Good, "right").to_string();
                 let came = size(take.received);

@@ -85,7 +85,7 @@ impl Expect {
         }
     }
 
-    /// Whether everything came; gives a proof to show, where there is one.
+    /// Whether everything came; gives the hash of a pattern.
     pub(super) fn complete(self) -> Result<Option<String>, String> {
         match self {
             Self::Bytes { expected, at } if at == expected.len() => Ok(None),
@@ -98,7 +98,7 @@ impl Expect {
                 } else if hash != expected {
                     Err(format!("the SHA-256 is {hash}, and not {expected}"))
                 } else {
-                    Ok(Some(format!("sha256 {hash}")))
+                    Ok(Some(hash))
                 }
             }
             Self::Prices { wanted, seen, .. } if seen == wanted => Ok(None),

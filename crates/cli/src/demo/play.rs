@@ -37,7 +37,8 @@ pub(super) struct Script {
 #[derive(Debug, Default)]
 pub(super) struct Take {
     pub(super) received: u64,
-    pub(super) proof: Option<String>,
+    /// SHA-256 of it, of a long transfer.
+    pub(super) hash: Option<String>,
 }
 
 /// Plays it; the error says what went wrong.
@@ -76,7 +77,7 @@ pub(super) async fn play(
     stream.close().await;
     ended??;
     sent?.map_err(|error| error.to_string())?;
-    Ok(Take { received, proof: expect.complete()? })
+    Ok(Take { received, hash: expect.complete()? })
 }
 
 async fn within<T>(deadline: Instant, work: impl Future<Output = T>) -> Result<T, String> {
