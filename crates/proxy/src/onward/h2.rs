@@ -4,7 +4,7 @@
 //! another one is opened. Streams that come while a connection is being opened wait for it, so
 //! that a burst makes one connection.
 //!
-//! Flow control is what keeps bound streams apart. Each stream may have [`STREAM_WINDOW`] bytes on
+//! Flow control is what keeps bound streams apart. Each stream may have the configured window on
 //! the way, and the connection as many as all its streams together and one more: so streams whose
 //! clients do not read cannot use up what the others need. Credit goes back to the peer only when a
 //! client's queue took the bytes. Towards the peer, a stream asks for credit only with data in its
@@ -17,9 +17,6 @@ mod stream;
 pub(super) use connection::Slot;
 pub(super) use pool::{Acquired, Pool};
 pub(super) use stream::exchange;
-
-/// Bytes that a peer may send on a stream before the client's queue took any.
-const STREAM_WINDOW: u32 = 64 * 1024;
 
 /// The error in one line.
 pub(super) fn describe(error: &h2::Error) -> String {

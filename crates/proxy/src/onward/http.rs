@@ -232,7 +232,7 @@ impl Transaction<'_> {
         }
         let expected = http.expect == Some(status.as_u16());
         if response::is_busy(status) && !expected && !self.connected {
-            self.finish(exchange, download).await;
+            self.finish(exchange, download, true).await;
             let failure = Failure {
                 retry_after: response::retry_after(&head.headers, SystemTime::now()),
                 ..Failure::new(format!("{}: {status}", self.plan.route))
@@ -243,10 +243,11 @@ impl Transaction<'_> {
             if http.fail_redirect {
                 tracing::info!(route = %self.plan.route, %status, "redirected: a captive portal?");
             }
+            let sent = self.is_sent();
             match location.and_then(|location| self.redirect(status, location)) {
                 Ok(()) => {
                     self.report_perf(Some(status)).await?;
-                    self.finish(exchange, download).await;
+                    self.finish(exchange, download, sent).await;
                     return Ok(None);
                 }
                 Err(why) => {
@@ -316,16 +317,20 @@ impl Transaction<'_> {
             }
             return Ok(End::Lost { why: format!("{}: {why}", self.plan.route) });
         }
-        self.finish(exchange, download).await;
+        self.finish(exchange, download, self.is_sent()).await;
         let good = stream.http.is_success(head.status.as_u16());
         self.out.event(if good { Event::Ack } else { Event::Nack }).await?;
         Ok(End::Complete)
     }
 
+    /// Whether the connection has got all of the request.
+    fn is_sent(&self) -> bool {
+        self.upload.as_ref().is_none_or(Upload::is_complete)
+    }
+
     /// Gives the connection back if the exchange is over in both directions; a short rest of the
     /// response is read for that.
-    async fn finish(&self, exchange: Exchange, mut download: Download) {
-        let sent = self.upload.as_ref().is_none_or(Upload::is_complete);
+    async fn finish(&self, exchange: Exchange, mut download: Download, sent: bool) {
         if !sent || !body::drain(&mut download).await {
             return;
         }

@@ -6,8 +6,6 @@
 //! A full queue stops whoever fills it, so a slow client stops its own server and no other.
 //! Dropping [`Running`] ends the attempt and gives a shared connection back to the pool.
 
-#![allow(dead_code, reason = "the sessions that use this are on their way")]
-
 mod body;
 mod dial;
 mod endpoint;
@@ -60,6 +58,9 @@ pub(crate) struct OnwardConfig {
     pub(crate) keep_warm: Duration,
     /// Most streams bound to one h2 connection at a time; the peer may allow fewer.
     pub(crate) h2_streams_max: usize,
+    /// Bytes that an h2 peer may send on a stream ahead of what the client's queue takes. It limits
+    /// both what a stalled client costs and what a stream can carry in a round trip.
+    pub(crate) h2_stream_window: u32,
     /// What the policy's `http_*_header` keys put into requests.
     pub(crate) blobs: Blobs,
 }
@@ -72,6 +73,7 @@ impl Default for OnwardConfig {
             body_idle_timeout: Duration::from_secs(30),
             keep_warm: Duration::from_secs(5),
             h2_streams_max: 250,
+            h2_stream_window: 64 * 1024,
             blobs: Blobs::default(),
         }
     }

@@ -78,7 +78,9 @@ pub(super) fn location(status: StatusCode, headers: &HeaderMap) -> Option<Result
     if !matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308) {
         return None;
     }
-    Some(match headers.get(header::LOCATION).map(|value| value.to_str()) {
+    // Some servers send letters beyond ASCII as they are.
+    let location = headers.get(header::LOCATION).map(|value| std::str::from_utf8(value.as_bytes()));
+    Some(match location {
         Some(Ok(location)) => Ok(location),
         Some(Err(_)) => Err(format!("{status} with an unreadable Location")),
         None => Err(format!("{status} without Location")),

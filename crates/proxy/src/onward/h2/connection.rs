@@ -13,7 +13,7 @@ use sspc_policy::Validity;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{STREAM_WINDOW, describe};
+use super::describe;
 use crate::onward::link::{Heard, Link, Listening};
 
 /// Most bytes of a response's headers.
@@ -127,8 +127,24 @@ impl Shared {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Care {
     pub(super) streams_max: usize,
+    /// Bytes on the way for a stream.
+    pub(super) window: u32,
     pub(super) keep: Duration,
     pub(super) validity: Option<Validity>,
+}
+
+/// The largest window (RFC 9113 §6.9.1).
+const WINDOW_MAX: u32 = (1 << 31) - 1;
+
+impl Care {
+    /// Streams and the connection's window: room for the windows of all streams and one more, so
+    /// that none can starve another. Large windows leave room for fewer streams.
+    fn limits(&self) -> (usize, u32) {
+        let window = self.window.clamp(1, WINDOW_MAX / 2);
+        let room = WINDOW_MAX / window - 1;
+        let streams = u32::try_from(self.streams_max).unwrap_or(u32::MAX).clamp(1, room);
+        (usize::try_from(streams).unwrap_or(usize::MAX), (streams + 1) * window)
+    }
 }
 
 /// Speaks h2 on a fresh link, and returns when the peer's settings are known: before that nobody
@@ -143,12 +159,10 @@ pub(super) async fn open(
 ) -> Result<Arc<Shared>, String> {
     let heard = Heard::new();
     let listening = Listening { link, heard: heard.clone() };
-    let streams_max = care.streams_max.clamp(1, 10_000);
-    // Fits: at most 10,001 windows of 64 KiB, under 2^31.
-    let windows = u32::try_from(streams_max + 1).unwrap_or(1);
+    let (streams_max, connection_window) = care.limits();
     let (sender, mut connection) = Builder::new()
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(windows.saturating_mul(STREAM_WINDOW))
+        .initial_window_size(care.window.clamp(1, WINDOW_MAX / 2))
+        .initial_connection_window_size(connection_window)
         .max_header_list_size(HEADERS_MAX)
         .max_send_buffer_size(SEND_BUFFER_MAX)
         .initial_max_send_streams(0)
@@ -284,9 +298,26 @@ impl Driver {
     }
 }
 
+/// At that time; never if there is none.
 async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => sleep_until(deadline).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_connections_window_holds_those_of_all_streams_and_one_more() {
+        let limits = |streams_max, window| {
+            Care { streams_max, window, keep: Duration::ZERO, validity: None }.limits()
+        };
+        assert_eq!(limits(250, 65_536), (250, 251 * 65_536));
+        assert_eq!(limits(0, 65_536), (1, 2 * 65_536));
+        assert_eq!(limits(250, 1 << 24), (126, 127 << 24));
+        assert_eq!(limits(usize::MAX, u32::MAX), (1, WINDOW_MAX - 1));
     }
 }

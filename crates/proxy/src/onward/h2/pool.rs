@@ -210,6 +210,7 @@ impl Pool {
         }
         let care = Care {
             streams_max: onward.config.h2_streams_max,
+            window: onward.config.h2_stream_window,
             keep: onward.config.keep_warm,
             validity,
         };
