@@ -1,8 +1,9 @@
 //! Secure Streams client: an application opens a stream by name, a proxy makes the connection that
 //! its policy says, and the two speak over any byte pipe.
 //!
-//! Without features the crate is the engine alone: `no_std`, no allocation, bytes and time in,
-//! bytes and events out. `std` adds a blocking client, `tokio` an async one.
+//! Without features the crate is the engine alone, [`Stream`]: `no_std`, no allocation, no `unsafe`;
+//! bytes and time in, bytes and events out. Feature `std` adds a blocking client, `tokio` an async
+//! one, both over Unix sockets and TCP. `docs/client.md` is the guide.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -42,3 +43,8 @@ pub use name::{Name, NameError};
 pub use sspc_wire::{Flags, FrameError, FrameFault, Piece, State, Timeout};
 pub use stream::Stream;
 pub use time::Instant;
+
+/// The guide's examples, compiled.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../../../docs/client.md")]
+pub mod guide {}

@@ -4,6 +4,7 @@
 
 mod address;
 mod blocking;
+mod guide;
 mod harness;
 mod life;
 mod peer;
