@@ -48,6 +48,10 @@ impl Input {
         // The wire has no words for more than 4 GiB: then it goes without a length.
         let hint = self.len.and_then(|len| u32::try_from(len).ok());
         let mut left = self.len;
+        if hint.is_none() {
+            // It may take a while until there is something to send.
+            to.connect();
+        }
         let Ok(mut body) = to.body(hint).await else { return lost().await };
         loop {
             let mut block = vec![0; BLOCK];

@@ -18,7 +18,7 @@ use crate::terminal::printable;
 use input::Input;
 use output::Output;
 use progress::Progress;
-use verdict::{Next, Verdict};
+use verdict::{BEGIN_WAIT, Next, Verdict};
 
 /// How long the proxy may take to let go of a stream that is over, and stdout to take the rest.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
@@ -152,7 +152,7 @@ impl Session {
     ) -> Result<Exit, Failure> {
         tokio::pin!(sending);
         let mut sent = false;
-        let mut wait: Option<Instant> = None;
+        let mut wait = Some(Instant::now() + BEGIN_WAIT);
         loop {
             tokio::select! {
                 result = &mut sending, if !sent => {

@@ -6,6 +6,10 @@ use sspc::{Flags, State};
 
 use crate::exit::{Exit, Failure};
 
+/// How long the proxy may take to begin to connect. One that hangs up instead, as over a metadata
+/// name that its policy does not declare, is tried again and again without a word.
+pub(super) const BEGIN_WAIT: Duration = Duration::from_secs(5);
+
 /// How long the first retry may take to begin after UNREACHABLE. A policy without retries says
 /// nothing more, and one without a table of delays takes 3.9 s at most.
 const RETRY_WAIT: Duration = Duration::from_secs(5);
@@ -40,6 +44,8 @@ pub(super) struct Verdict {
     received: bool,
     /// All that was to be sent is on its way.
     sent: bool,
+    /// The proxy has begun to connect.
+    begun: bool,
     /// The onward connection was there.
     connected: bool,
     /// UNREACHABLE was the last word.
@@ -57,6 +63,7 @@ impl Verdict {
             in_message: false,
             received: false,
             sent: false,
+            begun: false,
             connected: false,
             unreachable: false,
             retries: false,
@@ -110,6 +117,7 @@ impl Verdict {
                 if self.retries { Next::Go } else { Next::Wait(Some(RETRY_WAIT)) }
             }
             State::Poll | State::Connecting => {
+                self.begun = true;
                 self.retries |= self.unreachable;
                 self.unreachable = false;
                 Next::Wait(None)
@@ -135,6 +143,13 @@ impl Verdict {
 
     /// The wait is over, and nothing else came.
     pub(super) fn waited(&self) -> Result<Exit, Failure> {
+        if !self.begun {
+            return fail(
+                Exit::Failure,
+                "the proxy does not begin to connect; does the policy declare every --meta? Its \
+                 log tells more",
+            );
+        }
         if self.unreachable {
             return fail(
                 Exit::Unreachable,
@@ -226,6 +241,13 @@ mod tests {
         assert_eq!(ends(&mut verdict, &[Creating, Connecting, Connected, QosAckRemote]), None);
         assert_eq!(code(verdict.waited()), 0);
         assert_eq!(ends(&mut verdict, &[Disconnected]), Some(0));
+    }
+
+    #[test]
+    fn a_proxy_that_never_begins_to_connect_is_a_failure() {
+        let mut verdict = verdict();
+        assert_eq!(ends(&mut verdict, &[Creating]), None);
+        assert_eq!(code(verdict.waited()), 1);
     }
 
     #[test]

@@ -44,7 +44,7 @@ impl Stage {
     pub(super) fn picture(&self) -> Vec<String> {
         let proxy = self.client.address();
         let (http, https) = (self.origin.clear.port(), self.origin.tls.port());
-        let streamtypes = format!("has a policy of {}", self.streamtypes);
+        let streamtypes = format!("has the policy, {} names", self.streamtypes);
         vec![
             "  client ─────── Unix socket ───────► proxy ───── TCP, TLS ─────► origin".into(),
             format!("  knows names                         {streamtypes:<28}http  :{http}"),

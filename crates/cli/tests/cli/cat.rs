@@ -153,6 +153,14 @@ fn a_body_cut_short_is_exit_code_1() {
 }
 
 #[test]
+fn metadata_that_the_policy_does_not_declare_is_exit_code_1() {
+    let proxy = Proxy::start(&Origin::start().policy());
+    let output = proxy.cat(&["hello", "--meta", "nonesuch=1"]);
+    assert_exit(&output, 1);
+    assert!(text(&output.stderr).contains("does the policy declare every --meta?"));
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_exit_code_1() {
     let output = run(&["cat", "hello", "--data", "/nowhere/at/all"]);
     assert_exit(&output, 1);
