@@ -4,13 +4,16 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
 use crate::source::{Document, Place};
 
 /// Most diagnostics that a report holds; what is beyond them would not be read.
 pub const DIAGNOSTICS_MAX: usize = 1_000;
+
+/// Longest line that is rendered whole, bytes; of longer ones the part around the fault is.
+const LINE_MAX: usize = 2_000;
 
 /// Most characters of offending text that a message quotes.
 const QUOTE_MAX: usize = 60;
@@ -207,16 +210,29 @@ impl Diagnostic {
         let start = self.span.start.min(end);
         let first = text.get(..start).and_then(|t| t.rfind('\n')).map_or(0, |at| at + 1);
         let last = text.get(end..).and_then(|t| t.find('\n')).map_or(text.len(), |at| end + at);
+        let long = last - first > LINE_MAX;
+        let (first, last) = if long {
+            let first = text.ceil_char_boundary(start.saturating_sub(LINE_MAX / 4).max(first));
+            (first, text.floor_char_boundary((first + LINE_MAX).min(last)).max(start))
+        } else {
+            (first, last)
+        };
+        let end = end.min(last);
         let mut annotation = AnnotationKind::Primary.span(start - first..end - first);
         if let Some(expected) = &self.expected {
             annotation = annotation.label(format!("expected {expected}"));
         }
         let snippet = Snippet::source(text.get(first..last).unwrap_or(""))
-            .path(self.file.as_str())
             .line_start(self.line)
             .annotation(annotation);
-        let mut group: Group<'_> =
-            level.primary_title(self.message.as_str()).id(self.code.as_str()).element(snippet);
+        let title = level.primary_title(self.message.as_str()).id(self.code.as_str());
+        let mut group: Group<'_> = if long {
+            // The snippet no longer knows the column: it starts within the line.
+            let origin = Origin::path(self.file.as_str()).line(self.line).char_column(self.column);
+            title.element(origin).element(snippet)
+        } else {
+            title.element(snippet.path(self.file.as_str()))
+        };
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(help.as_str()));
         }
@@ -259,9 +275,14 @@ impl Report {
         // The first error must get in however many warnings came before: it fails the policy.
         let first_error = diagnostic.severity == Severity::Error && self.errors == 0;
         self.errors += usize::from(diagnostic.severity == Severity::Error);
-        if first_error || self.diagnostics.len() < DIAGNOSTICS_MAX {
+        if first_error || !self.is_full() {
             self.diagnostics.push(diagnostic);
         }
+    }
+
+    /// Whether there is no room for another warning.
+    pub(crate) fn is_full(&self) -> bool {
+        self.diagnostics.len() >= DIAGNOSTICS_MAX
     }
 
     /// How many errors were pushed so far.

@@ -17,7 +17,9 @@ pub(crate) fn nearest<'c>(
     candidates
         .into_iter()
         .take(CANDIDATES_MAX)
-        .filter(|candidate| candidate.len() <= 64)
+        .filter(|candidate| {
+            candidate.len() <= 64 && candidate.len().abs_diff(word.len()) <= allowed
+        })
         .map(|candidate| (distance(word, candidate), candidate))
         .filter(|(distance, _)| *distance <= allowed)
         .min()

@@ -485,6 +485,17 @@ fn every_error_has_its_place_its_text_and_its_forms() {
 }
 
 #[test]
+fn long_lines_are_shown_around_the_fault() {
+    let padding = "é".repeat(5_000);
+    let text = format!("{{\"release\":\"{padding}\",\"s\":1,\"product\":\"{padding}\"}}");
+    let report = Policy::parse(&Source::new("p", text)).unwrap_err();
+    let rendered = report.render(false);
+    assert!(rendered.contains("--> p:1:5019\n"), "{rendered}");
+    assert!(rendered.contains("expected a list of streamtypes"), "{rendered}");
+    assert!(rendered.len() < 1_000, "{rendered}");
+}
+
+#[test]
 fn terminals_are_not_sent_what_they_would_obey() {
     let report = Policy::parse(&Source::new("p", "{\"\\u001b[2J\":1,\"s\":1}")).unwrap_err();
     assert!(!report.to_string().contains('\u{1b}'), "{report}");

@@ -258,6 +258,9 @@ impl Cx<'_> {
         of: &str,
         known: impl IntoIterator<Item = &'static str>,
     ) {
+        if self.report.is_full() {
+            return;
+        }
         let name = property.name.as_str();
         let place = self.place(&property.name);
         let message = format!("unknown key {} in {of}", quote(name));
