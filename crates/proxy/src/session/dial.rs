@@ -41,7 +41,7 @@ impl Dialer for Arc<Onward> {
     type Call = Running;
 
     fn supports(&self, protocol: Protocol) -> bool {
-        matches!(protocol, Protocol::H1 | Protocol::H2 | Protocol::Ws)
+        matches!(protocol, Protocol::H1 | Protocol::H2 | Protocol::Ws | Protocol::Raw)
     }
 
     fn start(&self, attempt: Attempt) -> Running {
