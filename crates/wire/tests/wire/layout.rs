@@ -357,8 +357,8 @@ fn flags_are_told_by_name_and_unknown_ones_in_hex() {
 /// The RAM that a stream costs a device: a change here is a change of what we promise.
 #[test]
 fn decoders_stay_small() {
-    assert!(size_of::<ToClientDecoder>() <= 80, "{}", size_of::<ToClientDecoder>());
-    assert!(size_of::<ToProxyDecoder>() <= 80, "{}", size_of::<ToProxyDecoder>());
+    assert!(size_of::<ToClientDecoder>() <= 72, "{}", size_of::<ToClientDecoder>());
+    assert!(size_of::<ToProxyDecoder>() <= 72, "{}", size_of::<ToProxyDecoder>());
     assert!(size_of::<MuxDecoder>() <= 24, "{}", size_of::<MuxDecoder>());
 }
 
