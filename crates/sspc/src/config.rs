@@ -17,7 +17,7 @@ pub struct Config {
     /// Announce that this client honours the credit it is given and takes large frames. Deployed
     /// proxies take no notice.
     pub honour_credit: bool,
-    /// The most payload in a frame to a proxy that does not manage credit.
+    /// The most payload in a frame to a proxy that does not manage credit: 1 to 65,519 bytes.
     pub frame_payload: u16,
     /// The most payload in a frame to a proxy that does; on a serial line keep it small.
     pub frame_payload_managed: u16,

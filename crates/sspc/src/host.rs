@@ -3,6 +3,7 @@
 use core::fmt;
 use std::io;
 use std::string::String;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use std::vec::Vec;
 
@@ -72,6 +73,15 @@ pub struct Options {
     pub metadata_room: usize,
     /// How many bytes are read from and written to the socket at a time.
     pub buffer: usize,
+}
+
+impl Options {
+    /// The engine's part for one more stream: streams of one process do not try again in step.
+    pub(crate) fn config_of_stream(&self) -> Config {
+        static STREAMS: AtomicU32 = AtomicU32::new(0);
+        let stream = STREAMS.fetch_add(1, Ordering::Relaxed);
+        Config { seed: self.config.seed ^ stream.wrapping_mul(0x9e37_79b9), ..self.config }
+    }
 }
 
 impl Default for Options {

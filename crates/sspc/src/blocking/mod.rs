@@ -100,7 +100,7 @@ impl Stream {
         let storage = vec![0; options.metadata_room];
         let buffer = options.buffer.max(ROOM_MIN);
         let mut stream = Self {
-            engine: crate::Stream::new(name, options.config, storage),
+            engine: crate::Stream::new(name, options.config_of_stream(), storage),
             address: address.clone(),
             opened: options.keep_trying,
             options,

@@ -1,7 +1,7 @@
 //! From the application's wishes to frames, in the order of the protocol: the timeout, metadata in
 //! the order set, credit, the length hint, ONWARD_CONNECT, payload.
 
-use sspc_wire::limits::{FRAME_HEAD, PAYLOAD_FIXED, PID_CREDIT_BIT, VERSION};
+use sspc_wire::limits::{FRAME_HEAD, PAYLOAD_FIXED, PAYLOAD_MAX, PID_CREDIT_BIT, VERSION};
 use sspc_wire::{EncodeError, Flags, PayloadHead, Piece, Streamtype, Timeout, ToProxy};
 
 use super::link::Link;
@@ -146,7 +146,8 @@ impl Engine {
             let mut most = usize::from(match self.credit_managed {
                 true => self.config.frame_payload_managed,
                 false => self.config.frame_payload,
-            });
+            })
+            .clamp(1, PAYLOAD_MAX);
             if self.credit_managed {
                 most = most.min(usize::try_from(self.credit).unwrap_or(0));
             }

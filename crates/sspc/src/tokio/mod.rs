@@ -109,7 +109,7 @@ impl Client {
     ) -> Result<(StreamHandle, Driver), Error> {
         let name = Name::new(streamtype)?;
         let storage = vec![0; self.options.metadata_room];
-        let stream = Stream::new(name, self.options.config, storage);
+        let stream = Stream::new(name, self.options.config_of_stream(), storage);
         let shared = Arc::new(Shared::new(stream));
         let (orders, for_orders) = mpsc::channel(ORDERS_MAX);
         let (for_events, events) = mpsc::channel(EVENTS_MAX);

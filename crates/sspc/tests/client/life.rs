@@ -1,11 +1,11 @@
 //! The life of one stream: what the user sees and what goes over the link.
 
 use sspc::{
-    Config, Fault, Flags, LinkWish, MetadataError, Name, NameError, State, Stream, Timeout,
+    Config, Fault, Flags, LinkWish, MetadataError, Name, NameError, State, Stream, Timeout, Tx,
 };
 use sspc_wire::{PayloadHead, Piece, ToClient};
 
-use crate::harness::{Bench, create_result, created, frame, payload, state};
+use crate::harness::{Bench, create_result, created, frame, frames, payload, state};
 
 /// Waits without a random part.
 const STEADY: Config = Config { jitter_percent: 0, ..Config::DEFAULT };
@@ -378,6 +378,33 @@ fn credit_is_kept_when_the_proxy_manages_it() {
     bench.hear(&grant);
     assert_eq!(bench.frames(), ["TX 500 EOM"]);
     assert_eq!(bench.stream.credit(), Some(500));
+}
+
+#[test]
+fn frames_are_as_long_as_configured() {
+    let sizes = |config, managed: bool| {
+        let mut bench = Bench::new("mintest", config);
+        bench.open();
+        let grant = if managed { frame(ToClient::TxCredit(100_000)) } else { Vec::new() };
+        bench.hear(&[created(), grant, state(State::Creating)].concat());
+        bench.stream.connect();
+        bench.hear(&[state(State::Connecting), state(State::Connected)].concat());
+        let mut left = 70_000;
+        let mut source = |room: &mut [u8]| {
+            let len = room.len().min(left);
+            left -= len;
+            Some(Tx { len, flags: Flags::NONE, more: left > 0 })
+        };
+        let mut room = vec![0; 200_000];
+        bench.stream.request_tx(bench.now);
+        let length = bench.stream.transmit(bench.now, &mut room, &mut source).unwrap();
+        frames(&room[..length])[0].clone()
+    };
+    assert_eq!(sizes(Config::DEFAULT, false), "TX 1380 0");
+    assert_eq!(sizes(Config::HOST, false), "TX 4061 0");
+    assert_eq!(sizes(Config::HOST, true), "TX 16384 0");
+    let most = Config { frame_payload: u16::MAX, ..STEADY };
+    assert_eq!(sizes(most, false), "TX 65519 0");
 }
 
 #[test]
