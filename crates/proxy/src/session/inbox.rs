@@ -12,12 +12,15 @@ const CHUNK_COST: usize = 64;
 /// Payload that waits for the running attempt to take it.
 ///
 /// When a transaction ends, what is left of it goes, and so does what still comes of a message
-/// that it took in part: that belongs to nothing any more.
+/// that it took in part, or that it waited for and that is on its way: that belongs to nothing any
+/// more, and must not begin another transaction.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     chunks: VecDeque<Chunk>,
     cost: usize,
     at: Place,
+    /// The transaction waits for a message of which nothing has come.
+    awaited: bool,
     dropping: Dropping,
     /// Bytes that left since the last [`Inbox::left`].
     left: usize,
@@ -36,6 +39,8 @@ enum Dropping {
     Nothing,
     RestOfFrame,
     RestOfMessage,
+    /// The next one, from its beginning.
+    Message,
 }
 
 impl Inbox {
@@ -44,6 +49,7 @@ impl Inbox {
             chunks: VecDeque::new(),
             cost: 0,
             at: Place { in_message: false, in_frame: false },
+            awaited: false,
             dropping: Dropping::Nothing,
             left: 0,
         }
@@ -56,8 +62,13 @@ impl Inbox {
         let ends = chunk.flags.contains(Flags::EOM);
         self.at.in_message = !ends && (starts || self.at.in_message);
         self.at.in_frame = !ends_frame;
+        self.awaited = false;
         let dropped = match self.dropping {
             Dropping::Nothing => false,
+            Dropping::Message => {
+                self.dropping = if ends { Dropping::Nothing } else { Dropping::RestOfMessage };
+                true
+            }
             _ if starts => {
                 self.dropping = Dropping::Nothing;
                 false
@@ -92,10 +103,17 @@ impl Inbox {
         Some(chunk)
     }
 
+    /// A transaction that takes one message has begun: unless the message is here, the client sends
+    /// it now.
+    pub(crate) fn await_message(&mut self) {
+        self.awaited = self.chunks.is_empty() && !self.at.in_message;
+    }
+
     /// Throws away what waits, and what is still to come of a message or frame cut by that.
     pub(crate) fn discard(&mut self) {
         while self.pop().is_some() {}
         self.dropping = match self.at {
+            _ if std::mem::take(&mut self.awaited) => Dropping::Message,
             Place { in_message: true, .. } => Dropping::RestOfMessage,
             Place { in_frame: true, .. } => Dropping::RestOfFrame,
             _ => Dropping::Nothing,
@@ -105,6 +123,7 @@ impl Inbox {
     /// The client began something new: what comes now is wanted.
     pub(crate) fn begin(&mut self) {
         self.dropping = Dropping::Nothing;
+        self.awaited = false;
         self.at.in_message = false;
     }
 
@@ -158,6 +177,36 @@ mod tests {
         assert!(push(&mut inbox, "new", Flags::SOM, true));
         assert!(push(&mut inbox, "er", Flags::EOM, true));
         assert_eq!(drain(&mut inbox), ["new", "er"]);
+    }
+
+    #[test]
+    fn a_message_that_comes_too_late_for_its_transaction_begins_no_other() {
+        let mut inbox = Inbox::new();
+        inbox.await_message();
+        inbox.discard();
+        assert!(!push(&mut inbox, "too ", Flags::SOM, true));
+        assert!(!push(&mut inbox, "late", Flags::EOM, true));
+        assert!(push(&mut inbox, "next", Flags::WHOLE, true));
+        inbox.await_message();
+        inbox.discard();
+        inbox.begin();
+        assert!(push(&mut inbox, "asked for", Flags::WHOLE, true));
+        assert_eq!(drain(&mut inbox), ["asked for"]);
+        assert_eq!(inbox.left(), 21);
+    }
+
+    #[test]
+    fn a_message_that_came_is_awaited_no_more() {
+        let mut inbox = Inbox::new();
+        inbox.await_message();
+        assert!(push(&mut inbox, "in time", Flags::WHOLE, true));
+        inbox.pop();
+        inbox.discard();
+        assert!(push(&mut inbox, "next", Flags::WHOLE, true));
+
+        inbox.await_message();
+        inbox.discard();
+        assert!(push(&mut inbox, "and next", Flags::WHOLE, true), "it waited already");
     }
 
     #[test]

@@ -128,6 +128,14 @@ impl Lifecycle {
         self.length_hint
     }
 
+    /// True if Connected says only that the request is on its way, because its body comes then.
+    pub(crate) fn connects_before_response(&self) -> bool {
+        let http = &self.stream.http;
+        self.stream.protocol.is_http()
+            && (matches!(http.method.as_str(), "POST" | "PUT" | "PATCH")
+                || http.www_form_urlencoded)
+    }
+
     // ---- commands of the client
 
     /// The stream exists: CREATING, and CONNECTING at once if the policy nails it up.
@@ -360,14 +368,6 @@ impl Lifecycle {
         self.outputs.push_back(Output::Discard);
         self.timeout_at = None;
         self.phase = Phase::Idle;
-    }
-
-    /// True if Connected says only that the request is on its way, because its body comes then.
-    fn connects_before_response(&self) -> bool {
-        let http = &self.stream.http;
-        self.stream.protocol.is_http()
-            && (matches!(http.method.as_str(), "POST" | "PUT" | "PATCH")
-                || http.www_form_urlencoded)
     }
 }
 

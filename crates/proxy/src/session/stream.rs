@@ -6,7 +6,7 @@ use std::time::Instant as Clock;
 use bytes::{Bytes, BytesMut};
 use sspc_policy::StreamType;
 use sspc_wire::limits::{METADATA_NAME_MAX, STREAMTYPE_LIST_MAX};
-use sspc_wire::{Flags, PayloadHead, Piece, Streamtype, Timeout, ToClient};
+use sspc_wire::{Flags, PayloadHead, Piece, State, Streamtype, Timeout, ToClient};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 use tracing::{debug, info};
@@ -326,6 +326,9 @@ impl<D: Dialer> Stream<D> {
                 Output::State { state, ordinal } => {
                     debug!(%state, "state");
                     self.send(&ToClient::State { state, ordinal });
+                    if state == State::Connected && self.lifecycle.connects_before_response() {
+                        self.inbox.await_message();
+                    }
                 }
                 Output::Metadata(items) => self.send_metadata(&items),
                 Output::Perf(json) => match Piece::whole(json.as_bytes()) {
