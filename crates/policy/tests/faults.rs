@@ -366,6 +366,20 @@ fn streams_that_can_never_connect() {
 }
 
 #[test]
+fn a_trust_store_without_tls_is_for_redirects() {
+    let trusting = |more: &str| {
+        format!(
+            r#"{{"certs":[{{"c":"MAA="}}],"trust_stores":[{{"name":"x","stack":["c"]}}],
+"s":[{{"t":{{"endpoint":"e","port":80,"tls_trust_store":"x"{more}}}}}]}}"#
+        )
+    };
+    let useless = "p:2:55: warning: `tls_trust_store` of streamtype `t` has no effect without \
+                   `tls` (add `\"tls\": true`)";
+    check(&trusting(""), &[useless]);
+    check(&trusting(r#","allow_redirects":true"#), &[]);
+}
+
+#[test]
 fn http() {
     check(
         &stream(r#""http_method":"G ET","http_url":"a\nb","http_auth_header":"a b""#),

@@ -222,7 +222,8 @@ impl Check<'_> {
             }
             None => {}
         }
-        if !streamtype.tls {
+        // A redirect may lead to TLS.
+        if !streamtype.tls && !streamtype.allow_redirects {
             for key in ["tls_trust_store", "client_cert"] {
                 if self.given(key) && (streamtype.trust_store.is_some() || key == "client_cert") {
                     let message = format!("{} has no effect without `tls`", self.key(key));
