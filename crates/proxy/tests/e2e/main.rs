@@ -1,0 +1,30 @@
+//! The whole way, through real sockets: our client, a Unix socket, our proxy, and at the far end a
+//! real nginx or a server in this process.
+//!
+//! What is asserted is what a user sees: the exact sequence of states, the payload, what the
+//! servers logged. Nothing is asserted by time: [`PATIENCE`](user::PATIENCE) only ends what hangs.
+//!
+//! `RUST_LOG=sspc_proxy=debug cargo test -p sspc-proxy --test e2e -- --nocapture` shows the proxy's
+//! log.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "in helpers of tests too, a surprise is a failure"
+)]
+
+mod certificates;
+mod content;
+mod failures;
+mod flow;
+mod lifetime;
+mod nginx;
+mod origin;
+mod redirects;
+mod responses;
+mod sharing;
+mod tls;
+mod uploads;
+mod user;
+mod websocket;
+mod world;

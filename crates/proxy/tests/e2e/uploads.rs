@@ -1,0 +1,123 @@
+//! Bodies towards the server: how they are announced, and that they arrive.
+//!
+//! A length hint reaches the proxy before ONWARD_CONNECT does, and asks an idle stream to transmit:
+//! hence the POLL where there is a hint, and none where there is not.
+
+use sspc::Flags;
+
+use crate::content;
+use crate::world::{Streamtype, World};
+
+/// Long enough to need flow control everywhere on the way.
+const LONG: usize = 8 << 20;
+
+#[tokio::test]
+async fn a_length_hint_becomes_content_length_and_none_is_chunked() {
+    let framing =
+        r#""metadata": [{"length": "x-content-length"}, {"coding": "x-transfer-encoding"}]"#;
+    let world = World::with(|ports, _| {
+        let base = |name, port| {
+            let base = Streamtype::at(name, port).path("origin/echo").with(framing);
+            base.post().opportunistic()
+        };
+        vec![base("h1-echo", ports.clear), base("h2-echo", ports.h2).h2().tls()]
+    })
+    .await;
+
+    let mut h1 = world.open("h1-echo").await;
+    assert_eq!(
+        h1.post(b"hinted").await,
+        "CREATING POLL CONNECTING CONNECTED length=6 SOM EOM QOS_ACK_REMOTE DISCONNECTED"
+    );
+    assert_eq!(h1.text(), "hinted");
+    h1.send("no ", Flags::SOM).await.unwrap();
+    h1.send("hint", Flags::EOM).await.unwrap();
+    h1.until("DISCONNECTED").await;
+    assert_eq!(
+        h1.heard(),
+        "CONNECTING CONNECTED coding=chunked SOM EOM QOS_ACK_REMOTE DISCONNECTED"
+    );
+    assert_eq!(h1.text(), "no hint");
+
+    let mut h2 = world.open("h2-echo").await;
+    assert_eq!(
+        h2.post(b"hinted").await,
+        "CREATING POLL CONNECTING CONNECTED length=6 SOM EOM QOS_ACK_REMOTE DISCONNECTED"
+    );
+    h2.send("no hint", Flags::WHOLE).await.unwrap();
+    h2.until("DISCONNECTED").await;
+    assert_eq!(h2.heard(), "CONNECTING CONNECTED SOM EOM QOS_ACK_REMOTE DISCONNECTED");
+    assert_eq!(h2.text(), "no hint");
+}
+
+/// Sends while it receives, as an echo needs it.
+async fn echo_long(way: &str, hint: bool) {
+    let world = World::start().await;
+    let mut user = world.open_at(way, "origin/echo").await;
+    let sender = user.clone();
+    let sending = tokio::spawn(async move {
+        let length = hint.then_some(LONG as u32);
+        let mut body = sender.body(length).await.unwrap();
+        for offset in (0..LONG).step_by(100_000) {
+            let piece = content::piece(offset as u64, (LONG - offset).min(100_000));
+            body.write(piece).await.unwrap();
+        }
+        body.finish().await.unwrap();
+    });
+    let asked = if hint { "POLL CONNECTING" } else { "CONNECTING" };
+    assert_eq!(
+        user.end().await,
+        format!("CREATING {asked} CONNECTED SOM EOM QOS_ACK_REMOTE DISCONNECTED")
+    );
+    sending.await.unwrap();
+    user.assert_content(LONG as u64);
+}
+
+#[tokio::test]
+async fn a_long_upload_with_hint_over_h1() {
+    echo_long("h1-post", true).await;
+}
+
+#[tokio::test]
+async fn a_long_upload_without_hint_over_h1_with_tls() {
+    echo_long("h1-tls-post", false).await;
+}
+
+#[tokio::test]
+async fn a_long_upload_with_hint_over_h2() {
+    echo_long("h2-tls-post", true).await;
+}
+
+#[tokio::test]
+async fn a_long_upload_without_hint_over_h2() {
+    echo_long("h2-tls-post", false).await;
+}
+
+#[tokio::test]
+async fn an_upload_to_nobody_is_refused_with_its_body() {
+    let world = World::start().await;
+    for way in ["h1-post", "h2-tls-post"] {
+        let mut user = world.open_at(way, "status/404").await;
+        assert_eq!(
+            user.post(b"for nobody").await,
+            "CREATING POLL CONNECTING CONNECTED SOM EOM QOS_NACK_REMOTE DISCONNECTED",
+            "{way}"
+        );
+        assert_eq!(user.text(), "not here", "{way}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_to_an_idle_stream_connects_it_each_time() {
+    let world = World::start().await;
+    let mut user = world.open_at("h1-post", "origin/echo").await;
+    for number in 0..3 {
+        let text = format!("message {number}");
+        let created = if number == 0 { "CREATING " } else { "" };
+        assert_eq!(
+            user.post(text.as_bytes()).await,
+            format!("{created}POLL CONNECTING CONNECTED SOM EOM QOS_ACK_REMOTE DISCONNECTED")
+        );
+        assert_eq!(user.text(), text);
+    }
+}
