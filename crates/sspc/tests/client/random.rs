@@ -100,7 +100,7 @@ fn drain(stream: &mut Stream<[u8; 128]>, judge: &mut Judge, now: Instant, mut in
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1500))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn whatever_happens_the_user_sees_legal_states(
