@@ -58,6 +58,10 @@ pub struct Limits {
     /// it gave no credit for what comes back; beyond it the link is not read until that changes.
     /// At least twice the stream's buffer holds in any case. Default 256 KiB.
     pub ahead_buffer: u32,
+    /// Streams that share one h2 connection at a time; the peer may allow fewer. Default 250.
+    pub h2_streams: usize,
+    /// Bytes that an h2 peer may send on a stream ahead of what its client takes. Default 64 KiB.
+    pub h2_stream_window: u32,
 }
 
 impl Default for Limits {
@@ -67,6 +71,8 @@ impl Default for Limits {
             sessions_per_peer: 4_096,
             stream_buffer: 64 * 1024,
             ahead_buffer: 256 * 1024,
+            h2_streams: 250,
+            h2_stream_window: 64 * 1024,
         }
     }
 }

@@ -198,19 +198,20 @@ impl Handle {
 }
 
 fn onward_config(config: &Config) -> OnwardConfig {
-    let Config { timeouts, blobs, .. } = config;
+    let Config { limits, timeouts, blobs, .. } = config;
     OnwardConfig {
         connect_timeout: timeouts.connect,
         response_timeout: timeouts.response,
         body_idle_timeout: timeouts.body_idle,
         keep_warm: timeouts.keep_warm,
+        h2_streams_max: limits.h2_streams,
+        h2_stream_window: limits.h2_stream_window,
         blobs: onward::Blobs {
             auth: blobs.auth.clone(),
             dsn: blobs.serial_number.clone(),
             fwv: blobs.firmware_version.clone(),
             devtype: blobs.device_type.clone(),
         },
-        ..OnwardConfig::default()
     }
 }
 
