@@ -2,6 +2,7 @@
 
 use std::io;
 
+use sspc_policy::{Diagnostic, Report, Severity};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
@@ -63,12 +64,47 @@ impl Voice {
         }
     }
 
+    /// What is wrong with a policy: as compilers show it, or an object for each diagnostic.
+    pub(crate) fn diagnose(self, report: &Report) {
+        if report.is_empty() {
+            return;
+        }
+        match self.format {
+            LogFormat::Text => say(&report.render(terminal::wants_color(&io::stderr()))),
+            LogFormat::Json => report.diagnostics().iter().for_each(log),
+        }
+    }
+
     /// Why the program ends.
     pub(crate) fn fail(self, line: &str) {
         match self.format {
             LogFormat::Text => say(&format!("sspc: {line}")),
             LogFormat::Json => tracing::error!(target: "sspc::notice", "{line}"),
         }
+    }
+}
+
+fn log(diagnostic: &Diagnostic) {
+    // The level is part of what the macros make at compile time.
+    macro_rules! log {
+        ($level:ident) => {
+            tracing::$level!(
+                target: "sspc::notice",
+                file = %diagnostic.file,
+                line = diagnostic.line,
+                column = diagnostic.column,
+                code = %diagnostic.code,
+                text = %diagnostic.text,
+                expected = diagnostic.expected.as_deref(),
+                help = diagnostic.help.as_deref(),
+                "{}",
+                diagnostic.message
+            )
+        };
+    }
+    match diagnostic.severity {
+        Severity::Error => log!(error),
+        Severity::Warning => log!(warn),
     }
 }
 

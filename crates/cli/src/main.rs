@@ -38,7 +38,7 @@ fn run(cli: &Cli, voice: Voice) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Proxy(args) => proxy::run(args, voice),
         Command::Cat(args) => cat::run(args, cli.log),
-        Command::Policy(command) => policy::run(command).map(|()| Exit::Ok),
+        Command::Policy(command) => policy::run(command, voice).map(|()| Exit::Ok),
         Command::Demo(args) => demo::run(args),
         Command::Man(args) => generate::man(args).map(|()| Exit::Ok),
         Command::Completions(args) => generate::completions(args).map(|()| Exit::Ok),

@@ -7,7 +7,8 @@ use sspc_policy::{Parsed, Policy, Report, SOURCE_MAX, Source};
 
 use crate::args::{CheckArgs, PolicyCommand, ShowArgs};
 use crate::exit::{self, Failure};
-use crate::terminal::{self, count};
+use crate::log::Voice;
+use crate::terminal::count;
 
 /// A policy that can be used.
 #[derive(Debug)]
@@ -57,29 +58,29 @@ fn builtin(overlays: &[Source]) -> Result<Loaded, Report> {
 }
 
 /// Runs the command to its end.
-pub(crate) fn run(command: &PolicyCommand) -> Result<(), Failure> {
+pub(crate) fn run(command: &PolicyCommand, voice: Voice) -> Result<(), Failure> {
     match command {
-        PolicyCommand::Check(args) => check(args),
-        PolicyCommand::Show(args) => show(args),
+        PolicyCommand::Check(args) => check(args, voice),
+        PolicyCommand::Show(args) => show(args, voice),
     }
 }
 
-fn check(args: &CheckArgs) -> Result<(), Failure> {
+fn check(args: &CheckArgs, voice: Voice) -> Result<(), Failure> {
     match load(Some(&args.file), &args.overlays) {
         Ok(parsed) => {
-            print_report(&parsed.warnings);
+            voice.diagnose(&parsed.warnings);
             let warnings = count(parsed.warnings.warnings().count(), "warning");
             let streamtypes = count(parsed.policy.streamtypes.len(), "streamtype");
-            crate::log::say(&format!("{}: ok: {streamtypes}, {warnings}", name(&args.file)));
+            voice.say(&format!("{}: ok: {streamtypes}, {warnings}", name(&args.file)));
             Ok(())
         }
-        Err(error) => Err(refuse(error)),
+        Err(error) => Err(refuse(error, voice)),
     }
 }
 
-fn show(args: &ShowArgs) -> Result<(), Failure> {
-    let parsed = load(Some(&args.file), &args.overlays).map_err(refuse)?;
-    print_report(&parsed.warnings);
+fn show(args: &ShowArgs, voice: Voice) -> Result<(), Failure> {
+    let parsed = load(Some(&args.file), &args.overlays).map_err(|error| refuse(error, voice))?;
+    voice.diagnose(&parsed.warnings);
     let policy = parsed.policy;
     let text = match &args.streamtype {
         None => policy.show(),
@@ -94,11 +95,11 @@ fn no_streamtype(policy: &Policy, name: &str) -> Failure {
 }
 
 /// Shows what is wrong, and gives the line that sums it up.
-pub(crate) fn refuse(error: LoadError) -> Failure {
+pub(crate) fn refuse(error: LoadError, voice: Voice) -> Failure {
     match error {
         LoadError::Read(failure) => failure,
         LoadError::Wrong(report) => {
-            print_report(&report);
+            voice.diagnose(&report);
             Failure::new(summary(&report))
         }
     }
@@ -110,12 +111,6 @@ pub(crate) fn summary(report: &Report) -> String {
     match report.warnings().count() {
         0 => format!("the policy has {errors}"),
         warnings => format!("the policy has {errors} and {}", count(warnings, "warning")),
-    }
-}
-
-fn print_report(report: &Report) {
-    if !report.is_empty() {
-        crate::log::say(&report.render(terminal::wants_color(&io::stderr())));
     }
 }
 

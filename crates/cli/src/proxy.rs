@@ -21,7 +21,7 @@ use crate::terminal::count;
 pub(crate) fn run(args: &ProxyArgs, voice: Voice) -> Result<Exit, Failure> {
     let passed = ListenFd::from_env();
     let source = PolicySource { policy: args.policy.clone(), overlays: args.overlays.clone() };
-    let parsed = source.load().map_err(policy::refuse)?;
+    let parsed = source.load().map_err(|error| policy::refuse(error, voice))?;
     log_warnings(&parsed.warnings);
 
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -56,6 +56,21 @@ fn warnings_are_shown_and_do_not_fail() {
 }
 
 #[test]
+fn a_machine_gets_an_object_for_each_diagnostic() {
+    let output = run_with(&["policy", "check", "-", "--log", "json"], GOOD.as_bytes());
+    assert_exit(&output, 1);
+    let stderr = text(&output.stderr);
+    let lines: Vec<serde_json::Value> =
+        stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [diagnostic, summary] = lines.as_slice() else { panic!("{stderr}") };
+    assert_eq!(diagnostic["level"], "ERROR");
+    assert_eq!(diagnostic["file"], "<stdin>");
+    assert_eq!((&diagnostic["line"], &diagnostic["column"]), (&2.into(), &56.into()));
+    assert_eq!(diagnostic["code"], "unknown-reference");
+    assert_eq!(summary["message"], "the policy has 1 error");
+}
+
+#[test]
 fn stdin_is_a_file_too() {
     let output = run_with(&["policy", "check", "-"], good().as_bytes());
     assert_exit(&output, 0);
