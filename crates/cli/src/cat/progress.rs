@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::Instant;
 
 use crate::log;
+use crate::terminal::{rate, size};
 
 /// Transfers that are shorter need no progress.
 const QUIET: Duration = Duration::from_secs(1);
@@ -20,6 +21,7 @@ const REDRAW: Duration = Duration::from_millis(100);
 pub(super) struct Progress {
     /// Whether anybody is there to see it.
     watched: bool,
+    start: Instant,
     next: Instant,
     bar: Option<ProgressBar>,
     sent: Arc<AtomicU64>,
@@ -33,6 +35,7 @@ impl Progress {
         Self {
             // Where stdout is a terminal too, the payload itself shows the progress.
             watched: io::stderr().is_terminal() && !io::stdout().is_terminal(),
+            start,
             next: start + QUIET,
             bar: None,
             sent: Arc::default(),
@@ -65,24 +68,22 @@ impl Progress {
         if sent + self.received == 0 {
             return;
         }
-        let sending = self.received == 0;
-        let known = self.sent_len.filter(|_| sending);
+        let (verb, moved) =
+            if self.received == 0 { ("sent", sent) } else { ("received", self.received) };
+        let rate = rate(moved, self.start.elapsed());
         let bar = self.bar.get_or_insert_with(|| {
             ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr())
         });
-        match known {
-            Some(len) => {
+        match self.sent_len {
+            Some(len) if self.received == 0 => {
+                bar.set_style(style("{msg} {wide_bar} {eta}"));
                 bar.set_length(len);
-                bar.set_style(style("sent {binary_bytes} of {binary_total_bytes} {wide_bar} "));
                 bar.set_position(sent);
+                bar.set_message(format!("{verb} {} of {}, {rate}", size(moved), size(len)));
             }
-            None if sending => {
-                bar.set_style(style("sent {binary_bytes} "));
-                bar.set_position(sent);
-            }
-            None => {
-                bar.set_style(style("received {binary_bytes} "));
-                bar.set_position(self.received);
+            _ => {
+                bar.set_style(style("{msg}"));
+                bar.set_message(format!("{verb} {}, {rate}", size(moved)));
             }
         }
     }
@@ -103,7 +104,6 @@ impl Progress {
     }
 }
 
-fn style(head: &str) -> ProgressStyle {
-    ProgressStyle::with_template(&format!("{head}{{binary_bytes_per_sec}}"))
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }

@@ -11,9 +11,9 @@ use super::expect::Expect;
 use super::origin::{TOGETHER, hello};
 use super::pattern;
 use super::play::{ACT_MAX, Script, Take, play};
-use super::screen::{Screen, size, time};
+use super::screen::{Screen, time};
 use super::stage::{Stage, Used};
-use crate::terminal::{Style, count};
+use crate::terminal::{Style, count, size};
 
 /// Bytes that the third act sends.
 const UPLOAD: u64 = 256 * 1024;

@@ -6,9 +6,9 @@ use sspc::tokio::{Event, Flags, State, StreamHandle};
 use tokio::time::{Instant, timeout_at};
 
 use super::expect::{Expect, Seen};
-use super::screen::{Screen, rate, size, time};
+use super::screen::{Screen, time};
 use super::stage::Stage;
-use crate::terminal::{Style, printable};
+use crate::terminal::{Style, printable, rate, size};
 
 /// An act that takes longer has failed.
 pub(super) const ACT_MAX: Duration = Duration::from_secs(30);

@@ -37,16 +37,6 @@ impl Screen {
     }
 }
 
-/// `512 B`, `1.4 KiB`, `32.0 MiB`
-pub(super) fn size(bytes: u64) -> String {
-    let value = bytes as f64;
-    match bytes {
-        0..1_024 => format!("{bytes} B"),
-        1_024..1_048_576 => format!("{:.1} KiB", value / 1_024.0),
-        _ => format!("{:.1} MiB", value / 1_048_576.0),
-    }
-}
-
 /// `0.4 ms`, `12 ms`, `1.25 s`
 pub(super) fn time(time: Duration) -> String {
     let ms = time.as_secs_f64() * 1e3;
@@ -57,23 +47,14 @@ pub(super) fn time(time: Duration) -> String {
     }
 }
 
-/// `85 MiB/s`
-pub(super) fn rate(bytes: u64, time: Duration) -> String {
-    format!("{:.0} MiB/s", bytes as f64 / 1_048_576.0 / time.as_secs_f64().max(1e-6))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn sizes_and_times_are_short() {
-        assert_eq!(size(1_023), "1023 B");
-        assert_eq!(size(1_434), "1.4 KiB");
-        assert_eq!(size(32 << 20), "32.0 MiB");
+    fn times_are_short() {
         assert_eq!(time(Duration::from_micros(420)), "0.4 ms");
         assert_eq!(time(Duration::from_millis(12)), "12 ms");
         assert_eq!(time(Duration::from_millis(1_250)), "1.25 s");
-        assert_eq!(rate(64 << 20, Duration::from_millis(500)), "128 MiB/s");
     }
 }
