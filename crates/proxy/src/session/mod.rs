@@ -280,19 +280,20 @@ impl<D: Dialer> Session<D> {
     }
 
     fn log(&self, ending: &Ending) {
+        let counts = &self.surroundings.counts;
+        let (from_client, to_client) = match &self.stage {
+            Stage::Unnamed { .. } => (0, 0),
+            Stage::Created(stream) => stream.passed(),
+        };
         match ending {
             Ending::Closed | Ending::Destroyed | Ending::Shutdown | Ending::Link(_) => {
-                info!("session ended: {ending}");
+                info!(from_client, to_client, "session ended: {ending}");
+                return;
             }
-            Ending::Refused(_) => {
-                self.surroundings.counts.refused.add(1);
-                warn!("session ended: {ending}");
-            }
-            Ending::Protocol(_) => {
-                self.surroundings.counts.protocol_errors.add(1);
-                warn!("session ended: {ending}");
-            }
+            Ending::Refused(_) => counts.refused.add(1),
+            Ending::Protocol(_) => counts.protocol_errors.add(1),
         }
+        warn!(from_client, to_client, "session ended: {ending}");
     }
 
     /// What the client is still to hear; `None` if nobody listens.

@@ -84,6 +84,8 @@ pub(crate) struct Stream<D: Dialer> {
     window: Option<Window>,
     /// What each attempt has for a client that gives a limit but is not known to manage it.
     renewed_credit: Option<ClientCredit>,
+    /// Payload so far, from the client and to it.
+    passed: (u64, u64),
     clock: Clock,
 }
 
@@ -119,6 +121,7 @@ impl<D: Dialer> Stream<D> {
             is_full: false,
             window: honours.then(window),
             renewed_credit: (!honours).then_some(credit),
+            passed: (0, 0),
             clock: Clock::now(),
         };
         stream.answer_create();
@@ -148,6 +151,11 @@ impl<D: Dialer> Stream<D> {
     /// True if no attempt runs.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.lifecycle.is_at_rest()
+    }
+
+    /// Bytes of payload so far, from the client and to it.
+    pub(crate) fn passed(&self) -> (u64, u64) {
+        self.passed
     }
 
     /// True if the client may be read from. Payload above the mark stops it, but not while only a
@@ -196,7 +204,9 @@ impl<D: Dialer> Stream<D> {
     /// A piece of TX_PAYLOAD. `read` is what the piece's bytes were read into.
     pub(crate) fn handle_payload(&mut self, head: PayloadHead, piece: &Piece<'_>, read: &Bytes) {
         const KNOWN: Flags = Flags::from_bits(0x1f);
-        self.counts.bytes_from_clients.add(piece.data.len() as u64);
+        let length = piece.data.len() as u64;
+        self.passed.0 += length;
+        self.counts.bytes_from_clients.add(length);
         let chunk = Chunk { bytes: shared(read, piece.data), flags: head.flags_of(piece) & KNOWN };
         if self.inbox.push(chunk, piece.is_last()) {
             self.lifecycle.handle_demand();
@@ -341,6 +351,7 @@ impl<D: Dialer> Stream<D> {
                 }
                 Output::TxCredit(_) => {}
                 Output::Payload { bytes, flags } => {
+                    self.passed.1 += bytes.len() as u64;
                     self.counts.bytes_to_clients.add(bytes.len() as u64);
                     let now_us = self.now_us();
                     self.outbox.push_payload(bytes, flags, now_us);

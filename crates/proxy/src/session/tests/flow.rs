@@ -128,6 +128,18 @@ async fn megabytes_arrive_whole_at_a_slow_peer() {
     sending.await.unwrap();
 }
 
+/// Deployed clients lose payload behind a frame of 0 bytes.
+#[tokio::test(start_paused = true)]
+async fn an_end_that_follows_its_payload_at_once_rides_on_it() {
+    let mut rig = Rig::new();
+    let started = rig.connected("get").await;
+    let payload = |bytes, flags| Event::Payload { bytes, flags };
+    started.events.try_send(payload(Bytes::from_static(b"all of it"), Flags::SOM)).unwrap();
+    started.events.try_send(payload(Bytes::new(), Flags::EOM)).unwrap();
+    started.events.try_send(Event::Ack).unwrap();
+    rig.client.expect(&["RX SOM|EOM all of it", "QOS_ACK_REMOTE"]).await;
+}
+
 /// Takes what the session takes within a while of silence; how much it was.
 async fn taken_until_it_stops(events: &mpsc::Sender<Event>) -> usize {
     let mut taken = 0;

@@ -24,6 +24,14 @@ impl LinkReader for ReadHalf<DuplexStream> {
 #[derive(Clone)]
 pub(super) struct Script(mpsc::UnboundedSender<Started>);
 
+impl Script {
+    /// A dialer and the attempts that it starts.
+    pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Started>) {
+        let (sender, attempts) = mpsc::unbounded_channel();
+        (Self(sender), attempts)
+    }
+}
+
 /// An attempt as its remote peer sees it.
 pub(super) struct Started {
     pub(super) attempt: Attempt,
@@ -170,13 +178,13 @@ impl Rig<UnixStream> {
 
 impl<L: AsyncRead + AsyncWrite + Unpin> Rig<L> {
     fn over(far: L, reader: impl LinkReader, writer: impl LinkWriter) -> Self {
-        let (sender, attempts) = mpsc::unbounded_channel();
+        let (dialer, attempts) = Script::new();
         let counts = Arc::<Counts>::default();
         let draining = CancellationToken::new();
         let closing = CancellationToken::new();
         let surroundings = Surroundings {
             policy: Arc::new(policy()),
-            dialer: Script(sender),
+            dialer,
             counts: Arc::clone(&counts),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
