@@ -185,6 +185,11 @@ impl Engine {
         matches!(self.link, Link::Created)
     }
 
+    /// True while the proxy owes the answer to STREAMTYPE.
+    const fn is_asking(&self) -> bool {
+        matches!(self.link, Link::Greeting { streamtype_sent: true, .. })
+    }
+
     pub(crate) const fn is_closed(&self) -> bool {
         matches!(self.link, Link::Closed)
     }

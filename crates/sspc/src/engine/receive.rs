@@ -174,7 +174,7 @@ impl Engine {
     fn misplaced(&self, found: &Found) -> Option<&'static str> {
         let created = self.is_created();
         match found {
-            Found::CreateResult { .. } => created.then_some("CREATE_RESULT"),
+            Found::CreateResult { .. } => (!self.is_asking()).then_some("CREATE_RESULT"),
             Found::Payload { .. } => (!created).then_some("RX_PAYLOAD"),
             Found::State { .. } => (!created).then_some("CONNSTATE"),
             Found::TxCredit(_) => (!created).then_some("TXCR_UPDATE"),

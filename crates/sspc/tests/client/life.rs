@@ -1,7 +1,8 @@
 //! The life of one stream: what the user sees and what goes over the link.
 
 use sspc::{
-    Config, Fault, Flags, LinkWish, MetadataError, Name, NameError, State, Stream, Timeout, Tx,
+    Config, Event, Fault, Flags, LinkWish, MetadataError, Name, NameError, State, Stream, Timeout,
+    Tx,
 };
 use sspc_wire::{PayloadHead, Piece, ToClient};
 
@@ -505,4 +506,14 @@ fn a_link_that_comes_by_itself_is_taken() {
     bench.stream.link_up(bench.now);
     bench.settle();
     assert_eq!(bench.frames(), ["STREAMTYPE mintest 500000000"]);
+}
+
+#[test]
+fn an_answer_before_the_question_is_a_fault() {
+    let mut stream = Stream::new(Name::literal("mintest"), Config::DEFAULT, [0; 20]);
+    stream.link_up(sspc::Instant::ZERO);
+    let fault = Event::Fault(Fault::Unexpected { frame: "CREATE_RESULT" });
+    let answer = created();
+    assert_eq!(stream.receive(sspc::Instant::ZERO, &mut &answer[..]), Some(fault));
+    assert_eq!(stream.poll_link(sspc::Instant::ZERO), Some(LinkWish::Drop));
 }
