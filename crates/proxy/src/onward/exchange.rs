@@ -91,6 +91,8 @@ pub(super) enum Download {
         stream: ::h2::RecvStream,
         /// Bytes that were handed out, and for which the peer has no new credit yet.
         unreleased: usize,
+        /// From how many of them on it gets it.
+        batch: usize,
     },
 }
 
@@ -104,7 +106,7 @@ impl Download {
     }
 
     /// The next bytes, `None` at the end. Trailers are skipped. The peer of an h2 stream gets new
-    /// credit for what the last call returned: so whoever calls again has passed that on.
+    /// credit for what earlier calls returned: so whoever calls again has passed that on.
     pub(super) async fn next(&mut self) -> Option<Result<Bytes, String>> {
         loop {
             match self {
@@ -116,15 +118,15 @@ impl Download {
                     }
                     Err(error) => return Some(Err(h1::describe(&error))),
                 },
-                Download::H2 { stream, unreleased } => {
-                    let released = std::mem::take(unreleased);
-                    if released > 0 {
+                Download::H2 { stream, unreleased, batch } => {
+                    if unreleased >= batch {
+                        let released = std::mem::take(unreleased);
                         // Fails only once the stream is closed, when nobody needs credit.
                         let _ = stream.flow_control().release_capacity(released);
                     }
                     return match stream.data().await? {
                         Ok(data) => {
-                            *unreleased = data.len();
+                            *unreleased += data.len();
                             Some(Ok(data))
                         }
                         Err(error) => Some(Err(h2::describe(&error))),

@@ -34,6 +34,8 @@ pub(super) struct Shared {
     /// The driver has to look at its deadlines again.
     changed: Notify,
     streams_max: usize,
+    /// What the peer may send on a stream ahead of its client, bytes.
+    window: u32,
 }
 
 #[derive(Debug)]
@@ -78,6 +80,12 @@ impl Slot {
 
     pub(super) fn connection(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    /// How much credit the peer gets at a time, bytes. If each small piece of data gave a small
+    /// credit, a peer at its limit would answer with a small piece again, and so on for ever.
+    pub(super) fn credit_batch(&self) -> usize {
+        usize::try_from(self.shared.window / 4).unwrap_or(usize::MAX).max(1)
     }
 }
 
@@ -185,6 +193,7 @@ pub(super) async fn open(
         }),
         changed: Notify::new(),
         streams_max,
+        window: care.window,
     });
     let pings = connection.ping_pong();
     let driver = Driver { connection, pings, heard, care, shared: Arc::clone(&shared) };

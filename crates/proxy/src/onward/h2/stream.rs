@@ -36,6 +36,7 @@ pub(in crate::onward) async fn exchange(
     out: &Output,
 ) -> Result<Exchange, NoResponse> {
     let reused = slot.reused;
+    let batch = slot.credit_batch();
     let (response, mut sending) =
         slot.sender.send_request(request, body.is_none()).map_err(|error| NoResponse {
             why: describe(&error),
@@ -44,7 +45,9 @@ pub(in crate::onward) async fn exchange(
         })?;
     let response = async move {
         match response.await {
-            Ok(response) => Ok(response.map(|stream| Download::H2 { stream, unreleased: 0 })),
+            Ok(response) => {
+                Ok(response.map(|stream| Download::H2 { stream, unreleased: 0, batch }))
+            }
             Err(error) => Err(NoResponse { why: describe(&error), again: again(&error, reused) }),
         }
     };

@@ -142,6 +142,54 @@ async fn stalled_streams_do_not_starve_others() {
     assert_eq!(server.accepted(), 1);
 }
 
+/// Passes a connection on to `server`, and counts the credit frames towards it.
+async fn count_credit(near: TcpStream, server: std::net::SocketAddr, count: Arc<AtomicUsize>) {
+    const PREFACE: usize = 24;
+    const WINDOW_UPDATE: u8 = 0x08;
+    let (mut from_client, mut to_client) = near.into_split();
+    let far = TcpStream::connect(server).await.unwrap();
+    let (mut from_server, mut to_server) = far.into_split();
+    tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+    let mut preface = [0; PREFACE];
+    from_client.read_exact(&mut preface).await.unwrap();
+    to_server.write_all(&preface).await.unwrap();
+    let mut head = [0; 9];
+    while from_client.read_exact(&mut head).await.is_ok() {
+        if head[3] == WINDOW_UPDATE {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut frame = head.to_vec();
+        frame.resize(head.len() + length as usize, 0);
+        from_client.read_exact(&mut frame[head.len()..]).await.unwrap();
+        to_server.write_all(&frame).await.unwrap();
+    }
+}
+
+/// If each small piece gave its credit back at once, a server at its limit would answer it with a
+/// piece as small, and a body that began in crumbs would come in crumbs to its end.
+#[tokio::test]
+async fn small_pieces_get_their_credit_together() {
+    const PIECES: usize = 8192;
+    let body = pattern(PIECES * 64);
+    let sent = body.clone();
+    let server = Server::http(true, move |_| {
+        let body = sent.clone();
+        let pieces = (0..PIECES).map(move |n| Ok(Frame::data(body.slice(n * 64..(n + 1) * 64))));
+        let stream = futures_util::stream::iter(pieces);
+        std::future::ready(Response::new(http_body_util::StreamBody::new(stream).boxed()))
+    })
+    .await;
+    let count = Arc::new(AtomicUsize::new(0));
+    let (counter, address) = (Arc::clone(&count), server.address);
+    let tap =
+        Server::scripted(move |_, near| count_credit(near, address, Arc::clone(&counter))).await;
+    let report = run(&onward(), attempt(&policy(&tap))).await;
+    assert!(report.body == body && report.is_complete());
+    let count = count.load(Ordering::SeqCst);
+    assert!(count < 100, "{count} frames of credit for {PIECES} pieces");
+}
+
 /// A server that takes no data holds up its own stream's client alone, and what is held for that
 /// stream has a limit.
 #[tokio::test]
