@@ -2,15 +2,17 @@
 
 use std::time::Duration;
 
-use sspc::tokio::Error;
+use sspc::Address;
+use sspc::tokio::{Client, Error};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::UnixStream;
-use tokio::time::timeout;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
 
 use crate::content;
 use crate::nginx;
 use crate::user::{PATIENCE, User};
-use crate::world::{Streamtype, World};
+use crate::world::{Streamtype, WAYS, World};
 
 const OK: &str = "CREATING CONNECTING CONNECTED SOM EOM QOS_ACK_REMOTE DISCONNECTED";
 
@@ -44,6 +46,75 @@ async fn a_client_that_dies_takes_its_onward_transaction_with_it_and_no_other() 
 }
 
 #[tokio::test]
+async fn clients_that_die_at_once_leave_nothing_behind() {
+    const COUNT: usize = 50;
+    let world = World::start().await;
+    let mut processes = Vec::new();
+    let mut users = Vec::new();
+    for number in 0..COUNT {
+        let way = WAYS[number % WAYS.len()];
+        let (stream, driver) = world.client().split(way).unwrap();
+        processes.push(tokio::spawn(driver.run()));
+        let user = User::of(stream);
+        user.set_metadata("path", "origin/held").unwrap();
+        user.connect();
+        users.push(user);
+    }
+    world.origin.holds(COUNT).await;
+    for process in processes {
+        process.abort();
+    }
+    let gone = async {
+        while world.proxy.counters().sessions_open > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, gone).await.expect("sessions without clients go on");
+    // nginx saw them all go.
+    let requests = world.nginx.requests_when(COUNT).await;
+    assert!(requests.iter().all(|request| request.status == 499), "{requests:#?}");
+    world.origin.open();
+    for way in WAYS {
+        let mut user = world.open_at(way, "small.txt").await;
+        assert_eq!(user.get().await, OK, "{way}");
+    }
+}
+
+#[tokio::test]
+async fn a_link_that_breaks_is_made_anew_with_what_the_user_had_set_and_asked_for() {
+    let world = World::start().await;
+    let path = world.socket.with_extension("link");
+    let (listener, proxy) = (UnixListener::bind(&path).unwrap(), world.socket.clone());
+    let (cut, mut when_cut) = mpsc::channel::<()>(1);
+    tokio::spawn(async move {
+        loop {
+            let (mut near, _) = listener.accept().await.unwrap();
+            let mut far = UnixStream::connect(&proxy).await.unwrap();
+            tokio::select! {
+                _ = tokio::io::copy_bidirectional(&mut near, &mut far) => {}
+                _ = when_cut.recv() => {}
+            }
+        }
+    });
+    let client = Client::new(Address::Path(path));
+    let (first, second) = (world.origin.feed(), world.origin.feed());
+    let mut user = User::open(&client, "h1").await;
+    user.set_metadata("path", "origin/fed").unwrap();
+    user.connect();
+    first.write("half").await;
+    user.until_length(4).await;
+    cut.send(()).await.unwrap();
+    user.until("DISCONNECTED").await;
+    first.deserted().await;
+    assert_eq!(user.heard(), "CREATING CONNECTING CONNECTED SOM DISCONNECTED");
+
+    second.write("whole").await;
+    drop(second);
+    assert_eq!(user.end().await, OK.strip_prefix("CREATING ").unwrap());
+    assert_eq!(user.text(), "whole");
+}
+
+#[tokio::test]
 async fn closing_a_stream_ends_its_onward_transaction() {
     let world = World::start().await;
     for way in ["h1", "h2-tls"] {
@@ -71,7 +142,7 @@ async fn who_breaks_the_protocol_is_hung_up_on_alone() {
         &b"\x57\x00\x05\x05\0\0\0\0"[..],
         b"\xaa\x00\x0b\x02\0\0\0\0\0\0\0\0h1",
         b"\xad\x00\x11\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0x",
-        b"\x00",
+        b"\x00\x00\x00",
     ];
     for (number, breach) in breaches.iter().enumerate() {
         let mut link = UnixStream::connect(&world.socket).await.unwrap();
@@ -179,4 +250,36 @@ async fn a_shutdown_ends_what_does_not_finish() {
         feed.deserted().await;
     }
     world.ended().await;
+}
+
+#[tokio::test]
+async fn a_proxy_takes_over_from_the_one_before() {
+    let mut world = World::custom(
+        nginx::Options::default(),
+        |config| config.timeouts.drain = Duration::from_millis(20),
+        |_, _| Vec::new(),
+    )
+    .await;
+    let feed = world.origin.feed();
+    let mut user = world.open_at("h1", "origin/fed").await;
+    user.connect();
+    feed.write("half").await;
+    user.until_length(4).await;
+    world.restart_proxy().await;
+    user.until("DESTROYING").await;
+    assert_eq!(user.heard(), "CREATING CONNECTING CONNECTED SOM DISCONNECTED DESTROYING");
+    user.assert_over().await;
+    let mut user = world.open_at("h1", "small.txt").await;
+    assert_eq!(user.get().await, OK);
+}
+
+#[tokio::test]
+async fn tcp_and_abstract_sockets_serve_as_well() {
+    let world = World::start().await;
+    for address in world.more_addresses() {
+        let mut user = User::open(&Client::new(address.clone()), "h1-tls").await;
+        user.set_metadata("path", "mib.bin").unwrap();
+        assert_eq!(user.get().await, OK, "{address}");
+        user.assert_content(nginx::MIB);
+    }
 }

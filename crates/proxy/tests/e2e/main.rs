@@ -22,6 +22,7 @@ mod nginx;
 mod origin;
 mod redirects;
 mod responses;
+mod restarts;
 mod sharing;
 mod tls;
 mod uploads;

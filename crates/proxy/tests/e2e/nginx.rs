@@ -34,11 +34,13 @@ pub(crate) struct Options {
     pub(crate) h2_streams: Option<u32>,
     /// Whether `big.bin` is there: writing it takes its time.
     pub(crate) big: bool,
+    /// `keepalive_requests`: after so many a connection is closed, with h2 by a GOAWAY.
+    pub(crate) requests_max: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { h2_streams: Some(256), big: false }
+        Self { h2_streams: Some(256), big: false, requests_max: 10_000 }
     }
 }
 
@@ -123,6 +125,19 @@ impl Nginx {
             }
         }
         panic!("nginx found its ports taken {STARTS_MAX} times");
+    }
+
+    /// Ends it at once, as a crash does.
+    pub(crate) fn stop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts it again at the same ports, with the same log.
+    pub(crate) async fn start_again(&mut self) {
+        self.child = spawn(self.folder.path());
+        let accepts = accepts(&mut self.child, &self.ports, self.folder.path()).await;
+        assert!(accepts, "someone else took the ports");
     }
 
     /// The requests that have ended so far. What was none at all, such as TLS to a clear port, is
@@ -237,6 +252,7 @@ fn configuration(folder: &Path, ports: &Ports, origin: SocketAddr, options: Opti
     let h2_streams = options
         .h2_streams
         .map_or(String::new(), |streams| format!("http2_max_concurrent_streams {streams};"));
+    let requests_max = options.requests_max;
     let locations = locations(ports, origin);
     let server = |port: u16, how: &str, certificate: Option<&str>| {
         let certificate = certificate.map_or(String::new(), |name| {
@@ -267,6 +283,7 @@ fn configuration(folder: &Path, ports: &Ports, origin: SocketAddr, options: Opti
             default_type application/octet-stream;
             root {folder}/www;
             client_max_body_size 0;
+            keepalive_requests {requests_max};
             {h2_streams}
             {servers}
         }}\n"

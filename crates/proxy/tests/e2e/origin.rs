@@ -169,6 +169,19 @@ async fn answer(
             text("at last")
         }
         "long" => long(&state),
+        "deaf" => {
+            let opened = state.is_open.subscribe().wait_for(|is_open| *is_open).await.is_ok();
+            assert!(opened);
+            let mut body = request.into_body();
+            let (mut length, mut is_content) = (0, true);
+            while let Some(frame) = body.frame().await {
+                let bytes = frame.map_err(io::Error::other)?.into_data().unwrap_or_default();
+                is_content &= content::matches(length, &bytes);
+                length += bytes.len() as u64;
+            }
+            assert!(is_content);
+            text(format!("{length} bytes of the content"))
+        }
         "busy" if state.busy.fetch_add(1, Ordering::SeqCst) < BUSY_TIMES => {
             let mut response = text("busy");
             *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -205,8 +218,8 @@ async fn answer(
     })
 }
 
-pub(crate) fn text(text: &'static str) -> Response<Body> {
-    Response::new(Full::from(text).map_err(|never| match never {}).boxed())
+pub(crate) fn text(text: impl Into<Bytes>) -> Response<Body> {
+    Response::new(Full::new(text.into()).map_err(|never| match never {}).boxed())
 }
 
 fn streamed(

@@ -44,6 +44,45 @@ async fn a_refusal_of_the_server_is_a_nack_with_its_body() {
 }
 
 #[tokio::test]
+async fn a_head_has_no_body_whatever_its_length() {
+    let head = r#""http_method": "HEAD", "metadata": [{"length": "content-length"}]"#;
+    let world = World::with(|ports, _| {
+        let base = |name, port| Streamtype::at(name, port).path("mib.bin").with(head);
+        vec![
+            base("h1-head", ports.clear).opportunistic(),
+            base("h2-head", ports.h2).h2().tls().opportunistic(),
+        ]
+    })
+    .await;
+    for way in ["h1-head", "h2-head"] {
+        let mut user = world.open(way).await;
+        assert_eq!(
+            user.get().await,
+            "CREATING CONNECTING length=1048576 CONNECTED QOS_ACK_REMOTE DISCONNECTED",
+            "{way}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn measurements_come_before_connected() {
+    let world = World::with(|ports, _| {
+        let base = |name, port| {
+            Streamtype::at(name, port).path("small.txt").with(r#""perf": true"#).opportunistic()
+        };
+        vec![base("h1-perf", ports.tls).tls(), base("h2-perf", ports.h2).h2().tls()]
+    })
+    .await;
+    for way in ["h1-perf", "h2-perf"] {
+        let mut user = world.open(way).await;
+        assert_eq!(user.get().await, OK.replacen("CONNECTED", "PERF CONNECTED", 1), "{way}");
+        let perf = user.perf.as_deref().unwrap();
+        assert!(perf.starts_with(r#"{"peer":"127.0.0.1","#), "{perf}");
+        assert!(perf.contains(r#""prot_specific":{"protocol":"http","resp":200}"#), "{perf}");
+    }
+}
+
+#[tokio::test]
 async fn the_policy_may_expect_a_refusal() {
     let world = World::with(|ports, _| {
         vec![

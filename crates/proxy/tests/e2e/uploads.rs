@@ -3,9 +3,13 @@
 //! A length hint reaches the proxy before ONWARD_CONNECT does, and asks an idle stream to transmit:
 //! hence the POLL where there is a hint, and none where there is not.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use sspc::Flags;
 
 use crate::content;
+use crate::flow::settled;
 use crate::world::{Streamtype, World};
 
 /// Long enough to need flow control everywhere on the way.
@@ -91,6 +95,40 @@ async fn a_long_upload_with_hint_over_h2() {
 #[tokio::test]
 async fn a_long_upload_without_hint_over_h2() {
     echo_long("h2-tls-post", false).await;
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_read_stops_the_sender_and_gets_all_in_the_end() {
+    const LENGTH: u64 = 64 << 20;
+    /// More than all that sockets and buffers on the way can hold.
+    const ON_THE_WAY_MAX: u64 = 24 << 20;
+    let world = World::with(|_, origin| {
+        let port = origin.address.port();
+        vec![Streamtype::at("deaf", port).path("origin/deaf").post().opportunistic()]
+    })
+    .await;
+    let mut user = world.open("deaf").await;
+    let written = Arc::new(AtomicU64::new(0));
+    let (sender, counter) = (user.clone(), Arc::clone(&written));
+    let sending = tokio::spawn(async move {
+        let mut body = sender.body(Some(LENGTH as u32)).await.unwrap();
+        for offset in (0..LENGTH).step_by(1 << 16) {
+            body.write(content::piece(offset, 1 << 16)).await.unwrap();
+            counter.fetch_add(1 << 16, Ordering::SeqCst);
+        }
+        body.finish().await.unwrap();
+    });
+    user.until("CONNECTED").await;
+    let taken = settled(|| written.load(Ordering::SeqCst)).await;
+    assert!(taken < ON_THE_WAY_MAX, "{taken} bytes were taken for someone who does not read");
+    world.origin.open();
+    user.until("DISCONNECTED").await;
+    assert_eq!(
+        user.heard(),
+        "CREATING POLL CONNECTING CONNECTED SOM EOM QOS_ACK_REMOTE DISCONNECTED"
+    );
+    sending.await.unwrap();
+    assert_eq!(user.text(), format!("{LENGTH} bytes of the content"));
 }
 
 #[tokio::test]

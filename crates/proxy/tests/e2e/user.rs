@@ -29,10 +29,12 @@ pub(crate) struct Message {
 /// A stream with its events taken down.
 pub(crate) struct User {
     stream: StreamHandle,
-    /// What came, in one word each: states, metadata as `name=value`, and SOM and EOM for the
+    /// What came, in one word each: states, metadata as `name=value`, PERF, and SOM and EOM for the
     /// begin and end of a message.
     words: Vec<String>,
     pub(crate) messages: Vec<Message>,
+    /// The latest measurements.
+    pub(crate) perf: Option<String>,
 }
 
 impl Deref for User {
@@ -50,7 +52,7 @@ impl User {
     }
 
     pub(crate) fn of(stream: StreamHandle) -> Self {
-        Self { stream, words: Vec::new(), messages: Vec::new() }
+        Self { stream, words: Vec::new(), messages: Vec::new(), perf: None }
     }
 
     /// Connects, and gives what came until the transaction's end.
@@ -117,6 +119,12 @@ impl User {
         self.note(event);
     }
 
+    /// Asserts that nothing comes any more.
+    pub(crate) async fn assert_over(&mut self) {
+        let next = timeout(PATIENCE, self.stream.next()).await;
+        assert_eq!(next.expect("the stream goes on"), None);
+    }
+
     /// What came since the last call.
     pub(crate) fn heard(&mut self) -> String {
         std::mem::take(&mut self.words).join(" ")
@@ -152,6 +160,10 @@ impl User {
             Event::Payload { data, flags, rideshare } => {
                 assert_eq!(rideshare, None);
                 self.note_payload(&data, flags);
+            }
+            Event::Perf(json) => {
+                self.words.push("PERF".to_owned());
+                self.perf = Some(String::from_utf8(json).unwrap());
             }
             other => self.words.push(format!("{other:?}")),
         }

@@ -140,7 +140,7 @@ async fn messages_come_back_compressed() {
 
 #[tokio::test]
 async fn a_long_message_comes_back_while_it_is_sent() {
-    const LENGTH: usize = 4 << 20;
+    const LENGTH: usize = 1 << 20;
     let world = World::with(|ports, _| ways(ports, "origin/ws")).await;
     for way in ["ws", "wss"] {
         let mut user = world.open(way).await;

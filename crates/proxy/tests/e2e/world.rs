@@ -1,6 +1,6 @@
 //! Everything that a test needs, running: the far end, our proxy in this process, its policy.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use sspc::Address;
 use sspc::tokio::{Client, Options};
@@ -109,6 +109,8 @@ pub(crate) struct World {
     pub(crate) origin: Origin,
     pub(crate) proxy: Handle,
     pub(crate) socket: PathBuf,
+    config: Config,
+    more: Vec<Address>,
     shutdown: Option<oneshot::Sender<()>>,
     running: JoinHandle<()>,
     _folder: TempDir,
@@ -144,23 +146,23 @@ impl World {
 
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("ss.sock");
-        let mut proxy = Proxy::new(config).unwrap();
-        proxy.listen(&format!("uds:{}", socket.display()).parse().unwrap()).unwrap();
-        let handle = proxy.handle();
-        let (shutdown, asked) = oneshot::channel::<()>();
-        let running = tokio::spawn(proxy.run(async {
-            // Dropped without a word, the proxy shuts down too.
-            let _ = asked.await;
-        }));
+        let Serving { handle, more, shutdown, running } = serve(&config, &socket);
         Self {
             nginx,
             origin,
             proxy: handle,
             socket,
+            config,
+            more,
             shutdown: Some(shutdown),
             running,
             _folder: folder,
         }
+    }
+
+    /// Where the proxy listens beside its socket file.
+    pub(crate) fn more_addresses(&self) -> &[Address] {
+        &self.more
     }
 
     /// A client of the proxy.
@@ -197,10 +199,47 @@ impl World {
         self.shutdown.take();
     }
 
+    /// Shuts the proxy down, and starts another one that listens at the same file.
+    pub(crate) async fn restart_proxy(&mut self) {
+        self.shut_down();
+        let ended = timeout(PATIENCE, &mut self.running).await;
+        ended.expect("the proxy goes on").unwrap();
+        let Serving { handle, more, shutdown, running } = serve(&self.config, &self.socket);
+        self.proxy = handle;
+        self.more = more;
+        self.shutdown = Some(shutdown);
+        self.running = running;
+    }
+
     /// Waits until the proxy has ended.
     pub(crate) async fn ended(self) {
         timeout(PATIENCE, self.running).await.expect("the proxy goes on").unwrap();
     }
+}
+
+/// A proxy that runs.
+struct Serving {
+    handle: Handle,
+    more: Vec<Address>,
+    shutdown: oneshot::Sender<()>,
+    running: JoinHandle<()>,
+}
+
+fn serve(config: &Config, socket: &Path) -> Serving {
+    let mut proxy = Proxy::new(config.clone()).unwrap();
+    proxy.listen(&format!("uds:{}", socket.display()).parse().unwrap()).unwrap();
+    let unique = format!("uds:@{}", socket.display());
+    let more = [unique.as_str(), "tcp:127.0.0.1:0"].map(|address| {
+        let bound = proxy.listen(&address.parse().unwrap()).unwrap();
+        bound.to_string().parse().unwrap()
+    });
+    let handle = proxy.handle();
+    let (shutdown, asked) = oneshot::channel::<()>();
+    let running = tokio::spawn(proxy.run(async {
+        // Dropped without a word, the proxy shuts down too.
+        let _ = asked.await;
+    }));
+    Serving { handle, more: more.to_vec(), shutdown, running }
 }
 
 fn policy(nginx: &Nginx, streamtypes: &[Streamtype]) -> Policy {
