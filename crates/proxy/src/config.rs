@@ -60,7 +60,8 @@ pub struct Limits {
     pub ahead_buffer: u32,
     /// Streams that share one h2 connection at a time; the peer may allow fewer. Default 250.
     pub h2_streams: usize,
-    /// Bytes that an h2 peer may send on a stream ahead of what its client takes. Default 64 KiB.
+    /// Bytes that an h2 peer may send on a stream ahead of what its client takes. Default 256
+    /// KiB; more is faster over a long way, and as much memory may wait in each stalled stream.
     pub h2_stream_window: u32,
 }
 
@@ -72,7 +73,7 @@ impl Default for Limits {
             stream_buffer: 64 * 1024,
             ahead_buffer: 256 * 1024,
             h2_streams: 250,
-            h2_stream_window: 64 * 1024,
+            h2_stream_window: 256 * 1024,
         }
     }
 }

@@ -73,7 +73,7 @@ impl Default for OnwardConfig {
             body_idle_timeout: Duration::from_secs(30),
             keep_warm: Duration::from_secs(5),
             h2_streams_max: 250,
-            h2_stream_window: 64 * 1024,
+            h2_stream_window: 256 * 1024,
             blobs: Blobs::default(),
         }
     }
