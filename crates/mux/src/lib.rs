@@ -1,0 +1,39 @@
+//! The transport mux of Secure Streams: up to 253 channels on one byte pipe, such as a serial
+//! line, that may lose its other end at any moment.
+//!
+//! [`Mux`] is one end, a client's or a proxy's, without its I/O. It finds out whether there is a
+//! peer and tells when that changes, opens and closes [`Channel`]s, shares the line among those
+//! that want to send, and finds its way back after bytes were lost. `docs/protocol.md` §3 describes
+//! the wire; the frames themselves are those of `sspc-wire`.
+//!
+//! No allocation, no panic, no `unsafe`; the crate is `no_std`, and a mux takes 512 bytes or less.
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod channels;
+mod config;
+mod error;
+mod event;
+mod framing;
+mod link;
+mod mux;
+mod time;
+
+pub use config::Config;
+pub use error::{NoRoom, NotRequested, OpenError};
+pub use event::{Channel, Event, LinkLoss, Priority, Refusal};
+pub use mux::{Mux, Role};
+pub use time::Instant;
+
+/// The shortest output buffer that [`Mux::transmit`] takes: all that supervision can have due at
+/// once, and some bytes for channels. With one of `frame_max + 40` bytes no data frame is cut
+/// short.
+pub const TRANSMIT_MIN: usize = 64;
+
+/// Appends a frame to what is in the buffer. The callers have made sure that it fits.
+fn put(out: &mut [u8], used: &mut usize, frame: &sspc_wire::MuxFrame<'_>) {
+    if let Some(room) = out.get_mut(*used..) {
+        *used += frame.encode(room).unwrap_or(0);
+    }
+}

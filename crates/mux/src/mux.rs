@@ -1,0 +1,437 @@
+use core::num::NonZeroU64;
+
+use sspc_wire::MuxFrame;
+use sspc_wire::limits::MUX_HEAD;
+
+use crate::TRANSMIT_MIN;
+use crate::channels::{Channels, Phase};
+use crate::config::Config;
+use crate::error::{NoRoom, NotRequested, OpenError};
+use crate::event::{Channel, Event, LinkLoss, Priority};
+use crate::framing::{Framing, RESET};
+use crate::link::{Link, Proof};
+use crate::time::Instant;
+
+/// Which end of the line this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Opens channels, and refuses those that the peer wants to open.
+    Client,
+    /// Accepts channels or refuses them.
+    Proxy,
+}
+
+/// One end of a mux, without its I/O: bytes and time go in; bytes, events and the next deadline
+/// come out.
+///
+/// # The loop
+///
+/// There are four kinds of methods.
+/// - Input, when something happened: [`receive`](Self::receive),
+///   [`handle_timeout`](Self::handle_timeout). Each returns one event, if there is one.
+/// - Commands, when the application wants something: [`open`](Self::open),
+///   [`accept`](Self::accept), [`refuse`](Self::refuse), [`close`](Self::close),
+///   [`wants_to_send`](Self::wants_to_send), [`reset`](Self::reset), [`ping`](Self::ping).
+/// - Output: [`transmit`](Self::transmit), [`deadline`](Self::deadline).
+/// - Getters, which take `&self`.
+///
+/// Around and around: receive what came until there is no event and no input, call
+/// `handle_timeout` until there is no event, transmit until nothing comes as long as the line
+/// takes it, then wait for I/O, the application or the deadline. In this order, so that a PONG
+/// that waits to be read is read before it is missed. What is called too early does nothing; what
+/// is not taken waits.
+///
+/// Bytes for a channel are asked for at the last moment, one frame a call, so that what is urgent
+/// never stands behind what is bulky: give the line no more than it needs to stay busy.
+///
+/// ```
+/// use sspc_mux::{Config, Event, Instant, Mux, OpenError, Priority, Role};
+/// # use std::collections::VecDeque;
+/// # struct Line(VecDeque<u8>, u64);
+/// # impl Line {
+/// #     fn write_all(&mut self, bytes: &[u8]) { match *bytes {
+/// #         [0xf9, 0xf6, ..] => { self.0.push_back(0xf7); self.0.extend(&bytes[2..]);
+/// #             self.0.extend([0; 8]); }
+/// #         [.., 0xf0, index] => self.0.extend([0xf1, index]),
+/// #         [0xf5, index, ..] => self.0.extend([&bytes[..4], b"HELLO", &[0xf3, index]].concat()),
+/// #         _ => {} } }
+/// #     fn read(&mut self, room: &mut [u8], until: Option<Instant>) -> usize {
+/// #         assert!(until.is_some());
+/// #         self.1 += 100;
+/// #         let n = self.0.len().min(room.len());
+/// #         for byte in &mut room[..n] { *byte = self.0.pop_front().unwrap() } n }
+/// #     fn now(&self) -> Instant { Instant::from_micros(self.1) }
+/// # }
+/// # let mut line = Line(VecDeque::new(), 0);
+/// let mut mux = Mux::new(Role::Client, Config::DEFAULT, 0x5eed);
+/// let (mut room, mut output) = ([0; 1024], [0; 1500]);
+/// let (mut to_send, mut heard) = (&b"hello"[..], Vec::new());
+/// 'life: loop {
+///     let mut source = |_channel, room: &mut [u8]| {
+///         let n = room.len().min(to_send.len());
+///         room[..n].copy_from_slice(&to_send[..n]);
+///         to_send = &to_send[n..];
+///         n
+///     };
+///     while let n @ 1.. = mux.transmit(line.now(), &mut output, &mut source)? {
+///         line.write_all(&output[..n]);
+///     }
+///     let n = line.read(&mut room, mux.deadline());
+///     let (now, mut input) = (line.now(), &room[..n]);
+///     loop {
+///         let mut event = mux.receive(now, &mut input);
+///         if event.is_none() {
+///             event = mux.handle_timeout(now);
+///         }
+///         match event {
+///             Some(Event::LinkUp { .. }) => _ = mux.open(Priority::HIGHEST)?,
+///             Some(Event::Opened { channel }) => mux.wants_to_send(channel, true),
+///             Some(Event::Data { piece, .. }) => heard.extend_from_slice(piece),
+///             Some(Event::Closed { .. }) => break 'life,
+///             Some(_) => {}
+///             None => break,
+///         }
+///     }
+/// }
+/// assert_eq!(heard, b"HELLO");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # What the application sees
+///
+/// Events of the link alternate: LinkUp, LinkDown, LinkUp. All other events come while it is up. A
+/// channel's life is `open`, Opened or Refused, or else ChannelRequested, `accept`; then Data, then
+/// Closed. With [`close`](Self::close), [`refuse`](Self::refuse), Refused, Closed and LinkDown it
+/// is over, and nothing more is told about it.
+#[derive(Debug)]
+pub struct Mux {
+    role: Role,
+    config: Config,
+    framing: Framing,
+    link: Link,
+    channels: Channels,
+    /// When the last bytes came.
+    heard_at: Instant,
+    /// How often framing was lost.
+    framing_losses: u32,
+    /// The link was lost by a command; the application is still to be told.
+    lost: Option<LinkLoss>,
+    /// The peer's clock, which is still to be told.
+    peer_unix_us: Option<NonZeroU64>,
+}
+
+impl Mux {
+    /// An end that wants its link at once. The seed is for jitter: give each device another one.
+    pub const fn new(role: Role, config: Config, seed: u32) -> Self {
+        Self {
+            role,
+            config,
+            framing: Framing::new(),
+            link: Link::new(seed),
+            channels: Channels::new(),
+            heard_at: Instant::ZERO,
+            framing_losses: 0,
+            lost: None,
+            peer_unix_us: None,
+        }
+    }
+
+    /// Which end this is.
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The configuration.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// True if channels can be opened and used.
+    pub const fn is_up(&self) -> bool {
+        self.link.is_up()
+    }
+
+    /// True from Opened or `accept` to the channel's end.
+    pub const fn is_open(&self, channel: Channel) -> bool {
+        matches!(self.channels.phase(channel), Phase::Open | Phase::AckDue)
+    }
+
+    /// How many indices are in use, with those that wait for the end of their closing or whose
+    /// closing the peer did not answer.
+    pub fn used(&self) -> usize {
+        self.channels.used()
+    }
+
+    /// The last round trip, in µs; 0 before the first one.
+    pub const fn rtt_us(&self) -> u32 {
+        self.link.rtt_us
+    }
+
+    /// How often framing was lost while the link was up.
+    pub const fn framing_losses(&self) -> u32 {
+        self.framing_losses
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest, and
+    /// [`transmit`](Self::transmit) after it; `None` if nothing happens without I/O or a command.
+    pub fn deadline(&self) -> Option<Instant> {
+        let deadlines = [self.link.deadline(), self.channels.deadline()];
+        deadlines.into_iter().flatten().min()
+    }
+
+    /// Tells what time it is by the wall clock, in µs since 1970, for the peer's use. Without it,
+    /// or after the clock was set anew, the peer is told a time of long ago, or a wrong one.
+    pub const fn set_unix_time(&mut self, now: Instant, unix_us: u64) {
+        self.link.set_unix_time(now, unix_us);
+    }
+
+    /// Asks for a channel. [`Event::Opened`] or [`Event::Refused`] tells the answer.
+    ///
+    /// # Errors
+    /// The link is down, no index is free, or this is a proxy.
+    pub fn open(&mut self, priority: Priority) -> Result<Channel, OpenError> {
+        if self.role == Role::Proxy {
+            return Err(OpenError::ProxyNeverOpens);
+        }
+        if !self.is_up() {
+            return Err(OpenError::LinkDown);
+        }
+        let channel = self.channels.open(priority);
+        if channel.is_none() && self.channels.has_unusable() {
+            self.lose(LinkLoss::NoIndexLeft);
+        }
+        channel.ok_or(OpenError::NoneFree)
+    }
+
+    /// Accepts the channel that [`Event::ChannelRequested`] told of; bytes may be sent at once.
+    ///
+    /// # Errors
+    /// The peer does not want it any more.
+    pub fn accept(&mut self, channel: Channel, priority: Priority) -> Result<(), NotRequested> {
+        if self.channels.accept(channel, priority) { Ok(()) } else { Err(NotRequested) }
+    }
+
+    /// Refuses the channel that [`Event::ChannelRequested`] told of.
+    pub fn refuse(&mut self, channel: Channel) {
+        self.close(channel);
+    }
+
+    /// Closes a channel, or gives up opening it. Bytes of it that come later are dropped.
+    pub fn close(&mut self, channel: Channel) {
+        self.channels.close(channel);
+    }
+
+    /// Says whether an open channel has bytes to send. One that has is asked in its turn until it
+    /// gives none.
+    pub fn wants_to_send(&mut self, channel: Channel, wants: bool) {
+        self.channels.wants_to_send(channel, wants);
+    }
+
+    /// Changes a channel's priority from the next frame on.
+    pub fn set_priority(&mut self, channel: Channel, priority: Priority) {
+        self.channels.set_priority(channel, priority);
+    }
+
+    /// Makes the next PING due now, whether the link is up or down; one that is already waiting
+    /// for its answer is left alone.
+    pub fn ping(&mut self, now: Instant) {
+        self.link.ping(now, &self.config);
+    }
+
+    /// Ends all channels and begins with the handshake again, as when the line itself was lost and
+    /// is back.
+    pub fn reset(&mut self) {
+        if self.is_up() {
+            self.lose(LinkLoss::Asked);
+        } else {
+            self.go_down();
+        }
+    }
+
+    /// Takes bytes that came off the front of `input`, up to the next event. Until it returns
+    /// `None`, there is more.
+    pub fn receive<'i>(&mut self, now: Instant, input: &mut &'i [u8]) -> Option<Event<'i>> {
+        if let Some(event) = self.pending() {
+            return Some(event);
+        }
+        let first = *input.first()?;
+        // A peer that restarts leaves its last frame without an end.
+        let stalls_at = self.heard_at.plus_millis(self.config.stall_ms.max(1));
+        self.heard_at = now;
+        if first == RESET && now >= stalls_at && self.framing.is_inside_frame() {
+            if let Some(event) = self.lose_framing() {
+                return Some(event);
+            }
+        }
+        loop {
+            match self.framing.next(input, self.link.last_ping()) {
+                Ok(Some(frame)) => {
+                    if let Some(event) = self.receive_frame(now, frame) {
+                        return Some(event);
+                    }
+                }
+                Ok(None) => return None,
+                Err(_) => {
+                    if let Some(event) = self.lose_framing() {
+                        return Some(event);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Does what the time has come for. Until it returns `None`, there is more.
+    pub fn handle_timeout(&mut self, now: Instant) -> Option<Event<'static>> {
+        if let Some(event) = self.pending() {
+            return Some(event);
+        }
+        if self.link.handle_timeout(now, &self.config) {
+            return Some(self.go_down_for(LinkLoss::NoPong));
+        }
+        self.channels.handle_timeout(now, &self.config)
+    }
+
+    /// Writes what is to be sent next into `out`, and returns how many bytes: control frames, and
+    /// behind them at most one data frame, whose bytes `source` writes into the buffer that it is
+    /// given. It returns their number; with 0 the channel wants to send no more until
+    /// [`wants_to_send`](Self::wants_to_send) says so again.
+    ///
+    /// # Errors
+    /// `out` is shorter than [`TRANSMIT_MIN`].
+    pub fn transmit(
+        &mut self,
+        now: Instant,
+        out: &mut [u8],
+        source: &mut dyn FnMut(Channel, &mut [u8]) -> usize,
+    ) -> Result<usize, NoRoom> {
+        if out.len() < TRANSMIT_MIN {
+            return Err(NoRoom);
+        }
+        let mut used = self.link.transmit(now, &self.config, out);
+        if self.is_up() {
+            let rest = out.get_mut(used..).unwrap_or_default();
+            used += self.channels.transmit(now, &self.config, rest);
+            let rest = out.get_mut(used..).unwrap_or_default();
+            used += self.transmit_data(rest, source);
+        }
+        Ok(used)
+    }
+
+    fn transmit_data(
+        &mut self,
+        out: &mut [u8],
+        source: &mut dyn FnMut(Channel, &mut [u8]) -> usize,
+    ) -> usize {
+        let Some((head, body)) = out.split_at_mut_checked(MUX_HEAD) else { return 0 };
+        let most = body.len().min(usize::from(self.config.frame_max.clamp(1, u16::MAX - 1)));
+        let body = body.get_mut(..most).unwrap_or_default();
+        if body.is_empty() {
+            return 0;
+        }
+        while let Some(channel) = self.channels.next_sender() {
+            let length = source(channel, body).min(most);
+            if length > 0 {
+                let piece = sspc_wire::Piece { data: &[], offset: 0, total: length as u16 };
+                let frame = MuxFrame::Data { channel: channel.index(), piece };
+                return frame.encode(head).map_or(0, |head| head + length);
+            }
+            self.channels.wants_to_send(channel, false);
+        }
+        0
+    }
+
+    /// What is still to be told about the past.
+    fn pending(&mut self) -> Option<Event<'static>> {
+        if let Some(why) = self.lost.take() {
+            return Some(Event::LinkDown { why });
+        }
+        self.peer_unix_us.take().map(|unix_us| Event::PeerClock { unix_us: unix_us.get() })
+    }
+
+    fn receive_frame<'i>(&mut self, now: Instant, frame: MuxFrame<'i>) -> Option<Event<'i>> {
+        match frame {
+            MuxFrame::Ping { sent_us } => {
+                self.link.receive_ping(now, sent_us, &self.config);
+                return None;
+            }
+            MuxFrame::Pong { echo_us, .. } => {
+                let Proof { rtt_us, is_new } =
+                    self.link.receive_pong(now, echo_us, &self.config)?;
+                return Some(match is_new {
+                    true => Event::LinkUp { rtt_us },
+                    false => Event::RoundTrip { rtt_us },
+                });
+            }
+            MuxFrame::PongAck { unix_us } => {
+                let Proof { rtt_us, is_new } = self.link.receive_pongack(now, &self.config)?;
+                if is_new {
+                    self.peer_unix_us = NonZeroU64::new(unix_us);
+                    return Some(Event::LinkUp { rtt_us });
+                }
+                return Some(Event::PeerClock { unix_us });
+            }
+            MuxFrame::Reset => {
+                let was_up = self.is_up();
+                self.link.receive_reset(now, &self.config);
+                if !was_up {
+                    return None;
+                }
+                // Framing is not lost: the PING that follows is to be answered.
+                self.channels.reset();
+                return Some(Event::LinkDown { why: LinkLoss::PeerReset });
+            }
+            _ => {}
+        }
+        if !self.is_up() {
+            // From an earlier life of the link, or no frame at all.
+            self.framing.lose();
+            return None;
+        }
+        match frame {
+            MuxFrame::ChannelReq(index) => {
+                self.channels.receive_request(index, self.role == Role::Proxy)
+            }
+            MuxFrame::ChannelAck(index) => self.channels.receive_ack(index),
+            MuxFrame::ChannelNack(index) => self.channels.receive_nack(index),
+            MuxFrame::ChannelClose(index) => self.channels.receive_close(index),
+            MuxFrame::ChannelCloseAck(index) => {
+                self.channels.receive_close_ack(index);
+                None
+            }
+            MuxFrame::Data { channel, piece } => {
+                self.channels.receive_data(channel, piece.data, piece.is_first())
+            }
+            // Those of the link were above.
+            _ => None,
+        }
+    }
+
+    /// Framing is lost, which the application is told if the link was up.
+    fn lose_framing(&mut self) -> Option<Event<'static>> {
+        if self.is_up() {
+            self.framing_losses = self.framing_losses.saturating_add(1);
+            return Some(self.go_down_for(LinkLoss::Framing));
+        }
+        self.framing.lose();
+        None
+    }
+
+    fn go_down_for(&mut self, why: LinkLoss) -> Event<'static> {
+        self.go_down();
+        Event::LinkDown { why }
+    }
+
+    /// The same from a command, which returns no event.
+    fn lose(&mut self, why: LinkLoss) {
+        self.go_down();
+        self.lost = Some(why);
+        self.peer_unix_us = None;
+    }
+
+    /// Everything as new; the handshake begins at once.
+    fn go_down(&mut self) {
+        self.framing.lose();
+        self.channels.reset();
+        self.link.go_down();
+    }
+}

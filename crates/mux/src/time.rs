@@ -1,0 +1,35 @@
+/// A moment on the caller's monotonic clock, in µs from any start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Instant(u64);
+
+impl Instant {
+    /// The clock's start.
+    pub const ZERO: Self = Self(0);
+
+    /// The moment this many µs after the clock's start.
+    pub const fn from_micros(us: u64) -> Self {
+        Self(us)
+    }
+
+    /// The moment this many ms after the clock's start.
+    pub const fn from_millis(ms: u64) -> Self {
+        Self(ms.saturating_mul(1000))
+    }
+
+    /// µs since the clock's start.
+    pub const fn as_micros(self) -> u64 {
+        self.0
+    }
+
+    /// The moment `ms` later.
+    #[must_use]
+    pub const fn plus_millis(self, ms: u32) -> Self {
+        Self(self.0.saturating_add(ms as u64 * 1000))
+    }
+
+    /// µs from `earlier` to here; 0 if `earlier` is later, and no more than fits.
+    pub const fn micros_since(self, earlier: Self) -> u32 {
+        let us = self.0.saturating_sub(earlier.0);
+        if us > u32::MAX as u64 { u32::MAX } else { us as u32 }
+    }
+}

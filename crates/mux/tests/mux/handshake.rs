@@ -1,0 +1,257 @@
+//! The link: coming up, going down, in every order of what can be lost or come twice.
+
+use sspc_mux::{Config, LinkLoss, Mux, NoRoom, Role, TRANSMIT_MIN};
+
+use crate::support::{Bench, Seen, ping, pong, pongack, us};
+
+const RESET: &[u8] = &[0xf9];
+
+fn bench() -> Bench {
+    Bench::new(Role::Client, Config::DEFAULT)
+}
+
+#[test]
+fn begins_with_reset_and_ping_at_once_and_again_ever_more_slowly() {
+    let mut bench = bench();
+    let mut waits = Vec::new();
+    for _ in 0..8 {
+        let mut expected = vec![0xf9];
+        expected.extend(ping(bench.now_us));
+        assert_eq!(bench.sent(), expected);
+        assert_eq!(bench.sent(), b"", "no PING before its time");
+        let next_us = bench.mux.deadline().unwrap().as_micros();
+        waits.push((next_us - bench.now_us) / 1000);
+        bench.now_us = next_us;
+    }
+    for (wait, longest) in waits.iter().zip([250, 500, 1000, 2000, 2000, 2000, 2000, 2000]) {
+        assert!((longest * 3 / 4..=longest).contains(wait), "{waits:?}");
+    }
+    assert!(waits[3..].windows(2).any(|pair| pair[0] != pair[1]), "no jitter: {waits:?}");
+}
+
+#[test]
+fn pong_to_the_last_ping_brings_the_link_up_and_is_acknowledged_with_the_wall_clock() {
+    let mut bench = bench();
+    let sent_us = bench.now_us;
+    bench.sent();
+    bench.mux.set_unix_time(us(sent_us), 1_700_000_000_000_000);
+    bench.now_us += 1234;
+    assert_eq!(bench.hear(&pong(sent_us.to_be_bytes())), [Seen::Up]);
+    assert!(bench.mux.is_up());
+    assert_eq!(bench.mux.rtt_us(), 1234);
+    assert_eq!(bench.sent(), pongack(1_700_000_000_001_234));
+}
+
+#[test]
+fn pongack_brings_the_link_up_and_tells_the_peers_clock() {
+    let mut bench = bench();
+    bench.sent();
+    assert_eq!(bench.hear(&[RESET, &ping(5)].concat()), []);
+    let sent = bench.sent();
+    assert_eq!(sent, [&[0xf7][..], &5u64.to_be_bytes(), &bench.now_us.to_be_bytes()].concat());
+    bench.now_us += 900;
+    assert_eq!(bench.hear(&pongack(42)), [Seen::Up, Seen::Clock(42)]);
+    assert_eq!(bench.mux.rtt_us(), 900);
+    assert_eq!(bench.sent(), b"", "a PONGACK is not answered");
+}
+
+#[test]
+fn answers_that_nobody_asked_for_are_ignored() {
+    let mut bench = bench();
+    let first_us = bench.now_us;
+    bench.sent();
+    bench.wait_ms(400);
+    assert!(!bench.mux.is_up());
+    // Not the last PING's time; no PONG was sent.
+    assert_eq!(bench.hear(&[RESET, &ping(1)].concat()), []);
+    assert_eq!(bench.hear(&pong(first_us.to_be_bytes())), []);
+    let mut fresh = self::bench();
+    fresh.sent();
+    assert_eq!(fresh.hear(&[RESET, &[0xf6, 0]].concat()), []);
+    assert_eq!(fresh.hear(&[0; 7]), []);
+    assert_eq!(fresh.hear(&pongack(1)), [], "the PONG was not sent yet");
+    assert!(!fresh.mux.is_up());
+}
+
+/// A side that is up because of an answer to what it sent before its last RESET would go on while
+/// the peer, which the RESET reaches later, begins anew: both up, one of them with channels that
+/// the other does not know.
+#[test]
+fn a_pongack_from_before_our_last_reset_does_not_count() {
+    let mut bench = bench();
+    bench.sent();
+    assert_eq!(bench.hear(&[RESET, &ping(5)].concat()), []);
+    assert_eq!(bench.sent()[0], 0xf7);
+    bench.wait_ms(300);
+    assert_eq!(bench.hear(&pongack(1)), []);
+    assert!(!bench.mux.is_up());
+}
+
+#[test]
+fn while_the_peers_handshake_runs_no_reset_of_ours_breaks_it() {
+    let mut bench = bench();
+    bench.sent();
+    bench.now_us = bench.mux.deadline().unwrap().as_micros() - 1000;
+    assert_eq!(bench.hear(&[RESET, &ping(5)].concat()), []);
+    assert_eq!(bench.sent()[0], 0xf7);
+    bench.now_us += 100_000;
+    assert_eq!(bench.sent(), b"");
+    assert_eq!(bench.hear(&pongack(1)), [Seen::Up, Seen::Clock(1)]);
+}
+
+#[test]
+fn doubled_answers_change_nothing() {
+    let mut bench = bench();
+    let sent_us = bench.now_us;
+    bench.sent();
+    let pong = pong(sent_us.to_be_bytes());
+    assert_eq!(bench.hear(&[&pong[..], &pong].concat()), [Seen::Up]);
+    assert_eq!(bench.sent().len(), 9, "one PONGACK");
+    bench.hear(&ping(8));
+    bench.sent();
+    assert_eq!(bench.hear(&[pongack(2), pongack(3)].concat()), [Seen::Clock(2)]);
+}
+
+/// A peer that is up sends PING alone. To answer it while down would keep up a peer with channels
+/// that this side does not know; instead it gets a RESET.
+#[test]
+fn while_down_a_ping_without_reset_is_not_answered() {
+    let mut bench = Bench::up(Role::Client, Config::DEFAULT);
+    bench.mux.reset();
+    assert_eq!(bench.wait_ms(0), [Seen::Down(LinkLoss::Asked)]);
+    assert_eq!(bench.hear(&ping(9)), []);
+    assert_eq!(bench.sent(), b"");
+    bench.now_us = bench.mux.deadline().unwrap().as_micros();
+    assert_eq!(bench.sent()[..2], [0xf9, 0xf6]);
+}
+
+#[test]
+fn reset_while_up_loses_everything_and_answers_the_handshake() {
+    let mut bench = Bench::up(Role::Proxy, Config::DEFAULT);
+    assert_eq!(bench.hear(&[0xf0, 255]), [Seen::Requested(255)]);
+    let events = bench.hear(&[RESET, &ping(3), &[0xf9], &ping(4)].concat());
+    assert_eq!(events, [Seen::Down(LinkLoss::PeerReset)]);
+    assert_eq!(bench.mux.used(), 0);
+    // Only the last PING, and no RESET of ours: the peer is down already.
+    assert_eq!(bench.sent()[..9], [&[0xf7][..], &4u64.to_be_bytes()].concat());
+    assert_eq!(bench.hear(&pongack(1)), [Seen::Up, Seen::Clock(1)]);
+}
+
+#[test]
+fn reset_while_up_and_then_nothing_begins_the_handshake_from_this_side() {
+    let mut bench = Bench::up(Role::Client, Config::DEFAULT);
+    assert_eq!(bench.hear(RESET), [Seen::Down(LinkLoss::PeerReset)]);
+    assert_eq!(bench.sent(), b"");
+    let wait_us = bench.mux.deadline().unwrap().as_micros() - bench.now_us;
+    assert!(wait_us <= 250_000);
+    bench.now_us += wait_us;
+    bench.handshake();
+}
+
+#[test]
+fn while_up_a_ping_is_due_10_s_after_the_last_proof_of_life() {
+    let mut bench = Bench::up(Role::Client, Config::DEFAULT);
+    for _ in 0..3 {
+        let wait_us = bench.mux.deadline().unwrap().as_micros() - bench.now_us;
+        assert!((7_500_000..=10_000_000).contains(&wait_us), "{wait_us}");
+        bench.now_us += wait_us - 1000;
+        assert_eq!(bench.sent(), b"");
+        bench.now_us += 1000;
+        assert_eq!(bench.sent(), ping(bench.now_us), "without RESET");
+        bench.now_us += 500;
+        assert_eq!(bench.hear(&pong((bench.now_us - 500).to_be_bytes())), [Seen::RoundTrip]);
+        assert_eq!(bench.sent()[0], 0xf8);
+    }
+    // The peer's round is proof as well.
+    bench.now_us += 7_000_000;
+    bench.hear(&ping(1));
+    bench.sent();
+    assert_eq!(bench.hear(&pongack(6)), [Seen::Clock(6)]);
+    assert!(bench.mux.deadline().unwrap() >= us(bench.now_us + 7_500_000));
+}
+
+#[test]
+fn no_pong_within_2_s_of_the_ping_takes_the_link_down() {
+    let mut bench = Bench::up(Role::Client, Config::DEFAULT);
+    let due_us = bench.mux.deadline().unwrap().as_micros();
+    let wait_ms = (due_us - bench.now_us) / 1000;
+    assert_eq!(bench.wait_ms(wait_ms + 1999), []);
+    assert_eq!(bench.wait_ms(2), [Seen::Down(LinkLoss::NoPong)]);
+    assert!(!bench.mux.is_up());
+}
+
+#[test]
+fn a_ping_that_could_not_even_be_written_takes_the_link_down_too() {
+    let mut bench = Bench::up(Role::Client, Config::DEFAULT);
+    bench.now_us = bench.mux.deadline().unwrap().as_micros();
+    assert_eq!(bench.mux.handle_timeout(bench.now()), None);
+    let until = bench.mux.deadline().unwrap();
+    assert_eq!(until, us(bench.now_us + 2_000_000));
+    bench.now_us = until.as_micros();
+    assert_eq!(bench.wait_ms(0), [Seen::Down(LinkLoss::NoPong)]);
+}
+
+/// A process that was stopped, or a machine that slept, could not send its PING: that is no sign
+/// that the peer is gone.
+#[test]
+fn a_long_sleep_is_not_taken_for_a_dead_peer() {
+    let mut bench = Bench::up(Role::Client, Config::DEFAULT);
+    bench.now_us += 3_600_000_000;
+    assert_eq!(bench.mux.handle_timeout(bench.now()), None);
+    assert_eq!(bench.sent(), ping(bench.now_us));
+    // And with a PONG that waited to be read.
+    let pong = pong(bench.now_us.to_be_bytes());
+    bench.now_us += 3_600_000_000;
+    assert_eq!(bench.hear(&pong), [Seen::RoundTrip]);
+    assert_eq!(bench.mux.handle_timeout(bench.now()), None);
+}
+
+#[test]
+fn nothing_but_the_handshake_is_sent_while_down() {
+    let mut bench = Bench::up(Role::Client, Config::DEFAULT);
+    let channel = bench.mux.open(Default::default()).unwrap();
+    bench.sent();
+    assert_eq!(bench.hear(&[0xf1, 255]), [Seen::Opened(255)]);
+    bench.send(channel, b"hello");
+    bench.mux.reset();
+    assert_eq!(bench.wait_ms(0), [Seen::Down(LinkLoss::Asked)]);
+    for _ in 0..5 {
+        bench.now_us = bench.mux.deadline().unwrap().as_micros();
+        assert_eq!(bench.sent().len(), 10);
+    }
+}
+
+#[test]
+fn a_ping_can_be_asked_for() {
+    let mut bench = Bench::up(Role::Client, Config::DEFAULT);
+    bench.mux.ping(bench.now());
+    assert_eq!(bench.sent(), ping(bench.now_us));
+    bench.mux.ping(bench.now());
+    assert_eq!(bench.sent(), b"", "one at a time");
+}
+
+#[test]
+fn times_of_nothing_do_not_spin() {
+    let config = Config {
+        ping_ms: 0,
+        pong_ms: 0,
+        retry_first_ms: 0,
+        retry_max_ms: 0,
+        channel_ms: 0,
+        stall_ms: 0,
+        frame_max: 0,
+    };
+    let mut bench = Bench::new(Role::Client, config);
+    bench.handshake();
+    bench.mux.open(Default::default()).unwrap();
+    bench.wait_ms(20);
+}
+
+#[test]
+fn a_short_buffer_is_an_error_and_loses_nothing() {
+    let mut mux = Mux::new(Role::Client, Config::DEFAULT, 1);
+    let mut none = |_, _: &mut [u8]| 0;
+    let short = &mut [0; TRANSMIT_MIN - 1];
+    assert_eq!(mux.transmit(us(0), short, &mut none), Err(NoRoom));
+    assert_eq!(mux.transmit(us(0), &mut [0; TRANSMIT_MIN], &mut none), Ok(10));
+}
