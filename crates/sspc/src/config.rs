@@ -23,7 +23,8 @@ pub struct Config {
     pub frame_payload_managed: u16,
     /// How long the proxy may take to answer STREAMTYPE before the link is dropped.
     pub handshake_ms: u32,
-    /// The waits between attempts to open the link; the last one repeats.
+    /// The waits between attempts to open the link; the last one repeats. [`Config::NEVER`] for a
+    /// program that does one thing and ends if its link is lost.
     pub backoff_ms: &'static [u32],
     /// Each wait is made longer by a random part, up to this many percent of it.
     pub jitter_percent: u8,
@@ -37,6 +38,10 @@ pub struct Config {
 impl Config {
     /// A window without limit.
     pub const UNLIMITED: u32 = CREDIT_UNLIMITED as u32;
+
+    /// For [`Config::backoff_ms`]: a link that was lost or could not be opened is not tried again,
+    /// for 49 days.
+    pub const NEVER: &'static [u32] = &[u32::MAX];
 
     /// Right for a small device on any link.
     pub const DEFAULT: Self = Self {

@@ -10,7 +10,8 @@ pub enum Event<'a> {
     State {
         /// The new state.
         state: State,
-        /// What it says beside its name; ms tried so far for UPSTREAM_LINK_RETRY.
+        /// What it says beside its name; for UPSTREAM_LINK_RETRY the ms tried so far, 0
+        /// when the link was just lost.
         ordinal: u32,
     },
     /// Payload from the remote peer.

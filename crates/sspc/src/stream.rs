@@ -87,9 +87,9 @@ use crate::time::Instant;
 ///
 /// CREATING comes once in a stream's life. When the link is lost the stream is made again behind
 /// the application's back: DISCONNECTED tells if a connection, and with it maybe half a message,
-/// was lost; UPSTREAM_LINK_RETRY tells of each attempt that failed; metadata, the length of a
-/// message that had not begun, a running timeout and the wish to be connected are sent again.
-/// States that say nothing new are left out, so that what is seen is always a legal sequence.
+/// was lost; UPSTREAM_LINK_RETRY tells of the loss and of each attempt that failed; metadata, the
+/// length of a message that had not begun, a running timeout and the wish to be connected are sent
+/// again. UPSTREAM_LINK_RETRY leaves the state as it is. States that say nothing new are left out, so that what is seen is always a legal sequence.
 #[derive(Debug)]
 pub struct Stream<B> {
     engine: Engine,
@@ -259,7 +259,8 @@ impl<B> Stream<B> {
 
     /// Breaks off what was to be sent: drops the link, and with it the onward connection, and makes
     /// the stream anew; it stays idle until it is asked to connect or send. For a message that
-    /// cannot be ended: nobody can take the part for the whole.
+    /// cannot be ended: nobody can take the part for the whole. DISCONNECTED tells of it if it was
+    /// connected; UPSTREAM_LINK_RETRY only if the link cannot be opened again.
     pub fn abandon(&mut self, now: Instant)
     where
         B: AsMut<[u8]>,

@@ -7,8 +7,8 @@ mod verdict;
 
 use std::time::Duration;
 
-use sspc::Fault;
-use sspc::tokio::{Client, Error, Event, Flags, State, StreamHandle};
+use sspc::tokio::{Client, Error, Event, Flags, Options, State, StreamHandle};
+use sspc::{Config, Fault};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
@@ -18,7 +18,7 @@ use crate::terminal::printable;
 use input::Input;
 use output::Output;
 use progress::Progress;
-use verdict::{BEGIN_WAIT, Next, Verdict};
+use verdict::{Next, Verdict};
 
 /// How long the proxy may take to let go of a stream that is over, and stdout to take the rest.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
@@ -44,7 +44,10 @@ async fn cat(args: &CatArgs, log: LogArgs) -> Result<Exit, Failure> {
     };
     let output = Output::start()?;
 
-    let client = Client::new(args.proxy.clone());
+    let mut options = Options::default();
+    // One stream, once: a link that came back could send the request a second time.
+    options.config.backoff_ms = Config::NEVER;
+    let client = Client::with_options(args.proxy.clone(), options);
     let opened = tokio::select! {
         opened = client.open(args.streamtype.as_str()) => opened,
         end = limits.reached() => return end,
@@ -53,7 +56,7 @@ async fn cat(args: &CatArgs, log: LogArgs) -> Result<Exit, Failure> {
 
     let mut session = Session {
         stream,
-        verdict: Verdict::new(args.count, args.states),
+        verdict: Verdict::new(args.count, args.states, &args.metadata),
         output,
         progress: Progress::new(start, input.as_ref().and_then(Input::len)),
         start,
@@ -152,7 +155,7 @@ impl Session {
     ) -> Result<Exit, Failure> {
         tokio::pin!(sending);
         let mut sent = false;
-        let mut wait = Some(Instant::now() + BEGIN_WAIT);
+        let mut wait = None;
         loop {
             tokio::select! {
                 result = &mut sending, if !sent => {
@@ -184,6 +187,10 @@ impl Session {
                 if self.show_states {
                     self.report_state(state, ordinal);
                 }
+                if state == State::Disconnected && self.is_link_lost() {
+                    // UPSTREAM_LINK_RETRY follows, and says more.
+                    return Ok(Next::Go);
+                }
                 Ok(self.verdict.state(state))
             }
             Event::Payload { flags, .. } if flags.contains(Flags::PERF_JSON) => Ok(Next::Go),
@@ -211,6 +218,11 @@ impl Session {
             Event::Fault(fault) => Err(failure(Error::Protocol(fault))),
             _ => Ok(Next::Go),
         }
+    }
+
+    /// True if the stream is gone with its link, and not because the proxy destroyed it.
+    fn is_link_lost(&self) -> bool {
+        !self.stream.is_created() && self.stream.state() != Some(State::Destroying)
     }
 
     fn report_state(&self, state: State, ordinal: u32) {

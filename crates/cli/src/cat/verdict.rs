@@ -5,10 +5,7 @@ use std::time::Duration;
 use sspc::{Flags, State};
 
 use crate::exit::{Exit, Failure};
-
-/// How long the proxy may take to begin to connect. One that hangs up instead, as over a metadata
-/// name that its policy does not declare, is tried again and again without a word.
-pub(super) const BEGIN_WAIT: Duration = Duration::from_secs(5);
+use crate::terminal::printable;
 
 /// How long the first retry may take to begin after UNREACHABLE. A policy without retries says
 /// nothing more, and one without a table of delays takes 3.9 s at most.
@@ -36,6 +33,8 @@ pub(super) struct Verdict {
     wanted: Option<u64>,
     /// Whether the last states are worth waiting for.
     show_states: bool,
+    /// The names of what `--meta` sets, as text for the user.
+    metadata: String,
     /// What the remote peer said: ACK or NACK.
     quality: Option<Exit>,
     /// A message began and did not end.
@@ -55,10 +54,17 @@ pub(super) struct Verdict {
 }
 
 impl Verdict {
-    pub(super) fn new(count: Option<u64>, show_states: bool) -> Self {
+    pub(super) fn new(
+        count: Option<u64>,
+        show_states: bool,
+        metadata: &[(String, String)],
+    ) -> Self {
+        let names: Vec<String> =
+            metadata.iter().map(|(name, _)| format!("\"{}\"", printable(name))).collect();
         Self {
             wanted: count,
             show_states,
+            metadata: names.join(", "),
             quality: None,
             in_message: false,
             received: false,
@@ -78,6 +84,7 @@ impl Verdict {
     /// Payload came.
     pub(super) fn payload(&mut self, any: bool, flags: Flags) -> Next {
         self.received |= any;
+        self.begun = true;
         self.in_message |= flags.contains(Flags::SOM);
         if !flags.contains(Flags::EOM) {
             return Next::Go;
@@ -107,6 +114,7 @@ impl Verdict {
                 self.finished()
             }
             State::Connected => {
+                self.begun = true;
                 self.connected = true;
                 Next::Wait(None)
             }
@@ -131,7 +139,11 @@ impl Verdict {
             }
             State::UpstreamLinkRetry => Next::End(match self.quality {
                 Some(_) => self.closed(),
-                None => fail(Exit::NoProxy, "the link to the proxy is lost; is it still running?"),
+                None if self.begun => fail(
+                    Exit::NoProxy,
+                    "the proxy is gone: the link was lost in the middle of the stream",
+                ),
+                None => self.hung_up(),
             }),
             State::Destroying => Next::End(match self.quality {
                 Some(_) => self.closed(),
@@ -143,13 +155,6 @@ impl Verdict {
 
     /// The wait is over, and nothing else came.
     pub(super) fn waited(&self) -> Result<Exit, Failure> {
-        if !self.begun {
-            return fail(
-                Exit::Failure,
-                "the proxy does not begin to connect; does the policy declare every --meta? Its \
-                 log tells more",
-            );
-        }
         if self.unreachable {
             return fail(
                 Exit::Unreachable,
@@ -189,6 +194,20 @@ impl Verdict {
         Ok(Exit::Ok)
     }
 
+    /// The proxy closed the link before anything came of the stream.
+    fn hung_up(&self) -> Result<Exit, Failure> {
+        let hint = match self.metadata.as_str() {
+            "" => "its log tells why".to_owned(),
+            names => format!(
+                "does its policy declare the metadata {names} (--meta)? The proxy's log tells more"
+            ),
+        };
+        fail(
+            Exit::Failure,
+            &format!("the proxy closed the stream before it began to connect; {hint}"),
+        )
+    }
+
     fn finished(&self) -> Next {
         if self.show_states { Next::Wait(Some(LAST_STATE_WAIT)) } else { Next::End(self.closed()) }
     }
@@ -218,7 +237,7 @@ mod tests {
     }
 
     fn verdict() -> Verdict {
-        let mut verdict = Verdict::new(None, false);
+        let mut verdict = Verdict::new(None, false, &[]);
         verdict.sent();
         verdict
     }
@@ -236,7 +255,7 @@ mod tests {
 
     #[test]
     fn with_states_shown_the_last_one_is_waited_for() {
-        let mut verdict = Verdict::new(None, true);
+        let mut verdict = Verdict::new(None, true, &[]);
         verdict.sent();
         assert_eq!(ends(&mut verdict, &[Creating, Connecting, Connected, QosAckRemote]), None);
         assert_eq!(code(verdict.waited()), 0);
@@ -244,10 +263,21 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_never_begins_to_connect_is_a_failure() {
-        let mut verdict = verdict();
-        assert_eq!(ends(&mut verdict, &[Creating]), None);
-        assert_eq!(code(verdict.waited()), 1);
+    fn a_proxy_that_hangs_up_before_it_connects_is_a_failure_and_later_it_is_gone() {
+        assert_eq!(ends(&mut verdict(), &[Creating, UpstreamLinkRetry]), Some(1));
+        assert_eq!(ends(&mut verdict(), &[Creating, Connecting, UpstreamLinkRetry]), Some(8));
+        let all = [Creating, Connecting, Connected, UpstreamLinkRetry];
+        assert_eq!(ends(&mut verdict(), &all), Some(8));
+
+        let mut between_messages = verdict();
+        assert_eq!(ends(&mut between_messages, &[Creating, Connecting, Connected]), None);
+        assert!(matches!(between_messages.payload(true, Flags::WHOLE), Next::Go));
+        assert_eq!(ends(&mut between_messages, &[UpstreamLinkRetry]), Some(8));
+
+        let mut acknowledged = Verdict::new(None, true, &[]);
+        acknowledged.sent();
+        let all = [Creating, Connecting, Connected, QosAckRemote, UpstreamLinkRetry];
+        assert_eq!(ends(&mut acknowledged, &all), Some(0));
     }
 
     #[test]
@@ -291,12 +321,12 @@ mod tests {
 
     #[test]
     fn counted_messages_end_it_and_too_few_are_a_failure() {
-        let mut enough = Verdict::new(Some(2), false);
+        let mut enough = Verdict::new(Some(2), false, &[]);
         assert!(matches!(enough.payload(true, Flags::SOM), Next::Go));
         assert!(matches!(enough.payload(true, Flags::EOM), Next::Go));
         assert!(matches!(enough.payload(false, Flags::WHOLE), Next::End(Ok(Exit::Ok))));
 
-        let mut few = Verdict::new(Some(2), false);
+        let mut few = Verdict::new(Some(2), false, &[]);
         few.sent();
         assert_eq!(ends(&mut few, &[Creating, Connecting, Connected]), None);
         assert!(matches!(few.payload(true, Flags::WHOLE), Next::Go));
@@ -311,7 +341,6 @@ mod tests {
     #[test]
     fn the_other_ends() {
         assert_eq!(ends(&mut verdict(), &[Creating, Timeout]), Some(7));
-        assert_eq!(ends(&mut verdict(), &[Creating, UpstreamLinkRetry]), Some(8));
         assert_eq!(ends(&mut verdict(), &[Creating, Connecting, AuthFailed]), Some(1));
         assert_eq!(ends(&mut verdict(), &[Creating, Destroying]), Some(1));
         assert_eq!(ends(&mut verdict(), &[Creating, User(1530), Connecting]), None);

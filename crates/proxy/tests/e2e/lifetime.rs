@@ -110,7 +110,7 @@ async fn a_link_that_breaks_is_made_anew_with_what_the_user_had_set_and_asked_fo
 
     second.write("whole").await;
     drop(second);
-    assert_eq!(user.end().await, OK.strip_prefix("CREATING ").unwrap());
+    assert_eq!(user.end().await, OK.replace("CREATING", "UPSTREAM_LINK_RETRY"));
     assert_eq!(user.text(), "whole");
 }
 

@@ -141,6 +141,12 @@ impl Stream {
         self.engine.is_connected()
     }
 
+    /// True while the stream exists at the proxy: not after its link was lost, until it is made
+    /// again. It may be ahead of the events that were taken.
+    pub const fn is_created(&self) -> bool {
+        self.engine.is_created()
+    }
+
     /// The size of a buffer that the policy advises (`client_buflen`), in bytes; 0 for none.
     pub const fn advised_buffer(&self) -> u32 {
         self.engine.advised_buffer()
@@ -159,6 +165,9 @@ impl Stream {
     }
 
     /// Sets a value by the policy's name, for the stream's life.
+    ///
+    /// The proxy hangs up if the policy does not know the name: UPSTREAM_LINK_RETRY comes each
+    /// time that it does.
     ///
     /// # Errors
     /// The name or the value is not one that a proxy takes, or [`Options::metadata_room`] is full.

@@ -124,7 +124,7 @@ impl Engine {
             Link::Closed | Link::Dropping { .. } | Link::Closing if self.ended => return,
             Link::Down { .. } | Link::Opening => {}
             // The caller did not say that the former link is gone.
-            _ => self.lose(now, storage),
+            _ => self.lose_and_tell(now, storage),
         }
         if self.untried {
             self.untried = false;
@@ -142,7 +142,7 @@ impl Engine {
                 self.tell_retry(now);
                 self.lose(now, storage);
             }
-            Link::Created | Link::Closing => self.lose(now, storage),
+            Link::Created | Link::Closing => self.lose_and_tell(now, storage),
             // What drops the link has told its reason.
             Link::Dropping { .. } => {}
         }
@@ -170,7 +170,8 @@ impl Engine {
         };
     }
 
-    /// The link is to be dropped and made anew, with the stream.
+    /// The link is to be dropped and made anew, with the stream. The application, which wants it
+    /// so, is told of the connection alone.
     pub(crate) fn abandon(&mut self, now: Instant, storage: &mut [u8]) {
         self.tx_wanted = false;
         self.hint = Hint::None;
@@ -190,17 +191,30 @@ impl Engine {
         self.onward = Onward::Idle;
     }
 
+    /// Loses the link against the application's will. If the stream was there the application
+    /// hears of it even if the next attempt succeeds: a proxy may hang up again and again over
+    /// what it is sent.
+    pub(super) fn lose_and_tell(&mut self, now: Instant, storage: &mut [u8]) {
+        let was_created = self.is_created();
+        self.lose(now, storage);
+        if was_created {
+            self.tell_retry(now);
+        }
+    }
+
     /// The stream is no longer at the proxy, or never was; what it had to know is to be sent again.
     pub(super) fn lose(&mut self, now: Instant, storage: &mut [u8]) {
         if self.is_created() {
-            // A link that held for a while begins the waits anew; one that flaps does not.
+            // A link that held for a while and was of use begins the waits anew; one that flaps,
+            // or whose proxy hangs up before anything comes of the stream, does not.
             let calm_ms = self.config.backoff_ms.last().copied().unwrap_or_default();
-            if now.millis_since(self.since) >= calm_ms {
+            if self.progressed && now.millis_since(self.since) >= calm_ms {
                 self.backoff.attempt = 0;
             }
             self.since = now;
             self.untried = false;
         }
+        self.progressed = false;
         if self.connected {
             self.tell(Pending::Disconnected);
         }

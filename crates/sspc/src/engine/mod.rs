@@ -103,6 +103,8 @@ pub(crate) struct Engine {
     connected: bool,
     /// The proxy's own CREATING has come, which the application does not see.
     creating_came: bool,
+    /// This link brought a state beyond CREATING, or payload.
+    progressed: bool,
     /// The application saw its CREATING.
     created_once: bool,
     /// No attempt to open the link was made since the last success.
@@ -150,6 +152,7 @@ impl Engine {
             asked: false,
             connected: false,
             creating_came: false,
+            progressed: false,
             created_once: false,
             untried: true,
             ended: false,

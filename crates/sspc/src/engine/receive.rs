@@ -115,6 +115,7 @@ impl Engine {
                 }
                 Found::Payload { flags, rideshare, piece } => {
                     let data = piece.piece(before, input).data;
+                    self.progressed = true;
                     self.unconsumed = self.unconsumed.saturating_add(data.len() as u32);
                     let rideshare = rideshare.then(|| self.decoder.name());
                     return Some(Event::Payload { data, flags, rideshare });
@@ -165,7 +166,7 @@ impl Engine {
         fault: Fault,
     ) -> Event<'e> {
         *input = &[];
-        self.lose(now, storage);
+        self.lose_and_tell(now, storage);
         self.link = Link::Dropping { asked: false };
         Event::Fault(fault)
     }
@@ -188,7 +189,10 @@ impl Engine {
     fn state_came(&mut self, state: State, ordinal: u32) -> Result<Option<Event<'static>>, Fault> {
         let peer = self.peer.state().unwrap_or(State::Creating);
         match state {
-            State::User(_) => return Ok(Some(Event::State { state, ordinal })),
+            State::User(_) => {
+                self.progressed = true;
+                return Ok(Some(Event::State { state, ordinal }));
+            }
             // Those are a client's own.
             State::EventWaitCancelled | State::UpstreamLinkRetry => return Ok(None),
             // The application saw it when CREATE_RESULT came.
@@ -203,6 +207,7 @@ impl Engine {
             return Err(Fault::Transition { from: peer, to: state });
         }
         self.peer = Code::of(state);
+        self.progressed = true;
         match state {
             State::Connected => {
                 self.connected = true;

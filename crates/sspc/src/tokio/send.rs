@@ -67,6 +67,12 @@ impl Sender {
         self.shared.lock().stream.is_connected()
     }
 
+    /// True while the stream exists at the proxy: not after its link was lost, until it is made
+    /// again. It may be ahead of the events that were taken.
+    pub fn is_created(&self) -> bool {
+        self.shared.lock().stream.is_created()
+    }
+
     /// Asks for the onward connection; nothing if it is there or being made.
     pub fn connect(&self) {
         self.shared.command(|inner, _| inner.stream.connect());
@@ -74,7 +80,8 @@ impl Sender {
 
     /// Sets a value by the policy's name, for the stream's life.
     ///
-    /// The proxy hangs up if the policy does not know the name.
+    /// The proxy hangs up if the policy does not know the name: UPSTREAM_LINK_RETRY comes each
+    /// time that it does.
     ///
     /// # Errors
     /// The name or the value is not one that a proxy takes, or

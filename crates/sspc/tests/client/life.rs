@@ -161,7 +161,8 @@ fn an_illegal_transition_drops_the_link_and_the_stream_is_made_again() {
     bench.hear(&[state(State::AllRetriesFailed), state(State::Connecting)].concat());
     let from = State::Connected;
     let fault = Fault::Transition { from, to: State::AllRetriesFailed };
-    assert_eq!(bench.events(), [format!("fault: {fault}"), "DISCONNECTED".into()]);
+    let told = [&format!("fault: {fault}"), "DISCONNECTED", "UPSTREAM_LINK_RETRY"];
+    assert_eq!(bench.events(), told);
     assert!(!bench.up);
     bench.pass(250);
     bench.open();
@@ -236,7 +237,53 @@ fn waits_begin_anew_after_a_link_that_held() {
     }
     bench.pass(10_000);
     bench.cut();
-    assert_eq!(bench.stream.deadline(), Some(bench.now.plus_millis(250)));
+    let wait = bench.stream.deadline().unwrap().millis_since(bench.now);
+    assert_eq!(wait, 2000, "it held, but nothing came of it");
+    for progress in
+        [state(State::Connecting), state(State::User(1500)), payload(b"x", Flags::WHOLE)]
+    {
+        bench.pass(wait);
+        bench.open();
+        bench.hear(&[created(), state(State::Creating), progress].concat());
+        bench.pass(10_000);
+        bench.cut();
+        assert_eq!(bench.stream.deadline(), Some(bench.now.plus_millis(250)));
+    }
+}
+
+#[test]
+fn each_time_that_the_proxy_hangs_up_is_told() {
+    // As deployed proxies do over metadata that their policy does not declare: the link comes up
+    // each time, so no attempt fails, and the user saw CREATING and then nothing for ever.
+    let mut bench = Bench::created(STEADY);
+    bench.stream.set_metadata("typo", b"x").unwrap();
+    bench.stream.connect();
+    bench.settle();
+    for wait in [250, 500, 1000, 2000, 4000, 8000, 10_000, 10_000] {
+        bench.cut();
+        assert_eq!(bench.events(), ["UPSTREAM_LINK_RETRY"]);
+        assert_eq!(bench.stream.state(), Some(State::Creating), "it leaves the state as it is");
+        bench.pass(wait - 1);
+        assert_eq!(bench.stream.poll_link(bench.now), None);
+        bench.pass(1);
+        bench.open();
+        bench.hear(&[created(), state(State::Creating)].concat());
+        assert_eq!(bench.frames().last().unwrap(), "ONWARD_CONNECT");
+    }
+    bench.stream.close();
+    bench.hear(&[]);
+    assert_eq!(bench.events(), ["DESTROYING"], "the application itself closed it");
+}
+
+#[test]
+fn a_link_that_is_not_to_be_made_again_stays_lost() {
+    let mut bench = Bench::connected(Config { backoff_ms: Config::NEVER, ..Config::DEFAULT });
+    bench.cut();
+    assert_eq!(bench.events(), ["DISCONNECTED", "UPSTREAM_LINK_RETRY"]);
+    assert!(!bench.stream.is_created());
+    bench.pass(u32::MAX - 1);
+    assert_eq!(bench.stream.poll_link(bench.now), None);
+    assert_eq!(bench.events(), [""; 0]);
 }
 
 #[test]
@@ -286,7 +333,8 @@ fn a_lost_link_is_seen_as_lost_connection_and_the_stream_made_again() {
     assert_eq!(bench.frames(), expected);
     bench.hear(&[state(State::Connecting), state(State::Connected)].concat());
     bench.cut();
-    assert_eq!(bench.events(), ["CONNECTING", "CONNECTED", "DISCONNECTED"]);
+    let lost = ["CONNECTING", "CONNECTED", "DISCONNECTED", "UPSTREAM_LINK_RETRY"];
+    assert_eq!(bench.events(), lost);
     bench.pass(250);
     assert_eq!(bench.stream.poll_link(bench.now), Some(LinkWish::Open));
     bench.cut();
@@ -492,7 +540,7 @@ fn an_abandoned_message_takes_the_link_along() {
     bench.stream.abandon(bench.now);
     bench.hear(&[]);
     assert!(!bench.up);
-    assert_eq!(bench.events(), ["DISCONNECTED"]);
+    assert_eq!(bench.events(), ["DISCONNECTED"], "the application knows about the link");
     bench.pass(250);
     bench.open();
     bench.hear(&created());
@@ -504,8 +552,9 @@ fn a_link_that_comes_by_itself_is_taken() {
     let mut bench = Bench::created(STEADY);
     bench.up = true;
     bench.stream.link_up(bench.now);
-    bench.settle();
+    bench.hear(&[]);
     assert_eq!(bench.frames(), ["STREAMTYPE mintest 500000000"]);
+    assert_eq!(bench.events(), ["UPSTREAM_LINK_RETRY"], "the former one is lost");
 }
 
 #[test]

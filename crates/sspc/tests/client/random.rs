@@ -189,9 +189,14 @@ fn play_cut(name: &str, streamtype: &str, react: fn(&mut Bench, &str), cut: usiz
     let connected = bench.stream.is_connected();
     let asked = bench.frames().contains(&"ONWARD_CONNECT".to_string());
     let over = bench.seen.iter().any(|event| event.starts_with("QOS") || event == "DISCONNECTED");
+    let before = bench.seen.len();
     bench.cut();
-    let told = bench.seen.last().is_some_and(|event| event == "DISCONNECTED");
-    assert!(told || !connected, "{name} cut at {cut}: {:?}", bench.seen);
+    let told = &bench.seen[before..];
+    let lost: &[_] = match connected {
+        true => &["DISCONNECTED", "UPSTREAM_LINK_RETRY"],
+        false => &["UPSTREAM_LINK_RETRY"],
+    };
+    assert_eq!(told, lost, "{name} cut at {cut}: {:?}", bench.seen);
     assert!(!bench.stream.is_connected());
     bench.pass(250);
     bench.open();

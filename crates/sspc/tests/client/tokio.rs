@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use sspc::tokio::{Client, Event, StreamHandle};
-use sspc::{Address, Error, Flags, Options, State, Timeout};
+use sspc::{Address, Config, Error, Flags, Options, State, Timeout};
 
 use crate::harness::{create_result, created, state};
 use crate::peer::{Listener, abstract_name};
@@ -189,8 +189,36 @@ async fn a_lost_link_comes_back_with_the_stream() {
     stream.connect();
     let first = until(&mut stream, "DISCONNECTED").await;
     assert_eq!(first, ["CREATING", "CONNECTING", "CONNECTED", "DISCONNECTED"]);
-    assert_eq!(until(&mut stream, "CONNECTED").await, ["CONNECTING", "CONNECTED"]);
+    let again = ["UPSTREAM_LINK_RETRY", "CONNECTING", "CONNECTED"];
+    assert_eq!(until(&mut stream, "CONNECTED").await, again);
     stream.close().await;
+    proxy.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_lost_link_can_be_told_from_a_lost_connection() {
+    let (listener, address) = Listener::new();
+    let (cut, when_cut) = tokio::sync::oneshot::channel();
+    let proxy = tokio::spawn(async move {
+        let mut peer = listener.accept().await;
+        peer.create().await;
+        peer.connect().await;
+        peer.say_state(State::Disconnected).await;
+        peer.connect().await;
+        when_cut.await.unwrap();
+    });
+    let mut options = Options::default();
+    options.config.backoff_ms = Config::NEVER;
+    let mut stream = Client::with_options(address, options).open("mintest").await.unwrap();
+    stream.connect();
+    until(&mut stream, "DISCONNECTED").await;
+    assert!(stream.is_created());
+    stream.connect();
+    until(&mut stream, "CONNECTED").await;
+    cut.send(()).unwrap();
+    until(&mut stream, "DISCONNECTED").await;
+    assert!(!stream.is_created());
+    until(&mut stream, "UPSTREAM_LINK_RETRY").await;
     proxy.await.unwrap();
 }
 
