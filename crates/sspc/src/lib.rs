@@ -48,3 +48,8 @@ pub use time::Instant;
 #[cfg(all(doctest, feature = "tokio"))]
 #[doc = include_str!("../../../docs/client.md")]
 pub mod guide {}
+
+/// The readme's example, compiled.
+#[cfg(all(doctest, feature = "tokio"))]
+#[doc = include_str!("../../../README.md")]
+pub mod readme {}
