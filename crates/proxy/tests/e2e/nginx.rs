@@ -9,7 +9,6 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
-use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use crate::certificates::{self, EXPIRED, GOOD, SELF_SIGNED, WRONG_HOST};
@@ -25,6 +24,7 @@ pub(crate) const BIG: u64 = 64 << 20;
 
 /// How often an nginx is started that finds its ports taken.
 const STARTS_MAX: usize = 5;
+const PID_FILE: &str = "nginx.pid";
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// What tests may choose.
@@ -76,11 +76,6 @@ impl Ports {
             self_signed: next(),
         }
     }
-
-    fn all(&self) -> [u16; 7] {
-        let Self { clear, tls, h2, h2c, wrong_host, expired, self_signed } = *self;
-        [clear, tls, h2, h2c, wrong_host, expired, self_signed]
-    }
 }
 
 /// A request, as nginx logged it at its end.
@@ -119,8 +114,10 @@ impl Nginx {
             let ports = Ports::pick();
             let config = configuration(folder.path(), &ports, origin, options);
             fs::write(folder.path().join("nginx.conf"), config).unwrap();
+            // What it says of taken ports is to be about these.
+            let _ = fs::remove_file(folder.path().join("error.log"));
             let mut child = spawn(folder.path());
-            if accepts(&mut child, &ports, folder.path()).await {
+            if accepts(&mut child, folder.path()).await {
                 return Self { folder, child, ports, authority };
             }
         }
@@ -131,13 +128,23 @@ impl Nginx {
     pub(crate) fn stop(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+        fs::remove_file(self.folder.path().join(PID_FILE)).unwrap();
     }
 
     /// Starts it again at the same ports, with the same log.
     pub(crate) async fn start_again(&mut self) {
-        self.child = spawn(self.folder.path());
-        let accepts = accepts(&mut self.child, &self.ports, self.folder.path()).await;
-        assert!(accepts, "someone else took the ports");
+        // Others may have a port for a moment, at their end of a connection.
+        let coming_back = async {
+            loop {
+                let _ = fs::remove_file(self.folder.path().join("error.log"));
+                self.child = spawn(self.folder.path());
+                if accepts(&mut self.child, self.folder.path()).await {
+                    break;
+                }
+                sleep(LOOK_AGAIN).await;
+            }
+        };
+        timeout(PATIENCE, coming_back).await.expect("someone else has the ports");
     }
 
     /// The requests that have ended so far. What was none at all, such as TLS to a clear port, is
@@ -205,31 +212,36 @@ fn spawn(folder: &Path) -> Child {
 }
 
 /// Waits until every port accepts; false if one was taken.
-async fn accepts(child: &mut Child, ports: &Ports, folder: &Path) -> bool {
-    let all = async {
-        for port in ports.all() {
-            while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-                if let Some(status) = child.try_wait().unwrap() {
-                    return Err(status);
-                }
-                sleep(LOOK_AGAIN).await;
-            }
-        }
-        // Someone else may answer at a port that this nginx did not get.
-        child.try_wait().unwrap().map_or(Ok(()), Err)
+async fn accepts(child: &mut Child, folder: &Path) -> bool {
+    let pid_file = folder.join(PID_FILE);
+    let said = || {
+        let read = |name| fs::read_to_string(folder.join(name)).unwrap_or_default();
+        read("stderr.log") + &read("error.log")
     };
-    let result = timeout(PATIENCE, all).await;
-    if let Ok(Ok(())) = result {
+    // It is written when all sockets listen. To connect would not do: someone else may answer at
+    // the port that this nginx did not get, and it does not give up at once.
+    let listens = async {
+        while !pid_file.exists() {
+            if said().contains("Address already in use") {
+                return Ok(false);
+            }
+            if let Some(status) = child.try_wait().unwrap() {
+                return Err(status);
+            }
+            sleep(LOOK_AGAIN).await;
+        }
+        Ok(true)
+    };
+    let result = timeout(PATIENCE, listens).await;
+    if let Ok(Ok(true)) = result {
         return true;
     }
     let _ = child.kill();
     let _ = child.wait();
-    let read = |name| fs::read_to_string(folder.join(name)).unwrap_or_default();
-    let said = read("stderr.log") + &read("error.log");
-    if said.contains("Address already in use") {
+    if let Ok(Ok(false)) = result {
         return false;
     }
-    panic!("nginx does not come up: {result:?}\n{said}");
+    panic!("nginx does not come up: {result:?}\n{}", said());
 }
 
 fn write_files(folder: &Path, big: bool) {
@@ -271,7 +283,7 @@ fn configuration(folder: &Path, ports: &Ports, origin: SocketAddr, options: Opti
     ]
     .concat();
     format!(
-        "daemon off; master_process off; pid nginx.pid;
+        "daemon off; master_process off; pid {PID_FILE};
         events {{ worker_connections 4096; }}
         http {{
             log_format line '$connection $connection_requests $server_port $server_protocol '

@@ -169,18 +169,11 @@ async fn answer(
             text("at last")
         }
         "long" => long(&state),
+        "take" => take(request.into_body()).await?,
         "deaf" => {
             let opened = state.is_open.subscribe().wait_for(|is_open| *is_open).await.is_ok();
             assert!(opened);
-            let mut body = request.into_body();
-            let (mut length, mut is_content) = (0, true);
-            while let Some(frame) = body.frame().await {
-                let bytes = frame.map_err(io::Error::other)?.into_data().unwrap_or_default();
-                is_content &= content::matches(length, &bytes);
-                length += bytes.len() as u64;
-            }
-            assert!(is_content);
-            text(format!("{length} bytes of the content"))
+            take(request.into_body()).await?
         }
         "busy" if state.busy.fetch_add(1, Ordering::SeqCst) < BUSY_TIMES => {
             let mut response = text("busy");
@@ -226,6 +219,17 @@ fn streamed(
     pieces: impl Stream<Item = io::Result<Bytes>> + Send + Sync + 'static,
 ) -> Response<Body> {
     Response::new(StreamBody::new(pieces.map_ok(Frame::data)).boxed())
+}
+
+/// Reads a body and tells what it was.
+async fn take(mut body: Incoming) -> io::Result<Response<Body>> {
+    let (mut length, mut is_content) = (0, true);
+    while let Some(frame) = body.frame().await {
+        let bytes = frame.map_err(io::Error::other)?.into_data().unwrap_or_default();
+        is_content &= content::matches(length, &bytes);
+        length += bytes.len() as u64;
+    }
+    Ok(text(if is_content { format!("{length} bytes of content") } else { "spoilt".to_owned() }))
 }
 
 fn long(state: &Arc<State>) -> Response<Body> {
