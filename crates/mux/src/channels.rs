@@ -26,68 +26,59 @@ use crate::time::Instant;
 const INDEXES: usize = 256;
 /// The lowest index that is opened: no more than the most that deployed peers have in use.
 const LOWEST: u8 = (INDEXES - MUX_CHANNELS_MAX) as u8;
+/// A channel that waits for an answer counts ticks of half the time that it has: so many make sure
+/// that the whole time has passed.
+const TICKS: u8 = 3;
 /// Every so many data frames a channel of lower priority gets one.
 const LOWER_TURN: u8 = 8;
-/// So many ticks, of half the time, make sure that the whole time has passed.
-const TICKS: u8 = 3;
 
-/// Where a channel stands; `waited` counts ticks.
+/// Where a channel stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    Free,
-    RequestDue,
-    /// With [`TICKS`] ticks the time is over, and the caller is still to be told.
-    Requested {
-        waited: u8,
-    },
-    Offered,
-    AckDue,
-    Open,
-    CloseDue,
-    Closing {
-        waited: u8,
-    },
-    Unusable,
+    Free = 0,
+    RequestDue = 1,
+    Offered = 2,
+    AckDue = 3,
+    Open = 4,
+    CloseDue = 5,
+    Unusable = 6,
+    Requested = 8,
+    Closing = 12,
 }
 
-/// [`Phase`] in the low 4 bits, priority in the next 3, in the highest whether it wants to send.
+/// In the low 4 bits [`Phase`], and in the low 2 of these how many ticks a channel has waited if it
+/// waits for an answer; in the next 3 its priority, in the highest whether it wants to send.
 #[derive(Clone, Copy, Debug)]
 struct Slot(u8);
 
 impl Slot {
-    const FREE: Self = Self(0);
+    const FREE: Self = Self(Phase::Free as u8);
     const WANTS: u8 = 0x80;
-    const OPEN: u8 = 4;
+    const WAITS: u8 = 0x08;
 
     const fn phase(self) -> Phase {
-        match self.0 & 0x0f {
-            0 => Phase::Free,
+        let code = self.0 & 0x0f;
+        match if code & Self::WAITS != 0 { code & 0x0c } else { code } {
             1 => Phase::RequestDue,
             2 => Phase::Offered,
             3 => Phase::AckDue,
-            Self::OPEN => Phase::Open,
+            4 => Phase::Open,
             5 => Phase::CloseDue,
             6 => Phase::Unusable,
-            code @ 8..=11 => Phase::Requested { waited: code - 8 },
-            code @ 12..=15 => Phase::Closing { waited: code - 12 },
-            // No phase has this code.
+            8 => Phase::Requested,
+            12 => Phase::Closing,
+            // No other code is written.
             _ => Phase::Free,
         }
     }
 
     const fn set_phase(&mut self, phase: Phase) {
-        let code = match phase {
-            Phase::Free => 0,
-            Phase::RequestDue => 1,
-            Phase::Offered => 2,
-            Phase::AckDue => 3,
-            Phase::Open => Self::OPEN,
-            Phase::CloseDue => 5,
-            Phase::Unusable => 6,
-            Phase::Requested { waited } => 8 + waited,
-            Phase::Closing { waited } => 12 + waited,
-        };
-        self.0 = (self.0 & 0xf0) | code;
+        self.0 = (self.0 & 0xf0) | phase as u8;
+    }
+
+    /// Ticks that it has waited; `None` if it does not wait.
+    const fn waited(self) -> Option<u8> {
+        if self.0 & Self::WAITS != 0 { Some(self.0 & 3) } else { None }
     }
 
     const fn level(self) -> u8 {
@@ -99,7 +90,7 @@ impl Slot {
     }
 
     const fn wants_to_send(self) -> bool {
-        self.0 & 0x8f == Self::WANTS | Self::OPEN
+        self.0 & 0x8f == Self::WANTS | Phase::Open as u8
     }
 }
 
@@ -138,11 +129,9 @@ pub(crate) struct Channels {
     control_due: bool,
     /// Maybe one wants to send.
     data_due: bool,
-    /// Maybe there is a request that got no answer.
+    /// Maybe there is one that has waited long enough.
     expired: bool,
-    /// Some channel waits for an answer.
-    is_ticking: bool,
-    /// When those that wait grow older.
+    /// When those that wait for an answer have waited for one more tick.
     tick_at: Instant,
 }
 
@@ -158,8 +147,7 @@ impl Channels {
             control_due: false,
             data_due: false,
             expired: false,
-            is_ticking: false,
-            tick_at: Instant::ZERO,
+            tick_at: Instant::NEVER,
         }
     }
 
@@ -171,11 +159,11 @@ impl Channels {
         self.control_due = false;
         self.data_due = false;
         self.expired = false;
-        self.is_ticking = false;
+        self.tick_at = Instant::NEVER;
     }
 
-    pub(crate) const fn deadline(&self) -> Option<Instant> {
-        if self.is_ticking { Some(self.tick_at) } else { None }
+    pub(crate) const fn deadline(&self) -> Instant {
+        self.tick_at
     }
 
     pub(crate) const fn phase(&self, channel: Channel) -> Phase {
@@ -198,7 +186,7 @@ impl Channels {
             Phase::Free => *slot = Slot::FREE,
             Phase::RequestDue | Phase::AckDue | Phase::CloseDue => self.control_due = true,
             Phase::Open => self.data_due = true,
-            Phase::Requested { .. } | Phase::Offered | Phase::Closing { .. } | Phase::Unusable => {}
+            Phase::Requested | Phase::Offered | Phase::Closing | Phase::Unusable => {}
         }
         slot.set_phase(phase);
     }
@@ -236,12 +224,12 @@ impl Channels {
         let index = channel.index();
         match self.phase(channel) {
             Phase::RequestDue => self.set(index, Phase::Free),
-            Phase::Requested { .. } | Phase::Open => self.set(index, Phase::CloseDue),
+            Phase::Requested | Phase::Open => self.set(index, Phase::CloseDue),
             Phase::Offered | Phase::AckDue => {
                 self.set(index, Phase::Free);
                 self.owe_nack(index);
             }
-            Phase::Free | Phase::CloseDue | Phase::Closing { .. } | Phase::Unusable => {}
+            Phase::Free | Phase::CloseDue | Phase::Closing | Phase::Unusable => {}
         }
     }
 
@@ -267,11 +255,11 @@ impl Channels {
         self.set(index, Phase::Free);
         match phase {
             Phase::Offered | Phase::AckDue | Phase::Open => Some(Event::Closed { channel }),
-            Phase::Requested { .. } => Some(Event::Refused { channel, why: Refusal::ByPeer }),
+            Phase::Requested => Some(Event::Refused { channel, why: Refusal::ByPeer }),
             Phase::Free
             | Phase::RequestDue
             | Phase::CloseDue
-            | Phase::Closing { .. }
+            | Phase::Closing
             | Phase::Unusable => None,
         }
     }
@@ -280,7 +268,7 @@ impl Channels {
         let channel = Channel::new(index);
         match self.phase(channel) {
             // What the peer asks for is free at its side.
-            Phase::Free | Phase::Unusable | Phase::CloseDue | Phase::Closing { .. } if accepts => {
+            Phase::Free | Phase::Unusable | Phase::CloseDue | Phase::Closing if accepts => {
                 self.nacks.remove(index);
                 self.set(index, Phase::Free);
                 self.set(index, Phase::Offered);
@@ -292,12 +280,12 @@ impl Channels {
             }
             // Doubled, or from a peer that lost count; it will give up and close.
             Phase::RequestDue
-            | Phase::Requested { .. }
+            | Phase::Requested
             | Phase::Offered
             | Phase::AckDue
             | Phase::Open
             | Phase::CloseDue
-            | Phase::Closing { .. }
+            | Phase::Closing
             | Phase::Unusable => None,
         }
     }
@@ -305,7 +293,7 @@ impl Channels {
     pub(crate) fn receive_ack(&mut self, index: u8) -> Option<Event<'static>> {
         let channel = Channel::new(index);
         match self.phase(channel) {
-            Phase::Requested { .. } => {
+            Phase::Requested => {
                 self.set(index, Phase::Open);
                 return Some(Event::Opened { channel });
             }
@@ -316,7 +304,7 @@ impl Channels {
             | Phase::AckDue
             | Phase::Open
             | Phase::CloseDue
-            | Phase::Closing { .. }
+            | Phase::Closing
             | Phase::Unusable => {}
         }
         None
@@ -334,9 +322,9 @@ impl Channels {
         self.control_due = true;
         match self.phase(Channel::new(index)) {
             // Of an earlier channel of this index; or both close, and the peer will answer too.
-            Phase::RequestDue | Phase::Closing { .. } => None,
+            Phase::RequestDue | Phase::Closing => None,
             Phase::Free
-            | Phase::Requested { .. }
+            | Phase::Requested
             | Phase::Offered
             | Phase::AckDue
             | Phase::Open
@@ -346,7 +334,7 @@ impl Channels {
     }
 
     pub(crate) fn receive_close_ack(&mut self, index: u8) {
-        if let Phase::Closing { .. } | Phase::Unusable = self.phase(Channel::new(index)) {
+        if let Phase::Closing | Phase::Unusable = self.phase(Channel::new(index)) {
             self.set(index, Phase::Free);
         }
     }
@@ -373,10 +361,7 @@ impl Channels {
                 self.end(index)
             }
             // Under way when it was closed, or of an earlier channel of this index.
-            Phase::RequestDue
-            | Phase::Requested { .. }
-            | Phase::CloseDue
-            | Phase::Closing { .. } => None,
+            Phase::RequestDue | Phase::Requested | Phase::CloseDue | Phase::Closing => None,
         }
     }
 
@@ -386,55 +371,40 @@ impl Channels {
         now: Instant,
         config: &Config,
     ) -> Option<Event<'static>> {
-        if self.is_ticking && now >= self.tick_at {
-            let mut waits = false;
+        if now >= self.tick_at {
+            self.tick_at = Instant::NEVER;
             for index in 0..=u8::MAX {
-                let phase = match self.phase(Channel::new(index)) {
-                    Phase::Requested { waited } if waited < TICKS => {
-                        self.expired |= waited + 1 == TICKS;
-                        Phase::Requested { waited: waited + 1 }
-                    }
-                    Phase::Closing { waited } if waited + 1 < TICKS => {
-                        Phase::Closing { waited: waited + 1 }
-                    }
-                    Phase::Closing { .. } => {
-                        // Some deployed peers take CHANNEL_CLOSE for nothing, but this for an end.
-                        self.owe_nack(index);
-                        Phase::Unusable
-                    }
-                    Phase::Free
-                    | Phase::RequestDue
-                    | Phase::Requested { .. }
-                    | Phase::Offered
-                    | Phase::AckDue
-                    | Phase::Open
-                    | Phase::CloseDue
-                    | Phase::Unusable => continue,
-                };
-                waits |= phase != Phase::Unusable;
-                self.set(index, phase);
+                let slot = &mut self.slots[usize::from(index)];
+                let Some(waited) = slot.waited() else { continue };
+                if waited < TICKS {
+                    slot.0 += 1;
+                    self.start_ticking(now, config);
+                }
             }
-            self.is_ticking = false;
-            if waits {
-                self.start_ticking(now, config);
+            self.expired = true;
+        }
+        while self.expired {
+            let expired = |slot: &Slot| slot.waited() == Some(TICKS);
+            let Some(index) = self.slots.iter().position(expired) else {
+                self.expired = false;
+                break;
+            };
+            let index = index as u8;
+            let channel = Channel::new(index);
+            if self.phase(channel) == Phase::Requested {
+                // The peer may have accepted, and the answer been lost.
+                self.set(index, Phase::CloseDue);
+                return Some(Event::Refused { channel, why: Refusal::NoAnswer });
             }
+            // Some deployed peers take CHANNEL_CLOSE for nothing, but this for an end.
+            self.set(index, Phase::Unusable);
+            self.owe_nack(index);
         }
-        if !self.expired {
-            return None;
-        }
-        let late = Phase::Requested { waited: TICKS };
-        let Some(index) = (0..=u8::MAX).find(|i| self.phase(Channel::new(*i)) == late) else {
-            self.expired = false;
-            return None;
-        };
-        // The peer may have accepted, and the answer been lost.
-        self.set(index, Phase::CloseDue);
-        Some(Event::Refused { channel: Channel::new(index), why: Refusal::NoAnswer })
+        None
     }
 
     fn start_ticking(&mut self, now: Instant, config: &Config) {
-        if !self.is_ticking {
-            self.is_ticking = true;
+        if self.tick_at == Instant::NEVER {
             self.tick_at = now.plus_millis((config.channel_ms / 2).max(1));
         }
     }
@@ -450,27 +420,36 @@ impl Channels {
             if out.len() - used < 6 {
                 return used;
             }
-            if self.close_acks.remove(index) {
-                put(out, &mut used, &MuxFrame::ChannelCloseAck(index));
-            }
-            if self.nacks.remove(index) {
-                put(out, &mut used, &MuxFrame::ChannelNack(index));
-            }
-            let (frame, next) = match self.phase(Channel::new(index)) {
-                Phase::RequestDue => (MuxFrame::ChannelReq(index), Phase::Requested { waited: 0 }),
-                Phase::AckDue => (MuxFrame::ChannelAck(index), Phase::Open),
-                Phase::CloseDue => (MuxFrame::ChannelClose(index), Phase::Closing { waited: 0 }),
-                Phase::Free
-                | Phase::Requested { .. }
-                | Phase::Offered
-                | Phase::Open
-                | Phase::Closing { .. }
-                | Phase::Unusable => continue,
-            };
-            put(out, &mut used, &frame);
-            self.set(index, next);
-            if next != Phase::Open {
-                self.start_ticking(now, config);
+            loop {
+                let frame = if self.close_acks.remove(index) {
+                    MuxFrame::ChannelCloseAck(index)
+                } else if self.nacks.remove(index) {
+                    MuxFrame::ChannelNack(index)
+                } else {
+                    match self.phase(Channel::new(index)) {
+                        Phase::RequestDue => {
+                            self.set(index, Phase::Requested);
+                            self.start_ticking(now, config);
+                            MuxFrame::ChannelReq(index)
+                        }
+                        Phase::AckDue => {
+                            self.set(index, Phase::Open);
+                            MuxFrame::ChannelAck(index)
+                        }
+                        Phase::CloseDue => {
+                            self.set(index, Phase::Closing);
+                            self.start_ticking(now, config);
+                            MuxFrame::ChannelClose(index)
+                        }
+                        Phase::Free
+                        | Phase::Requested
+                        | Phase::Offered
+                        | Phase::Open
+                        | Phase::Closing
+                        | Phase::Unusable => break,
+                    }
+                };
+                put(out, &mut used, &frame);
             }
         }
         self.control_due = false;
@@ -482,13 +461,18 @@ impl Channels {
         if !self.data_due {
             return None;
         }
-        let senders = self.slots.iter().filter(|slot| slot.wants_to_send());
-        let Some(best) = senders.clone().map(|slot| slot.level()).max() else {
+        let (mut best, mut least) = (0, u8::MAX);
+        for slot in &self.slots {
+            if slot.wants_to_send() {
+                best = slot.level().max(best);
+                least = slot.level().min(least);
+            }
+        }
+        if least == u8::MAX {
             self.data_due = false;
             return None;
-        };
-        let lower = senders.clone().any(|slot| slot.level() < best);
-        self.until_lower = if lower { self.until_lower.saturating_sub(1) } else { LOWER_TURN };
+        }
+        self.until_lower = if least < best { self.until_lower - 1 } else { LOWER_TURN };
         let lower_turn = self.until_lower == 0;
         if lower_turn {
             self.until_lower = LOWER_TURN;

@@ -21,42 +21,35 @@ use crate::config::Config;
 use crate::put;
 use crate::time::Instant;
 
-#[derive(Clone, Copy, Debug)]
+/// Where the link stands. All states have a time in common, [`Link::at`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// RESET_TRANSPORT and PING are to be sent at this time, or are due. A PING is answered only
-    /// behind a RESET_TRANSPORT, or else a peer could be up with channels that this side knows
-    /// nothing of.
-    Down { retry_at: Instant, is_due: bool, attempt: u8, reset_came: bool },
-    /// The next PING is due at this time.
-    Up { ping_at: Instant },
-    /// The PING is due, or sent; proof of life must come until this time.
-    Probing { until: Instant, ping_due: bool },
-}
-
-impl State {
-    const DOWN_AT_ONCE: Self =
-        Self::Down { retry_at: Instant::ZERO, is_due: true, attempt: 0, reset_came: false };
-}
-
-/// What proof of life has brought.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Proof {
-    pub(crate) rtt_us: u32,
-    /// The link came up by it.
-    pub(crate) is_new: bool,
+    /// There is none. At the time RESET_TRANSPORT and PING become due.
+    Down,
+    /// At the time PING becomes due.
+    Up,
+    /// PING is due or sent. Until the time proof of life must come.
+    Probing,
 }
 
 #[derive(Debug)]
 pub(crate) struct Link {
     state: State,
-    random: u32,
-    /// The time in the last PING, until it is answered.
-    last_ping: Option<u64>,
+    at: Instant,
+    ping_due: bool,
+    /// How many attempts to bring the link up were made one after another.
+    attempt: u8,
+    /// While down: RESET_TRANSPORT came. PING is answered only behind it, or else a peer could be
+    /// up with channels that this side knows nothing of.
+    reset_came: bool,
+    pongack_due: bool,
     /// The time in the peer's PING that is to be answered.
     pong_due: Option<u64>,
+    /// The time in the last PING, until it is answered.
+    last_ping: Option<u64>,
     /// When the last PONG was sent, in µs modulo 2^32, until it is answered.
     ponged_us: Option<u32>,
-    pongack_due: bool,
+    random: u32,
     /// What to add to the caller's clock to have µs since 1970.
     unix_offset_us: u64,
     /// Of the last round trip.
@@ -66,20 +59,24 @@ pub(crate) struct Link {
 impl Link {
     pub(crate) const fn new(seed: u32) -> Self {
         Self {
-            state: State::DOWN_AT_ONCE,
+            state: State::Down,
+            at: Instant::NEVER,
+            ping_due: true,
+            attempt: 0,
+            reset_came: false,
+            pongack_due: false,
+            pong_due: None,
+            last_ping: None,
+            ponged_us: None,
             // Xorshift never leaves 0.
             random: if seed == 0 { 1 } else { seed },
-            last_ping: None,
-            pong_due: None,
-            ponged_us: None,
-            pongack_due: false,
             unix_offset_us: 0,
             rtt_us: 0,
         }
     }
 
-    pub(crate) const fn is_up(&self) -> bool {
-        !matches!(self.state, State::Down { .. })
+    pub(crate) fn is_up(&self) -> bool {
+        self.state != State::Down
     }
 
     pub(crate) const fn last_ping(&self) -> Option<u64> {
@@ -90,144 +87,133 @@ impl Link {
         self.unix_offset_us = unix_us.wrapping_sub(now.as_micros());
     }
 
-    pub(crate) const fn deadline(&self) -> Option<Instant> {
-        match self.state {
-            State::Down { is_due: true, .. } => None,
-            State::Down { retry_at: at, .. }
-            | State::Up { ping_at: at }
-            | State::Probing { until: at, .. } => Some(at),
-        }
+    pub(crate) const fn deadline(&self) -> Instant {
+        self.at
     }
 
-    /// Asks for a PING now.
+    /// Makes a PING due now.
     pub(crate) fn ping(&mut self, now: Instant, config: &Config) {
-        match &mut self.state {
+        match self.state {
+            State::Down => self.at = Instant::NEVER,
             // Counted from now, not from the time that was planned: after a sleep of the whole
             // machine nobody could have sent it.
-            State::Up { .. } => {
-                let until = now.plus_millis(config.pong_ms.max(1));
-                self.state = State::Probing { until, ping_due: true };
-            }
-            State::Down { is_due, .. } => *is_due = true,
-            State::Probing { .. } => {}
+            State::Up => self.set(State::Probing, now.plus_millis(config.pong_ms.max(1))),
+            State::Probing => return,
         }
+        self.ping_due = true;
+    }
+
+    const fn set(&mut self, state: State, at: Instant) {
+        self.state = state;
+        self.at = at;
     }
 
     /// What is due by now becomes due. True if the peer has not answered in time.
     pub(crate) fn handle_timeout(&mut self, now: Instant, config: &Config) -> bool {
-        match self.state {
-            State::Up { ping_at: at } | State::Down { retry_at: at, .. } => {
-                // Called early, it does nothing.
-                if now >= at {
-                    self.ping(now, config);
-                }
-                false
-            }
-            State::Probing { until, .. } => now >= until,
+        if now < self.at {
+            return false;
         }
+        self.ping(now, config);
+        self.is_up() && now >= self.at
     }
 
     /// Goes down, to begin the handshake at once.
     pub(crate) const fn go_down(&mut self) {
-        self.state = State::DOWN_AT_ONCE;
-        self.last_ping = None;
-        self.pong_due = None;
-        self.ponged_us = None;
+        self.set(State::Down, Instant::NEVER);
+        self.ping_due = true;
+        self.attempt = 0;
+        self.reset_came = false;
         self.pongack_due = false;
+        self.pong_due = None;
+        self.last_ping = None;
+        self.ponged_us = None;
     }
 
     /// Goes down, if it was up, but leaves the handshake to the peer for a while.
     pub(crate) fn receive_reset(&mut self, now: Instant, config: &Config) {
-        if let State::Down { reset_came, .. } = &mut self.state {
-            *reset_came = true;
-            return;
+        if self.is_up() {
+            self.go_down();
+            self.ping_due = false;
+            self.at = self.retry_at(now, config);
         }
-        self.go_down();
-        let retry_at = now.plus_millis(self.wait(0, config));
-        self.state = State::Down { retry_at, is_due: false, attempt: 0, reset_came: true };
+        self.reset_came = true;
     }
 
     pub(crate) fn receive_ping(&mut self, now: Instant, sent_us: u64, config: &Config) {
-        let later = now.plus_millis(self.wait(0, config));
-        match &mut self.state {
-            State::Down { reset_came: false, .. } => return,
-            State::Down { retry_at, attempt, .. } => {
-                // The peer's handshake is under way: a RESET_TRANSPORT of ours would break it.
-                *retry_at = later.max(*retry_at);
-                *attempt = 0;
+        if self.state == State::Down {
+            if !self.reset_came {
+                return;
             }
-            State::Up { .. } | State::Probing { .. } => {}
+            // The peer's handshake is under way: a RESET_TRANSPORT of ours would break it.
+            self.attempt = 0;
+            self.at = self.retry_at(now, config).max(self.at);
         }
         self.pong_due = Some(sent_us);
     }
 
+    /// The round trip in µs, if it is proof of life.
     pub(crate) fn receive_pong(
         &mut self,
         now: Instant,
         echo_us: u64,
         config: &Config,
-    ) -> Option<Proof> {
+    ) -> Option<u32> {
         if self.last_ping != Some(echo_us) {
             return None;
         }
         self.last_ping = None;
         self.pongack_due = true;
-        let rtt_us = now.micros_since(Instant::from_micros(echo_us));
-        Some(self.proof(now, rtt_us, config))
+        Some(self.proof(now, echo_us as u32, config))
     }
 
-    pub(crate) fn receive_pongack(&mut self, now: Instant, config: &Config) -> Option<Proof> {
+    /// The same.
+    pub(crate) fn receive_pongack(&mut self, now: Instant, config: &Config) -> Option<u32> {
         let sent_us = self.ponged_us.take()?;
-        let rtt_us = (now.as_micros() as u32).wrapping_sub(sent_us);
-        Some(self.proof(now, rtt_us, config))
+        Some(self.proof(now, sent_us, config))
     }
 
-    fn proof(&mut self, now: Instant, rtt_us: u32, config: &Config) -> Proof {
-        let is_new = !self.is_up();
-        self.rtt_us = rtt_us;
-        self.state = State::Up { ping_at: now.plus_millis(self.shortened(config.ping_ms)) };
-        Proof { rtt_us, is_new }
+    /// Bytes pass both ways, by the answer to what was sent at a time in µs modulo 2^32.
+    fn proof(&mut self, now: Instant, sent_us: u32, config: &Config) -> u32 {
+        let at = now.plus_millis(self.shortened(config.ping_ms));
+        self.set(State::Up, at);
+        self.ping_due = false;
+        self.rtt_us = (now.as_micros() as u32).wrapping_sub(sent_us);
+        self.rtt_us
     }
 
     /// Writes what is due into a buffer of [`crate::TRANSMIT_MIN`] bytes or more.
     pub(crate) fn transmit(&mut self, now: Instant, config: &Config, out: &mut [u8]) -> usize {
-        let mut used = 0;
+        let (mut used, sent_us) = (0, now.as_micros());
         self.handle_timeout(now, config);
-        let ping = MuxFrame::Ping { sent_us: now.as_micros() };
-        match self.state {
-            State::Down { is_due: true, attempt, reset_came, .. } => {
+        if self.ping_due {
+            self.ping_due = false;
+            self.last_ping = Some(sent_us);
+            if self.state == State::Down {
                 put(out, &mut used, &MuxFrame::Reset);
-                put(out, &mut used, &ping);
-                self.last_ping = Some(now.as_micros());
                 self.ponged_us = None;
-                let retry_at = now.plus_millis(self.wait(attempt, config));
-                let attempt = attempt.saturating_add(1);
-                self.state = State::Down { retry_at, is_due: false, attempt, reset_came };
+                self.at = self.retry_at(now, config);
+                self.attempt = self.attempt.saturating_add(1);
             }
-            State::Probing { until, ping_due: true } => {
-                put(out, &mut used, &ping);
-                self.last_ping = Some(now.as_micros());
-                self.state = State::Probing { until, ping_due: false };
-            }
-            State::Down { .. } | State::Up { .. } | State::Probing { ping_due: false, .. } => {}
+            put(out, &mut used, &MuxFrame::Ping { sent_us });
         }
         if let Some(echo_us) = self.pong_due.take() {
-            put(out, &mut used, &MuxFrame::Pong { echo_us, sent_us: now.as_micros() });
-            self.ponged_us = Some(now.as_micros() as u32);
+            put(out, &mut used, &MuxFrame::Pong { echo_us, sent_us });
+            self.ponged_us = Some(sent_us as u32);
         }
         if self.pongack_due {
             self.pongack_due = false;
-            let unix_us = now.as_micros().wrapping_add(self.unix_offset_us);
+            let unix_us = sent_us.wrapping_add(self.unix_offset_us);
             put(out, &mut used, &MuxFrame::PongAck { unix_us });
         }
         used
     }
 
-    /// The wait after an attempt, in ms.
-    fn wait(&mut self, attempt: u8, config: &Config) -> u32 {
+    /// When the next attempt is due.
+    fn retry_at(&mut self, now: Instant, config: &Config) -> Instant {
         let longest = config.retry_max_ms;
-        let wait = config.retry_first_ms.checked_shl(u32::from(attempt.min(16)));
-        self.shortened(wait.unwrap_or(longest).min(longest))
+        // Doubled 16 times it is longer than any.
+        let wait = config.retry_first_ms.checked_mul(1 << self.attempt.min(16));
+        now.plus_millis(self.shortened(wait.unwrap_or(longest).min(longest)))
     }
 
     /// Up to a quarter less, by chance, but never 0.

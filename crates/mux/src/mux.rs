@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::error::{NoRoom, NotRequested, OpenError};
 use crate::event::{Channel, Event, LinkLoss, Priority};
 use crate::framing::{Framing, RESET};
-use crate::link::{Link, Proof};
+use crate::link::Link;
 use crate::time::Instant;
 
 /// Which end of the line this is.
@@ -147,7 +147,7 @@ impl Mux {
     }
 
     /// True if channels can be opened and used.
-    pub const fn is_up(&self) -> bool {
+    pub fn is_up(&self) -> bool {
         self.link.is_up()
     }
 
@@ -175,8 +175,8 @@ impl Mux {
     /// When to call [`handle_timeout`](Self::handle_timeout) at the latest, and
     /// [`transmit`](Self::transmit) after it; `None` if nothing happens without I/O or a command.
     pub fn deadline(&self) -> Option<Instant> {
-        let deadlines = [self.link.deadline(), self.channels.deadline()];
-        deadlines.into_iter().flatten().min()
+        let at = self.link.deadline().min(self.channels.deadline());
+        if at == Instant::NEVER { None } else { Some(at) }
     }
 
     /// Tells what time it is by the wall clock, in µs since 1970, for the peer's use. Without it,
@@ -349,61 +349,45 @@ impl Mux {
     }
 
     fn receive_frame<'i>(&mut self, now: Instant, frame: MuxFrame<'i>) -> Option<Event<'i>> {
+        let was_up = self.is_up();
         match frame {
-            MuxFrame::Ping { sent_us } => {
-                self.link.receive_ping(now, sent_us, &self.config);
-                return None;
-            }
+            MuxFrame::Ping { sent_us } => self.link.receive_ping(now, sent_us, &self.config),
             MuxFrame::Pong { echo_us, .. } => {
-                let Proof { rtt_us, is_new } =
-                    self.link.receive_pong(now, echo_us, &self.config)?;
-                return Some(match is_new {
-                    true => Event::LinkUp { rtt_us },
-                    false => Event::RoundTrip { rtt_us },
+                let rtt_us = self.link.receive_pong(now, echo_us, &self.config)?;
+                return Some(match was_up {
+                    true => Event::RoundTrip { rtt_us },
+                    false => Event::LinkUp { rtt_us },
                 });
             }
             MuxFrame::PongAck { unix_us } => {
-                let Proof { rtt_us, is_new } = self.link.receive_pongack(now, &self.config)?;
-                if is_new {
-                    self.peer_unix_us = NonZeroU64::new(unix_us);
-                    return Some(Event::LinkUp { rtt_us });
-                }
-                return Some(Event::PeerClock { unix_us });
+                let rtt_us = self.link.receive_pongack(now, &self.config)?;
+                self.peer_unix_us = NonZeroU64::new(unix_us);
+                return if was_up { self.pending() } else { Some(Event::LinkUp { rtt_us }) };
             }
             MuxFrame::Reset => {
-                let was_up = self.is_up();
                 self.link.receive_reset(now, &self.config);
-                if !was_up {
-                    return None;
+                if was_up {
+                    // Framing is not lost: the PING that follows is to be answered.
+                    self.channels.reset();
+                    return Some(Event::LinkDown { why: LinkLoss::PeerReset });
                 }
-                // Framing is not lost: the PING that follows is to be answered.
-                self.channels.reset();
-                return Some(Event::LinkDown { why: LinkLoss::PeerReset });
             }
+            // From an earlier life of the link, or no frame at all.
+            _ if !was_up => self.framing.lose(),
+            MuxFrame::ChannelReq(index) => {
+                return self.channels.receive_request(index, self.role == Role::Proxy);
+            }
+            MuxFrame::ChannelAck(index) => return self.channels.receive_ack(index),
+            MuxFrame::ChannelNack(index) => return self.channels.receive_nack(index),
+            MuxFrame::ChannelClose(index) => return self.channels.receive_close(index),
+            MuxFrame::ChannelCloseAck(index) => self.channels.receive_close_ack(index),
+            MuxFrame::Data { channel, piece } => {
+                return self.channels.receive_data(channel, piece.data, piece.is_first());
+            }
+            // There are no others.
             _ => {}
         }
-        if !self.is_up() {
-            // From an earlier life of the link, or no frame at all.
-            self.framing.lose();
-            return None;
-        }
-        match frame {
-            MuxFrame::ChannelReq(index) => {
-                self.channels.receive_request(index, self.role == Role::Proxy)
-            }
-            MuxFrame::ChannelAck(index) => self.channels.receive_ack(index),
-            MuxFrame::ChannelNack(index) => self.channels.receive_nack(index),
-            MuxFrame::ChannelClose(index) => self.channels.receive_close(index),
-            MuxFrame::ChannelCloseAck(index) => {
-                self.channels.receive_close_ack(index);
-                None
-            }
-            MuxFrame::Data { channel, piece } => {
-                self.channels.receive_data(channel, piece.data, piece.is_first())
-            }
-            // Those of the link were above.
-            _ => None,
-        }
+        None
     }
 
     /// Framing is lost, which the application is told if the link was up.

@@ -21,15 +21,19 @@ impl Instant {
         self.0
     }
 
+    /// Later than any other.
+    pub(crate) const NEVER: Self = Self(u64::MAX);
+
     /// The moment `ms` later.
+    // Many callers, and 64-bit arithmetic that saturates is long on a small processor.
+    #[inline(never)]
     #[must_use]
     pub const fn plus_millis(self, ms: u32) -> Self {
         Self(self.0.saturating_add(ms as u64 * 1000))
     }
 
-    /// µs from `earlier` to here; 0 if `earlier` is later, and no more than fits.
-    pub const fn micros_since(self, earlier: Self) -> u32 {
-        let us = self.0.saturating_sub(earlier.0);
-        if us > u32::MAX as u64 { u32::MAX } else { us as u32 }
+    /// µs from `earlier` to here; 0 if `earlier` is later.
+    pub const fn micros_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
     }
 }
