@@ -45,7 +45,7 @@ async fn a_client_that_dies_takes_its_onward_transaction_with_it_and_no_other() 
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn clients_that_die_at_once_leave_nothing_behind() {
     const COUNT: usize = 50;
     let world = World::start().await;

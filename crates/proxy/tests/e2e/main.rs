@@ -4,6 +4,9 @@
 //! What is asserted is what a user sees: the exact sequence of states, the payload, what the
 //! servers logged. Nothing is asserted by time: [`PATIENCE`](user::PATIENCE) only ends what hangs.
 //!
+//! Where many streams do the same at once, several threads run them; elsewhere one does, so that a
+//! test is as much the same each time as real sockets allow.
+//!
 //! `RUST_LOG=sspc_proxy=debug cargo test -p sspc-proxy --test e2e -- --nocapture` shows the proxy's
 //! log.
 

@@ -71,7 +71,7 @@ async fn a_server_that_closes_after_some_requests_gets_the_next_ones_on_others()
     }
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn streams_at_once_survive_goaway() {
     const COUNT: usize = 60;
     // Each connection leaves some of those that are on it to the next.

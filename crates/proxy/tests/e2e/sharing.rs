@@ -27,7 +27,7 @@ async fn all_end_well(users: Vec<User>) {
     join_all(each).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn two_hundred_streams_share_one_h2_connection() {
     const COUNT: usize = 200;
     let world = World::start().await;
@@ -45,7 +45,7 @@ async fn two_hundred_streams_share_one_h2_connection() {
     assert!(requests.iter().all(|request| request.protocol == "HTTP/2.0"));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn more_streams_than_a_connection_takes_are_served_too() {
     const COUNT: usize = 200;
     let options = nginx::Options { h2_streams: None, ..nginx::Options::default() };
