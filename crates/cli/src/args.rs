@@ -66,6 +66,7 @@ pub(crate) enum Command {
     Cat(CatArgs),
     #[command(subcommand)]
     Policy(PolicyCommand),
+    Decode(DecodeArgs),
     Demo(DemoArgs),
     Man(ManArgs),
     Completions(CompletionsArgs),
@@ -186,6 +187,63 @@ pub(crate) struct ShowArgs {
     /// Apply this policy on top first; may be given several times
     #[arg(short, long = "overlay", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) overlays: Vec<PathBuf>,
+}
+
+/// Show recorded or live bytes of the protocol, one line a frame
+///
+/// Reads the bytes of a socket or, with --mux, of a serial line, and writes each frame to stdout as
+/// soon as it is complete: its name, its numbers by name, and the start of its payload. Recordings
+/// are JSON lines, `{"t": US, "c": CONNECTION, "d": "c2p" or "p2c", "x": "HEX"}`, with both
+/// directions of any number of connections.
+#[derive(Debug, Args)]
+#[command(after_long_help = help::DECODE)]
+pub(crate) struct DecodeArgs {
+    /// The bytes or the recording; `-` is stdin
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+
+    /// The bytes are frames of the mux; shows them, and the frames inside each channel
+    #[arg(long)]
+    pub(crate) mux: bool,
+
+    /// Who sent the bytes; without it, the type of a frame tells. A recording knows by itself
+    #[arg(long, value_enum, value_name = "END")]
+    pub(crate) from: Option<End>,
+
+    /// What the input is written in
+    // `format` is the id of --log.
+    #[arg(long = "format", value_enum, value_name = "FORMAT", default_value_t)]
+    pub(crate) written_in: DecodeFormat,
+
+    /// The same as --format hex
+    #[arg(long, conflicts_with = "written_in")]
+    pub(crate) hex: bool,
+
+    /// Show all payload and metadata, in hex
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
+/// One of the two who talk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum End {
+    /// The client
+    Client,
+    /// The proxy
+    Proxy,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DecodeFormat {
+    /// A recording if the first byte is `{`, otherwise raw
+    #[default]
+    Auto,
+    /// JSON lines
+    Recording,
+    /// The bytes themselves, of one direction
+    Raw,
+    /// Pairs of hex digits, of one direction; `;` and `#` begin a comment
+    Hex,
 }
 
 /// See it work: origin, proxy and client in one process, no network needed

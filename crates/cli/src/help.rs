@@ -100,6 +100,30 @@ Exit codes:
   1  the policy has errors, or no such streamtype
   2  the command line is wrong";
 
+pub(crate) const DECODE: &str = "\
+Examples:
+  sspc decode recording.jsonl
+      Both directions of each connection: → is to the proxy, ← is to the client.
+
+  sspc decode --mux line.jsonl
+      A serial line: frames of the mux, and below them those of the streams.
+
+  sspc decode --mux - < /dev/ttyUSB0
+      What comes over a line now, with the seconds since the start. The line has to be raw:
+      stty -F /dev/ttyUSB0 raw 115200
+
+  echo '57 0005 06 00000000' | sspc decode --hex -
+      Bytes by hand.
+
+Faults are lines of their own and tell at which byte of the direction, or of the channel, the
+frame begins that is wrong. One frame that is wrong is skipped; after two in a row that stream is
+not decoded any further. On a line of the mux, frames are found again at the next PING.
+
+Exit codes:
+  0  all decoded
+  1  faults were found, or the input cannot be read
+  2  the command line is wrong";
+
 pub(crate) const DEMO: &str = "\
 Exit codes:
   0  every byte was right

@@ -1,7 +1,8 @@
-//! The program `sspc`: proxy, cat, policy, demo.
+//! The program `sspc`: proxy, cat, policy, decode, demo.
 
 mod args;
 mod cat;
+mod decode;
 mod demo;
 mod exit;
 mod generate;
@@ -39,6 +40,7 @@ fn run(cli: &Cli, voice: Voice) -> Result<Exit, Failure> {
         Command::Proxy(args) => proxy::run(args, voice),
         Command::Cat(args) => cat::run(args, cli.log),
         Command::Policy(command) => policy::run(command, voice).map(|()| Exit::Ok),
+        Command::Decode(args) => decode::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Man(args) => generate::man(args).map(|()| Exit::Ok),
         Command::Completions(args) => generate::completions(args).map(|()| Exit::Ok),

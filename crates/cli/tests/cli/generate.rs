@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use crate::run::{assert_exit, run, text};
 
 /// Every command, with some of its options; the help is the judge of what there is.
-const COMMANDS: [&[&str]; 8] = [
+const COMMANDS: [&[&str]; 9] = [
     &["proxy"],
     &["cat"],
     &["policy"],
     &["policy", "check"],
     &["policy", "show"],
+    &["decode"],
     &["demo"],
     &["man"],
     &["completions"],
