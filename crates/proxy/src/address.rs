@@ -4,6 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+/// The longest path or name of a Unix socket, in bytes.
+const UNIX_MAX: usize = 107;
+
 /// An address that a proxy can listen at.
 ///
 /// ```
@@ -82,17 +85,29 @@ impl FromStr for ListenAddress {
 }
 
 fn parse_abstract(name: &str) -> Result<ListenAddress, &'static str> {
+    // Whoever writes these means to keep others out, and would not.
+    if name.contains("?mode=") || name.contains("?owner=") {
+        return Err("an abstract socket has neither mode nor owner: everybody may use it");
+    }
     match name.len() {
         0 => Err("the name behind @ is empty"),
-        1..=107 => Ok(ListenAddress::Abstract { name: name.to_owned() }),
+        1..=UNIX_MAX => Ok(ListenAddress::Abstract { name: name.to_owned() }),
         _ => Err("the name is longer than 107 bytes"),
     }
 }
 
 fn parse_path(text: &str) -> Result<ListenAddress, &'static str> {
     let (path, options) = text.split_once('?').unwrap_or((text, ""));
-    if path.is_empty() {
-        return Err("the path is empty");
+    match path.len() {
+        0 => return Err("the path is empty"),
+        1..=UNIX_MAX => {}
+        _ => return Err("the path is longer than 107 bytes"),
+    }
+    if !path.starts_with('/') {
+        return Err("a path begins with a slash, an abstract name with @");
+    }
+    if path.contains('\0') {
+        return Err("the path holds a NUL byte");
     }
     let mut mode = None;
     let mut owner = None;
@@ -177,7 +192,6 @@ mod tests {
         for text in [
             "uds:@proxy.ss.lws",
             "uds:/run/ss.sock",
-            "uds:relative/ss.sock",
             "uds:/run/ss.sock?mode=0600",
             "uds:/run/ss.sock?owner=root",
             "uds:/run/ss.sock?mode=0660&owner=root:users",
@@ -198,7 +212,16 @@ mod tests {
             refusal(&format!("uds:@{}", "x".repeat(108))),
             "the name is longer than 107 bytes"
         );
+        assert_eq!(
+            refusal("uds:@name?mode=0600"),
+            "an abstract socket has neither mode nor owner: everybody may use it"
+        );
         assert_eq!(refusal("uds:"), "the path is empty");
+        assert_eq!(refusal("uds:ss.sock"), "a path begins with a slash, an abstract name with @");
+        assert_eq!(
+            refusal(&format!("uds:/{}", "x".repeat(107))),
+            "the path is longer than 107 bytes"
+        );
         assert_eq!(refusal("uds:/a?mode=999"), "mode is not an octal number up to 0777");
         assert_eq!(refusal("uds:/a?owner=:"), "owner names neither a user nor a group");
         assert_eq!(
