@@ -193,6 +193,8 @@ fn explain_certificate(error: &CertificateError, trust: &Trust) -> String {
             let mut text = format!("wrong host: the certificate is not for {}", expected.to_str());
             for (i, name) in presented.iter().take(4).enumerate() {
                 let separator = if i == 0 { " but for " } else { ", " };
+                // The library writes `DnsName("example.com")`.
+                let name = name.split('"').nth(1).unwrap_or(name);
                 // Names come from the peer; logs are not to be written by it.
                 let _ = write!(text, "{separator}{}", name.escape_debug());
             }
