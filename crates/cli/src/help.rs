@@ -71,7 +71,7 @@ Exit codes:
   5    the remote peer is unreachable, or all retries failed
   6    the proxy refuses this streamtype
   7    timeout
-  8    no proxy
+  8    no proxy, or it is gone before the stream was complete
   130  interrupted by Ctrl-C; 143 by SIGTERM
 
 Without retries in the policy a proxy may say UNREACHABLE and no more. So, if no retry begins

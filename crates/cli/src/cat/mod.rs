@@ -279,7 +279,7 @@ fn failure(error: Error) -> Failure {
         ),
         Error::Refused { streamtype, result } => format!(
             "the proxy refuses the streamtype {streamtype:?} (result {result}); its policy must \
-             define it, see `sspc policy show`"
+             define it, see `sspc policy show`; the proxy's log tells more"
         ),
         other => other.to_string(),
     };
