@@ -230,6 +230,7 @@ impl Engine {
         self.credit_managed = false;
         self.credit = 0;
         self.top_up = 0;
+        self.heard = 0;
         self.unconsumed = 0;
         self.consumed = 0;
         self.timeout_pending = self.timeout.is_some();

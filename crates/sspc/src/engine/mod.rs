@@ -124,6 +124,8 @@ pub(crate) struct Engine {
     credit: i32,
     /// Credit to be given to the remote peer.
     top_up: i32,
+    /// DISCONNECTEDs that came and that the proxy is to be told have come.
+    heard: u32,
     /// Payload that came and was not reported as consumed, in bytes.
     unconsumed: u32,
     /// Payload that was reported as consumed and not topped up, in bytes.
@@ -165,6 +167,7 @@ impl Engine {
             credit_managed: false,
             credit: 0,
             top_up: 0,
+            heard: 0,
             unconsumed: 0,
             consumed: 0,
             advised_buffer: 0,

@@ -234,6 +234,9 @@ impl Engine {
                 }
             }
             State::Disconnected | State::AuthFailed | State::AllRetriesFailed => {
+                if state == State::Disconnected && self.credit_managed {
+                    self.heard = self.heard.saturating_add(1);
+                }
                 self.disconnected();
                 self.timeout = self.timeout.filter(|_| self.timeout_pending);
                 if self.onward != Onward::Wanted {

@@ -109,6 +109,13 @@ impl Engine {
             let end = record.end();
             self.kept.mark_sent(end);
         }
+        while self.heard > 0 {
+            // What follows is not for the connection that is gone.
+            if !out.put(ToProxy::TxCredit(0))? {
+                return Ok(false);
+            }
+            self.heard -= 1;
+        }
         if self.top_up != 0 {
             if !out.put(ToProxy::TxCredit(self.top_up))? {
                 return Ok(false);

@@ -456,6 +456,32 @@ fn frames_are_as_long_as_configured() {
     assert_eq!(sizes(most, false), "TX 65519 0");
 }
 
+/// Else a message that crosses DISCONNECTED would go to the next connection.
+#[test]
+fn a_proxy_that_manages_credit_hears_of_each_disconnected_before_all_else() {
+    let mut bench = Bench::new("mintest", STEADY);
+    bench.open();
+    let grant = frame(ToClient::TxCredit(1000));
+    bench.hear(&[created(), grant, state(State::Creating)].concat());
+    bench.stream.connect();
+    bench.settle();
+    bench.sent.clear();
+    bench.react = |bench, event| {
+        if event == "DISCONNECTED" {
+            bench.stream.request_tx_len(bench.now, 5);
+        }
+    };
+    let connected = [state(State::Connecting), state(State::Connected)].concat();
+    bench.hear(&[&connected[..], &state(State::Disconnected)].concat().repeat(2));
+    assert_eq!(bench.frames(), ["CREDIT 0", "CREDIT 0", "LENGTH 5", "ONWARD_CONNECT"]);
+    bench.cut();
+    bench.pass(1000);
+    bench.open();
+    bench.hear(&[created(), state(State::Creating)].concat());
+    bench.hear(&[&connected[..], &state(State::Disconnected)].concat());
+    assert!(!bench.frames().contains(&"CREDIT 0".to_owned()), "this proxy manages none");
+}
+
 #[test]
 fn credit_that_comes_later_is_not_managed() {
     let mut bench = Bench::created(STEADY);
