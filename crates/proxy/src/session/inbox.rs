@@ -14,11 +14,22 @@ const CHUNK_COST: usize = 64;
 /// When a transaction ends, what is left of it goes, and so does what still comes of a message
 /// that it took in part, or that it waited for and that is on its way: that belongs to nothing any
 /// more, and must not begin another transaction.
+///
+/// A message that begins inside another shows that its client broke the other one off: it began
+/// that before it heard that the connection was gone. The two must not become one.
 #[derive(Debug)]
 pub(crate) struct Inbox {
     chunks: VecDeque<Chunk>,
     cost: usize,
     at: Place,
+    /// How many of the chunks, the last ones, are of a message that has not ended.
+    open: usize,
+    /// The transaction has taken chunks of that message.
+    open_taken: bool,
+    /// A transaction is over: what comes may have been sent for that one.
+    after_loss: bool,
+    /// The client puts SOM inside its messages at any time, so that it tells nothing.
+    careless: bool,
     /// The transaction waits for a message of which nothing has come.
     awaited: bool,
     dropping: Dropping,
@@ -33,6 +44,18 @@ struct Place {
     in_frame: bool,
 }
 
+/// What became of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// It waits.
+    Kept,
+    /// It belongs to a message that is being thrown away.
+    Dropped,
+    /// It begins a message inside one that the transaction has taken in part: that transaction
+    /// cannot go on, nor can this message be part of it.
+    Breaks,
+}
+
 /// What is thrown away as it comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dropping {
@@ -41,6 +64,8 @@ enum Dropping {
     RestOfMessage,
     /// The next one, from its beginning.
     Message,
+    /// Everything.
+    All,
 }
 
 impl Inbox {
@@ -49,22 +74,28 @@ impl Inbox {
             chunks: VecDeque::new(),
             cost: 0,
             at: Place { in_message: false, in_frame: false },
+            open: 0,
+            open_taken: false,
+            after_loss: false,
+            careless: false,
             awaited: false,
             dropping: Dropping::Nothing,
             left: 0,
         }
     }
 
-    /// Takes a chunk, unless it belongs to a message that is being thrown away: then false.
-    /// `ends_frame` tells whether more of the same frame is to come.
-    pub(crate) fn push(&mut self, chunk: Chunk, ends_frame: bool) -> bool {
+    /// Takes a chunk, if it is wanted. `ends_frame` tells whether more of the same frame is to
+    /// come.
+    pub(crate) fn push(&mut self, chunk: Chunk, ends_frame: bool) -> Pushed {
         let starts = chunk.flags.contains(Flags::SOM);
         let ends = chunk.flags.contains(Flags::EOM);
+        let was_in_message = self.at.in_message;
         self.at.in_message = !ends && (starts || self.at.in_message);
         self.at.in_frame = !ends_frame;
         self.awaited = false;
         let dropped = match self.dropping {
             Dropping::Nothing => false,
+            Dropping::All => true,
             Dropping::Message => {
                 self.dropping = if ends { Dropping::Nothing } else { Dropping::RestOfMessage };
                 true
@@ -88,16 +119,48 @@ impl Inbox {
         };
         if dropped {
             self.left += chunk.bytes.len();
-            return false;
+            return Pushed::Dropped;
+        }
+        if starts && was_in_message {
+            self.careless |= !self.after_loss;
+            if self.careless {
+                // As it was taken so far.
+            } else if self.open_taken {
+                self.left += chunk.bytes.len();
+                return Pushed::Breaks;
+            } else {
+                self.drop_open();
+            }
         }
         self.cost += chunk.bytes.len() + CHUNK_COST;
         self.chunks.push_back(chunk);
-        true
+        self.open += 1;
+        if starts {
+            self.open_taken = false;
+        }
+        if !self.at.in_message {
+            self.open = 0;
+        }
+        Pushed::Kept
+    }
+
+    /// Throws away what waits of a message that has not ended.
+    fn drop_open(&mut self) {
+        for _ in 0..std::mem::take(&mut self.open) {
+            if let Some(chunk) = self.chunks.pop_back() {
+                self.cost -= chunk.bytes.len() + CHUNK_COST;
+                self.left += chunk.bytes.len();
+            }
+        }
     }
 
     /// The next chunk.
     pub(crate) fn pop(&mut self) -> Option<Chunk> {
         let chunk = self.chunks.pop_front()?;
+        if self.chunks.len() < self.open {
+            self.open = self.chunks.len();
+            self.open_taken = true;
+        }
         self.cost -= chunk.bytes.len() + CHUNK_COST;
         self.left += chunk.bytes.len();
         Some(chunk)
@@ -109,22 +172,35 @@ impl Inbox {
         self.awaited = self.chunks.is_empty() && !self.at.in_message;
     }
 
-    /// Throws away what waits, and what is still to come of a message or frame cut by that.
-    pub(crate) fn discard(&mut self) {
+    /// Throws away what waits, and what is still to come of a message or frame cut by that. With
+    /// `until_asked` nothing is wanted before the client asks for a transaction, so that the message
+    /// that the transaction waited for is not either.
+    pub(crate) fn discard(&mut self, until_asked: bool) {
         while self.pop().is_some() {}
+        self.open_taken = false;
         self.dropping = match self.at {
-            _ if std::mem::take(&mut self.awaited) => Dropping::Message,
+            _ if self.dropping == Dropping::All => Dropping::All,
+            _ if std::mem::take(&mut self.awaited) && until_asked => Dropping::Message,
             Place { in_message: true, .. } => Dropping::RestOfMessage,
             Place { in_frame: true, .. } => Dropping::RestOfFrame,
             _ => Dropping::Nothing,
         };
+        self.after_loss = true;
+    }
+
+    /// Throws away all that comes, until [`Inbox::begin`].
+    pub(crate) fn close(&mut self) {
+        self.dropping = Dropping::All;
     }
 
     /// The client began something new: what comes now is wanted.
     pub(crate) fn begin(&mut self) {
+        if self.after_loss {
+            self.drop_open();
+            self.at.in_message = false;
+        }
         self.dropping = Dropping::Nothing;
         self.awaited = false;
-        self.at.in_message = false;
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -148,8 +224,13 @@ mod tests {
 
     use super::*;
 
-    fn push(inbox: &mut Inbox, text: &'static str, flags: Flags, ends_frame: bool) -> bool {
+    fn pushed(inbox: &mut Inbox, text: &'static str, flags: Flags, ends_frame: bool) -> Pushed {
         inbox.push(Chunk { bytes: Bytes::from_static(text.as_bytes()), flags }, ends_frame)
+    }
+
+    /// Pushes; true if the chunk waits.
+    fn push(inbox: &mut Inbox, text: &'static str, flags: Flags, ends_frame: bool) -> bool {
+        pushed(inbox, text, flags, ends_frame) == Pushed::Kept
     }
 
     fn drain(inbox: &mut Inbox) -> Vec<Bytes> {
@@ -160,7 +241,7 @@ mod tests {
     fn what_is_left_of_an_ended_transaction_goes_with_the_rest_of_its_message() {
         let mut inbox = Inbox::new();
         assert!(push(&mut inbox, "one ", Flags::SOM, true));
-        inbox.discard();
+        inbox.discard(true);
         assert!(!push(&mut inbox, "message ", Flags::NONE, true));
         assert!(!push(&mut inbox, "whole", Flags::EOM, true));
         assert!(push(&mut inbox, "next", Flags::WHOLE, true));
@@ -173,7 +254,7 @@ mod tests {
     fn a_new_message_is_wanted_even_if_the_old_one_never_ended() {
         let mut inbox = Inbox::new();
         push(&mut inbox, "old", Flags::SOM, true);
-        inbox.discard();
+        inbox.discard(true);
         assert!(push(&mut inbox, "new", Flags::SOM, true));
         assert!(push(&mut inbox, "er", Flags::EOM, true));
         assert_eq!(drain(&mut inbox), ["new", "er"]);
@@ -183,12 +264,12 @@ mod tests {
     fn a_message_that_comes_too_late_for_its_transaction_begins_no_other() {
         let mut inbox = Inbox::new();
         inbox.await_message();
-        inbox.discard();
+        inbox.discard(true);
         assert!(!push(&mut inbox, "too ", Flags::SOM, true));
         assert!(!push(&mut inbox, "late", Flags::EOM, true));
         assert!(push(&mut inbox, "next", Flags::WHOLE, true));
         inbox.await_message();
-        inbox.discard();
+        inbox.discard(true);
         inbox.begin();
         assert!(push(&mut inbox, "asked for", Flags::WHOLE, true));
         assert_eq!(drain(&mut inbox), ["asked for"]);
@@ -201,11 +282,11 @@ mod tests {
         inbox.await_message();
         assert!(push(&mut inbox, "in time", Flags::WHOLE, true));
         inbox.pop();
-        inbox.discard();
+        inbox.discard(true);
         assert!(push(&mut inbox, "next", Flags::WHOLE, true));
 
         inbox.await_message();
-        inbox.discard();
+        inbox.discard(true);
         assert!(push(&mut inbox, "and next", Flags::WHOLE, true), "it waited already");
     }
 
@@ -213,7 +294,7 @@ mod tests {
     fn a_frame_cut_by_the_end_of_its_transaction_does_not_begin_the_next() {
         let mut inbox = Inbox::new();
         push(&mut inbox, "first half", Flags::NONE, false);
-        inbox.discard();
+        inbox.discard(true);
         assert!(!push(&mut inbox, "second half", Flags::NONE, true));
         assert!(push(&mut inbox, "next frame", Flags::NONE, true));
         assert_eq!(drain(&mut inbox), ["next frame"]);
@@ -223,7 +304,7 @@ mod tests {
     fn what_comes_while_idle_is_kept() {
         let mut inbox = Inbox::new();
         push(&mut inbox, "whole", Flags::WHOLE, true);
-        inbox.discard();
+        inbox.discard(true);
         assert!(push(&mut inbox, "no flags", Flags::NONE, true));
         assert_eq!(drain(&mut inbox), ["no flags"]);
     }
@@ -232,9 +313,67 @@ mod tests {
     fn asking_to_connect_begins_anew() {
         let mut inbox = Inbox::new();
         push(&mut inbox, "cut", Flags::SOM, true);
-        inbox.discard();
+        inbox.discard(true);
         inbox.begin();
         assert!(push(&mut inbox, "no flags", Flags::NONE, true));
+    }
+
+    #[test]
+    fn a_message_broken_off_before_it_was_taken_gives_way_to_the_next() {
+        let mut inbox = Inbox::new();
+        inbox.discard(true);
+        push(&mut inbox, "whole", Flags::WHOLE, true);
+        push(&mut inbox, "broken ", Flags::SOM, true);
+        push(&mut inbox, "off", Flags::NONE, true);
+        assert!(push(&mut inbox, "anew", Flags::WHOLE, true));
+        assert_eq!(drain(&mut inbox), ["whole", "anew"]);
+        assert_eq!((inbox.left(), inbox.cost()), (19, 0));
+    }
+
+    #[test]
+    fn a_message_broken_off_after_it_was_taken_breaks_its_transaction() {
+        let mut inbox = Inbox::new();
+        inbox.discard(true);
+        push(&mut inbox, "sent before the loss was known", Flags::SOM, true);
+        inbox.pop();
+        assert_eq!(pushed(&mut inbox, "sent ", Flags::SOM, true), Pushed::Breaks);
+        inbox.discard(true);
+        assert_eq!(pushed(&mut inbox, "again", Flags::EOM, true), Pushed::Dropped);
+        assert!(push(&mut inbox, "next", Flags::WHOLE, true));
+        assert_eq!(drain(&mut inbox), ["next"]);
+    }
+
+    #[test]
+    fn a_client_that_flags_carelessly_breaks_nothing() {
+        let mut inbox = Inbox::new();
+        for _ in 0..2 {
+            for _ in 0..3 {
+                assert!(push(&mut inbox, "starts", Flags::SOM, true));
+                inbox.pop();
+            }
+            inbox.discard(true);
+            inbox.begin();
+        }
+    }
+
+    #[test]
+    fn what_comes_while_closed_is_thrown_away() {
+        let mut inbox = Inbox::new();
+        inbox.close();
+        assert!(!push(&mut inbox, "of the connection before", Flags::WHOLE, true));
+        inbox.discard(true);
+        assert!(!push(&mut inbox, "too", Flags::SOM, true));
+        inbox.begin();
+        assert!(push(&mut inbox, "asked for", Flags::SOM, true));
+        assert_eq!(drain(&mut inbox), ["asked for"]);
+    }
+
+    #[test]
+    fn a_message_that_the_proxys_own_retry_waits_for_is_wanted() {
+        let mut inbox = Inbox::new();
+        inbox.await_message();
+        inbox.discard(false);
+        assert!(push(&mut inbox, "not begun before", Flags::WHOLE, true));
     }
 
     #[test]

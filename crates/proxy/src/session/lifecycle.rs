@@ -123,6 +123,11 @@ impl Lifecycle {
         matches!(self.phase, Phase::Idle | Phase::Waiting { .. } | Phase::Ended)
     }
 
+    /// True if nothing goes on until the client asks.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.phase == Phase::Idle
+    }
+
     /// The length of the next message, if the client announced it.
     pub(crate) fn length_hint(&self) -> Option<u32> {
         self.length_hint

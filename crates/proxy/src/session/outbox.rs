@@ -156,6 +156,11 @@ impl Outbox {
         }
     }
 
+    /// Throws away payload that waits for credit: its connection is gone.
+    pub(crate) fn drop_held(&mut self) {
+        self.held = None;
+    }
+
     /// True if payload waits for the client's credit.
     pub(crate) fn is_blocked(&self) -> bool {
         self.held.is_some()

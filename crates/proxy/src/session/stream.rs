@@ -14,7 +14,7 @@ use tracing::{debug, info};
 use super::credit::{ClientCredit, Window};
 use super::dial::{Call, Dialer, EventQueue};
 use super::ending::ProtocolError;
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Pushed};
 use super::lifecycle::{Lifecycle, Output};
 use super::outbox::{Outbox, Style};
 use crate::config::{Limits, Timeouts};
@@ -82,6 +82,9 @@ pub(crate) struct Stream<D: Dialer> {
     is_full: bool,
     /// For a client that honours credit.
     window: Option<Window>,
+    /// Of the DISCONNECTEDs that were sent, how many such a client has not said to have heard. What
+    /// it sends before it says so belongs to connections that are gone.
+    unheard: u32,
     /// What each attempt has for a client that gives a limit but is not known to manage it.
     renewed_credit: Option<ClientCredit>,
     /// Payload so far, from the client and to it.
@@ -120,6 +123,7 @@ impl<D: Dialer> Stream<D> {
             marks,
             is_full: false,
             window: honours.then(window),
+            unheard: 0,
             renewed_credit: (!honours).then_some(credit),
             passed: (0, 0),
             clock: Clock::now(),
@@ -189,6 +193,9 @@ impl<D: Dialer> Stream<D> {
 
     pub(crate) fn handle_connect(&mut self) {
         debug!("ONWARD_CONNECT");
+        if self.unheard > 0 {
+            return;
+        }
         self.begin_message();
         self.lifecycle.handle_connect();
         self.settle();
@@ -208,14 +215,26 @@ impl<D: Dialer> Stream<D> {
         self.passed.0 += length;
         self.counts.bytes_from_clients.add(length);
         let chunk = Chunk { bytes: shared(read, piece.data), flags: head.flags_of(piece) & KNOWN };
-        if self.inbox.push(chunk, piece.is_last()) {
-            self.lifecycle.handle_demand();
+        match self.inbox.push(chunk, piece.is_last()) {
+            Pushed::Kept => self.lifecycle.handle_demand(),
+            Pushed::Dropped => {}
+            Pushed::Breaks => {
+                let why = "the client broke a message off that is partly sent".to_owned();
+                self.lifecycle.handle_event(Instant::now(), Event::Ended(End::Lost { why }));
+                if self.lifecycle.is_idle() {
+                    // It will hear of that and ask again; until then more of the same may come.
+                    self.inbox.close();
+                }
+            }
         }
         self.settle();
     }
 
     pub(crate) fn handle_length_hint(&mut self, bytes: u32) {
         debug!(bytes, "PAYLOAD_LENGTH_HINT");
+        if self.unheard > 0 {
+            return;
+        }
         self.begin_message();
         self.lifecycle.handle_length_hint(bytes);
         self.settle();
@@ -227,6 +246,13 @@ impl<D: Dialer> Stream<D> {
     }
 
     pub(crate) fn handle_credit(&mut self, update: i32) {
+        if update == 0 && self.unheard > 0 {
+            self.unheard -= 1;
+            if self.unheard == 0 {
+                self.inbox.begin();
+            }
+            return;
+        }
         let now_us = self.now_us();
         self.outbox.add_credit(update, now_us);
     }
@@ -312,7 +338,7 @@ impl<D: Dialer> Stream<D> {
                 },
                 Err(TrySendError::Full(())) => break,
                 // The attempt takes no payload, or no more.
-                Err(TrySendError::Closed(())) => self.inbox.discard(),
+                Err(TrySendError::Closed(())) => self.inbox.discard(false),
             }
         }
         self.give_credit();
@@ -339,6 +365,10 @@ impl<D: Dialer> Stream<D> {
                     if state == State::Connected && self.lifecycle.connects_before_response() {
                         self.inbox.await_message();
                     }
+                    if state == State::Disconnected && self.window.is_some() {
+                        self.unheard = self.unheard.saturating_add(1);
+                        self.inbox.close();
+                    }
                 }
                 Output::Metadata(items) => self.send_metadata(&items),
                 Output::Perf(json) => match Piece::whole(json.as_bytes()) {
@@ -357,9 +387,12 @@ impl<D: Dialer> Stream<D> {
                     self.outbox.push_payload(bytes, flags, now_us);
                 }
                 Output::Start => self.start(),
-                Output::Stop => self.call = None,
+                Output::Stop => {
+                    self.call = None;
+                    self.outbox.drop_held();
+                }
                 Output::Discard => {
-                    self.inbox.discard();
+                    self.inbox.discard(self.lifecycle.is_idle());
                     self.give_credit();
                 }
             }

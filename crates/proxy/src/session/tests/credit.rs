@@ -52,6 +52,27 @@ async fn discarded_payload_gives_its_credit_back() {
     rig.client.expect(&["TXCR 2048"]).await;
 }
 
+/// Without that the message would begin another transaction, or be taken for the one that its
+/// client sends once more.
+#[tokio::test(start_paused = true)]
+async fn what_was_sent_before_the_client_heard_of_disconnected_goes_nowhere() {
+    let mut rig = Rig::new();
+    let started = connected(&mut rig, 0).await;
+    started.event(Event::Ended(End::Lost { why: "gone".to_owned() })).await;
+    rig.client.expect(&["DISCONNECTED"]).await;
+    rig.client.payload("for the lost one", Flags::WHOLE).await;
+    rig.client.send(ToProxy::LengthHint(5)).await;
+    rig.client.payload("this too, in part", Flags::SOM).await;
+    rig.client.expect_silence().await;
+    rig.client.send(ToProxy::TxCredit(0)).await;
+    rig.client.send(ToProxy::OnwardConnect).await;
+    let mut started = rig.attempt().await;
+    started.event(Event::Connected).await;
+    rig.client.expect(&["CONNECTING", "CONNECTED"]).await;
+    rig.client.payload("again", Flags::WHOLE).await;
+    assert_eq!(started.chunk().await, "SOM|EOM again");
+}
+
 #[tokio::test(start_paused = true)]
 async fn payload_stops_where_the_clients_credit_ends() {
     let mut rig = Rig::new();

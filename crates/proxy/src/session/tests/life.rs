@@ -175,6 +175,48 @@ async fn what_a_lost_connection_leaves_over_is_not_sent_on_the_next() {
     assert_eq!(started.chunk().await, "SOM|EOM new");
 }
 
+/// The client of a lost POST that had not begun to send sends as soon as the proxy has connected
+/// again by itself; that was thrown away as if it came too late for the lost one.
+#[tokio::test(start_paused = true)]
+async fn a_message_that_had_not_begun_goes_to_the_proxys_own_retry() {
+    let mut rig = Rig::new();
+    rig.connected("post-retry").await.event(lost()).await;
+    rig.client.expect(&["DISCONNECTED", "POLL", "CONNECTING"]).await;
+    let mut started = rig.attempt().await;
+    started.event(Event::Connected).await;
+    rig.client.expect(&["CONNECTED"]).await;
+    rig.client.payload("the body", Flags::WHOLE).await;
+    assert_eq!(started.chunk().await, "SOM|EOM the body");
+}
+
+/// A client that has not yet heard that its connection is gone begins a message, then sends it once
+/// more: the two went to the peer as one.
+#[tokio::test(start_paused = true)]
+async fn a_message_begun_for_a_lost_connection_does_not_run_into_the_next() {
+    let mut rig = Rig::new();
+    rig.connected("ws").await.event(lost()).await;
+    rig.client.expect(&["DISCONNECTED"]).await;
+    rig.client.payload("hel", Flags::SOM).await;
+    rig.client.expect(&["POLL", "CONNECTING"]).await;
+    let mut started = rig.attempt().await;
+    rig.client.payload("hello", Flags::WHOLE).await;
+    rig.client.expect_silence().await;
+    started.event(Event::Connected).await;
+    assert_eq!(started.chunk().await, "SOM|EOM hello");
+
+    started.event(lost()).await;
+    rig.client.expect(&["CONNECTED", "DISCONNECTED"]).await;
+    rig.client.payload("hel", Flags::SOM).await;
+    let mut started = rig.attempt().await;
+    started.event(Event::Connected).await;
+    assert_eq!(started.chunk().await, "SOM hel");
+    rig.client.expect(&["POLL", "CONNECTING", "CONNECTED"]).await;
+    rig.client.payload("hello", Flags::WHOLE).await;
+    rig.client.expect(&["DISCONNECTED"]).await;
+    started.ended().await;
+    assert!(started.body.recv().await.is_none(), "the peer sees that it is cut");
+}
+
 #[tokio::test(start_paused = true)]
 async fn payload_for_a_method_without_a_body_is_discarded() {
     let mut rig = Rig::new();

@@ -149,6 +149,11 @@ pub(super) fn policy() -> Policy {
         streamtype.opportunistic = false;
         streamtype.retry = Some(Arc::clone(&retry));
     });
+    add("post-retry", &|streamtype| {
+        streamtype.http.method = "POST".to_owned();
+        streamtype.opportunistic = false;
+        streamtype.retry = Some(Arc::clone(&retry));
+    });
     add("nailed", &|streamtype| streamtype.nailed_up = true);
     add("ride1", &|streamtype| streamtype.rideshare = Some("ride2".to_owned()));
     add("ride2", &|_| {});
