@@ -396,4 +396,6 @@ impl Input {
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
