@@ -4,6 +4,9 @@
 mod client;
 mod cuts;
 mod frames;
+mod mux;
+mod mux_app;
+mod mux_pair;
 #[allow(dead_code, reason = "the wire's tests need more of it")]
 #[path = "../../crates/wire/tests/wire/owned.rs"]
 mod owned;
@@ -11,6 +14,8 @@ mod policy;
 mod ws;
 
 pub use client::{Life, client_engine};
+pub use mux::mux;
+pub use mux_pair::{Lives, mux_pair};
 pub use policy::policy_parse;
 pub use ws::ws_decode;
 
