@@ -185,8 +185,7 @@ impl Channels {
         match phase {
             Phase::Free => *slot = Slot::FREE,
             Phase::RequestDue | Phase::AckDue | Phase::CloseDue => self.control_due = true,
-            Phase::Open => self.data_due = true,
-            Phase::Requested | Phase::Offered | Phase::Closing | Phase::Unusable => {}
+            Phase::Requested | Phase::Offered | Phase::Open | Phase::Closing | Phase::Unusable => {}
         }
         slot.set_phase(phase);
     }
@@ -458,7 +457,8 @@ impl Channels {
 
     /// Whose turn it is to send data.
     pub(crate) fn next_sender(&mut self) -> Option<Channel> {
-        if !self.data_due {
+        // Control first, and a channel whose CHANNEL_ACK did not fit is not open yet.
+        if self.control_due || !self.data_due {
             return None;
         }
         let (mut best, mut least) = (0, u8::MAX);

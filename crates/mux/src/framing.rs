@@ -1,8 +1,10 @@
 //! Where frames begin, and finding that out again.
 //!
 //! While the link is down a peer sends RESET_TRANSPORT and PING, back to back, and answers PING
-//! with PONG. Whatever else comes is what remains of an earlier life of the link, or noise. So the
-//! search takes as a frame's start only
+//! with PONG. Whatever else comes is what remains of an earlier life of the link, or noise; a PING
+//! alone is from a peer that is still up, and must get RESET_TRANSPORT, not PONG, or else it would
+//! stay up with channels that this side knows nothing of. So the search takes as a frame's start
+//! only
 //!
 //! - `f9 f6 00`: RESET_TRANSPORT, and a PING whose time is below 2^56 µs, some 2,283 years;
 //! - `f7` and the eight bytes of the time in this side's last PING.
@@ -57,11 +59,7 @@ impl Framing {
         while !matches!(self.sync, Sync::Found) {
             let Some((byte, rest)) = input.split_first() else { return Ok(None) };
             *input = rest;
-            let was = self.sync;
             self.sync = self.step(*byte, last_ping);
-            if let (Sync::Ping, Sync::Found) = (was, self.sync) {
-                return Ok(Some(MuxFrame::Reset));
-            }
         }
         self.decoder.next(input)
     }

@@ -39,9 +39,6 @@ pub(crate) struct Link {
     ping_due: bool,
     /// How many attempts to bring the link up were made one after another.
     attempt: u8,
-    /// While down: RESET_TRANSPORT came. PING is answered only behind it, or else a peer could be
-    /// up with channels that this side knows nothing of.
-    reset_came: bool,
     pongack_due: bool,
     /// The time in the peer's PING that is to be answered.
     pong_due: Option<u64>,
@@ -63,7 +60,6 @@ impl Link {
             at: Instant::NEVER,
             ping_due: true,
             attempt: 0,
-            reset_came: false,
             pongack_due: false,
             pong_due: None,
             last_ping: None,
@@ -122,7 +118,6 @@ impl Link {
         self.set(State::Down, Instant::NEVER);
         self.ping_due = true;
         self.attempt = 0;
-        self.reset_came = false;
         self.pongack_due = false;
         self.pong_due = None;
         self.last_ping = None;
@@ -136,14 +131,10 @@ impl Link {
             self.ping_due = false;
             self.at = self.retry_at(now, config);
         }
-        self.reset_came = true;
     }
 
     pub(crate) fn receive_ping(&mut self, now: Instant, sent_us: u64, config: &Config) {
         if self.state == State::Down {
-            if !self.reset_came {
-                return;
-            }
             // The peer's handshake is under way: a RESET_TRANSPORT of ours would break it.
             self.attempt = 0;
             self.at = self.retry_at(now, config).max(self.at);

@@ -332,3 +332,33 @@ fn control_goes_before_data_and_data_stops_with_close() {
     assert_eq!(sent[0], 0xf7);
     assert_eq!(sent[17..], [&[0xf0, other.index()][..], b"\xf5\xff\x00\x04data"].concat());
 }
+
+/// More control than fits, and the one channel that wants to send is the last to be answered: what
+/// it has is not forgotten.
+#[test]
+fn control_that_does_not_fit_at_once_holds_data_back_but_does_not_lose_it() {
+    let mut bench = proxy();
+    for index in 100..200 {
+        bench.hear(&[0xf0, index]);
+        bench.mux.accept(Channel::new(index), LOW).unwrap();
+    }
+    bench.mux.wants_to_send(Channel::new(100), true);
+    bench.hear(&[0xf6, 0, 0, 0, 0, 0, 0, 0, 1]);
+    let (mut sent, mut left) = (Vec::new(), &b"hello"[..]);
+    loop {
+        let mut source = |channel: Channel, room: &mut [u8]| {
+            assert_eq!(channel.index(), 100);
+            let n = left.len().min(room.len());
+            room[..n].copy_from_slice(&left[..n]);
+            left = &left[n..];
+            n
+        };
+        let mut out = [0; sspc_mux::TRANSMIT_MIN];
+        match bench.mux.transmit(bench.now(), &mut out, &mut source).unwrap() {
+            0 => break,
+            n => sent.extend_from_slice(&out[..n]),
+        }
+    }
+    assert_eq!(sent.len(), 17 + 2 * 100 + 4 + 5);
+    assert_eq!(sent[217..], *b"\xf5\x64\x00\x05hello");
+}

@@ -275,3 +275,20 @@ fn framing_is_lost_and_found_many_times_and_each_is_told_once() {
         bench.handshake();
     }
 }
+
+/// Frames that need a link are no frames while there is none: what looks like the head of a long
+/// one may cost one attempt, but does not swallow all that follow.
+#[test]
+fn a_frame_from_an_earlier_life_of_the_link_does_not_swallow_the_handshake() {
+    for stale in [&b"\xf5\xff\xff\xfe"[..], b"\xf0\xff", b"\xf1", b"\xf5\xff\x00\x02hi"] {
+        let mut bench = open(Role::Proxy);
+        let attempt = |number| [&[0xf9][..], &ping(number)].concat();
+        assert_eq!(bench.hear(&attempt(1)), [Seen::Down(LinkLoss::PeerReset)]);
+        bench.sent();
+        assert_eq!(bench.hear(&[stale, &attempt(2)].concat()), []);
+        assert_eq!(bench.hear(&attempt(3)), []);
+        assert_eq!(bench.sent()[..9], [&[0xf7][..], &3u64.to_be_bytes()].concat());
+        assert_eq!(bench.hear(&pongack(4)), [Seen::Up, Seen::Clock(4)]);
+        assert_eq!(bench.mux.framing_losses(), 0, "there was nothing to lose");
+    }
+}

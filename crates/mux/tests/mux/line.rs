@@ -196,7 +196,7 @@ fn is_down(seen: &Seen) -> bool {
     matches!(seen, Seen::Down(_))
 }
 
-const BUSY: [&[u8]; 3] = [&[], &[0], &[0; 8]];
+const BUSY: [&[u8]; 2] = [&[], &[0; 8]];
 
 #[test]
 fn the_fast_profile_finds_a_dead_link_within_300_ms_and_has_it_back_within_500() {

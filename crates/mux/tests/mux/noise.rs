@@ -243,7 +243,7 @@ fn live(seed: u64) {
     let mut world = World::new(Link::new(0, line), [config; 2], rng.bits() as u32, apps);
 
     // A good time.
-    world.run_until(world.now_us + byte_us * rng.below(3000), |_| false);
+    world.run_until(world.now_us + byte_us * rng.below(2000), |_| false);
 
     // A bad one.
     world.link = Link::new(rng.bits(), LinkConfig { noise, ..line });
@@ -262,7 +262,7 @@ fn live(seed: u64) {
             3 => world.pull_the_cable(false),
             _ => {}
         }
-        world.run_until(world.now_us + byte_us * (1 + rng.below(3000)), |_| false);
+        world.run_until(world.now_us + byte_us * (1 + rng.below(2000)), |_| false);
     }
 
     // The line is good from now on; what was under way is lost.
