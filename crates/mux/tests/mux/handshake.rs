@@ -1,6 +1,6 @@
 //! The link: coming up, going down, in every order of what can be lost or come twice.
 
-use sspc_mux::{Config, LinkLoss, Mux, NoRoom, Role, TRANSMIT_MIN};
+use sspc_mux::{Channel, Config, Event, LinkLoss, Mux, NoRoom, Priority, Role, TRANSMIT_MIN};
 
 use crate::support::{Bench, Seen, ping, pong, pongack, us};
 
@@ -254,4 +254,67 @@ fn a_short_buffer_is_an_error_and_loses_nothing() {
     let short = &mut [0; TRANSMIT_MIN - 1];
     assert_eq!(mux.transmit(us(0), short, &mut none), Err(NoRoom));
     assert_eq!(mux.transmit(us(0), &mut [0; TRANSMIT_MIN], &mut none), Ok(10));
+}
+
+/// Whatever happens to each of the first six things that are said, in either direction, and
+/// whichever end starts first: both come up, of the same life of the link, so that a channel that
+/// one opens is known to the other and stays.
+#[test]
+fn every_fate_of_the_first_words_ends_with_both_up() {
+    const LATENCY_US: u64 = 3000;
+    for fates in 0..3u32.pow(6) {
+        for (start_a_us, start_b_us) in [(0, 0), (0, 1000), (3000, 0), (0, 3000), (90_000, 0)] {
+            let mut ends = [
+                (Mux::new(Role::Client, Config::FAST, fates + 1), start_a_us),
+                (Mux::new(Role::Proxy, Config::FAST, !fates), start_b_us),
+            ];
+            let mut opened = None;
+            // When it arrives, where, and what.
+            let mut under_way: Vec<(u64, usize, Vec<u8>)> = Vec::new();
+            let mut fate = fates;
+            for now_us in (0..1_100_000).step_by(1000) {
+                for (at, (mux, start_us)) in ends.iter_mut().enumerate() {
+                    if now_us < *start_us {
+                        continue;
+                    }
+                    let mut input = Vec::new();
+                    under_way.retain(|(at_us, to, bytes)| {
+                        let is_here = *at_us <= now_us && *to == at;
+                        if is_here {
+                            input.extend_from_slice(bytes);
+                        }
+                        !is_here
+                    });
+                    let mut input = &input[..];
+                    loop {
+                        let event = mux.receive(us(now_us), &mut input);
+                        match event.or_else(|| mux.handle_timeout(us(now_us))) {
+                            Some(Event::ChannelRequested { channel }) => {
+                                mux.accept(channel, Priority::LOWEST).unwrap();
+                            }
+                            Some(_) => {}
+                            None => break,
+                        }
+                    }
+                    if (at, now_us) == (0, 1_000_000) {
+                        opened = mux.open(Priority::LOWEST).ok();
+                    }
+                    let mut out = [0; 64];
+                    let mut none = |_: Channel, _: &mut [u8]| 0;
+                    while let n @ 1.. = mux.transmit(us(now_us), &mut out, &mut none).unwrap() {
+                        for _ in 0..[1, 0, 2][fate as usize % 3] {
+                            under_way.push((now_us + LATENCY_US, 1 - at, out[..n].to_vec()));
+                        }
+                        fate /= 3;
+                    }
+                }
+            }
+            let [(a, _), (b, _)] = ends;
+            let what = format!("fates {fates}, starts {start_a_us} and {start_b_us}");
+            assert!(a.is_up() && b.is_up(), "{what}");
+            let channel = opened.unwrap_or_else(|| panic!("not up after 1 s: {what}"));
+            assert!(a.is_open(channel) && b.is_open(channel), "{what}");
+            assert_eq!((a.used(), b.used()), (1, 1), "{what}");
+        }
+    }
 }
