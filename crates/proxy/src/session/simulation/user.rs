@@ -358,10 +358,12 @@ impl User {
         let mut flags = if sending.begun { Flags::NONE } else { Flags::SOM };
         sending.begun = true;
         sending.at += length;
+        if length == left {
+            self.sent.insert(sending.number, sending.nth);
+        }
         // The end may come by itself.
         if length == left && (left == 0 || setup.pause_us == 0 || !self.rng.chance(200_000)) {
             flags |= Flags::EOM;
-            self.sent.insert(sending.number, sending.nth);
             self.sending = None;
             return Some(Tx { len: length, flags, more: !self.unsent.is_empty() });
         }
