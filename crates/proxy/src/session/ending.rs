@@ -38,6 +38,11 @@ pub(crate) enum Refusal {
     LocalSink { name: String },
     #[error("streamtype {name:?} uses protocol {protocol}, which this proxy does not speak")]
     Protocol { name: String, protocol: String },
+    #[error(
+        "the policy gives {key} for streamtype {name:?}, which this proxy does not do yet; \
+         it does not connect without"
+    )]
+    NotDone { name: String, key: &'static str },
 }
 
 /// What a client must not send.

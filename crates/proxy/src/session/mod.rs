@@ -262,6 +262,13 @@ impl<D: Dialer> Session<D> {
             let protocol = protocol.to_string();
             return Err(Ending::Refused(Refusal::Protocol { name, protocol }));
         }
+        // To go out unsigned, or past the proxy that the policy names, is not for us to decide.
+        if streamtype.use_auth.is_some() {
+            return Err(Ending::Refused(Refusal::NotDone { name, key: "use_auth" }));
+        }
+        if policy.via_socks5.is_some() {
+            return Err(Ending::Refused(Refusal::NotDone { name, key: "via-socks5" }));
+        }
         info!(
             %protocol,
             pid = asked.process_id(),

@@ -3,7 +3,7 @@
 
 use sspc::{Config, State, Timeout};
 use sspc_sim::vectors::{self, Direction};
-use sspc_wire::{ToClient, ToClientDecoder};
+use sspc_wire::{MuxDecoder, MuxFrame, ToClient, ToClientDecoder};
 
 use crate::harness::{Bench, frames};
 
@@ -78,6 +78,56 @@ fn said(bytes: &[u8]) -> Vec<String> {
 fn connect(bench: &mut Bench, event: &str) {
     if event == "CREATING" {
         bench.stream.connect();
+    }
+}
+
+/// The bytes of a channel in a recording of a serial line.
+fn channel(name: &str, direction: Direction, index: u8) -> Vec<u8> {
+    let (mut decoder, mut bytes) = (MuxDecoder::new(), Vec::new());
+    let line = vectors::joined(name, 0, direction);
+    let mut input = &line[..];
+    while let Some(frame) = decoder.next(&mut input).unwrap() {
+        match frame {
+            MuxFrame::Data { channel, piece } if channel == index => bytes.extend(piece.data),
+            _ => {}
+        }
+    }
+    bytes
+}
+
+#[test]
+fn ws_ticker_from_a_channel_of_a_serial_line() {
+    let bytes = channel("mux_ws_ticker", Direction::ToClient, 255);
+    let payload = received(&bytes);
+    let said = said(&channel("mux_ws_ticker", Direction::ToProxy, 255));
+    assert!(payload.starts_with(b"{\"stream\"") && payload.len() > 10_000, "{}", payload.len());
+    for size in [1, 2, 3, 17, 100, 1300, bytes.len()] {
+        let mut bench = Bench::new("binance", Config::DEFAULT);
+        bench.react = connect;
+        bench.open();
+        bytes.chunks(size).for_each(|piece| bench.hear(piece));
+        assert_eq!(bench.seen[..3], ["CREATING", "CONNECTING", "CONNECTED"], "{size}");
+        let messages = bench.seen[3..].iter();
+        assert!(messages.clone().all(|seen| seen.starts_with("rx ")), "{:?}", bench.seen);
+        assert!(messages.filter(|seen| seen.ends_with("SOM|EOM")).count() > 10, "{:?}", bench.seen);
+        assert!(bench.received == payload, "{size}");
+        // In larger chunks CONNECTED comes with CREATE_RESULT, and there is nothing to ask for.
+        if size <= 17 {
+            assert_eq!(said, self::said(&bench.sent), "{size}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_streamtype_on_a_channel_of_a_serial_line() {
+    let bytes = channel("mux_unknown", Direction::ToClient, 255);
+    let once = bytes.len() / 3;
+    for size in 1..=once {
+        let mut bench = Bench::new("binance", Config::DEFAULT);
+        bench.open();
+        bytes[..once].chunks(size).for_each(|piece| bench.hear(piece));
+        assert_eq!(bench.seen, ["refused 1"], "{size}");
+        assert!(!bench.up);
     }
 }
 
