@@ -139,22 +139,31 @@ async fn messages_come_back_compressed() {
 }
 
 #[tokio::test]
-async fn a_long_message_comes_back_while_it_is_sent() {
-    const LENGTH: usize = 1 << 20;
-    let world = World::with(|ports, _| ways(ports, "origin/ws")).await;
+async fn a_long_message_comes_back_compressed_while_it_is_sent() {
+    long_echo("origin/ws", 1 << 20).await;
+}
+
+#[tokio::test]
+async fn a_message_of_64_mib_comes_back_while_it_is_sent() {
+    long_echo("origin/ws/plain", 64 << 20).await;
+}
+
+/// One message of so many bytes there and back, clear and over TLS, through nginx.
+async fn long_echo(url: &'static str, length: usize) {
+    let world = World::with(|ports, _| ways(ports, url)).await;
     for way in ["ws", "wss"] {
         let mut user = world.open(way).await;
         user.connect();
         let sender = user.clone();
         let sending = tokio::spawn(async move {
             let mut body = sender.body(None).await.unwrap();
-            for offset in (0..LENGTH).step_by(1 << 16) {
+            for offset in (0..length).step_by(1 << 16) {
                 body.write(content::piece(offset as u64, 1 << 16)).await.unwrap();
             }
             body.finish().await.unwrap();
         });
         user.until_messages(1).await;
-        user.assert_content(LENGTH as u64);
+        user.assert_content(length as u64);
         sending.await.unwrap();
         user.close().await;
     }
