@@ -188,9 +188,16 @@ impl Inbox {
         self.after_loss = true;
     }
 
-    /// Throws away all that comes, until [`Inbox::begin`].
+    /// Throws away all that comes, until [`Inbox::begin`] or [`Inbox::reopen`].
     pub(crate) fn close(&mut self) {
         self.dropping = Dropping::All;
+    }
+
+    /// What comes now is wanted again, if the inbox is closed.
+    pub(crate) fn reopen(&mut self) {
+        if self.dropping == Dropping::All {
+            self.begin();
+        }
     }
 
     /// The client began something new: what comes now is wanted.

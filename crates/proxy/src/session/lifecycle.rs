@@ -310,21 +310,23 @@ impl Lifecycle {
                 self.length_hint = None;
                 self.rest(State::Disconnected);
             }
-            (End::Lost { why }, Phase::Connected { .. })
-            | (End::Failed(Failure { why, .. }), Phase::Connected { .. }) => self.lost(now, &why),
+            (End::Lost { why }, Phase::Connected { .. }) => self.lost(now, &why, None),
+            (End::Failed(failure), Phase::Connected { .. }) => {
+                self.lost(now, &failure.why, failure.retry_after);
+            }
             (End::Lost { why }, _) => self.failed(now, Failure { why, ..Failure::default() }),
             (End::Failed(failure), _) => self.failed(now, failure),
         }
     }
 
     /// A connection is gone in the middle of a transaction.
-    fn lost(&mut self, now: Instant, why: &str) {
+    fn lost(&mut self, now: Instant, why: &str, retry_after: Option<Duration>) {
         if self.stream.opportunistic {
             info!(why, "connection lost");
             self.rest(State::Disconnected);
             return;
         }
-        match self.next_attempt(now, None) {
+        match self.next_attempt(now, retry_after) {
             Some(until) => {
                 info!(why, retry_in = ?(until - now), "connection lost, will connect again");
                 self.say(State::Disconnected);

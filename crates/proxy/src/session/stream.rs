@@ -1,7 +1,7 @@
 //! A created stream: its client's settings, its payload both ways, its running attempt.
 
 use std::sync::Arc;
-use std::time::Instant as Clock;
+use std::time::{Duration, Instant as Clock};
 
 use bytes::{Bytes, BytesMut};
 use sspc_policy::StreamType;
@@ -19,12 +19,15 @@ use super::lifecycle::{Lifecycle, Output};
 use super::outbox::{Outbox, Style};
 use crate::config::{Limits, Timeouts};
 use crate::counters::Counts;
-use crate::onward::{Attempt, Chunk, End, Event};
+use crate::onward::{Attempt, Chunk, End, Event, Failure};
 
 /// The longest metadata value for the client, in bytes; longer ones are left out.
 const METADATA_VALUE_MAX: usize = 4096;
 /// Frames that may wait for a client that does not read, before the proxy stops reading from it.
 const FRAMES_WAITING_MAX: usize = 1024;
+/// How long the proxy waits before it connects again by itself after a client broke a message off:
+/// until then the client has heard of it, and what it sent before has come and is thrown away.
+const BROKEN_OFF_WAIT: Duration = Duration::from_secs(1);
 /// Payload below this is copied out of the buffer it was read into, rather than keep that alive.
 const COPY_BELOW: usize = 1024;
 
@@ -220,11 +223,10 @@ impl<D: Dialer> Stream<D> {
             Pushed::Dropped => {}
             Pushed::Breaks => {
                 let why = "the client broke a message off that is partly sent".to_owned();
-                self.lifecycle.handle_event(Instant::now(), Event::Ended(End::Lost { why }));
-                if self.lifecycle.is_idle() {
-                    // It will hear of that and ask again; until then more of the same may come.
-                    self.inbox.close();
-                }
+                let retry_after = Some(BROKEN_OFF_WAIT);
+                let failure = Failure { why, retry_after, ..Failure::default() };
+                self.lifecycle.handle_event(Instant::now(), Event::Ended(End::Failed(failure)));
+                self.inbox.close();
             }
         }
         self.settle();
@@ -362,6 +364,9 @@ impl<D: Dialer> Stream<D> {
                 Output::State { state, ordinal } => {
                     debug!(%state, "state");
                     self.send(&ToClient::State { state, ordinal });
+                    if state == State::Connected && self.unheard == 0 {
+                        self.inbox.reopen();
+                    }
                     if state == State::Connected && self.lifecycle.connects_before_response() {
                         self.inbox.await_message();
                     }
