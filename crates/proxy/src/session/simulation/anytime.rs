@@ -6,7 +6,7 @@ use super::setup::Setup;
 
 /// How many lives each test lives; the environment may ask for more.
 fn lives() -> u64 {
-    const DEFAULT: u64 = 800;
+    const DEFAULT: u64 = 500;
     let more = std::env::var("SSPC_SIMULATED_LIVES").ok();
     more.and_then(|text| text.parse().ok()).unwrap_or(DEFAULT)
 }
