@@ -21,7 +21,7 @@ use sspc_wire::limits::MUX_CHANNELS_MAX;
 use crate::config::Config;
 use crate::event::{Channel, Event, Priority, Refusal};
 use crate::put;
-use crate::time::Instant;
+use sspc_wire::Instant;
 
 const INDEXES: usize = 256;
 /// The lowest index that is opened: no more than the most that deployed peers have in use.

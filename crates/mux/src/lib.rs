@@ -18,13 +18,12 @@ mod event;
 mod framing;
 mod link;
 mod mux;
-mod time;
 
 pub use config::Config;
 pub use error::{NoRoom, NotRequested, OpenError};
 pub use event::{Channel, Event, LinkLoss, Priority, Refusal};
 pub use mux::{Mux, Role};
-pub use time::Instant;
+pub use sspc_wire::Instant;
 
 /// The shortest output buffer that [`Mux::transmit`] takes: all that supervision can have due at
 /// once, and some bytes for channels. With one of `frame_max + 40` bytes no data frame is cut

@@ -19,7 +19,7 @@ use sspc_wire::MuxFrame;
 
 use crate::config::Config;
 use crate::put;
-use crate::time::Instant;
+use sspc_wire::Instant;
 
 /// Where the link stands. All states have a time in common, [`Link::at`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

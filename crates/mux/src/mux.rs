@@ -10,7 +10,7 @@ use crate::error::{NoRoom, NotRequested, OpenError};
 use crate::event::{Channel, Event, LinkLoss, Priority};
 use crate::framing::{Framing, RESET};
 use crate::link::Link;
-use crate::time::Instant;
+use sspc_wire::Instant;
 
 /// Which end of the line this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -27,7 +27,6 @@ mod name;
 #[cfg(feature = "std")]
 mod outbox;
 mod stream;
-mod time;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
@@ -40,9 +39,9 @@ pub use event::{Event, Fault};
 #[cfg(feature = "std")]
 pub use host::{Error, Options};
 pub use name::{Name, NameError};
+pub use sspc_wire::Instant;
 pub use sspc_wire::{Flags, FrameError, FrameFault, Piece, State, Timeout};
 pub use stream::Stream;
-pub use time::Instant;
 
 /// The guide's examples, compiled.
 #[cfg(all(doctest, feature = "tokio"))]

@@ -5,7 +5,7 @@ use crate::engine::{Engine, LinkWish, Tx};
 use crate::error::{MetadataError, NoRoom};
 use crate::event::Event;
 use crate::name::Name;
-use crate::time::Instant;
+use sspc_wire::Instant;
 
 /// One stream, without its I/O: bytes and time go in; bytes, events and the next deadline come out.
 ///

@@ -39,9 +39,9 @@ pub use crate::host::{Error, Event, Options};
 use crate::inbox::Inbox;
 use crate::name::Name;
 use crate::outbox::Chunk;
-use crate::time::Instant;
 pub use crate::{Flags, State, Timeout};
 use socket::Socket;
+use sspc_wire::Instant;
 
 /// Events that are kept while a message is sent, before the socket is no longer read.
 const KEPT_MAX: usize = 256;

@@ -15,7 +15,7 @@
 //! An ended stream goes to Closed where another goes to Down.
 
 use super::{Code, Engine, Hint, Onward, Pending};
-use crate::time::Instant;
+use sspc_wire::Instant;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Link {

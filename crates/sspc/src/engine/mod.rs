@@ -12,10 +12,10 @@ use sspc_wire::{State, Timeout, ToClientDecoder};
 use crate::config::Config;
 use crate::error::MetadataError;
 use crate::name::{Name, check_name};
-use crate::time::Instant;
 use kept::Kept;
 pub use link::LinkWish;
 use link::{Backoff, Link};
+use sspc_wire::Instant;
 pub use transmit::Tx;
 
 /// The longest metadata value that fits a frame with the longest name.

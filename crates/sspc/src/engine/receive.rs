@@ -5,7 +5,7 @@ use sspc_wire::{Flags, Piece, State, ToClient};
 use super::link::Link;
 use super::{Code, Engine, Onward, Pending};
 use crate::event::{Event, Fault};
-use crate::time::Instant;
+use sspc_wire::Instant;
 
 /// A frame or a piece of one, without its bytes.
 enum Found {

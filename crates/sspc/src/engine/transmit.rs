@@ -8,7 +8,7 @@ use super::link::Link;
 use super::{Engine, Hint, Onward};
 use crate::config::Config;
 use crate::error::NoRoom;
-use crate::time::Instant;
+use sspc_wire::Instant;
 
 /// What stands in front of a frame's payload.
 const PAYLOAD_HEAD: usize = FRAME_HEAD + PAYLOAD_FIXED;

@@ -6,7 +6,7 @@ use std::vec::Vec;
 use ::tokio::sync::Notify;
 
 use crate::stream::Stream;
-use crate::time::Instant;
+use sspc_wire::Instant;
 
 #[derive(Debug)]
 pub(super) struct Shared {

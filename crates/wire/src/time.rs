@@ -3,6 +3,9 @@
 pub struct Instant(u64);
 
 impl Instant {
+    /// Later than any other.
+    pub const NEVER: Self = Self(u64::MAX);
+
     /// The clock's start.
     pub const ZERO: Self = Self(0);
 
@@ -21,13 +24,10 @@ impl Instant {
         self.0
     }
 
-    /// Later than any other.
-    pub(crate) const NEVER: Self = Self(u64::MAX);
-
     /// The moment `ms` later.
+    #[must_use]
     // Many callers, and 64-bit arithmetic that saturates is long on a small processor.
     #[inline(never)]
-    #[must_use]
     pub const fn plus_millis(self, ms: u32) -> Self {
         Self(self.0.saturating_add(ms as u64 * 1000))
     }
@@ -35,5 +35,11 @@ impl Instant {
     /// µs from `earlier` to here; 0 if `earlier` is later.
     pub const fn micros_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
+    }
+
+    /// Whole ms from `earlier` to here; 0 if `earlier` is later, and no more than fits.
+    pub const fn millis_since(self, earlier: Self) -> u32 {
+        let ms = self.micros_since(earlier) / 1000;
+        if ms > u32::MAX as u64 { u32::MAX } else { ms as u32 }
     }
 }
