@@ -4,11 +4,9 @@ use sspc_mux::{Config, Event, Instant, Mux, Role};
 
 use crate::mux_app::{App, STEPS};
 
-/// What happens at an end while its link is up. Once it is down, how much is skipped in the search
-/// for a frame depends on the cuts.
+/// What happens at an end.
 #[derive(Debug, Default, PartialEq)]
 struct Record {
-    is_over: bool,
     /// What the application is told, with the pieces of a channel's bytes joined.
     told: Vec<Told>,
     sent: Vec<u8>,
@@ -49,8 +47,6 @@ fn hear<'i>(choice: u8, chunks: impl IntoIterator<Item = &'i [u8]>) -> Record {
         let time = NOW.as_micros().to_be_bytes();
         end.receive(&[&[0xf7][..], &time, &time].concat());
         assert!(end.mux.is_up());
-    } else {
-        end.record.is_over = true;
     }
     for chunk in chunks {
         end.receive(chunk);
@@ -87,12 +83,8 @@ impl End {
     }
 
     fn send(&mut self) {
-        let mut sent = Vec::new();
         for _ in 0..STEPS {
-            if !self.app.transmit(&mut self.mux, NOW, 512, &mut sent) {
-                if !self.record.is_over {
-                    self.record.sent.append(&mut sent);
-                }
+            if !self.app.transmit(&mut self.mux, NOW, 512, &mut self.record.sent) {
                 return;
             }
         }
@@ -102,9 +94,6 @@ impl End {
 
 impl Record {
     fn tell(&mut self, event: Event<'_>) {
-        if self.is_over {
-            return;
-        }
         match (event, self.told.last_mut()) {
             (Event::Data { channel, piece }, Some(Told::Data(before, bytes)))
                 if *before == channel.index() =>
@@ -116,6 +105,5 @@ impl Record {
             }
             (event, _) => self.told.push(Told::Event(format!("{event:?}"))),
         }
-        self.is_over = matches!(event, Event::LinkDown { .. });
     }
 }

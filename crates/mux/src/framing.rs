@@ -8,8 +8,14 @@
 //!
 //! - `f9 f6 00`: RESET_TRANSPORT, and a PING whose time is below 2^56 µs, some 2,283 years;
 //! - `f7` and the eight bytes of the time in this side's last PING.
+//!
+//! Behind it the frames of the handshake follow one another. Any other byte at a frame's start
+//! begins the search again with the byte behind it, as long as the link is down: what looks like
+//! the head of a long frame swallows nothing.
 
 use sspc_wire::{MuxDecoder, MuxError, MuxFrame};
+
+use crate::link::Link;
 
 pub(crate) const RESET: u8 = 0xf9;
 const PING: u8 = 0xf6;
@@ -54,14 +60,18 @@ impl Framing {
     pub(crate) fn next<'i>(
         &mut self,
         input: &mut &'i [u8],
-        last_ping: Option<u64>,
+        link: &Link,
     ) -> Result<Option<MuxFrame<'i>>, MuxError> {
-        while !matches!(self.sync, Sync::Found) {
-            let Some((byte, rest)) = input.split_first() else { return Ok(None) };
+        while let Some((byte, rest)) = input.split_first() {
+            let is_frame =
+                link.is_up() || !self.decoder.is_between_frames() || (PING..=RESET).contains(byte);
+            if is_frame && matches!(self.sync, Sync::Found) {
+                return self.decoder.next(input);
+            }
             *input = rest;
-            self.sync = self.step(*byte, last_ping);
+            self.sync = self.step(*byte, link.last_ping());
         }
-        self.decoder.next(input)
+        Ok(None)
     }
 
     fn step(&mut self, byte: u8, last_ping: Option<u64>) -> Sync {

@@ -264,7 +264,7 @@ impl Mux {
             }
         }
         loop {
-            match self.framing.next(input, self.link.last_ping()) {
+            match self.framing.next(input, &self.link) {
                 Ok(Some(frame)) => {
                     if let Some(event) = self.receive_frame(now, frame) {
                         return Some(event);
@@ -372,8 +372,8 @@ impl Mux {
                     return Some(Event::LinkDown { why: LinkLoss::PeerReset });
                 }
             }
-            // From an earlier life of the link, or no frame at all.
-            _ if !was_up => self.framing.lose(),
+            // Framing finds no others while the link is down.
+            _ if !was_up => {}
             MuxFrame::ChannelReq(index) => {
                 return self.channels.receive_request(index, self.role == Role::Proxy);
             }

@@ -276,19 +276,23 @@ fn framing_is_lost_and_found_many_times_and_each_is_told_once() {
     }
 }
 
-/// Frames that need a link are no frames while there is none: what looks like the head of a long
-/// one may cost one attempt, but does not swallow all that follow.
+/// Frames that need a link are no frames while there is none: what looks like the head of one,
+/// even of the longest, swallows nothing of what follows it.
 #[test]
 fn a_frame_from_an_earlier_life_of_the_link_does_not_swallow_the_handshake() {
-    for stale in [&b"\xf5\xff\xff\xfe"[..], b"\xf0\xff", b"\xf1", b"\xf5\xff\x00\x02hi"] {
-        let mut bench = open(Role::Proxy);
-        let attempt = |number| [&[0xf9][..], &ping(number)].concat();
-        assert_eq!(bench.hear(&attempt(1)), [Seen::Down(LinkLoss::PeerReset)]);
-        bench.sent();
-        assert_eq!(bench.hear(&[stale, &attempt(2)].concat()), []);
-        assert_eq!(bench.hear(&attempt(3)), []);
-        assert_eq!(bench.sent()[..9], [&[0xf7][..], &3u64.to_be_bytes()].concat());
-        assert_eq!(bench.hear(&pongack(4)), [Seen::Up, Seen::Clock(4)]);
-        assert_eq!(bench.mux.framing_losses(), 0, "there was nothing to lose");
+    for stale in [&b"\xf5\xff\xff\xfe"[..], b"\xf5", b"\xf0\xff", b"\xf1", b"\xf5\xff\x00\x02hi"] {
+        for chunk_size in 1..=40 {
+            let mut bench = open(Role::Proxy);
+            let attempt = |number| [&[0xf9][..], &ping(number)].concat();
+            assert_eq!(bench.hear(&attempt(1)), [Seen::Down(LinkLoss::PeerReset)]);
+            bench.sent();
+            for chunk in [stale, &attempt(2)].concat().chunks(chunk_size) {
+                assert_eq!(bench.hear(chunk), []);
+            }
+            let what = format!("{stale:02x?} in chunks of {chunk_size}");
+            assert_eq!(bench.sent()[..9], [&[0xf7][..], &2u64.to_be_bytes()].concat(), "{what}");
+            assert_eq!(bench.hear(&pongack(4)), [Seen::Up, Seen::Clock(4)], "{what}");
+            assert_eq!(bench.mux.framing_losses(), 0, "there was nothing to lose");
+        }
     }
 }
