@@ -9,6 +9,7 @@ use sspc::{Address, Name};
 use sspc_proxy::ListenAddress;
 
 use crate::help;
+use crate::tap::{Change, ClientSide, Cut, ProxySide};
 
 /// Where proxies listen, and clients look for them, unless told otherwise.
 pub(crate) const DEFAULT_ADDRESS: &str = "uds:@proxy.ss.lws";
@@ -67,6 +68,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Policy(PolicyCommand),
     Decode(DecodeArgs),
+    Tap(Box<TapArgs>),
     Demo(DemoArgs),
     Man(ManArgs),
     Completions(CompletionsArgs),
@@ -244,6 +246,115 @@ pub(crate) enum DecodeFormat {
     Raw,
     /// Pairs of hex digits, of one direction; `;` and `#` begin a comment
     Hex,
+}
+
+/// Stand between two ends: pass everything, show it, record it, harm it
+///
+/// Whatever one end sends goes to the other. What passes is shown as `sspc decode` would show it,
+/// while it passes, and may be recorded. The way between the ends can be made as bad as a wire can
+/// be: slow, noisy, cut.
+#[derive(Debug, Args)]
+#[command(after_long_help = help::TAP)]
+pub(crate) struct TapArgs {
+    /// The client's side: pty:/PATH, serial:DEVICE, uds:@NAME, uds:/PATH or tcp:HOST:PORT
+    ///
+    /// `pty:/PATH` makes a pseudo-terminal that a program opens at /PATH as its serial port; /PATH
+    /// is a symbolic link and is removed at the end. `serial:/dev/ttyUSB0?baud=115200` is a real
+    /// port. At `uds:` and `tcp:` clients are listened for, and each gets a connection of its own
+    /// to the proxy's side.
+    #[arg(value_name = "CLIENT_SIDE")]
+    pub(crate) client: ClientSide,
+
+    /// The proxy's side: of the same kinds; `uds:` and `tcp:` are connected to
+    #[arg(value_name = "PROXY_SIDE")]
+    pub(crate) proxy: ProxySide,
+
+    /// Write what passes to this file, for `sspc decode`
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) record: Option<PathBuf>,
+
+    /// Show nothing of what passes
+    #[arg(short, long, conflicts_with_all = ["hex", "full", "mux", "no_mux"])]
+    pub(crate) quiet: bool,
+
+    /// Show the bytes themselves, in hex
+    #[arg(long, conflicts_with_all = ["full", "mux", "no_mux"])]
+    pub(crate) hex: bool,
+
+    /// Show all payload and metadata, in hex
+    #[arg(long)]
+    pub(crate) full: bool,
+
+    /// The bytes are frames of the mux; so they are on pty: and serial: unless told otherwise
+    #[arg(long, conflicts_with = "no_mux")]
+    pub(crate) mux: bool,
+
+    /// The bytes are frames of one stream; so they are on uds: and tcp: unless told otherwise
+    #[arg(long)]
+    pub(crate) no_mux: bool,
+
+    /// Show and record what the ends sent, not what is left of it when it arrives
+    #[arg(long)]
+    pub(crate) as_sent: bool,
+
+    /// Read commands from stdin: cut, restore, flip 100, rate 9600, stats, quit
+    #[arg(long)]
+    pub(crate) control: bool,
+
+    #[command(flatten)]
+    pub(crate) harm: HarmArgs,
+}
+
+/// What happens to bytes on their way.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Harm, to both directions or, behind c2p: or p2c:, to one")]
+pub(crate) struct HarmArgs {
+    /// Begin chance with this number, so that a run can be repeated; without it, with any
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// Flip a bit in so many bytes of a million
+    #[arg(long, value_name = "PPM", value_parser = |text: &str| Change::parse("flip", text))]
+    pub(crate) flip: Vec<Change>,
+
+    /// Lose so many bytes of a million
+    #[arg(long, value_name = "PPM", value_parser = |text: &str| Change::parse("drop", text))]
+    pub(crate) drop: Vec<Change>,
+
+    /// Deliver so many bytes of a million twice
+    #[arg(long, value_name = "PPM", value_parser = |text: &str| Change::parse("double", text))]
+    pub(crate) double: Vec<Change>,
+
+    /// Begin a burst at so many bytes of a million: up to LEN bytes become others; LEN is 16
+    #[arg(long, value_name = "PPM[:LEN]", value_parser = |text: &str| Change::parse("burst", text))]
+    pub(crate) burst: Vec<Change>,
+
+    /// Take this long from one end to the other, such as 20ms or 0.5s
+    #[arg(long, value_name = "TIME", value_parser = |text: &str| Change::parse("delay", text))]
+    pub(crate) delay: Vec<Change>,
+
+    /// Take up to so much longer, by chance; bytes never overtake each other
+    #[arg(long, value_name = "TIME", value_parser = |text: &str| Change::parse("jitter", text))]
+    pub(crate) jitter: Vec<Change>,
+
+    /// Pass no more bits per second; a byte has 10 bits on pty: and serial:, 8 on uds: and tcp:
+    #[arg(long, value_name = "BITS", value_parser = |text: &str| Change::parse("rate", text))]
+    pub(crate) rate: Vec<Change>,
+
+    /// Cut the wire this long after the start, for this long or for good; may be given several
+    /// times
+    #[arg(long, value_name = "AT[:TIME]")]
+    pub(crate) cut: Vec<Cut>,
+}
+
+impl HarmArgs {
+    /// Every setting, in the order in which they apply.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = Change> {
+        [&self.flip, &self.drop, &self.double, &self.burst, &self.delay, &self.jitter, &self.rate]
+            .into_iter()
+            .flatten()
+            .copied()
+    }
 }
 
 /// See it work: origin, proxy and client in one process, no network needed

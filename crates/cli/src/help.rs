@@ -124,6 +124,42 @@ Exit codes:
   1  faults were found, or the input cannot be read
   2  the command line is wrong";
 
+pub(crate) const TAP: &str = "\
+Examples:
+  sspc tap uds:@tap uds:@proxy.ss.lws
+      What passes between a proxy and every client that uses uds:@tap.
+
+  sspc tap pty:/tmp/device pty:/tmp/proxy --rate 115200 --flip 50 --seed 7
+      A serial line of 115,200 baud that flips one bit in 20,000 bytes: one program opens
+      /tmp/device as its port, the other /tmp/proxy.
+
+  sspc tap pty:/tmp/device serial:/dev/ttyUSB0?baud=921600 --record line.jsonl --quiet
+      Records a real line, to be read with `sspc decode --mux line.jsonl`.
+
+  sspc tap uds:@tap uds:@proxy.ss.lws --delay 50ms --jitter 20ms --rate p2c:1000000 --cut 10s:1s
+      A far proxy, slow to answer, lost after ten seconds for one.
+
+Commands, one a line, with --control:
+  cut [TIME]        cuts the wire, for this long or until `restore`
+  restore           mends it
+  flip 100, drop c2p:10, double 5, burst 10:32, delay 20ms, jitter 5ms
+                    as the options; 0 turns it off
+  rate 9600         the same; `rate off` for no limit
+  stats             says on stderr what passed and what was harmed so far
+  quit              ends, as SIGTERM does
+
+Cut, the wire loses what is under way and what is sent. Sockets are closed, and those of new
+clients at once. A pseudo-terminal or a port stays open, as with a pulled cable.
+
+Signals:
+  SIGUSR1          cuts the wire, or mends it
+  SIGTERM, SIGINT  end it in order, with 0; a second one ends at once, with 143 or 130
+
+Exit codes:
+  0  ended by a signal or by `quit`
+  1  an end or the recording is of no use, or was lost
+  2  the command line is wrong";
+
 pub(crate) const DEMO: &str = "\
 Exit codes:
   0  every byte was right

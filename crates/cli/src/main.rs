@@ -1,4 +1,4 @@
-//! The program `sspc`: proxy, cat, policy, decode, demo.
+//! The program `sspc`: proxy, cat, policy, decode, tap, demo.
 
 mod args;
 mod cat;
@@ -10,6 +10,7 @@ mod help;
 mod log;
 mod policy;
 mod proxy;
+mod tap;
 mod terminal;
 
 use std::process::ExitCode;
@@ -41,6 +42,7 @@ fn run(cli: &Cli, voice: Voice) -> Result<Exit, Failure> {
         Command::Cat(args) => cat::run(args, cli.log),
         Command::Policy(command) => policy::run(command, voice).map(|()| Exit::Ok),
         Command::Decode(args) => decode::run(args),
+        Command::Tap(args) => tap::run(args, voice),
         Command::Demo(args) => demo::run(args),
         Command::Man(args) => generate::man(args).map(|()| Exit::Ok),
         Command::Completions(args) => generate::completions(args).map(|()| Exit::Ok),

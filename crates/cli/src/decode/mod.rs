@@ -27,7 +27,7 @@ const BLOCK: usize = 64 * 1024;
 
 /// Which way bytes went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Direction {
+pub(crate) enum Direction {
     /// Client to proxy.
     ToProxy,
     /// Proxy to client.

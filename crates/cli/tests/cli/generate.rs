@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use crate::run::{assert_exit, run, text};
 
 /// Every command, with some of its options; the help is the judge of what there is.
-const COMMANDS: [&[&str]; 9] = [
+const COMMANDS: [&[&str]; 10] = [
     &["proxy"],
     &["cat"],
     &["policy"],
     &["policy", "check"],
     &["policy", "show"],
     &["decode"],
+    &["tap"],
     &["demo"],
     &["man"],
     &["completions"],
