@@ -1,5 +1,5 @@
-//! What the tests of the other crates share: recorded streams of a deployed client and proxy, and
-//! two-ended simulation in virtual time.
+//! What the tests of the other crates share: recorded streams of a deployed client and proxy,
+//! two-ended simulation in virtual time, and for processes a [`Cable`] of pseudo-terminals.
 //!
 //! A simulation is two engines, a [`Link`] between them, and [`drive`], which calls one step after
 //! another at the times that the engines and the link ask for. Nothing here reads a clock, and all
@@ -22,11 +22,13 @@
 //! assert_eq!((heard.as_slice(), end), (&b"hello"[..], 500));
 //! ```
 
+mod cable;
 mod drive;
 mod link;
 mod rng;
 pub mod vectors;
 
+pub use cable::Cable;
 pub use drive::drive;
 pub use link::{Counts, Cut, Link, LinkConfig, Noise, Side};
 pub use rng::Rng;

@@ -1,0 +1,96 @@
+//! What a line has to tell.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sspc_mux::LinkLoss;
+
+/// What happened to a line; channels tell their own ends.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum LineEvent {
+    /// Bytes pass in both directions.
+    Up {
+        /// The handshake's round trip.
+        round_trip: Duration,
+    },
+    /// The link is lost and with it all channels.
+    Down {
+        /// How this was found out.
+        why: LinkLoss,
+    },
+    /// A PING was answered.
+    RoundTrip {
+        /// From the PING to its PONG.
+        round_trip: Duration,
+    },
+    /// The peer's wall clock. A peer that does not know the time tells one of long ago.
+    PeerClock {
+        /// Since 1970.
+        since_1970: Duration,
+    },
+    /// The port failed or went away; it is opened again as soon as it can be.
+    PortLost {
+        /// What the system says.
+        error: Arc<io::Error>,
+    },
+    /// The port is there again.
+    PortBack,
+    /// A channel was closed because more bytes came on it than its reader took and the line keeps
+    /// for it; the others were not held up.
+    Overflow {
+        /// Its index.
+        channel: u8,
+        /// What was kept for it, in bytes.
+        kept: usize,
+    },
+}
+
+impl fmt::Display for LineEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ms = |time: &Duration| time.as_secs_f64() * 1e3;
+        match self {
+            Self::Up { round_trip } => write!(f, "link up, round trip {:.3} ms", ms(round_trip)),
+            Self::Down { why } => write!(f, "link down: {why}"),
+            Self::RoundTrip { round_trip } => write!(f, "round trip {:.3} ms", ms(round_trip)),
+            Self::PeerClock { since_1970 } => {
+                write!(f, "the peer's clock: {:.3} s since 1970", since_1970.as_secs_f64())
+            }
+            Self::PortLost { error } => {
+                write!(f, "the port is lost: {error}; it is opened again when it is back")
+            }
+            Self::PortBack => f.write_str("the port is back"),
+            Self::Overflow { channel, kept } => write!(
+                f,
+                "channel {channel} was closed: its reader is {kept} bytes behind, and it does not \
+                 honour credit"
+            ),
+        }
+    }
+}
+
+/// How a line is, and what happened to it so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The link is up.
+    pub up: bool,
+    /// The port is there.
+    pub port: bool,
+    /// The last round trip.
+    pub round_trip: Option<Duration>,
+    /// How often the link came up.
+    pub ups: u64,
+    /// How often the link was lost.
+    pub losses: u64,
+    /// How often it was lost because what came was no frame.
+    pub framing_losses: u64,
+    /// Channels open or being opened.
+    pub channels: usize,
+    /// Bytes read from the port.
+    pub bytes_in: u64,
+    /// Bytes given to the port.
+    pub bytes_out: u64,
+}

@@ -1,0 +1,42 @@
+//! A serial line on a host: the port, the mux on it, and its channels as byte streams.
+//!
+//! A [`Line`] runs one end of a [`sspc_mux::Mux`] over a serial port, on a thread of its own, so
+//! that the link is supervised however busy the program is; over any other byte pipe with
+//! `Line::over` (feature `tokio`). Its [`Channel`]s are byte streams as sockets are: they can be
+//! read and written with a limit on the time that it may take, or with feature `tokio` as
+//! `AsyncRead` and `AsyncWrite`. The port may vanish and come back, as USB adapters do.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use sspc_line::{Line, Priority, Role, SerialAddress};
+//!
+//! # fn talk() -> std::io::Result<()> {
+//! let address: SerialAddress = "serial:/dev/ttyUSB0?baud=2000000&profile=fast".parse()?;
+//! let line = Line::open(&address, Role::Client, |event| eprintln!("{event}"))?;
+//! let mut channel = line.channel(Priority::default(), Some(Duration::from_secs(3)))?;
+//! channel.write_within(b"\xaa...", None)?;
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+mod address;
+mod channel;
+mod core;
+mod event;
+mod line;
+mod pipe;
+mod port;
+mod registry;
+#[cfg(feature = "tokio")]
+mod task;
+mod thread;
+
+pub use address::{AddressError, Profile, SerialAddress};
+pub use channel::{Channel, ReadHalf, WriteHalf};
+pub use event::{LineEvent, Status};
+pub use line::{Line, LineConfig};
+pub use registry::client_line;
+pub use sspc_mux::{Config as MuxConfig, Priority, Role};

@@ -1,0 +1,356 @@
+//! Runs a line over a serial port, on a thread of its own.
+
+use std::fmt;
+use std::io::{self, PipeReader, PipeWriter, Read, Write, pipe};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant as StdInstant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use serial2::SerialPort;
+use sspc_mux::{Instant, Role};
+
+use crate::address::SerialAddress;
+use crate::core::Core;
+use crate::event::LineEvent;
+use crate::line::{Line, LineConfig, Shared, Wake};
+use crate::port;
+
+/// The waits between attempts to open a port that went away.
+const REOPEN: [Duration; 4] = [
+    Duration::from_millis(50),
+    Duration::from_millis(100),
+    Duration::from_millis(250),
+    Duration::from_millis(500),
+];
+/// How long what was written last may take to be sent when the line is closed.
+const LINGER: Duration = Duration::from_secs(1);
+/// How long the last user of a line waits for that.
+const LINGER_OF_USER: Duration = Duration::from_millis(200);
+/// From this rate on, what the system keeps of the output is sent fast enough.
+const PACED_BELOW: u32 = 1_000_000;
+/// How much a slower port is given ahead of what it can have sent.
+const AHEAD: Duration = Duration::from_millis(20);
+
+pub(crate) type Observer = Box<dyn FnMut(LineEvent) + Send>;
+
+/// Opens the port and starts its thread.
+pub(crate) fn start(
+    address: &SerialAddress,
+    role: Role,
+    config: &LineConfig,
+    observer: Observer,
+) -> io::Result<Line> {
+    let port = port::open(address)?;
+    let (bell, ring) = pipe()?;
+    let clock = StdInstant::now();
+    let end = Arc::new(End::default());
+    let wake = Bell { ring, rung: AtomicBool::new(false), clock, end: Arc::clone(&end) };
+    let rung = Arc::new(wake);
+    let shared = Arc::new(Shared::new(Core::new(role, config), Box::new(Arc::clone(&rung))));
+    let mut driver = Driver {
+        shared: Arc::clone(&shared),
+        address: address.clone(),
+        port: Some(port),
+        attempts: 0,
+        bell,
+        rung,
+        clock,
+        output: vec![0; usize::from(config.mux.frame_max) + 128],
+        output_at: 0,
+        output_end: 0,
+        sent_by: clock,
+        observer,
+        closed_at: None,
+    };
+    std::thread::Builder::new().name("sspc-line".to_owned()).spawn(move || {
+        driver.run();
+        driver.shared.lock().abort();
+        drop(driver);
+        end.tell();
+    })?;
+    Ok(Line::new(shared))
+}
+
+/// Wakes the thread out of its `poll`.
+#[derive(Debug)]
+struct Bell {
+    ring: PipeWriter,
+    rung: AtomicBool,
+    clock: StdInstant,
+    end: Arc<End>,
+}
+
+impl Wake for Arc<Bell> {
+    fn wake(&self) {
+        // One byte at most is in the pipe, so that this never blocks.
+        if !self.rung.swap(true, Ordering::AcqRel) {
+            // If the thread is gone there is nobody to wake.
+            let _ = (&self.ring).write(&[0]);
+        }
+    }
+
+    fn wait_for_end(&self) {
+        self.end.wait(LINGER_OF_USER);
+    }
+
+    fn now(&self) -> Instant {
+        instant(self.clock, StdInstant::now())
+    }
+}
+
+/// Whether the thread has ended.
+#[derive(Debug, Default)]
+struct End {
+    over: Mutex<bool>,
+    told: Condvar,
+}
+
+impl End {
+    fn tell(&self) {
+        *self.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.told.notify_all();
+    }
+
+    fn wait(&self, limit: Duration) {
+        let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
+        // Whether it has ended or not: there is no more to be done.
+        drop(self.told.wait_timeout_while(over, limit, |over| !*over));
+    }
+}
+
+struct Driver {
+    shared: Arc<Shared>,
+    address: SerialAddress,
+    /// None while it is gone.
+    port: Option<SerialPort>,
+    /// How often it was tried to open it again.
+    attempts: usize,
+    bell: PipeReader,
+    rung: Arc<Bell>,
+    clock: StdInstant,
+    /// What is to be written: the bytes from `output_at` to `output_end`.
+    output: Vec<u8>,
+    output_at: usize,
+    output_end: usize,
+    /// When all that was written will have been sent at the port's rate.
+    sent_by: StdInstant,
+    observer: Observer,
+    closed_at: Option<StdInstant>,
+}
+
+/// What woke the thread.
+#[derive(Clone, Copy)]
+struct Ready {
+    to_read: bool,
+    rung: bool,
+}
+
+impl Driver {
+    fn run(&mut self) {
+        let mut input = [0; 4096];
+        loop {
+            self.observe();
+            if self.is_over() {
+                return;
+            }
+            if self.port.is_none() && !self.reopen() {
+                continue;
+            }
+            self.fill_output();
+            if let Err(error) = self.write() {
+                self.lose_port(error);
+                continue;
+            }
+            let ready = match self.wait() {
+                Ok(ready) => ready,
+                Err(error) => {
+                    self.lose_port(error);
+                    continue;
+                }
+            };
+            if ready.rung {
+                self.hear_bell();
+            }
+            let length = match ready.to_read.then(|| self.read(&mut input)) {
+                Some(Ok(length)) => length,
+                Some(Err(error)) => {
+                    self.lose_port(error);
+                    continue;
+                }
+                None => 0,
+            };
+            let now = self.now();
+            let mut core = self.shared.lock();
+            core.receive(now, input.get(..length).unwrap_or_default());
+            core.handle_timeout(now);
+        }
+    }
+
+    fn now(&self) -> Instant {
+        instant(self.clock, StdInstant::now())
+    }
+
+    /// Tells what happened.
+    fn observe(&mut self) {
+        loop {
+            let event = self.shared.lock().pop_event();
+            let Some(event) = event else { return };
+            (self.observer)(event);
+        }
+    }
+
+    /// True when nobody uses the line any more and all that was written is sent.
+    fn is_over(&mut self) -> bool {
+        if !self.shared.lock().is_deserted() {
+            return false;
+        }
+        let closed_at = *self.closed_at.get_or_insert_with(StdInstant::now);
+        if self.port.is_none() || closed_at.elapsed() > LINGER {
+            return true;
+        }
+        self.fill_output();
+        self.output_at == self.output_end && self.ahead() <= AHEAD
+    }
+
+    /// Fills the output with frames if it is empty and the port can send more.
+    fn fill_output(&mut self) {
+        if self.output_at < self.output_end || self.ahead() > AHEAD {
+            return;
+        }
+        let now = self.now();
+        let length = self.shared.lock().transmit(now, &mut self.output);
+        (self.output_at, self.output_end) = (0, length);
+    }
+
+    /// How far what was written is ahead of what can have been sent.
+    fn ahead(&self) -> Duration {
+        self.sent_by.saturating_duration_since(StdInstant::now())
+    }
+
+    /// Writes what goes.
+    fn write(&mut self) -> io::Result<()> {
+        let rest = self.output.get(self.output_at..self.output_end).unwrap_or_default();
+        let (Some(port), false) = (&self.port, rest.is_empty()) else { return Ok(()) };
+        match rustix::io::write(port, rest) {
+            Ok(length) => {
+                self.output_at += length;
+                if self.address.baud < PACED_BELOW {
+                    // 8N1: ten bits a byte.
+                    let us = length as u64 * 10_000_000 / u64::from(self.address.baud.max(1));
+                    let from = self.sent_by.max(StdInstant::now());
+                    self.sent_by = from + Duration::from_micros(us);
+                }
+                Ok(())
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn read(&self, input: &mut [u8]) -> io::Result<usize> {
+        let Some(port) = &self.port else { return Ok(0) };
+        match rustix::io::read(port, input) {
+            Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it hung up")),
+            Ok(length) => Ok(length),
+            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits for bytes, for room if something is to be written, for the bell or the deadline.
+    fn wait(&self) -> io::Result<Ready> {
+        let Some(port) = &self.port else { return Ok(Ready { to_read: false, rung: false }) };
+        let pending = self.output_at < self.output_end;
+        let limit = if pending { None } else { self.limit() };
+        let mut interest = PollFlags::IN;
+        if pending {
+            interest |= PollFlags::OUT;
+        }
+        let mut polled = [PollFd::new(port, interest), PollFd::new(&self.bell, PollFlags::IN)];
+        let deadline = self.shared.lock().deadline().map(|at| self.until(at));
+        let limit = limit.into_iter().chain(deadline).min();
+        poll_for(&mut polled, limit)?;
+        let [port, bell] = &polled;
+        Ok(Ready {
+            to_read: port.revents().intersects(!PollFlags::OUT),
+            rung: !bell.revents().is_empty(),
+        })
+    }
+
+    /// When to come back without anything happening: at once if there may be more to send.
+    fn limit(&self) -> Option<Duration> {
+        let ahead = self.ahead();
+        if ahead > AHEAD {
+            return Some(ahead - AHEAD);
+        }
+        let linger = self.closed_at.map(|at| LINGER.saturating_sub(at.elapsed()));
+        if self.output_end > 0 { Some(Duration::ZERO) } else { linger }
+    }
+
+    fn until(&self, moment: Instant) -> Duration {
+        Duration::from_micros(moment.micros_since(self.now()))
+    }
+
+    fn hear_bell(&mut self) {
+        let mut bytes = [0; 8];
+        // In this order: whoever rings after it writes again, and what was done before is seen.
+        let _ = self.bell.read(&mut bytes);
+        self.rung.rung.store(false, Ordering::Release);
+    }
+
+    fn lose_port(&mut self, error: io::Error) {
+        self.port = None;
+        self.attempts = 0;
+        (self.output_at, self.output_end) = (0, 0);
+        self.shared.lock().port_lost(error);
+    }
+
+    /// Waits a moment, then tries to open the port again.
+    fn reopen(&mut self) -> bool {
+        let wait = REOPEN.get(self.attempts).or(REOPEN.last()).copied().unwrap_or_default();
+        let until = StdInstant::now() + wait;
+        // Whatever the poll says, the clock decides.
+        loop {
+            let left = until.saturating_duration_since(StdInstant::now());
+            if left.is_zero() {
+                break;
+            }
+            let mut polled = [PollFd::new(&self.bell, PollFlags::IN)];
+            let rung = poll_for(&mut polled, Some(left)).is_ok()
+                && polled.iter().any(|fd| !fd.revents().is_empty());
+            if rung {
+                self.hear_bell();
+                if self.is_over() {
+                    return false;
+                }
+            }
+        }
+        self.attempts += 1;
+        let Ok(port) = port::open(&self.address) else { return false };
+        self.port = Some(port);
+        self.sent_by = StdInstant::now();
+        self.shared.lock().port_back();
+        true
+    }
+}
+
+fn poll_for(polled: &mut [PollFd<'_>], limit: Option<Duration>) -> io::Result<()> {
+    let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+    match poll(polled, limit.as_ref()) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn instant(start: StdInstant, now: StdInstant) -> Instant {
+    let since = now.saturating_duration_since(start).as_micros();
+    Instant::from_micros(u64::try_from(since).unwrap_or(u64::MAX))
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("address", &self.address).finish_non_exhaustive()
+    }
+}

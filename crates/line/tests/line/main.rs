@@ -1,0 +1,9 @@
+//! Lines over real pseudo-terminals and over pipes in memory.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test's helpers may panic as its tests do"
+)]
+
+mod over;
+mod port;

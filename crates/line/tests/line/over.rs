@@ -1,0 +1,141 @@
+//! Lines over pipes in memory, in the runtime's virtual time.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use sspc_line::{Channel, Line, LineConfig, LineEvent, Priority, Role};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
+use tokio::time::{Instant, sleep, timeout};
+
+type Events = Arc<Mutex<Vec<String>>>;
+
+struct Pair {
+    client: Line,
+    proxy: Line,
+    events: Events,
+}
+
+/// Two ends with a pipe of 4 KiB between them.
+fn pair(config: LineConfig) -> Pair {
+    let (a, b) = duplex(4096);
+    let events = Events::default();
+    let noted = Arc::clone(&events);
+    let note = move |event: LineEvent| noted.lock().unwrap().push(event.to_string());
+    let (reader, writer) = split(a);
+    let (client, running) = Line::over(reader, writer, Role::Client, config, |_| {});
+    tokio::spawn(running);
+    let (reader, writer) = split(b);
+    let (proxy, running) = Line::over(reader, writer, Role::Proxy, config, note);
+    tokio::spawn(running);
+    Pair { client, proxy, events }
+}
+
+async fn channel(pair: &Pair) -> (Channel, Channel) {
+    let here = pair.client.open_channel(Priority::default()).await.unwrap();
+    (here, pair.proxy.accept().await.unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_stops_holds_up_nobody_and_loses_only_its_own_channel() {
+    let mut config = LineConfig::default();
+    config.inbox_max = 64 * 1024;
+    let pair = pair(config);
+    let (mut stuck, unread) = channel(&pair).await;
+    let (mut lively, mut read) = channel(&pair).await;
+    let flood = tokio::spawn(async move {
+        loop {
+            if let Err(error) = stuck.write_all(&[7; 1024]).await {
+                return error;
+            }
+        }
+    });
+    for round in 0..200_u32 {
+        lively.write_all(&round.to_be_bytes()).await.unwrap();
+        let mut heard = [0; 4];
+        read.read_exact(&mut heard).await.unwrap();
+        assert_eq!(u32::from_be_bytes(heard), round);
+    }
+    assert_eq!(flood.await.unwrap().kind(), io::ErrorKind::BrokenPipe);
+    let (mut unread, mut kept) = (unread, Vec::new());
+    let error = unread.read_to_end(&mut kept).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}");
+    assert!(kept.len() <= config.inbox_max && kept.len() > config.inbox_max - 2048);
+    let told = pair.events.lock().unwrap().join("\n");
+    assert!(told.contains("does not honour credit"), "{told}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_writer_waits_when_the_line_does_not_move() {
+    // Nobody reads the other end.
+    let (a, _b) = duplex(64);
+    let (reader, writer) = split(a);
+    let config = LineConfig::default();
+    let (client, running) = Line::over(reader, writer, Role::Client, config, |_| {});
+    tokio::spawn(running);
+    let opening = client.open_channel(Priority::default());
+    timeout(Duration::from_secs(60), opening).await.expect_err("the link never came up");
+    assert_eq!(client.status().channels, 0, "a channel that nobody waits for is closed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_channels_at_once() {
+    let pair = pair(LineConfig::default());
+    let mut channels = Vec::new();
+    for _ in 0..250 {
+        channels.push(channel(&pair).await);
+    }
+    for (index, (here, there)) in channels.iter_mut().enumerate() {
+        here.write_all(&[index as u8; 100]).await.unwrap();
+        there.write_all(&[!index as u8; 100]).await.unwrap();
+    }
+    for (index, (here, there)) in channels.iter_mut().enumerate() {
+        let mut heard = [0; 100];
+        there.read_exact(&mut heard).await.unwrap();
+        assert_eq!(heard, [index as u8; 100]);
+        here.read_exact(&mut heard).await.unwrap();
+        assert_eq!(heard, [!index as u8; 100]);
+    }
+    let (here, _there) = channels.pop().unwrap();
+    drop((channels, here));
+    while pair.client.status().channels > 0 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    // Closed and answered, the indices are free again.
+    for _ in 0..250 {
+        channel(&pair).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_ended_pipe_ends_everything() {
+    let (a, b) = duplex(4096);
+    let (reader, writer) = split(a);
+    let config = LineConfig::default();
+    let (client, running) = Line::over(reader, writer, Role::Client, config, |_| {});
+    let running = tokio::spawn(running);
+    let (reader, writer) = split(b);
+    let (proxy, other) = Line::over(reader, writer, Role::Proxy, config, |_| {});
+    let other = tokio::spawn(other);
+    let mut here = client.open_channel(Priority::default()).await.unwrap();
+    let _there = proxy.accept().await.unwrap();
+    other.abort();
+    assert_eq!(here.read(&mut [0; 8]).await.unwrap(), 0);
+    running.await.unwrap().unwrap();
+    assert!(client.open_channel(Priority::default()).await.is_err());
+    assert!(proxy.accept().await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_lines_stay_up() {
+    let pair = pair(LineConfig::default());
+    let (mut here, mut there) = channel(&pair).await;
+    let began = Instant::now();
+    sleep(Duration::from_secs(3600)).await;
+    here.write_all(b"still").await.unwrap();
+    let mut heard = [0; 5];
+    there.read_exact(&mut heard).await.unwrap();
+    assert!(began.elapsed() >= Duration::from_secs(3600));
+    assert_eq!(pair.client.status().losses, 0);
+    assert_eq!(pair.client.status().ups, 1);
+}
