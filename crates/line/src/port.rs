@@ -1,10 +1,11 @@
 //! Serial ports: raw, 8N1, for one process alone.
 
 use std::io;
+use std::ops::RangeInclusive;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, flock, fstat, major};
 use rustix::io::Errno;
 use rustix::termios::ioctl_tiocexcl;
 use serial2::{CharSize, FlowControl, Parity, SerialPort, Settings, StopBits};
@@ -48,8 +49,17 @@ fn try_open(address: &SerialAddress) -> io::Result<SerialPort> {
         Err(error) => return Err(explain(error.into())),
         Ok(()) => {}
     }
-    ioctl_tiocexcl(&port).map_err(|error| explain(error.into()))?;
+    // A pseudo-terminal keeps this after it was closed: nobody but root could open it again.
+    if !is_pty(&port) {
+        ioctl_tiocexcl(&port).map_err(|error| explain(error.into()))?;
+    }
     Ok(port)
+}
+
+/// Whether it is a pseudo-terminal's side for programs.
+fn is_pty(port: &SerialPort) -> bool {
+    const MAJORS: RangeInclusive<u32> = 136..=143;
+    fstat(port).is_ok_and(|found| MAJORS.contains(&major(found.st_rdev)))
 }
 
 /// Says what to do about it.
