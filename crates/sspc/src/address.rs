@@ -5,6 +5,8 @@ use core::str::FromStr;
 use std::path::PathBuf;
 use std::string::{String, ToString};
 
+use sspc_line::SerialAddress;
+
 /// The abstract name at which proxies listen when nothing else is said.
 const DEFAULT_NAME: &str = "proxy.ss.lws";
 /// The longest path or name of a Unix socket, in bytes.
@@ -32,6 +34,14 @@ pub enum Address {
         host: String,
         /// The port.
         port: u16,
+    },
+    /// `serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast`: a serial line, which all streams
+    /// of the process that use it share.
+    Serial(SerialAddress),
+    /// A link that the program made itself; no text gives one.
+    Own {
+        /// By which name it is told of.
+        name: String,
     },
 }
 
@@ -84,6 +94,10 @@ impl FromStr for Address {
                     host => Ok(Self::Tcp { host: host.into(), port }),
                 }
             }
+            "serial" => match text.parse() {
+                Ok(serial) => Ok(Self::Serial(serial)),
+                Err(error) => Err(wrong(Problem::Serial(error))),
+            },
             _ => Err(wrong(Problem::Kind)),
         }
     }
@@ -96,6 +110,8 @@ impl fmt::Display for Address {
             Self::Path(path) => write!(f, "uds:{}", path.display()),
             Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
+            Self::Serial(serial) => serial.fmt(f),
+            Self::Own { name } => f.write_str(name),
         }
     }
 }
@@ -119,14 +135,18 @@ enum Problem {
     Port,
     Brackets,
     NoHost,
+    Serial(sspc_line::AddressError),
 }
 
 impl fmt::Display for AddressError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Problem::Serial(error) = &self.problem {
+            return error.fmt(f);
+        }
         write!(f, "\"{}\" is no address: ", self.text.escape_debug())?;
         match &self.problem {
             Problem::NoKind | Problem::Kind => {
-                f.write_str("write uds:@name, uds:/path or tcp:host:port")
+                f.write_str("write uds:@name, uds:/path, tcp:host:port or serial:/dev/name")
             }
             Problem::NoName => f.write_str("a name or path is missing after uds:"),
             Problem::Relative => f.write_str(
@@ -140,6 +160,7 @@ impl fmt::Display for AddressError {
             Problem::Port => f.write_str("the port must be a number from 1 to 65535"),
             Problem::Brackets => f.write_str("write an IPv6 address in brackets: tcp:[::1]:7681"),
             Problem::NoHost => f.write_str("the host is missing; write tcp:host:port"),
+            Problem::Serial(error) => error.fmt(f),
         }
     }
 }

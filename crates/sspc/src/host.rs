@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use std::vec::Vec;
 
+use sspc_line::Priority;
+use sspc_wire::limits::PAYLOAD_SAFE;
 use sspc_wire::{Flags, State};
 
 use crate::address::Address;
@@ -14,6 +16,9 @@ use crate::config::Config;
 use crate::error::MetadataError;
 use crate::event::Fault;
 use crate::name::NameError;
+
+/// The largest window on a line: more would not make it faster, and be in the way of others.
+const LINE_WINDOW: u32 = 64 * 1024;
 
 /// What happened to a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,20 +73,34 @@ pub struct Options {
     pub config: Config,
     /// Where there is no proxy, wait for one instead of failing to open.
     pub keep_trying: bool,
-    /// How long the socket may take to connect.
+    /// How long the socket may take to connect, or the serial line to come up and give a channel.
     pub connect_timeout: Duration,
     /// The room for metadata that the application sets, in bytes.
     pub metadata_room: usize,
-    /// How many bytes are read from and written to the socket at a time.
+    /// How many bytes are read from and written to the link at a time.
     pub buffer: usize,
+    /// On a serial line: who sends first. A stream of a higher level passes those of lower ones at
+    /// the next frame.
+    pub priority: Priority,
 }
 
 impl Options {
-    /// The engine's part for one more stream: streams of one process do not try again in step.
-    pub(crate) fn config_of_stream(&self) -> Config {
+    /// The engine's part for one more stream: streams of one process do not try again in step. On
+    /// a line that others share its frames are short, and the proxy is not far ahead of it.
+    pub(crate) fn config_of_stream(&self, address: &Address) -> Config {
         static STREAMS: AtomicU32 = AtomicU32::new(0);
         let stream = STREAMS.fetch_add(1, Ordering::Relaxed);
-        Config { seed: self.config.seed ^ stream.wrapping_mul(0x9e37_79b9), ..self.config }
+        let seed = self.config.seed ^ stream.wrapping_mul(0x9e37_79b9);
+        let config = Config { seed, ..self.config };
+        match address {
+            Address::Abstract(_) | Address::Path(_) | Address::Tcp { .. } => config,
+            Address::Serial(_) | Address::Own { .. } => Config {
+                window: config.window.min(LINE_WINDOW),
+                frame_payload: config.frame_payload.min(PAYLOAD_SAFE as u16),
+                frame_payload_managed: config.frame_payload_managed.min(PAYLOAD_SAFE as u16),
+                ..config
+            },
+        }
     }
 }
 
@@ -94,6 +113,7 @@ impl Default for Options {
             connect_timeout: Duration::from_secs(3),
             metadata_room: 16 * 1024,
             buffer: 64 * 1024,
+            priority: Priority::default(),
         }
     }
 }

@@ -39,6 +39,8 @@ pub use event::{Event, Fault};
 #[cfg(feature = "std")]
 pub use host::{Error, Options};
 pub use name::{Name, NameError};
+#[cfg(feature = "std")]
+pub use sspc_line as line;
 pub use sspc_wire::Instant;
 pub use sspc_wire::{Flags, FrameError, FrameFault, Piece, State, Timeout};
 pub use stream::Stream;

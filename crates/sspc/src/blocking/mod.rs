@@ -41,6 +41,7 @@ use crate::name::Name;
 use crate::outbox::Chunk;
 pub use crate::{Flags, State, Timeout};
 use socket::Socket;
+use sspc_line::Line;
 use sspc_wire::Instant;
 
 /// Events that are kept while a message is sent, before the socket is no longer read.
@@ -60,6 +61,8 @@ pub struct Stream {
     address: Address,
     options: Options,
     socket: Option<Socket>,
+    /// The serial line, once it is open; kept while there is no channel, so that it stays up.
+    line: Option<Line>,
     start: std::time::Instant,
     opened: bool,
     connected: bool,
@@ -100,11 +103,12 @@ impl Stream {
         let storage = vec![0; options.metadata_room];
         let buffer = options.buffer.max(ROOM_MIN);
         let mut stream = Self {
-            engine: crate::Stream::new(name, options.config_of_stream(), storage),
+            engine: crate::Stream::new(name, options.config_of_stream(address), storage),
             address: address.clone(),
             opened: options.keep_trying,
             options,
             socket: None,
+            line: None,
             start: std::time::Instant::now(),
             connected: false,
             losses: 0,
@@ -363,7 +367,7 @@ impl Stream {
         match self.engine.poll_link(self.now()) {
             None => return Ok(false),
             Some(LinkWish::Open) => {
-                match Socket::open(&self.address, self.options.connect_timeout) {
+                match Socket::open(&self.address, &self.options, &mut self.line) {
                     Ok(socket) => {
                         self.socket = Some(socket);
                         self.input_end = self.input_at;

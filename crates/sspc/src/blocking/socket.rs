@@ -1,21 +1,39 @@
-//! A socket to the proxy, with limits on how long it may block.
+//! A link to the proxy, a socket or a channel of a line, with limits on how long it may block.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use sspc_line::{Channel, Line, client_line};
+
 use crate::address::Address;
+use crate::host::Options;
 
 #[derive(Debug)]
 pub(super) enum Socket {
     Unix(UnixStream),
     Tcp(TcpStream),
+    Channel(Channel),
 }
 
 impl Socket {
-    pub(super) fn open(address: &Address, limit: Duration) -> io::Result<Self> {
+    /// Opens the link; `line` is the line that is open already, or then is.
+    pub(super) fn open(
+        address: &Address,
+        options: &Options,
+        line: &mut Option<Line>,
+    ) -> io::Result<Self> {
+        let limit = options.connect_timeout;
         match address {
+            Address::Serial(serial) => {
+                let line = match line {
+                    Some(line) => line,
+                    None => line.insert(client_line(serial)?),
+                };
+                line.channel(options.priority, Some(limit)).map(Self::Channel)
+            }
+            Address::Own { .. } => Err(io::ErrorKind::NotFound.into()),
             Address::Abstract(name) => abstract_socket(name).map(Self::Unix),
             Address::Path(path) => UnixStream::connect(path).map(Self::Unix),
             Address::Tcp { host, port } => {
@@ -50,6 +68,7 @@ impl Socket {
                 stream.set_read_timeout(limit)?;
                 stream.read(room)
             }
+            Self::Channel(channel) => return channel.read_within(room, limit),
         })
     }
 
@@ -65,6 +84,7 @@ impl Socket {
                 stream.set_write_timeout(limit)?;
                 stream.write(bytes)
             }
+            Self::Channel(channel) => return channel.write_within(bytes, limit),
         })
     }
 }

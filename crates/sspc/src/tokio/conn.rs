@@ -1,33 +1,77 @@
-//! A socket to the proxy.
+//! A link to the proxy: a socket, or a channel of a line.
 
 use std::format;
+use std::future::poll_fn;
 use std::io;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ::tokio::net::{TcpStream, UnixStream};
+use ::tokio::task::spawn_blocking;
 use ::tokio::time::{sleep, timeout};
+use sspc_line::{Channel, Line, Priority, client_line};
 
 use crate::address::Address;
+use crate::host::Options;
 
 /// How long to wait where the proxy's queue of new connections is full.
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(10);
+
+/// Where the proxy is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Place {
+    pub(super) address: Address,
+    /// The line, once it is open; kept so that streams that come and go share it.
+    line: Arc<OnceLock<Line>>,
+}
+
+impl Place {
+    pub(super) fn new(address: Address) -> Self {
+        Self { address, line: Arc::default() }
+    }
+
+    pub(super) fn on_line(line: Line, name: &str) -> Self {
+        Self { address: Address::Own { name: name.into() }, line: Arc::new(OnceLock::from(line)) }
+    }
+
+    async fn line(&self) -> io::Result<Line> {
+        if let Some(line) = self.line.get() {
+            return Ok(line.clone());
+        }
+        let Address::Serial(serial) = self.address.clone() else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        let opened = spawn_blocking(move || client_line(&serial)).await;
+        let line = opened.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into()))?;
+        Ok(self.line.get_or_init(|| line).clone())
+    }
+}
 
 #[derive(Debug)]
 pub(super) enum Conn {
     Unix(UnixStream),
     Tcp(TcpStream),
+    Channel(Channel),
 }
 
 impl Conn {
-    pub(super) async fn open(address: Address, limit: Duration) -> io::Result<Self> {
-        match timeout(limit, Self::connect(&address)).await {
+    pub(super) async fn open(place: Place, options: Options) -> io::Result<Self> {
+        match timeout(options.connect_timeout, Self::connect(&place, options.priority)).await {
             Ok(conn) => conn,
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            Err(_) => match place.line.get() {
+                Some(line) => Err(line.not_opened()),
+                None => Err(io::ErrorKind::TimedOut.into()),
+            },
         }
     }
 
-    async fn connect(address: &Address) -> io::Result<Self> {
-        match address {
+    async fn connect(place: &Place, priority: Priority) -> io::Result<Self> {
+        match &place.address {
+            Address::Serial(_) | Address::Own { .. } => {
+                let line = place.line().await?;
+                Ok(Self::Channel(line.open_channel(priority).await?))
+            }
             Address::Abstract(name) => {
                 if !cfg!(any(target_os = "linux", target_os = "android")) {
                     let text = "this system has no abstract socket names; write uds:/path";
@@ -67,6 +111,7 @@ impl Conn {
                     stream.readable().await?;
                     stream.try_read(room)
                 }
+                Self::Channel(channel) => poll_fn(|cx| channel.poll_read(cx, room)).await,
             };
             match done {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -81,6 +126,7 @@ impl Conn {
             match self {
                 Self::Unix(stream) => stream.writable().await?,
                 Self::Tcp(stream) => stream.writable().await?,
+                Self::Channel(channel) => return poll_fn(|cx| channel.poll_write(cx, bytes)).await,
             }
             match self.try_write(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -93,6 +139,12 @@ impl Conn {
         match self {
             Self::Unix(stream) => stream.try_write(bytes),
             Self::Tcp(stream) => stream.try_write(bytes),
+            Self::Channel(channel) => {
+                match channel.poll_write(&Context::from_waker(Waker::noop()), bytes) {
+                    Poll::Ready(done) => done,
+                    Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+                }
+            }
         }
     }
 }

@@ -15,9 +15,8 @@ use ::tokio::sync::{mpsc, oneshot};
 use ::tokio::time::sleep_until;
 use sspc_wire::Flags;
 
-use super::conn::Conn;
+use super::conn::{Conn, Place};
 use super::shared::Shared;
-use crate::address::Address;
 use crate::engine::LinkWish;
 use crate::event::Event as Borrowed;
 use crate::host::{Error, Event, Options};
@@ -53,7 +52,7 @@ enum Link {
 #[must_use = "a stream does nothing unless its driver runs"]
 pub struct Driver {
     shared: Arc<Shared>,
-    address: Address,
+    place: Place,
     options: Options,
     link: Link,
     orders: mpsc::Receiver<Order>,
@@ -91,7 +90,7 @@ enum Woken {
 impl Driver {
     pub(super) fn new(
         shared: Arc<Shared>,
-        address: Address,
+        place: Place,
         options: Options,
         orders: mpsc::Receiver<Order>,
         events: mpsc::Sender<Event>,
@@ -100,7 +99,7 @@ impl Driver {
         let buffer = options.buffer.max(ROOM_MIN);
         Self {
             shared,
-            address,
+            place,
             options,
             link: Link::Down,
             orders,
@@ -205,7 +204,7 @@ impl Driver {
         match wish {
             None => return false,
             Some(LinkWish::Open) => {
-                let opening = Conn::open(self.address.clone(), self.options.connect_timeout);
+                let opening = Conn::open(self.place.clone(), self.options.clone());
                 self.link = Link::Opening(Box::pin(opening));
             }
             Some(LinkWish::Drop) => {
@@ -251,7 +250,7 @@ impl Driver {
         self.shared.lock().stream.link_down(now);
         self.note_connection();
         if self.fails_fast() {
-            return Err(Error::NoProxy { address: self.address.clone(), source: error });
+            return Err(Error::NoProxy { address: self.place.address.clone(), source: error });
         }
         Ok(())
     }

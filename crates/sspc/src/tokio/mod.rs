@@ -35,10 +35,12 @@ pub use crate::host::{Error, Event, Options};
 use crate::name::Name;
 use crate::stream::Stream;
 pub use crate::{Flags, State, Timeout};
+use conn::Place;
 pub use driver::Driver;
 use driver::EVENTS_MAX;
 pub use send::{Body, Sender};
 use shared::Shared;
+use sspc_line::Line;
 
 /// Chunks of payload that wait to be sent before senders wait.
 const ORDERS_MAX: usize = 8;
@@ -46,24 +48,30 @@ const ORDERS_MAX: usize = 8;
 /// Opens streams at one proxy. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Client {
-    address: Address,
+    place: Place,
     options: Options,
 }
 
 impl Client {
     /// A client of the proxy at this address.
     pub fn new(address: Address) -> Self {
-        Self { address, options: Options::default() }
+        Self::with_options(address, Options::default())
     }
 
     /// A client with options of its own.
-    pub const fn with_options(address: Address, options: Options) -> Self {
-        Self { address, options }
+    pub fn with_options(address: Address, options: Options) -> Self {
+        Self { place: Place::new(address), options }
+    }
+
+    /// A client whose streams are channels of a line that the program made itself, over any byte
+    /// pipe ([`Line::over`](sspc_line::Line::over)). Errors tell of it by `name`.
+    pub fn over(line: Line, name: &str, options: Options) -> Self {
+        Self { place: Place::on_line(line, name), options }
     }
 
     /// Where the proxy is.
     pub const fn address(&self) -> &Address {
-        &self.address
+        &self.place.address
     }
 
     /// How it opens and runs streams.
@@ -109,13 +117,13 @@ impl Client {
     ) -> Result<(StreamHandle, Driver), Error> {
         let name = Name::new(streamtype)?;
         let storage = vec![0; self.options.metadata_room];
-        let stream = Stream::new(name, self.options.config_of_stream(), storage);
+        let stream = Stream::new(name, self.options.config_of_stream(self.address()), storage);
         let shared = Arc::new(Shared::new(stream));
         let (orders, for_orders) = mpsc::channel(ORDERS_MAX);
         let (for_events, events) = mpsc::channel(EVENTS_MAX);
         let sender = Sender::new(Arc::clone(&shared), name, orders);
-        let (address, options) = (self.address.clone(), self.options.clone());
-        let driver = Driver::new(shared, address, options, for_orders, for_events, opened);
+        let (place, options) = (self.place.clone(), self.options.clone());
+        let driver = Driver::new(shared, place, options, for_orders, for_events, opened);
         Ok((StreamHandle { sender, events }, driver))
     }
 }

@@ -6,7 +6,9 @@ use sspc::Address;
 
 #[test]
 fn addresses_are_read_and_written() {
-    for text in ["uds:@proxy.ss.lws", "uds:/run/sspc", "tcp:localhost:7681", "tcp:[::1]:80"] {
+    let serial = "serial:/dev/ttyUSB0?baud=2000000&profile=fast";
+    for text in ["uds:@proxy.ss.lws", "uds:/run/sspc", "tcp:localhost:7681", "tcp:[::1]:80", serial]
+    {
         let address: Address = text.parse().unwrap();
         assert_eq!(address.to_string(), text);
     }
@@ -17,9 +19,9 @@ fn addresses_are_read_and_written() {
 #[test]
 fn what_is_no_address_says_what_to_write() {
     for (text, advice) in [
-        ("", "write uds:@name, uds:/path or tcp:host:port"),
-        ("/run/sspc", "write uds:@name, uds:/path or tcp:host:port"),
-        ("udp:host:1", "write uds:@name, uds:/path or tcp:host:port"),
+        ("", "write uds:@name, uds:/path, tcp:host:port or serial:/dev/name"),
+        ("/run/sspc", "write uds:@name, uds:/path, tcp:host:port or serial:/dev/name"),
+        ("udp:host:1", "write uds:@name, uds:/path, tcp:host:port or serial:/dev/name"),
         ("uds:", "a name or path is missing after uds:"),
         ("uds:@", "a name or path is missing after uds:"),
         ("uds:run", "write uds:/path with an absolute path, or uds:@name for an abstract name"),
@@ -34,6 +36,11 @@ fn what_is_no_address_says_what_to_write() {
         let error = text.parse::<Address>().unwrap_err().to_string();
         assert_eq!(error, format!("\"{}\" is no address: {advice}", text.escape_debug()));
     }
+    let error = "serial:/dev/x?baud=no".parse::<Address>().unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "\"serial:/dev/x?baud=no\" is no serial line: baud must be a number of bits per second"
+    );
     let long = format!("uds:@{}", "x".repeat(108)).parse::<Address>().unwrap_err().to_string();
     assert!(long.ends_with("a Unix socket's name has at most 107 bytes, this one 108"), "{long}");
 }

@@ -7,6 +7,7 @@ mod blocking;
 mod guide;
 mod harness;
 mod life;
+mod line;
 mod peer;
 mod random;
 mod recordings;

@@ -5,6 +5,7 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::SocketAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use sspc::line::Line;
 use sspc::{Address, Flags, State};
 use sspc_wire::{ToProxy, ToProxyDecoder};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -16,6 +17,7 @@ use crate::harness::{created, name_of, payload, state};
 pub(crate) enum Listener {
     Unix(UnixListener),
     Tcp(TcpListener),
+    Line(Line),
 }
 
 /// Another abstract name at each call.
@@ -53,6 +55,7 @@ impl Listener {
         let socket: Box<dyn Socket> = match self {
             Self::Unix(listener) => Box::new(listener.accept().await.unwrap().0),
             Self::Tcp(listener) => Box::new(listener.accept().await.unwrap().0),
+            Self::Line(line) => Box::new(line.accept().await.unwrap()),
         };
         let decoder = ToProxyDecoder::new();
         Peer { socket, decoder, heard: VecDeque::new(), body: Vec::new() }
