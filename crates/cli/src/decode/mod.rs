@@ -3,6 +3,7 @@
 mod frames;
 mod line;
 mod links;
+mod live;
 mod printer;
 mod source;
 mod stream;
@@ -17,6 +18,8 @@ use std::time::Instant;
 use crate::args::{DecodeArgs, DecodeFormat, End};
 use crate::exit::{Exit, Failure};
 use crate::terminal::count;
+
+pub(crate) use live::Live;
 
 use links::Links;
 use printer::Printer;
@@ -35,6 +38,9 @@ pub(crate) enum Direction {
 }
 
 impl Direction {
+    /// First to the proxy, then to the client.
+    pub(crate) const BOTH: [Self; 2] = [Self::ToProxy, Self::ToClient];
+
     /// The direction of a stream whose frame begins with this byte.
     fn guess(frame: u8) -> Option<Self> {
         match frame {

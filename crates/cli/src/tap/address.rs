@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use sspc::Address;
+use sspc_line::SerialAddress;
 use sspc_proxy::ListenAddress;
 
 /// Where the client is.
@@ -28,8 +29,8 @@ pub(crate) enum ProxySide {
 pub(crate) enum LineAddress {
     /// A pseudo-terminal, to be opened by this name.
     Pty(PathBuf),
-    /// A real port: the device and its settings.
-    Serial(String),
+    /// A real port.
+    Serial(SerialAddress),
 }
 
 impl LineAddress {
@@ -37,12 +38,12 @@ impl LineAddress {
     fn parse(text: &str) -> Option<Result<Self, String>> {
         let (kind, rest) = text.split_once(':')?;
         match kind {
-            "pty" | "serial" if !rest.starts_with('/') => {
-                Some(Err(format!("write {kind}: with an absolute path, such as {kind}:/dev/tty")))
+            "pty" if !rest.starts_with('/') => {
+                Some(Err("write pty: with an absolute path, such as pty:/tmp/device".to_owned()))
             }
             "pty" if rest.contains('\0') => Some(Err("the path holds a NUL byte".to_owned())),
             "pty" => Some(Ok(Self::Pty(rest.into()))),
-            "serial" => Some(Ok(Self::Serial(rest.to_owned()))),
+            "serial" => Some(text.parse().map(Self::Serial).map_err(|error| format!("{error}"))),
             _ => None,
         }
     }
@@ -86,7 +87,7 @@ impl fmt::Display for LineAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Pty(path) => write!(f, "pty:{}", path.display()),
-            Self::Serial(text) => write!(f, "serial:{text}"),
+            Self::Serial(address) => address.fmt(f),
         }
     }
 }

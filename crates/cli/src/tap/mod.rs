@@ -1,7 +1,18 @@
 //! `sspc tap`: between two ends, to look at what passes and to harm it.
+//!
+//! [`Cable`], [`End`], [`Pty`] and [`Wire`] are of use without the command too: a serial line made
+//! of two pseudo-terminals, as slow and as bad as is wanted.
 
 mod address;
+mod cable;
+mod control;
+mod end;
 mod harm;
+mod pty;
+mod show;
+mod sockets;
+mod stage;
+mod wire;
 
 use clap::CommandFactory;
 use clap::error::ErrorKind;
@@ -12,23 +23,40 @@ use crate::exit::{Exit, Failure};
 use crate::log::Voice;
 
 pub(crate) use address::{ClientSide, ProxySide};
+pub(crate) use cable::{Cable, Outcome, Watch};
+pub(crate) use end::End;
 pub(crate) use harm::{Change, Cut, Harm};
+pub(crate) use pty::Pty;
+pub(crate) use wire::{BITS_SERIAL, BITS_SOCKET, Counts, Wire};
 
 /// Runs the command to its end.
-pub(crate) fn run(args: &TapArgs, _voice: Voice) -> Result<Exit, Failure> {
+pub(crate) fn run(args: &TapArgs, voice: Voice) -> Result<Exit, Failure> {
+    refuse_mixture(args);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+    let exit = runtime.block_on(stage::run(args, voice));
+    // Names may still be looked up that nobody wants any more.
+    runtime.shutdown_background();
+    exit
+}
+
+/// Ends the program if the ends are of kinds that cannot be joined.
+fn refuse_mixture(args: &TapArgs) {
     match (&args.client, &args.proxy) {
         (ClientSide::Line(_), ProxySide::Line(_))
         | (ClientSide::Listen(_), ProxySide::Connect(_)) => {}
         (client, proxy) => {
             let text = format!(
-                "{client} and {proxy} cannot be joined: a serial line has one connection, a \
-                 socket has many; take pty: or serial: for both, or uds: or tcp: for both"
+                "{client} and {proxy} cannot be joined: a serial line is one connection, a socket \
+                 has many; take pty: or serial: for both, or uds: or tcp: for both"
             );
-            Cli::command().error(ErrorKind::ArgumentConflict, text).exit();
+            let mut all = Cli::command();
+            let tap = all.find_subcommand_mut("tap").map(|tap| tap.clone().bin_name("sspc tap"));
+            tap.unwrap_or(all).error(ErrorKind::ArgumentConflict, text).exit();
         }
     }
-    let harm = [Direction::ToProxy, Direction::ToClient].map(|direction| harm(args, direction));
-    Err(Failure::new(format!("sspc tap is not there yet, nor is {harm:?}")))
 }
 
 /// What the options ask for in one direction.

@@ -10,3 +10,4 @@ mod policy;
 mod proxy;
 mod run;
 mod service;
+mod tap;

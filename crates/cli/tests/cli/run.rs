@@ -95,37 +95,16 @@ pub(crate) fn random_address() -> String {
     format!("uds:@sspc-test-{:016x}", rand::random::<u64>())
 }
 
-/// A running proxy; killed when dropped.
-pub(crate) struct Proxy {
-    pub(crate) child: Child,
+/// What a process says on stderr.
+pub(crate) struct Stderr {
     lines: Receiver<String>,
     /// Everything it said, for when something goes wrong.
     said: Vec<String>,
-    pub(crate) address: String,
-    dir: TempDir,
 }
 
-impl Proxy {
-    /// With this policy, at a random address.
-    pub(crate) fn start(policy: &str) -> Self {
-        let address = random_address();
-        Self::start_at(policy, &address, &[])
-    }
-
-    /// With this policy, at this address, and more arguments.
-    pub(crate) fn start_at(policy: &str, address: &str, more: &[&str]) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("policy.json");
-        std::fs::write(&file, policy).unwrap();
-        let mut command = sspc(&["proxy", "--policy", file.to_str().unwrap(), "--listen", address]);
-        command.args(more);
-        let mut proxy = Self::spawn(command, address, dir);
-        proxy.wait_for("ready");
-        proxy
-    }
-
-    pub(crate) fn spawn(mut command: Command, address: &str, dir: TempDir) -> Self {
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+impl Stderr {
+    /// Of a process whose stderr is piped.
+    pub(crate) fn of(child: &mut Child) -> Self {
         let stderr = child.stderr.take().unwrap();
         let (tell, lines) = channel();
         thread::spawn(move || {
@@ -136,7 +115,7 @@ impl Proxy {
                 }
             }
         });
-        Self { child, lines, said: Vec::new(), address: address.to_owned(), dir }
+        Self { lines, said: Vec::new() }
     }
 
     /// Waits until it says a line with this in it, and gives the line.
@@ -162,6 +141,51 @@ impl Proxy {
     pub(crate) fn rest(&mut self) -> Vec<String> {
         self.said.extend(self.lines.iter());
         self.said.clone()
+    }
+}
+
+/// A running proxy; killed when dropped.
+pub(crate) struct Proxy {
+    pub(crate) child: Child,
+    stderr: Stderr,
+    pub(crate) address: String,
+    dir: TempDir,
+}
+
+impl Proxy {
+    /// With this policy, at a random address.
+    pub(crate) fn start(policy: &str) -> Self {
+        let address = random_address();
+        Self::start_at(policy, &address, &[])
+    }
+
+    /// With this policy, at this address, and more arguments.
+    pub(crate) fn start_at(policy: &str, address: &str, more: &[&str]) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("policy.json");
+        std::fs::write(&file, policy).unwrap();
+        let mut command = sspc(&["proxy", "--policy", file.to_str().unwrap(), "--listen", address]);
+        command.args(more);
+        let mut proxy = Self::spawn(command, address, dir);
+        proxy.wait_for("ready");
+        proxy
+    }
+
+    pub(crate) fn spawn(mut command: Command, address: &str, dir: TempDir) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = Stderr::of(&mut child);
+        Self { child, stderr, address: address.to_owned(), dir }
+    }
+
+    /// Waits until it says a line with this in it, and gives the line.
+    #[track_caller]
+    pub(crate) fn wait_for(&mut self, part: &str) -> String {
+        self.stderr.wait_for(part)
+    }
+
+    /// Everything that it said, or says until it ends.
+    pub(crate) fn rest(&mut self) -> Vec<String> {
+        self.stderr.rest()
     }
 
     pub(crate) fn policy_file(&self) -> PathBuf {

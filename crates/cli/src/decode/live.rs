@@ -1,0 +1,73 @@
+//! Bytes as lines while they pass, for a program that is between the ends.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use super::links::{Chunk, Links};
+use super::printer::{Place, Printer};
+use super::{Direction, text};
+
+/// Writes to stdout what passes.
+pub(crate) struct Live(View);
+
+enum View {
+    Frames(Links),
+    /// The bytes themselves, and how many there were in each direction of a connection.
+    Bytes(Printer, BTreeMap<(u64, Direction), usize>),
+}
+
+impl Live {
+    /// Shows frames, of the mux or of streams, as `sspc decode` does.
+    pub(crate) fn frames(mux: bool, full: bool) -> Self {
+        Self(View::Frames(Links::new(Printer::new(full), mux, None)))
+    }
+
+    /// Shows the bytes themselves, in hex.
+    pub(crate) fn bytes() -> Self {
+        Self(View::Bytes(Printer::new(false), BTreeMap::new()))
+    }
+
+    /// Bytes that passed together; none for the end of the connection in this direction.
+    pub(crate) fn show(
+        &mut self,
+        time_us: u64,
+        connection: u64,
+        direction: Direction,
+        bytes: &[u8],
+    ) -> io::Result<()> {
+        let place = Place {
+            time_us: Some(time_us),
+            connection: Some(connection),
+            direction: Some(direction),
+            ..Place::default()
+        };
+        match &mut self.0 {
+            View::Frames(links) => links.chunk(Chunk { place, bytes }),
+            View::Bytes(printer, _) if bytes.is_empty() => printer.frame(place, "end", &[]),
+            View::Bytes(printer, counts) => {
+                let at = counts.entry((connection, direction)).or_default();
+                for row in bytes.chunks(text::HEX_ROW) {
+                    printer.frame(place, &text::hex_row(*at, row), &[])?;
+                    *at += row.len();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Writes what was shown so far.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        match &mut self.0 {
+            View::Frames(links) => links.flush(),
+            View::Bytes(printer, _) => printer.flush(),
+        }
+    }
+
+    /// Nothing more will pass.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        match self.0 {
+            View::Frames(links) => links.finish().map(|_| ()),
+            View::Bytes(mut printer, _) => printer.flush(),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What passes, as lines on stdout and as a recording.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use crate::args::TapArgs;
+use crate::decode::{Direction, Live};
+use crate::exit::Failure;
+
+use super::cable::Seen;
+
+/// Chunks that wait to be shown: if the terminal is slower than the wire, it holds the wire up.
+const WAITING_MOST: usize = 1024;
+
+/// Shows and records on a thread of its own what is given to `to`, until nobody can give more.
+pub(super) struct Show {
+    pub(super) to: SyncSender<Seen>,
+    /// How that ended.
+    pub(super) ended: oneshot::Receiver<Result<(), Failure>>,
+}
+
+impl Show {
+    /// None if nothing is to be shown or recorded.
+    pub(super) fn start(args: &TapArgs, is_line: bool) -> Result<Option<Self>, Failure> {
+        let record = args.record.as_deref().map(Record::create).transpose()?;
+        let mux = args.mux || is_line && !args.no_mux;
+        let live = match () {
+            () if args.quiet => None,
+            () if args.hex => Some(Live::bytes()),
+            () => Some(Live::frames(mux, args.full)),
+        };
+        if live.is_none() && record.is_none() {
+            return Ok(None);
+        }
+        let (to, seen) = sync_channel(WAITING_MOST);
+        let (tell, ended) = oneshot::channel();
+        let show = move || {
+            // The program is about to end if nobody waits for this.
+            let _ = tell.send(run(&seen, live, record));
+        };
+        thread::Builder::new()
+            .name("show".to_owned())
+            .spawn(show)
+            .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+        Ok(Some(Self { to, ended }))
+    }
+}
+
+fn run(
+    all: &Receiver<Seen>,
+    mut live: Option<Live>,
+    mut record: Option<Record>,
+) -> Result<(), Failure> {
+    loop {
+        let seen = match all.try_recv() {
+            Ok(seen) => Some(seen),
+            Err(TryRecvError::Disconnected) => None,
+            Err(TryRecvError::Empty) => {
+                if let Some(record) = &mut record {
+                    record.flush()?;
+                }
+                if let Some(live) = &mut live {
+                    live.flush().map_err(|error| Failure::stdout(&error))?;
+                }
+                all.recv().ok()
+            }
+        };
+        let Some(Seen { time_us, connection, direction, bytes }) = seen else { break };
+        if let Some(record) = &mut record {
+            record.write(time_us, connection, direction, &bytes)?;
+        }
+        if let Some(live) = &mut live {
+            let shown = live.show(time_us, connection, direction, &bytes);
+            shown.map_err(|error| Failure::stdout(&error))?;
+        }
+    }
+    if let Some(record) = &mut record {
+        record.flush()?;
+    }
+    match live {
+        Some(live) => live.finish().map_err(|error| Failure::stdout(&error)),
+        None => Ok(()),
+    }
+}
+
+/// A recording as `sspc decode` reads it.
+struct Record {
+    path: PathBuf,
+    file: BufWriter<File>,
+    line: String,
+}
+
+impl Record {
+    fn create(path: &Path) -> Result<Self, Failure> {
+        let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
+        Ok(Self { path: path.to_owned(), file: BufWriter::new(file), line: String::new() })
+    }
+
+    fn write(
+        &mut self,
+        time_us: u64,
+        connection: u64,
+        direction: Direction,
+        bytes: &[u8],
+    ) -> Result<(), Failure> {
+        let direction = match direction {
+            Direction::ToProxy => "c2p",
+            Direction::ToClient => "p2c",
+        };
+        let Self { path, file, line } = self;
+        line.clear();
+        // Writing to a String does not fail.
+        let _ = write!(line, r#"{{"t": {time_us}, "c": {connection}, "d": "{direction}", "x": ""#);
+        for byte in bytes {
+            let _ = write!(line, "{byte:02x}");
+        }
+        line.push_str("\"}\n");
+        file.write_all(line.as_bytes()).map_err(|error| cannot_write(path, &error))
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        self.file.flush().map_err(|error| cannot_write(&self.path, &error))
+    }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!("cannot write to {}: {error}", path.display()))
+}
