@@ -1,6 +1,5 @@
 //! A wire between two ends that are there: a thread that moves bytes from one to the other.
 
-use std::fmt;
 use std::io;
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -77,6 +76,7 @@ impl Cable {
             watch,
             start: Instant::now(),
             told,
+            is_stopped: false,
             woken,
             counts: Arc::clone(&counts),
             block: vec![0; BLOCK],
@@ -185,21 +185,25 @@ struct Mover {
     watch: Option<Watch>,
     start: Instant,
     told: Receiver<Order>,
+    is_stopped: bool,
     woken: UnixStream,
     counts: Arc<Mutex<[Counts; 2]>>,
     block: Vec<u8>,
 }
 
-impl fmt::Debug for Mover {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Mover").finish_non_exhaustive()
-    }
+/// What the ends are called.
+const CLIENT: &str = "the client's side";
+const PROXY: &str = "the proxy's side";
+
+fn lost(name: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{name} was lost: {error}"))
 }
 
 impl Mover {
     fn run(&mut self) -> io::Result<()> {
         loop {
-            if !self.obey() {
+            self.obey();
+            if self.is_stopped {
                 return Ok(());
             }
             self.look_around();
@@ -241,19 +245,17 @@ impl Mover {
         }
     }
 
-    /// Does what was ordered; false if that is to end.
-    fn obey(&mut self) -> bool {
+    /// Does what was ordered.
+    fn obey(&mut self) {
         let closes_if_cut = self.sides.iter().any(|side| side.end.is_socket());
         loop {
-            if self.wire.is_cut() && closes_if_cut {
-                return false;
-            }
+            self.is_stopped |= closes_if_cut && self.wire.is_cut();
             match self.told.try_recv() {
                 Ok(Order::Cut) => self.wire.cut(),
                 Ok(Order::Restore) => self.wire.restore(),
                 Ok(Order::Change(change)) => self.wire.change(change),
-                Ok(Order::Stop) => return false,
-                Err(_) => return true,
+                Ok(Order::Stop) => self.is_stopped = true,
+                Err(_) => break,
             }
         }
     }
@@ -273,32 +275,33 @@ impl Mover {
     fn receive(&mut self, direction: Direction) -> io::Result<()> {
         for _ in 0..ROUNDS {
             let now = self.now();
-            let room = self.room(direction, now);
-            let Some(room) = self.block.get_mut(..room.min(BLOCK)).filter(|room| !room.is_empty())
-            else {
-                return Ok(());
+            let room = self.room(direction, now).min(BLOCK);
+            let Some(room) = self.block.get_mut(..room).filter(|room| !room.is_empty()) else {
+                break;
             };
             let [client, proxy] = &mut self.sides;
-            let from = match direction {
-                Direction::ToProxy => client,
-                Direction::ToClient => proxy,
+            let (name, from) = match direction {
+                Direction::ToProxy => (CLIENT, client),
+                Direction::ToClient => (PROXY, proxy),
             };
-            match from.end.read(room)? {
-                Heard::Nothing => return Ok(()),
-                Heard::Bytes(count) => {
-                    let bytes = room.get(..count).unwrap_or_default();
-                    self.wire.send(direction, now, bytes);
-                    if let Some(watch) = self.watch.as_ref().filter(|watch| watch.as_sent) {
-                        watch.see(direction, bytes);
-                    }
-                }
+            let count = match from.end.read(room).map_err(|error| lost(name, &error))? {
+                Heard::Nothing => break,
+                Heard::Bytes(count) => count,
                 Heard::End => {
                     from.is_silent = true;
                     self.wire.end(direction, now);
-                    if let Some(watch) = self.watch.as_ref().filter(|watch| watch.as_sent) {
-                        watch.see(direction, &[]);
-                    }
+                    0
                 }
+            };
+            // What was ordered before these were sent is true of them.
+            self.obey();
+            if self.is_stopped {
+                break;
+            }
+            let bytes = self.block.get(..count).unwrap_or_default();
+            self.wire.send(direction, now, bytes);
+            if let Some(watch) = self.watch.as_ref().filter(|watch| watch.as_sent) {
+                watch.see(direction, bytes);
             }
         }
         Ok(())
@@ -318,9 +321,9 @@ impl Mover {
     fn deliver(&mut self, direction: Direction) -> io::Result<()> {
         let now = self.now();
         let [client, proxy] = &mut self.sides;
-        let to = match direction {
-            Direction::ToProxy => proxy,
-            Direction::ToClient => client,
+        let (name, to) = match direction {
+            Direction::ToProxy => (PROXY, proxy),
+            Direction::ToClient => (CLIENT, client),
         };
         to.is_full = false;
         let was_deaf = to.is_deaf;
@@ -330,6 +333,8 @@ impl Mover {
             if bytes.is_empty() {
                 break;
             }
+            // Someone may have come since it was looked at, and these be for him.
+            to.is_deserted = to.is_deserted && to.end.is_deserted();
             if to.is_deserted {
                 let count = bytes.len();
                 self.wire.miss(direction, count);
@@ -346,7 +351,7 @@ impl Mover {
                     }
                     self.wire.take(direction, count);
                 }
-                Err(error) if !to.end.is_socket() => return Err(error),
+                Err(error) if !to.end.is_socket() => return Err(lost(name, &error)),
                 Err(error) => {
                     tracing::debug!(?direction, %error, "closed for writing");
                     to.is_deaf = true;

@@ -86,16 +86,19 @@ pub(super) async fn run(args: &TapArgs, voice: Voice) -> Result<Exit, Failure> {
             }
         }
     };
-    tokio::select! {
+    let end = async {
+        tap.end(&mut events).await;
+        match shown {
+            Some(_) => outcome(&mut shown).await,
+            None => Ok(()),
+        }
+    };
+    let ended = tokio::select! {
         exit = again => return Ok(exit),
-        () = tap.end(&mut events) => {}
-    }
-    let exit = match shown {
-        Some(_) => outcome(&mut shown).await.and(exit),
-        None => exit,
+        ended = end => ended,
     };
     tap.summarize();
-    exit
+    exit.and_then(|exit| ended.map(|()| exit))
 }
 
 /// How showing came to its end; never if nothing is shown.
@@ -238,7 +241,7 @@ impl Tap {
         for (sum, counts) in self.past.iter_mut().zip(outcome.counts) {
             *sum = sum.plus(counts);
         }
-        outcome.result.map_err(|error| Failure::new(format!("an end was lost: {error}")))
+        outcome.result.map_err(|error| Failure::new(error.to_string()))
     }
 
     fn obey(&mut self, command: Command) {

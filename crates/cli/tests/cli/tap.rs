@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Output, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -50,10 +50,7 @@ impl Tap {
 
     /// Opens one of its pseudo-terminals.
     fn open(&self, name: &str) -> File {
-        // As every program opens its port.
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).custom_flags(nix::fcntl::OFlag::O_NOCTTY.bits());
-        options.open(self.path(name)).unwrap()
+        open_port(&self.path(name))
     }
 
     fn tell(&mut self, command: &str) {
@@ -92,6 +89,13 @@ impl Tap {
     fn decode(&self, more: &[&str]) -> Output {
         run(&[&["decode", self.path("record").to_str().unwrap()], more].concat())
     }
+}
+
+/// As every program opens its port.
+fn open_port(path: &Path) -> File {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).custom_flags(nix::fcntl::OFlag::O_NOCTTY.bits());
+    options.open(path).unwrap()
 }
 
 impl Drop for Tap {
@@ -220,7 +224,7 @@ fn a_port_is_passed_on_for_as_long_as_it_is_there() {
     assert!(exchange(&mut device, &mut proxy, &bytes, bytes.len()) == bytes);
     assert!(exchange(&mut proxy, &mut device, &bytes, bytes.len()) == bytes);
     far.end();
-    tap.stderr.wait_for("sspc: an end was lost: ");
+    tap.stderr.wait_for("sspc: the proxy's side was lost: ");
     assert_eq!(wait(&mut tap.child).code(), Some(1));
     assert!(tap.path("device").symlink_metadata().is_err(), "the link is left behind");
 }
@@ -402,6 +406,23 @@ fn signals_end_it_in_order() {
         let said = tap.stderr.rest();
         assert!(said.iter().any(|line| line.contains("→ 0 bytes sent, 0 arrived")), "{said:?}");
     }
+}
+
+#[test]
+fn a_reader_that_has_enough_ends_it_quietly() {
+    let dir = tempfile::tempdir().unwrap();
+    let [device, proxy] = ["device", "proxy"].map(|name| dir.path().join(name));
+    let [a, b] = [&device, &proxy].map(|path| format!("pty:{}", path.display()));
+    let mut command = sspc(&["tap", &a, &b, "--hex"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = Stderr::of(&mut child);
+    stderr.wait_for("ready");
+    drop(child.stdout.take());
+    let _proxy = open_port(&proxy);
+    open_port(&device).write_all(b"enough").unwrap();
+    assert_eq!(wait(&mut child).code(), Some(0));
+    let said = stderr.rest();
+    assert!(!said.iter().any(|line| line.starts_with("sspc: ")), "{said:?}");
 }
 
 #[test]
