@@ -65,6 +65,12 @@ impl Channel {
         &self.read.0.line
     }
 
+    /// Its index on the wire, for logs; `None` until the peer is asked for it. Another channel may
+    /// have it after this one's end.
+    pub fn index(&self) -> Option<u8> {
+        self.line().shared.lock().index(self.id())
+    }
+
     /// Changes the channel's priority from the next frame on.
     pub fn set_priority(&self, priority: Priority) {
         self.write.set_priority(priority);

@@ -277,6 +277,11 @@ impl Core {
         Poll::Pending
     }
 
+    /// The channel's index on the wire, once it has one.
+    pub(crate) fn index(&self, id: Id) -> Option<u8> {
+        self.pipes.get(&id)?.index
+    }
+
     pub(crate) fn set_priority(&mut self, id: Id, priority: Priority) {
         match self.pipes.get_mut(&id).map(|pipe| &mut pipe.phase) {
             Some(Phase::Wanted(wanted) | Phase::Asked(_, wanted)) => *wanted = priority,
@@ -368,6 +373,7 @@ impl Core {
             match self.mux.open(priority) {
                 Ok(channel) => {
                     pipe.phase = Phase::Asked(channel, priority);
+                    pipe.index = Some(channel.index());
                     self.own(channel, Some(id));
                 }
                 Err(OpenError::LinkDown) => {
@@ -446,7 +452,8 @@ impl Core {
         if self.closed {
             self.mux.refuse(channel);
         } else if self.mux.accept(channel, Priority::default()).is_ok() {
-            let id = self.add(Pipe::new(Phase::Open(channel)));
+            let index = Some(channel.index());
+            let id = self.add(Pipe { index, ..Pipe::new(Phase::Open(channel)) });
             self.own(channel, Some(id));
             self.arrived.push_back(id);
             if let Some(acceptor) = self.acceptor.take() {

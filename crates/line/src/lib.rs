@@ -39,4 +39,4 @@ pub use channel::{Channel, ReadHalf, WriteHalf};
 pub use event::{LineEvent, Status};
 pub use line::{Line, LineConfig};
 pub use registry::client_line;
-pub use sspc_mux::{Config as MuxConfig, Priority, Role};
+pub use sspc_mux::{Config as MuxConfig, LinkLoss, Priority, Role};

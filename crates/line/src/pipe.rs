@@ -75,6 +75,8 @@ pub(crate) struct Pipe {
     pub(crate) watcher: Option<Waker>,
     /// How many of its two halves are in use.
     pub(crate) halves: u8,
+    /// Its index on the wire, the last one if it had several.
+    pub(crate) index: Option<u8>,
 }
 
 impl Pipe {
@@ -87,6 +89,7 @@ impl Pipe {
             writer: None,
             watcher: None,
             halves: 2,
+            index: None,
         }
     }
 

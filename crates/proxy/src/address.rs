@@ -1,8 +1,10 @@
-//! Where a proxy listens, as text: `uds:@name`, `uds:/path`, `tcp:host:port`.
+//! Where a proxy listens, as text: `uds:@name`, `uds:/path`, `tcp:host:port`, `serial:/dev/ttyX`.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+
+use sspc_line::SerialAddress;
 
 /// The longest path or name of a Unix socket, in bytes.
 const UNIX_MAX: usize = 107;
@@ -12,7 +14,12 @@ const UNIX_MAX: usize = 107;
 /// ```
 /// use sspc_proxy::ListenAddress;
 ///
-/// for text in ["uds:@proxy.ss.lws", "uds:/run/ss?mode=0660&owner=root:ss", "tcp:[::1]:7681"] {
+/// for text in [
+///     "uds:@proxy.ss.lws",
+///     "uds:/run/ss?mode=0660&owner=root:ss",
+///     "tcp:[::1]:7681",
+///     "serial:/dev/ttyUSB0?baud=2000000&profile=fast",
+/// ] {
 ///     let address: ListenAddress = text.parse()?;
 ///     assert_eq!(address.to_string(), text);
 /// }
@@ -42,6 +49,9 @@ pub enum ListenAddress {
         /// The port.
         port: u16,
     },
+    /// `serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast`: a serial port, where the streams
+    /// of a client share one line.
+    Serial(SerialAddress),
 }
 
 /// The owner of a socket file.
@@ -55,10 +65,15 @@ pub struct Owner {
 
 /// A text is no address to listen at.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no address to listen at: {reason}")]
-pub struct AddressError {
-    text: String,
-    reason: &'static str,
+#[error(transparent)]
+pub struct AddressError(#[from] Problem);
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum Problem {
+    #[error("{text:?} is no address to listen at: {reason}")]
+    Socket { text: String, reason: &'static str },
+    #[error(transparent)]
+    Line(#[from] sspc_line::AddressError),
 }
 
 impl ListenAddress {
@@ -73,14 +88,17 @@ impl FromStr for ListenAddress {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         let parsed = match text.split_once(':') {
+            Some(("serial", _)) => {
+                return Ok(Self::Serial(text.parse().map_err(Problem::Line)?));
+            }
             Some(("uds", rest)) => match rest.strip_prefix('@') {
                 Some(name) => parse_abstract(name),
                 None => parse_path(rest),
             },
             Some(("tcp", rest)) => parse_tcp(rest),
-            _ => Err("it begins with neither uds: nor tcp:"),
+            _ => Err("it begins with none of uds:, tcp: and serial:"),
         };
-        parsed.map_err(|reason| AddressError { text: text.to_owned(), reason })
+        parsed.map_err(|reason| Problem::Socket { text: text.to_owned(), reason }.into())
     }
 }
 
@@ -165,6 +183,7 @@ impl fmt::Display for ListenAddress {
             }
             Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
+            Self::Serial(address) => address.fmt(f),
         }
     }
 }
@@ -184,7 +203,10 @@ mod tests {
     use super::*;
 
     fn refusal(text: &str) -> &'static str {
-        text.parse::<ListenAddress>().unwrap_err().reason
+        match text.parse::<ListenAddress>().unwrap_err().0 {
+            Problem::Socket { reason, .. } => reason,
+            Problem::Line(error) => panic!("{error}"),
+        }
     }
 
     #[test]
@@ -199,6 +221,7 @@ mod tests {
             "tcp:localhost:0",
             "tcp:127.0.0.1:7681",
             "tcp:[::1]:7681",
+            "serial:/dev/ttyUSB0?baud=3000000&rtscts=1&profile=fast",
         ] {
             assert_eq!(text.parse::<ListenAddress>().unwrap().to_string(), text);
         }
@@ -206,7 +229,7 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_named() {
-        assert_eq!(refusal("/run/ss.sock"), "it begins with neither uds: nor tcp:");
+        assert_eq!(refusal("/run/ss.sock"), "it begins with none of uds:, tcp: and serial:");
         assert_eq!(refusal("uds:@"), "the name behind @ is empty");
         assert_eq!(
             refusal(&format!("uds:@{}", "x".repeat(108))),
@@ -233,5 +256,11 @@ mod tests {
         assert_eq!(refusal("tcp:::1:80"), "an IPv6 address goes into brackets");
         assert_eq!(refusal("tcp:[::1:80"), "a bracket is not closed");
         assert_eq!(refusal("tcp::80"), "the host is empty");
+    }
+
+    #[test]
+    fn what_is_wrong_about_a_line_is_named_too() {
+        let error = "serial:ttyUSB0".parse::<ListenAddress>().unwrap_err().to_string();
+        assert!(error.contains("serial:ttyUSB0") && error.contains("whole path"), "{error}");
     }
 }

@@ -49,7 +49,8 @@ impl Config {
 pub struct Limits {
     /// Sessions at a time. Default 16,384.
     pub sessions: usize,
-    /// Sessions at a time of one client process, or over TCP of one address. Default 4,096.
+    /// Sessions at a time of one client process, of one address over TCP, or of one line. Default
+    /// 4,096.
     pub sessions_per_peer: usize,
     /// Bytes of payload held in each direction of a stream whose policy gives no `proxy_buflen`.
     /// Default 64 KiB.
@@ -58,6 +59,10 @@ pub struct Limits {
     /// it gave no credit for what comes back; beyond it the link is not read until that changes.
     /// At least twice the stream's buffer holds in any case. Default 256 KiB.
     pub ahead_buffer: u32,
+    /// Bytes kept of a serial line's channel whose session takes none. When more come the channel is
+    /// closed, since the line's others cannot wait for it; clients that honour credit never send so
+    /// much. Default 256 KiB.
+    pub channel_buffer: u32,
     /// Streams that share one h2 connection at a time; the peer may allow fewer. Default 250.
     pub h2_streams: usize,
     /// Bytes that an h2 peer may send on a stream ahead of what its client takes. Default 256
@@ -72,6 +77,7 @@ impl Default for Limits {
             sessions_per_peer: 4_096,
             stream_buffer: 64 * 1024,
             ahead_buffer: 256 * 1024,
+            channel_buffer: 256 * 1024,
             h2_streams: 250,
             h2_stream_window: 256 * 1024,
         }

@@ -24,6 +24,12 @@ pub struct Counters {
     pub bytes_from_clients: u64,
     /// Bytes of payload that went to clients.
     pub bytes_to_clients: u64,
+    /// Lines whose link is up now.
+    pub links_up: u64,
+    /// How often a line's link was lost.
+    pub link_losses: u64,
+    /// Channels of lines that were closed because more came on them than could be held.
+    pub overflows: u64,
 }
 
 /// One of [`Counters`] as it counts.
@@ -56,6 +62,9 @@ pub(crate) struct Counts {
     pub(crate) attempts: Count,
     pub(crate) bytes_from_clients: Count,
     pub(crate) bytes_to_clients: Count,
+    pub(crate) links_up: Count,
+    pub(crate) link_losses: Count,
+    pub(crate) overflows: Count,
 }
 
 impl Counts {
@@ -70,6 +79,9 @@ impl Counts {
             attempts: self.attempts.read(),
             bytes_from_clients: self.bytes_from_clients.read(),
             bytes_to_clients: self.bytes_to_clients.read(),
+            links_up: self.links_up.read(),
+            link_losses: self.link_losses.read(),
+            overflows: self.overflows.read(),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! The Secure Streams proxy, as a library.
 //!
-//! A [`Proxy`] listens on Unix sockets and TCP for clients that speak Serialized Secure Streams. A
+//! A [`Proxy`] listens on Unix sockets, TCP and serial lines for clients that speak Serialized
+//! Secure Streams; over any other byte pipe it serves them with [`Handle::serve_line`] and
+//! [`Handle::serve_link`]. A
 //! client names a streamtype; the [policy](sspc_policy::Policy) tells what that means: an HTTP
 //! request or a WebSocket, at which endpoint, with which trust anchors. The proxy fulfils the
 //! stream there and reports states, metadata and payload back. `docs/protocol.md` describes what
 //! passes between the two.
 //!
-//! Each link carries one stream and is one task; what goes wrong on one of them ends that one
+//! Each link carries one stream and is one task, and so does each channel of a line; what goes wrong on one of them ends that one
 //! alone. Nothing here installs signal handlers, reads files but sockets, or writes to the
 //! terminal: that is the program's business. Logs go to `tracing`, one span a session, and never
 //! hold payload.
@@ -14,6 +16,7 @@
 mod address;
 mod config;
 mod counters;
+mod line;
 mod listen;
 mod onward;
 mod proxy;
@@ -24,3 +27,4 @@ pub use config::{Blobs, Config, Limits, Timeouts};
 pub use counters::Counters;
 pub use listen::ListenError;
 pub use proxy::{Handle, Proxy, SetupError};
+pub use sspc_line::{LineConfig, MuxConfig, Profile, SerialAddress};

@@ -1,4 +1,4 @@
-//! Binding sockets. Everything here is std and blocking, so that a bad address ends a program
+//! Binding sockets and opening serial ports. Everything here is std and blocking, so that a bad address ends a program
 //! before it runs.
 
 use std::fs;
@@ -10,6 +10,7 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Group, User};
+use sspc_line::{Line, LineConfig, LineEvent, Role};
 
 use crate::address::{ListenAddress, Owner};
 
@@ -17,8 +18,8 @@ use crate::address::{ListenAddress, Owner};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
-    /// Someone answers there already.
-    #[error("cannot listen at {address}: another process serves it")]
+    /// Someone answers there already, or has the serial port.
+    #[error("cannot listen at {address}: another process uses it")]
     InUse {
         /// The address.
         address: ListenAddress,
@@ -52,7 +53,7 @@ pub enum ListenError {
     },
 }
 
-/// A bound socket; its file is removed when it is dropped.
+/// A bound socket, whose file is removed when it is dropped, or an open serial line.
 #[derive(Debug)]
 pub(crate) struct Bound {
     /// The address as it is, with the port that was free.
@@ -62,18 +63,25 @@ pub(crate) struct Bound {
     pub(crate) file: Option<SocketFile>,
 }
 
-/// A non-blocking socket that listens.
+/// A non-blocking socket that listens, or a line that does.
 #[derive(Debug)]
 pub(crate) enum Socket {
     Unix(UnixListener),
     Tcp(TcpListener),
+    Line(Line),
 }
 
-/// Binds `address`.
-pub(crate) fn bind(address: &ListenAddress) -> Result<Bound, ListenError> {
+/// Binds `address`; `channel_buffer` and `observer` are for a line.
+pub(crate) fn bind(
+    address: &ListenAddress,
+    channel_buffer: usize,
+    observer: impl FnMut(LineEvent) + Send + 'static,
+) -> Result<Bound, ListenError> {
     let failed = |action| {
         move |error: io::Error| match error.kind() {
-            io::ErrorKind::AddrInUse => ListenError::InUse { address: address.clone() },
+            io::ErrorKind::AddrInUse | io::ErrorKind::ResourceBusy => {
+                ListenError::InUse { address: address.clone() }
+            }
             _ => ListenError::System { address: address.clone(), action, error },
         }
     };
@@ -91,6 +99,13 @@ pub(crate) fn bind(address: &ListenAddress) -> Result<Bound, ListenError> {
         ListenAddress::Tcp { host, port } => {
             let socket = TcpListener::bind((host.as_str(), *port)).map_err(failed("bind"))?;
             adopt_tcp(socket)
+        }
+        ListenAddress::Serial(port) => {
+            let mut config = LineConfig::for_port(port);
+            config.inbox_max = channel_buffer;
+            let line = Line::open_with(port, Role::Proxy, config, observer);
+            let line = line.map_err(failed("open it"))?;
+            Ok(Bound { address: address.clone(), socket: Socket::Line(line), file: None })
         }
     }
 }
@@ -248,6 +263,10 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn bind(address: &ListenAddress) -> Result<Bound, ListenError> {
+        super::bind(address, 0, |_| {})
+    }
 
     fn at(path: &Path, options: &str) -> ListenAddress {
         format!("uds:{}{options}", path.display()).parse().unwrap()

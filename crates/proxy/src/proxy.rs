@@ -12,13 +12,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use sspc_policy::Policy;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{Instrument, info, info_span, warn};
 
 use crate::address::ListenAddress;
 use crate::config::Config;
 use crate::counters::{Counters, Counts};
+use crate::line::{self, LineLog};
 use crate::listen::{self, Bound, ListenError, Socket};
 use crate::onward::{self, Onward, OnwardConfig};
 use crate::session::{self, Surroundings};
@@ -50,18 +53,22 @@ pub struct Proxy {
 /// A hold on a running [`Proxy`], usable from any thread.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Shared {
+pub(crate) struct Shared {
     config: Config,
     policy: Mutex<Arc<Policy>>,
     onward: Arc<Onward>,
-    counts: Arc<Counts>,
+    pub(crate) counts: Arc<Counts>,
     peers: Mutex<HashMap<Peer, usize>>,
     next_id: AtomicU64,
-    sessions: TaskTracker,
+    pub(crate) sessions: TaskTracker,
+    /// Lines, which outlive their sessions by what is still to be sent.
+    pub(crate) lines: TaskTracker,
+    /// Nothing more is accepted.
+    pub(crate) stopping: CancellationToken,
     /// No new transactions; idle streams end.
     draining: CancellationToken,
     /// Every stream ends now.
@@ -75,9 +82,11 @@ pub struct SetupError(String);
 
 /// Whom a limit is counted against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Peer {
+pub(crate) enum Peer {
     Process(i32),
     Address(IpAddr),
+    /// A line or a link that is no socket, by its number.
+    Line(u64),
     Unknown,
 }
 
@@ -97,6 +106,8 @@ impl Proxy {
                 peers: Mutex::default(),
                 next_id: AtomicU64::new(1),
                 sessions: TaskTracker::new(),
+                lines: TaskTracker::new(),
+                stopping: CancellationToken::new(),
                 draining: CancellationToken::new(),
                 closing: CancellationToken::new(),
             }),
@@ -107,11 +118,15 @@ impl Proxy {
     /// Binds an address, at once, and returns it with the port that was free if it asked for any.
     ///
     /// A socket file that a dead process left is replaced. The file is removed when the proxy ends.
+    /// A serial port must be there now; later it may vanish and come back.
     ///
     /// # Errors
     /// See [`ListenError`].
     pub fn listen(&mut self, address: &ListenAddress) -> Result<ListenAddress, ListenError> {
-        let bound = listen::bind(address)?;
+        let limits = &self.shared.config.limits;
+        let channel_buffer = usize::try_from(limits.channel_buffer).unwrap_or(usize::MAX);
+        let mut log = LineLog::new(address.to_string(), Arc::clone(&self.shared.counts));
+        let bound = listen::bind(address, channel_buffer, move |event| log.note(&event))?;
         Ok(self.keep(bound))
     }
 
@@ -157,17 +172,16 @@ impl Proxy {
     /// To be called in a tokio runtime with I/O and time enabled.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { shared, listeners } = self;
-        let stop = CancellationToken::new();
         let accepting = TaskTracker::new();
         for bound in listeners {
             let address = bound.address.clone();
-            let serve = accept_all(Arc::clone(&shared), bound, stop.clone());
+            let serve = accept_all(Arc::clone(&shared), bound);
             accepting.spawn(serve.instrument(info_span!("listener", %address)));
         }
         accepting.close();
         shutdown.await;
 
-        stop.cancel();
+        shared.stopping.cancel();
         accepting.wait().await;
         shared.draining.cancel();
         shared.sessions.close();
@@ -177,6 +191,9 @@ impl Proxy {
             shared.closing.cancel();
             shared.sessions.wait().await;
         }
+        // What the last sessions wrote is still to be sent.
+        shared.lines.close();
+        let _ = tokio::time::timeout(shared.config.timeouts.flush, shared.lines.wait()).await;
     }
 }
 
@@ -223,8 +240,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The pause after an accept failed for want of something that others must give back first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-async fn accept_all(shared: Arc<Shared>, bound: Bound, stop: CancellationToken) {
-    let Bound { socket, file: _file, .. } = bound;
+async fn accept_all(shared: Arc<Shared>, bound: Bound) {
+    let stop = &shared.stopping;
+    let Bound { socket, file: _file, address } = bound;
     let result = match socket {
         Socket::Unix(socket) => match tokio::net::UnixListener::from_std(socket) {
             Ok(socket) => stop.run_until_cancelled(accept_unix(&shared, socket)).await,
@@ -234,6 +252,10 @@ async fn accept_all(shared: Arc<Shared>, bound: Bound, stop: CancellationToken) 
             Ok(socket) => stop.run_until_cancelled(accept_tcp(&shared, socket)).await,
             Err(error) => Some(error),
         },
+        Socket::Line(line) => {
+            line::accept_port(&shared, line, &address.to_string()).await;
+            None
+        }
     };
     if let Some(error) = result {
         tracing::error!(%error, "cannot listen any more");
@@ -283,9 +305,11 @@ async fn accept_tcp(shared: &Arc<Shared>, socket: tokio::net::TcpListener) -> io
 }
 
 /// A session's place among the counted ones; given back when dropped.
-struct Admission {
-    id: u64,
+pub(crate) struct Admission {
+    pub(crate) id: u64,
     peer: Peer,
+    /// Held for its drop: the line of the session waits for it.
+    pub(crate) line: Option<TaskTrackerToken>,
     shared: Arc<Shared>,
 }
 
@@ -303,7 +327,7 @@ impl Drop for Admission {
 
 impl Shared {
     /// A place for a session of `peer`, unless a limit is reached.
-    fn admit(self: &Arc<Self>, peer: Peer) -> Option<Admission> {
+    pub(crate) fn admit(self: &Arc<Self>, peer: Peer) -> Option<Admission> {
         let limits = &self.config.limits;
         let mut peers = lock(&self.peers);
         let all: usize = peers.values().sum();
@@ -322,11 +346,22 @@ impl Shared {
         peers.insert(peer, own + 1);
         self.counts.sessions_open.add(1);
         self.counts.sessions_total.add(1);
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        Some(Admission { id, peer, shared: Arc::clone(self) })
+        Some(Admission { id: self.next_id(), peer, line: None, shared: Arc::clone(self) })
     }
 
-    fn spawn<R, W>(&self, open: Admission, reader: R, writer: W, span: tracing::Span)
+    /// A number that no session or line had.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Serves one link, in a task.
+    pub(crate) fn spawn<R, W>(
+        &self,
+        open: Admission,
+        reader: R,
+        writer: W,
+        span: tracing::Span,
+    ) -> JoinHandle<()>
     where
         R: session::LinkReader,
         W: session::LinkWriter,
@@ -344,7 +379,7 @@ impl Shared {
             session::run(surroundings, reader, writer).await;
             drop(open);
         };
-        self.sessions.spawn(task.instrument(span));
+        self.sessions.spawn(task.instrument(span))
     }
 
     /// Says so and waits a little: without descriptors or memory the next accept would fail too.

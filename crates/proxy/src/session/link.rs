@@ -1,9 +1,13 @@
 //! What a session needs of the link to its client.
 
-use std::future::Future;
+use std::future::{Future, pending};
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, Interest};
+use sspc_line::Priority;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
 /// How often a link that is not being read is asked whether its peer is still there.
 const GONE_POLL: Duration = Duration::from_millis(500);
@@ -18,9 +22,14 @@ pub(crate) trait LinkReader: AsyncRead + Send + Unpin + 'static {
 }
 
 /// The half of a link that takes bytes for the client.
-pub(crate) trait LinkWriter: AsyncWrite + Send + Unpin + 'static {}
+pub(crate) trait LinkWriter: AsyncWrite + Send + Unpin + 'static {
+    /// True if frames must be small for every client: the link may be slow, or others wait for it.
+    const IS_NARROW: bool;
 
-impl<W: AsyncWrite + Send + Unpin + 'static> LinkWriter for W {}
+    /// How urgent the stream's frames are beside those of others on the same line; a higher level
+    /// is more urgent.
+    fn set_priority(&self, _level: u8) {}
+}
 
 macro_rules! reader_by_readiness {
     ($half:ty) => {
@@ -40,3 +49,68 @@ macro_rules! reader_by_readiness {
 
 reader_by_readiness!(tokio::net::unix::OwnedReadHalf);
 reader_by_readiness!(tokio::net::tcp::OwnedReadHalf);
+
+impl LinkWriter for tokio::net::unix::OwnedWriteHalf {
+    const IS_NARROW: bool = false;
+}
+
+impl LinkWriter for tokio::net::tcp::OwnedWriteHalf {
+    const IS_NARROW: bool = false;
+}
+
+/// A channel of a line.
+impl LinkReader for sspc_line::ReadHalf {
+    async fn gone(&self) {
+        self.ended().await;
+    }
+}
+
+impl LinkWriter for sspc_line::WriteHalf {
+    const IS_NARROW: bool = true;
+
+    fn set_priority(&self, level: u8) {
+        self.set_priority(Priority::new(level));
+    }
+}
+
+/// Half of a byte pipe about which nothing is known. That its client is gone is noticed when it is
+/// read from or written to, not in between.
+pub(crate) struct AnyPipe<T>(pub(crate) T);
+
+impl<R: AsyncRead + Unpin> AsyncRead for AnyPipe<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, room)
+    }
+}
+
+impl<R: AsyncRead + Send + Sync + Unpin + 'static> LinkReader for AnyPipe<R> {
+    async fn gone(&self) {
+        pending().await
+    }
+}
+
+impl<W: AsyncWrite + Unpin> AsyncWrite for AnyPipe<W> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl<W: AsyncWrite + Send + Unpin + 'static> LinkWriter for AnyPipe<W> {
+    const IS_NARROW: bool = true;
+}

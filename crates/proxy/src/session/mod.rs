@@ -31,7 +31,7 @@ use tracing::{info, warn};
 use self::credit::ClientCredit;
 use self::dial::{Dialer, EventQueue};
 use self::ending::{Ending, ProtocolError, Refusal};
-pub(crate) use self::link::{LinkReader, LinkWriter};
+pub(crate) use self::link::{AnyPipe, LinkReader, LinkWriter};
 use self::outbox::{Outbox, Style};
 use self::stream::{Stream, Waits};
 use crate::config::{Limits, Timeouts};
@@ -62,6 +62,7 @@ pub(crate) async fn run<D: Dialer, R: LinkReader, W: LinkWriter>(
     let mut session = Session {
         stage: Stage::Unnamed { until: Instant::now() + surroundings.timeouts.streamtype },
         surroundings,
+        is_narrow: W::IS_NARROW,
     };
     let ending = session.serve(&mut reader, &mut writer).await;
     session.log(&ending);
@@ -75,6 +76,8 @@ pub(crate) async fn run<D: Dialer, R: LinkReader, W: LinkWriter>(
 
 struct Session<D: Dialer> {
     surroundings: Surroundings<D>,
+    /// The link takes small frames only.
+    is_narrow: bool,
     stage: Stage<D>,
 }
 
@@ -115,8 +118,12 @@ impl<D: Dialer> Session<D> {
             match self.wait(reader, writer, &mut input, is_draining).await {
                 Wake::Read(Ok(read)) if read.is_empty() => return Ending::Closed,
                 Wake::Read(Ok(read)) => {
+                    let is_first = matches!(self.stage, Stage::Unnamed { .. });
                     if let Err(ending) = self.take(&mut decoder, &read) {
                         return ending;
+                    }
+                    if let (true, Stage::Created(stream)) = (is_first, &self.stage) {
+                        writer.set_priority(stream.priority());
                     }
                 }
                 Wake::Written(Ok(())) | Wake::Room => {}
@@ -283,6 +290,7 @@ impl<D: Dialer> Session<D> {
             policy.rideshare_chain(&name),
             Arc::clone(streamtype),
             asked,
+            self.is_narrow,
         ))
     }
 

@@ -19,15 +19,35 @@ pub(crate) enum Style {
     /// For every deployed client: little payload a frame, one write a frame. Such clients hand on
     /// a frame that they do not read in one go as several, each with all its flags.
     Plain,
-    /// For clients that announced that they take it: large frames, many a write.
+    /// For clients that announced that they take it, on a narrow link: little payload a frame, so
+    /// that none holds the link for long.
+    Small,
+    /// For such clients on a wide link: large frames, many a write.
     Large,
 }
 
 impl Style {
+    pub(crate) const fn of(honours_credit: bool, is_narrow: bool) -> Self {
+        match (honours_credit, is_narrow) {
+            (false, _) => Self::Plain,
+            (true, true) => Self::Small,
+            (true, false) => Self::Large,
+        }
+    }
+
     const fn payload_max(self) -> usize {
         match self {
-            Self::Plain => PAYLOAD_SAFE,
+            Self::Plain | Self::Small => PAYLOAD_SAFE,
             Self::Large => PAYLOAD_LARGE,
+        }
+    }
+
+    /// Most frames of one write.
+    const fn frames_max(self) -> usize {
+        match self {
+            Self::Plain => 1,
+            Self::Small => 4,
+            Self::Large => SLICES_MAX / 2,
         }
     }
 }
@@ -217,11 +237,7 @@ impl Outbox {
     ) -> Poll<io::Result<usize>> {
         let vectored = link.is_write_vectored();
         let Self { frames, gathered, style, .. } = self;
-        let frames_max = match style {
-            Style::Plain => 1,
-            Style::Large => SLICES_MAX / 2,
-        };
-        let parts = frames.iter().take(frames_max).flat_map(Frame::rest);
+        let parts = frames.iter().take(style.frames_max()).flat_map(Frame::rest);
         let parts = parts.filter(|part| !part.is_empty());
         if !vectored {
             gathered.clear();

@@ -105,11 +105,12 @@ impl<D: Dialer> Stream<D> {
         chain: Vec<Arc<StreamType>>,
         streamtype: Arc<StreamType>,
         asked: &Streamtype<'_>,
+        is_narrow: bool,
     ) -> Self {
         let marks = Marks::of(&streamtype, limits);
         let honours = asked.honours_credit();
         let credit = ClientCredit::initial(asked);
-        let style = if honours { Style::Large } else { Style::Plain };
+        let style = Style::of(honours, is_narrow);
         let window = || Window::new(u32::try_from(marks.inbox).unwrap_or(u32::MAX));
         let seed = rand::random();
         let mut stream = Self {
@@ -149,6 +150,11 @@ impl<D: Dialer> Stream<D> {
     }
 
     // ---- what the driver asks
+
+    /// How urgent it is beside others of its line.
+    pub(crate) fn priority(&self) -> u8 {
+        self.streamtype.priority
+    }
 
     /// When [`Stream::handle_deadline`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {

@@ -93,10 +93,7 @@ async fn two_proxies_cannot_share_an_address() {
     let address = format!("uds:{}", serving.folder.path().join("ss").display());
     let refused = second.listen(&address.parse().unwrap()).unwrap_err();
     assert!(matches!(refused, ListenError::InUse { .. }), "{refused}");
-    assert_eq!(
-        refused.to_string(),
-        format!("cannot listen at {address}: another process serves it")
-    );
+    assert_eq!(refused.to_string(), format!("cannot listen at {address}: another process uses it"));
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::super::LinkReader;
+use super::super::{LinkReader, LinkWriter};
 
 /// How a cable comes to its end.
 #[derive(Clone, Copy, Debug, Default)]
@@ -257,6 +257,10 @@ impl AsyncWrite for ProxyWriter {
         self.0.0.changed.notify_one();
         Poll::Ready(Ok(()))
     }
+}
+
+impl LinkWriter for ProxyWriter {
+    const IS_NARROW: bool = false;
 }
 
 impl Drop for ProxyWriter {

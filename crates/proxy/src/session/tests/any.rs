@@ -81,6 +81,7 @@ impl Bare {
         let (dialer, attempts) = Script::new();
         let timeouts = Timeouts::default();
         let session = Session {
+            is_narrow: false,
             stage: Stage::Unnamed { until: Instant::now() },
             surroundings: Surroundings {
                 policy: Arc::new(policy()),

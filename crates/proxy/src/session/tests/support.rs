@@ -20,6 +20,10 @@ impl LinkReader for ReadHalf<DuplexStream> {
     }
 }
 
+impl LinkWriter for tokio::io::WriteHalf<DuplexStream> {
+    const IS_NARROW: bool = false;
+}
+
 /// A dialer whose attempts are answered by the test.
 #[derive(Clone)]
 pub(super) struct Script(mpsc::UnboundedSender<Started>);
