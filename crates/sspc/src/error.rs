@@ -44,17 +44,29 @@ impl fmt::Display for MetadataError {
 
 impl core::error::Error for MetadataError {}
 
-/// The room given to [`crate::Stream::transmit`] is smaller than the next frame.
+/// The room given to `transmit` is too small; nothing was written and nothing is lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom {
-    /// The bytes that the frame takes.
+    /// The least bytes that do.
     pub needed: usize,
 }
 
 impl fmt::Display for NoRoom {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the next frame needs {} bytes of room", self.needed)
+        write!(f, "to transmit takes {} bytes of room", self.needed)
     }
 }
 
 impl core::error::Error for NoRoom {}
+
+/// Each slot of a client has a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoSlot;
+
+impl fmt::Display for NoSlot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no slot is free for another stream")
+    }
+}
+
+impl core::error::Error for NoSlot {}

@@ -15,6 +15,7 @@ extern crate std;
 mod address;
 #[cfg(feature = "std")]
 pub mod blocking;
+mod client;
 mod config;
 mod engine;
 mod error;
@@ -32,15 +33,17 @@ pub mod tokio;
 
 #[cfg(feature = "std")]
 pub use address::{Address, AddressError};
+pub use client::{Client, ClientEvent, Slot, Slots, StreamId, TRANSMIT_MIN};
 pub use config::Config;
-pub use engine::{LinkWish, Tx};
-pub use error::{MetadataError, NoRoom};
+pub use engine::{LinkWish, ROOM_MIN, Tx};
+pub use error::{MetadataError, NoRoom, NoSlot};
 pub use event::{Event, Fault};
 #[cfg(feature = "std")]
 pub use host::{Error, Options};
 pub use name::{Name, NameError};
 #[cfg(feature = "std")]
 pub use sspc_line as line;
+pub use sspc_mux::{Config as MuxConfig, LinkLoss, Mux, Priority};
 pub use sspc_wire::Instant;
 pub use sspc_wire::{Flags, FrameError, FrameFault, Piece, State, Timeout};
 pub use stream::Stream;

@@ -10,6 +10,9 @@ pub struct Name {
 }
 
 impl Name {
+    /// Of what is no stream.
+    pub(crate) const NONE: Self = Self { bytes: [0; STREAMTYPE_NAME_MAX], len: 0 };
+
     /// The name, checked.
     ///
     /// # Errors

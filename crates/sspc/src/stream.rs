@@ -102,6 +102,16 @@ impl<B> Stream<B> {
         Self { engine: Engine::new(streamtype, config), storage }
     }
 
+    /// None yet; see [`Stream::begin`].
+    pub(crate) const fn vacant(storage: B) -> Self {
+        Self { engine: Engine::vacant(), storage }
+    }
+
+    /// Another stream in the same storage.
+    pub(crate) fn begin(&mut self, streamtype: Name, config: Config) {
+        self.engine = Engine::new(streamtype, config);
+    }
+
     /// The streamtype.
     pub fn streamtype(&self) -> &str {
         self.engine.name.as_str()
@@ -194,6 +204,28 @@ impl<B> Stream<B> {
         self.engine.receive(now, input, self.storage.as_mut())
     }
 
+    /// The same, but that names are empty, until [`Stream::named`] puts them in.
+    pub(crate) fn receive_unnamed<'i>(
+        &mut self,
+        now: Instant,
+        input: &mut &'i [u8],
+    ) -> Option<Event<'i>>
+    where
+        B: AsMut<[u8]>,
+    {
+        self.engine.receive_unnamed(now, input, self.storage.as_mut())
+    }
+
+    /// The event that came last, with the name that belongs to it.
+    pub(crate) fn named<'s, 'i: 's>(&'s self, event: Event<'i>) -> Event<'s> {
+        self.engine.named(event)
+    }
+
+    /// True if [`Stream::poll_event`] has something to tell.
+    pub(crate) const fn has_event(&self) -> bool {
+        self.engine.has_event()
+    }
+
     /// The next event that the stream itself has to tell; [`Stream::receive`] tells those too.
     pub fn poll_event(&mut self) -> Option<Event<'static>> {
         self.engine.poll_event()
@@ -268,15 +300,16 @@ impl<B> Stream<B> {
         self.engine.abandon(now, self.storage.as_mut());
     }
 
-    /// Writes frames to the front of `room`, whole and back to back; returns how many bytes, 0 if
-    /// there is nothing to send now.
+    /// Writes frames to the front of `room`, back to back; returns how many bytes, 0 if there is
+    /// nothing to send now. They are whole, but that metadata and STREAMTYPE, where they are longer
+    /// than the whole room, go on in the next one.
     ///
     /// Payload comes from `source`, which puts a piece of a message in the room it is given and
     /// tells of it, or returns `None` if there is none after all. It is asked only after
     /// [`Stream::request_tx`], while CONNECTED, and with no more room than the credit allows.
     ///
     /// # Errors
-    /// `room` is smaller than one frame: 64 bytes, or what the longest metadata takes.
+    /// `room` is smaller than [`crate::ROOM_MIN`].
     pub fn transmit(
         &mut self,
         now: Instant,

@@ -17,6 +17,9 @@ pub(super) struct Kept {
     sent: u16,
     /// The end of the metadata.
     used: u16,
+    /// How much of a frame that no room could hold whole this link's proxy has: of STREAMTYPE, or
+    /// of the metadata at `sent`.
+    pub(super) cut: u16,
     names: Names,
 }
 
@@ -39,7 +42,7 @@ pub(super) struct Record<'a> {
 
 impl Kept {
     pub(super) const fn new() -> Self {
-        Self { list: 0, sent: 0, used: 0, names: Names::BeforeFirst }
+        Self { list: 0, sent: 0, used: 0, cut: 0, names: Names::BeforeFirst }
     }
 
     /// Keeps a value behind all others, instead of one of the same name.
@@ -49,19 +52,21 @@ impl Kept {
         name: &[u8],
         value: &[u8],
     ) -> Result<(), MetadataError> {
-        let old = self.find(storage, name);
-        let freed = old.map_or(0, |(start, end)| end - start);
+        let (mut at, mut freed) = (self.list, 0);
+        while let Some((start, end)) = self.find(storage, name, at) {
+            (at, freed) = (end, freed + (end - start));
+        }
         let length = HEAD + name.len() + value.len();
-        let needed = usize::from(self.used) - usize::from(freed) + length;
+        let needed = usize::from(self.used - freed) + length;
         let size = storage.len().min(usize::from(u16::MAX));
         if needed > size {
             return Err(MetadataError::NoRoom { needed, size });
         }
-        if let Some((start, end)) = old {
+        while let Some((start, end)) = self.find(storage, name, self.list) {
             shift(storage, end, self.used, start);
-            self.used -= freed;
+            self.used -= end - start;
             if self.sent > start {
-                self.sent -= freed;
+                self.sent -= end - start;
             }
         }
         let at = usize::from(self.used);
@@ -90,6 +95,7 @@ impl Kept {
     pub(super) fn link_lost(&mut self, storage: &mut [u8]) {
         self.drop_list(storage);
         self.sent = self.list;
+        self.cut = 0;
         self.names = Names::BeforeFirst;
     }
 
@@ -143,10 +149,11 @@ impl Kept {
         self.list = 0;
     }
 
-    fn find(&self, storage: &[u8], name: &[u8]) -> Option<(u16, u16)> {
-        let mut at = self.list;
+    /// The next value of this name, from here on. One that is sent in part stays, and goes before
+    /// the one that is to replace it.
+    fn find(&self, storage: &[u8], name: &[u8], mut at: u16) -> Option<(u16, u16)> {
         while let Some(record) = self.record(storage, at) {
-            if record.name == name {
+            if record.name == name && !(at == self.sent && self.cut > 0) {
                 return Some((at, record.end));
             }
             at = record.end;

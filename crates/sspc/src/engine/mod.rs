@@ -16,7 +16,7 @@ use kept::Kept;
 pub use link::LinkWish;
 use link::{Backoff, Link};
 use sspc_wire::Instant;
-pub use transmit::Tx;
+pub use transmit::{ROOM_MIN, Tx};
 
 /// The longest metadata value that fits a frame with the longest name.
 const VALUE_MAX: usize = PAYLOAD_MAX - METADATA_NAME_MAX;
@@ -173,6 +173,14 @@ impl Engine {
             advised_buffer: 0,
             rideshare_turn: 0,
         }
+    }
+
+    /// One whose life is over before it began.
+    pub(crate) const fn vacant() -> Self {
+        let mut vacant = Self::new(Name::NONE, Config::DEFAULT);
+        vacant.link = Link::Closed;
+        vacant.ended = true;
+        vacant
     }
 
     pub(crate) const fn config(&self) -> &Config {

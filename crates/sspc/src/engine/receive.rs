@@ -58,6 +58,28 @@ impl Engine {
         input: &mut &'i [u8],
         storage: &mut [u8],
     ) -> Option<Event<'s>> {
+        let event = self.receive_unnamed(now, input, storage)?;
+        Some(self.named(event))
+    }
+
+    /// An event of [`Engine::receive_unnamed`] with the name that belongs to it, until the next one.
+    pub(crate) fn named<'s, 'i: 's>(&'s self, event: Event<'i>) -> Event<'s> {
+        match event {
+            Event::Payload { data, flags, rideshare: Some(_) } => {
+                Event::Payload { data, flags, rideshare: Some(self.decoder.name()) }
+            }
+            Event::Metadata { value, .. } => Event::Metadata { name: self.decoder.name(), value },
+            other => other,
+        }
+    }
+
+    /// The same as `receive`, but that names are empty, so that nothing is borrowed from here.
+    pub(crate) fn receive_unnamed<'i>(
+        &mut self,
+        now: Instant,
+        input: &mut &'i [u8],
+        storage: &mut [u8],
+    ) -> Option<Event<'i>> {
         loop {
             if let Some(event) = self.poll_event() {
                 return Some(event);
@@ -117,15 +139,20 @@ impl Engine {
                     let data = piece.piece(before, input).data;
                     self.progressed = true;
                     self.unconsumed = self.unconsumed.saturating_add(data.len() as u32);
-                    let rideshare = rideshare.then(|| self.decoder.name());
+                    let rideshare = rideshare.then_some(&[][..]);
                     return Some(Event::Payload { data, flags, rideshare });
                 }
                 Found::Metadata(piece) => {
                     let value = piece.piece(before, input);
-                    return Some(Event::Metadata { name: self.decoder.name(), value });
+                    return Some(Event::Metadata { name: &[], value });
                 }
             }
         }
+    }
+
+    /// True if [`Engine::poll_event`] has something to tell.
+    pub(crate) const fn has_event(&self) -> bool {
+        self.pending != 0
     }
 
     /// What the stream itself has to tell.

@@ -1,8 +1,10 @@
 //! From the application's wishes to frames, in the order of the protocol: the timeout, metadata in
 //! the order set, credit, the length hint, ONWARD_CONNECT, payload.
 
-use sspc_wire::limits::{FRAME_HEAD, PAYLOAD_FIXED, PAYLOAD_MAX, PID_CREDIT_BIT, VERSION};
-use sspc_wire::{EncodeError, Flags, PayloadHead, Piece, Streamtype, Timeout, ToProxy};
+use sspc_wire::limits::{
+    FRAME_HEAD, PAYLOAD_FIXED, PAYLOAD_MAX, PID_CREDIT_BIT, STREAMTYPE_NAME_MAX, VERSION,
+};
+use sspc_wire::{Flags, PayloadHead, Piece, Streamtype, Timeout, ToProxy};
 
 use super::link::Link;
 use super::{Engine, Hint, Onward};
@@ -12,6 +14,11 @@ use sspc_wire::Instant;
 
 /// What stands in front of a frame's payload.
 const PAYLOAD_HEAD: usize = FRAME_HEAD + PAYLOAD_FIXED;
+/// The smallest room that [`crate::Stream::transmit`] takes, in bytes: a frame with one byte of
+/// payload.
+pub const ROOM_MIN: usize = PAYLOAD_HEAD + 1;
+/// The longest frame whose length is not fixed, but for the value of a metadata: STREAMTYPE.
+const LONG_HEAD_MAX: usize = FRAME_HEAD + 9 + STREAMTYPE_NAME_MAX;
 /// A frame with less payload than this is not begun behind others; the next room may be larger.
 const WORTHWHILE: usize = 256;
 
@@ -34,17 +41,38 @@ struct Out<'o> {
 
 impl Out<'_> {
     /// Puts the frame behind the others; `false` if it has to wait for the next room.
-    fn put(&mut self, frame: ToProxy<'_>) -> Result<bool, NoRoom> {
+    fn put(&mut self, frame: ToProxy<'_>) -> bool {
         let room = self.room.get_mut(self.at..).unwrap_or_default();
-        match frame.encode(room) {
-            Ok(length) => {
-                self.at += length;
-                Ok(true)
-            }
-            Err(EncodeError::NoRoom { needed }) if self.at == 0 => Err(NoRoom { needed }),
-            // Names and values were checked when they were set; only room can be missing.
-            Err(_) => Ok(false),
+        // Names and values were checked when they were set; only room can be missing.
+        let length = frame.encode(room).unwrap_or(0);
+        self.at += length;
+        length > 0
+    }
+
+    /// Puts a frame of any length, which is `head` and the bytes of `tail`; `false` if there is
+    /// more of it. One that fits no room is cut; `done` tells how much of it went before.
+    fn put_long(&mut self, done: &mut u16, head: ToProxy<'_>, tail: &[u8]) -> bool {
+        let mut bytes = [0; LONG_HEAD_MAX];
+        let length = head.encode(&mut bytes).unwrap_or(0);
+        let mut skip = usize::from(*done);
+        let mut left = (length + tail.len()).saturating_sub(skip);
+        if self.at > 0 && left > self.room.len().saturating_sub(self.at) {
+            return false;
         }
+        for part in [bytes.get(..length).unwrap_or_default(), tail] {
+            let room = self.room.get_mut(self.at..).unwrap_or_default();
+            let rest = part.get(skip..).unwrap_or_default();
+            skip = skip.saturating_sub(part.len());
+            let fits = rest.len().min(room.len());
+            room.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+            self.at += fits;
+            left -= fits;
+        }
+        *done = match left {
+            0 => 0,
+            left => (length + tail.len() - left) as u16,
+        };
+        left == 0
     }
 }
 
@@ -56,19 +84,28 @@ impl Engine {
         storage: &[u8],
         source: &mut dyn FnMut(&mut [u8]) -> Option<Tx>,
     ) -> Result<usize, NoRoom> {
+        if room.len() < ROOM_MIN {
+            return Err(NoRoom { needed: ROOM_MIN });
+        }
         let mut out = Out { room, at: 0 };
         match self.link {
             Link::Greeting { until, streamtype_sent: false } => {
-                out.put(ToProxy::Streamtype(self.streamtype()))?;
-                self.link = Link::Greeting { until, streamtype_sent: true };
+                let mut done = self.kept.cut;
+                let streamtype_sent =
+                    out.put_long(&mut done, ToProxy::Streamtype(self.streamtype()), &[]);
+                self.kept.cut = done;
+                self.link = Link::Greeting { until, streamtype_sent };
             }
             Link::Closing => {
-                out.put(ToProxy::Destroying)?;
+                // Half a frame cannot be followed by another.
+                if self.kept.cut == 0 {
+                    out.put(ToProxy::Destroying);
+                }
                 self.link = Link::Dropping { asked: false };
             }
             Link::Created => {
-                if self.put_control(&mut out, storage)? {
-                    self.put_payload(now, &mut out, storage, source)?;
+                if self.put_control(&mut out, storage) {
+                    self.put_payload(now, &mut out, storage, source);
                 }
             }
             Link::Down { .. }
@@ -89,11 +126,12 @@ impl Engine {
         Streamtype { version: VERSION, pid, tx_credit, name: self.name.as_bytes() }
     }
 
-    /// Puts all that is not payload; `false` if there was no room for all.
-    fn put_control(&mut self, out: &mut Out<'_>, storage: &[u8]) -> Result<bool, NoRoom> {
-        if let (true, Some(timeout)) = (self.timeout_pending, self.timeout) {
-            if !out.put(ToProxy::Timeout(timeout))? {
-                return Ok(false);
+    /// Puts all that is not payload; `false` if there was no room for all. What was cut goes on
+    /// before all else.
+    fn put_control(&mut self, out: &mut Out<'_>, storage: &[u8]) -> bool {
+        if let (true, 0, Some(timeout)) = (self.timeout_pending, self.kept.cut, self.timeout) {
+            if !out.put(ToProxy::Timeout(timeout)) {
+                return false;
             }
             self.timeout_pending = false;
             if timeout == Timeout::Cancel {
@@ -101,24 +139,26 @@ impl Engine {
             }
         }
         while let Some(record) = self.kept.unsent(storage) {
-            if let Some(value) = Piece::whole(record.value) {
-                if !out.put(ToProxy::Metadata { name: record.name, value })? {
-                    return Ok(false);
-                }
+            let (name, end) = (record.name, record.end());
+            let value = Piece { data: &[], offset: 0, total: record.value.len() as u16 };
+            let mut done = self.kept.cut;
+            let is_sent = out.put_long(&mut done, ToProxy::Metadata { name, value }, record.value);
+            self.kept.cut = done;
+            if !is_sent {
+                return false;
             }
-            let end = record.end();
             self.kept.mark_sent(end);
         }
         while self.heard > 0 {
             // What follows is not for the connection that is gone.
-            if !out.put(ToProxy::TxCredit(0))? {
-                return Ok(false);
+            if !out.put(ToProxy::TxCredit(0)) {
+                return false;
             }
             self.heard -= 1;
         }
         if self.top_up != 0 {
-            if !out.put(ToProxy::TxCredit(self.top_up))? {
-                return Ok(false);
+            if !out.put(ToProxy::TxCredit(self.top_up)) {
+                return false;
             }
             self.top_up = 0;
         }
@@ -127,19 +167,19 @@ impl Engine {
             // wake an idle stream, which the application has to ask for.
             let asked = self.connected || self.onward != Onward::Idle;
             if asked && !self.message_open {
-                if !out.put(ToProxy::LengthHint(length))? {
-                    return Ok(false);
+                if !out.put(ToProxy::LengthHint(length)) {
+                    return false;
                 }
                 self.hint = Hint::Sent(length);
             }
         }
         if self.onward == Onward::Wanted {
-            if !out.put(ToProxy::OnwardConnect)? {
-                return Ok(false);
+            if !out.put(ToProxy::OnwardConnect) {
+                return false;
             }
             self.onward = Onward::Asked;
         }
-        Ok(true)
+        true
     }
 
     fn put_payload(
@@ -148,7 +188,7 @@ impl Engine {
         out: &mut Out<'_>,
         storage: &[u8],
         source: &mut dyn FnMut(&mut [u8]) -> Option<Tx>,
-    ) -> Result<(), NoRoom> {
+    ) {
         while self.connected && self.tx_wanted {
             let mut most = usize::from(match self.credit_managed {
                 true => self.config.frame_payload_managed,
@@ -159,19 +199,19 @@ impl Engine {
                 most = most.min(usize::try_from(self.credit).unwrap_or(0));
             }
             if most == 0 {
-                return Ok(());
+                return;
             }
             let room = out.room.get_mut(out.at..).unwrap_or_default();
             let Some((head, body)) = room.split_at_mut_checked(PAYLOAD_HEAD) else {
-                return no_room(out.at);
+                return;
             };
             let fits = body.len().min(most);
             if fits == 0 || fits < most.min(WORTHWHILE) && out.at > 0 {
-                return no_room(out.at);
+                return;
             }
             let Some(tx) = source(body.get_mut(..fits).unwrap_or_default()) else {
                 self.tx_wanted = false;
-                return Ok(());
+                return;
             };
             let length = tx.len.min(fits);
             let mut payload = PayloadHead::new(tx.flags.without(Flags::RIDESHARE));
@@ -180,7 +220,7 @@ impl Engine {
             let piece = Piece { data: &[], offset: 0, total: length as u16 };
             let frame = ToProxy::Payload { head: payload, rideshare: None, piece };
             if frame.encode(head).is_err() {
-                return no_room(out.at);
+                return;
             }
             out.at += PAYLOAD_HEAD + length;
             self.credit = self.credit.saturating_sub(length as i32);
@@ -190,11 +230,10 @@ impl Engine {
             if let Hint::Pending(_) = self.hint {
                 if !self.message_open {
                     // The next message's hint goes first.
-                    return Ok(());
+                    return;
                 }
             }
         }
-        Ok(())
     }
 
     fn sent(&mut self, flags: Flags, storage: &[u8]) {
@@ -210,8 +249,4 @@ impl Engine {
             };
         }
     }
-}
-
-const fn no_room(at: usize) -> Result<(), NoRoom> {
-    if at == 0 { Err(NoRoom { needed: PAYLOAD_HEAD + 1 }) } else { Ok(()) }
 }

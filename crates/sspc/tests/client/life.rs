@@ -552,12 +552,12 @@ fn rideshare_names_take_turns_at_each_message() {
 }
 
 #[test]
-fn a_room_too_small_for_a_frame_is_told() {
+fn a_room_that_is_too_small_is_told() {
     let mut stream = Stream::new(Name::literal("mintest"), Config::DEFAULT, [0; 20]);
     stream.link_up(sspc::Instant::ZERO);
-    let error = stream.transmit(sspc::Instant::ZERO, &mut [0; 18], &mut |_| None).unwrap_err();
-    assert_eq!(error.needed, 19);
-    assert_eq!(stream.transmit(sspc::Instant::ZERO, &mut [0; 19], &mut |_| None), Ok(19));
+    let error = stream.transmit(sspc::Instant::ZERO, &mut [0; 19], &mut |_| None).unwrap_err();
+    assert_eq!(error.needed, sspc::ROOM_MIN);
+    assert_eq!(stream.transmit(sspc::Instant::ZERO, &mut [0; 20], &mut |_| None), Ok(19));
 }
 
 #[test]

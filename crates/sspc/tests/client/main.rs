@@ -4,11 +4,14 @@
 
 mod address;
 mod blocking;
+mod cut;
 mod guide;
 mod harness;
 mod life;
 mod line;
+mod mux;
 mod peer;
 mod random;
 mod recordings;
 mod tokio;
+mod world;
