@@ -245,7 +245,7 @@ impl<D: Dialer> Session<D> {
     }
 
     fn create(&self, asked: &Streamtype<'_>) -> Result<Stream<D>, Ending> {
-        let Surroundings { policy, dialer, counts, limits, timeouts, .. } = &self.surroundings;
+        let Surroundings { policy, dialer, .. } = &self.surroundings;
         if asked.version != VERSION {
             return Err(ProtocolError::Version(asked.version).into());
         }
@@ -283,10 +283,7 @@ impl<D: Dialer> Session<D> {
             "stream created"
         );
         Ok(Stream::create(
-            dialer.clone(),
-            Arc::clone(counts),
-            limits,
-            timeouts,
+            &self.surroundings,
             policy.rideshare_chain(&name),
             Arc::clone(streamtype),
             asked,

@@ -11,13 +11,14 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
+use super::Surroundings;
 use super::credit::{ClientCredit, Window};
 use super::dial::{Call, Dialer, EventQueue};
 use super::ending::ProtocolError;
 use super::inbox::{Inbox, Pushed};
 use super::lifecycle::{Lifecycle, Output};
 use super::outbox::{Outbox, Style};
-use crate::config::{Limits, Timeouts};
+use crate::config::Limits;
 use crate::counters::Counts;
 use crate::onward::{Attempt, Chunk, End, Event, Failure};
 
@@ -98,15 +99,13 @@ pub(crate) struct Stream<D: Dialer> {
 impl<D: Dialer> Stream<D> {
     /// Creates the stream: CREATE_RESULT, first credit, CREATING.
     pub(crate) fn create(
-        dialer: D,
-        counts: Arc<Counts>,
-        limits: &Limits,
-        timeouts: &Timeouts,
+        surroundings: &Surroundings<D>,
         chain: Vec<Arc<StreamType>>,
         streamtype: Arc<StreamType>,
         asked: &Streamtype<'_>,
         is_narrow: bool,
     ) -> Self {
+        let Surroundings { dialer, counts, limits, timeouts, .. } = surroundings;
         let marks = Marks::of(&streamtype, limits);
         let honours = asked.honours_credit();
         let credit = ClientCredit::initial(asked);
@@ -115,8 +114,8 @@ impl<D: Dialer> Stream<D> {
         let seed = rand::random();
         let mut stream = Self {
             outbox: Outbox::new(style, credit),
-            dialer,
-            counts,
+            dialer: dialer.clone(),
+            counts: Arc::clone(counts),
             lifecycle: Lifecycle::new(Arc::clone(&streamtype), timeouts.retry_after_max, seed),
             streamtype,
             chain,
