@@ -9,6 +9,7 @@ mod guide;
 mod harness;
 mod life;
 mod line;
+mod lines;
 mod mux;
 mod peer;
 mod random;

@@ -46,7 +46,7 @@ impl Play {
 }
 
 /// The payload that a proxy sent.
-fn received(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn received(bytes: &[u8]) -> Vec<u8> {
     let (mut decoder, mut input, mut payload) = (ToClientDecoder::new(), bytes, Vec::new());
     while let Some(frame) = decoder.next(&mut input).unwrap() {
         if let ToClient::Payload { piece, .. } = frame {
@@ -57,7 +57,7 @@ fn received(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The frames of a client; payload only by what it adds up to, since clients cut it as they like.
-fn said(bytes: &[u8]) -> Vec<String> {
+pub(crate) fn said(bytes: &[u8]) -> Vec<String> {
     let mut said = Vec::<String>::new();
     let mut total = 0;
     for frame in frames(bytes) {
@@ -82,7 +82,7 @@ fn connect(bench: &mut Bench, event: &str) {
 }
 
 /// The bytes of a channel in a recording of a serial line.
-fn channel(name: &str, direction: Direction, index: u8) -> Vec<u8> {
+pub(crate) fn channel(name: &str, direction: Direction, index: u8) -> Vec<u8> {
     let (mut decoder, mut bytes) = (MuxDecoder::new(), Vec::new());
     let line = vectors::joined(name, 0, direction);
     let mut input = &line[..];
