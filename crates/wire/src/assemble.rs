@@ -1,288 +1,260 @@
 //! What both SSS decoders share: finding a frame's head, its fixed part, a name and the pieces of
 //! its tail in bytes that come in any cut.
+//!
+//! All that stands in front of the tail is gathered in one place, byte by byte; the tail is passed
+//! on as it comes. A frame without a tail has an empty one.
 
 use crate::Flags;
 use crate::error::{FrameError, FrameFault};
 use crate::limits::{FRAME_HEAD, NAME_RECEIVED_MAX, PAYLOAD_FIXED};
 use crate::piece::{PayloadHead, Piece};
+use crate::write::has_byte;
 
 pub(crate) const METADATA_TO_CLIENT: u8 = 0x59;
 pub(crate) const METADATA_TO_PROXY: u8 = 0xae;
 
+/// What the bytes behind a frame's fixed part are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// There are none.
+    Nothing,
+    /// A name to the end.
+    Name,
+    /// A tail of any length.
+    Tail,
+    /// A name behind its length, then a tail.
+    NameTail,
+    /// A payload: the same if the flags tell of a name, or else a tail.
+    Payload,
+}
+
 /// How the bytes behind a frame's head are laid out.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Layout {
-    /// Exactly this many bytes.
-    Fixed(u8),
-    /// This many bytes, then a name to the end.
-    FixedName(u8),
-    /// This many bytes, then a tail of any length in pieces.
-    FixedTail(u8),
-    /// The fixed part of a payload, a name if the flags say so, then the payload in pieces.
-    Payload,
-    /// A name behind its length, then a value in pieces.
-    NameValue,
+pub(crate) struct Layout {
+    /// The length of the fixed part.
+    fixed: u8,
+    then: Then,
 }
+
+impl Layout {
+    pub(crate) const PAYLOAD: Self = Self::new(PAYLOAD_FIXED as u8, Then::Payload);
+
+    pub(crate) const fn new(fixed: u8, then: Then) -> Self {
+        Self { fixed, then }
+    }
+}
+
+/// The most bytes in front of a tail: the head, a payload's fixed part, and a name with its length.
+const PREFIX_MAX: usize = FRAME_HEAD + PAYLOAD_FIXED + 1 + NAME_RECEIVED_MAX;
 
 /// What the assembler found; the typed decoders give it meaning.
-pub(crate) enum Found<'d> {
-    /// The fixed part of a frame without a tail.
-    Fixed { frame: u8, fixed: &'d [u8] },
-    /// The fixed part, and the name that ends the frame.
-    Name { fixed: &'d [u8], name: &'d [u8] },
-    /// A piece of the tail; the fixed part again with each.
-    Tail { frame: u8, fixed: &'d [u8], piece: Piece<'d> },
-    /// A piece of payload.
-    Payload { head: PayloadHead, rideshare: Option<&'d [u8]>, piece: Piece<'d> },
-    /// A piece of a named value.
-    Value { name: &'d [u8], piece: Piece<'d> },
+pub(crate) struct Found<'d> {
+    prefix: &'d [u8; PREFIX_MAX],
+    /// Empty if the frame has none.
+    pub(crate) name: &'d [u8],
+    pub(crate) piece: Piece<'d>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Phase {
-    /// Gathering the frame's head.
+impl<'d> Found<'d> {
+    pub(crate) const fn frame(&self) -> u8 {
+        self.prefix[0]
+    }
+
+    /// `rest` in the frame's head.
+    pub(crate) const fn rest(&self) -> u16 {
+        rest_of(self.prefix)
+    }
+
+    /// A byte of the frame, counted from its type.
+    pub(crate) const fn u8_at<const AT: usize>(&self) -> u8 {
+        self.prefix[AT]
+    }
+
+    /// A number in the frame, counted the same way.
+    pub(crate) const fn u32_at<const AT: usize>(&self) -> u32 {
+        u32_at::<AT>(self.prefix)
+    }
+
+    /// The fixed part of a payload, and its rideshare name.
+    pub(crate) fn payload(&self) -> (PayloadHead, Option<&'d [u8]>) {
+        let flags = flags_of(self.prefix);
+        let (held_us, written_us) = (self.u32_at::<7>(), u64_at::<11, _>(self.prefix));
+        let head = PayloadHead { flags, held_us, written_us };
+        (head, flags.contains(Flags::RIDESHARE).then_some(self.name))
+    }
+}
+
+/// What is complete when all bytes that are needed have been gathered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The frame, or none has begun.
+    Frame,
     Head,
-    /// Gathering the fixed part, of this many bytes.
-    Fixed(u8, Layout),
-    /// Gathering the length byte of a name.
+    Fixed(Then),
     NameLength,
-    /// Gathering a name of this many bytes; it may end the frame or precede a tail.
-    Name(u8),
-    /// Passing on the tail of `total` bytes, of which `done` are gone.
-    Tail { total: u16, done: u16 },
-    /// Nothing more will be decoded.
-    Failed(FrameError),
+    Name,
+    /// All in front of the tail.
+    Prefix,
 }
-
-/// The fixed part that is kept while a name is gathered behind it: STREAMTYPE's 9 bytes.
-const FIXED_MAX: usize = 9;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Assembler {
-    phase: Phase,
-    frame: u8,
-    /// Bytes of this frame that have not been taken from the input.
-    rest: u16,
-    /// Bytes in `scratch`.
+    /// All of the frame in front of its tail.
+    prefix: [u8; PREFIX_MAX],
+    /// How many bytes of it have come.
     have: u8,
-    head: PayloadHead,
-    fixed: [u8; FIXED_MAX],
-    fixed_len: u8,
-    /// The length of this frame's name, which stays at the front of `scratch`.
+    /// How many of them are needed, as far as that is known.
+    need: u8,
+    /// The length of the name, which ends the prefix.
     name_len: u8,
-    scratch: [u8; NAME_RECEIVED_MAX],
+    stage: Stage,
+    /// Bytes of the tail that have been passed on.
+    done: u16,
 }
 
 impl Assembler {
     pub(crate) const fn new() -> Self {
         Self {
-            phase: Phase::Head,
-            frame: 0,
-            rest: 0,
+            prefix: [0; PREFIX_MAX],
             have: 0,
-            head: PayloadHead::new(Flags::NONE),
-            fixed: [0; FIXED_MAX],
-            fixed_len: 0,
+            need: 0,
             name_len: 0,
-            scratch: [0; NAME_RECEIVED_MAX],
+            stage: Stage::Frame,
+            done: 0,
         }
     }
 
     /// True between two frames.
     pub(crate) const fn is_idle(&self) -> bool {
-        matches!(self.phase, Phase::Head) && self.have == 0
+        matches!(self.stage, Stage::Frame) || self.have == 0
     }
 
     /// The name of the frame of which a piece was found last; empty if it has none.
     pub(crate) fn name(&self) -> &[u8] {
-        self.scratch.get(..usize::from(self.name_len)).unwrap_or(&[])
+        let (end, len) = (usize::from(self.have), usize::from(self.name_len));
+        self.prefix.get(end.wrapping_sub(len)..end).unwrap_or_default()
     }
 
-    /// Takes bytes off the input until something is found or the input is empty.
+    /// Takes bytes off the input until something is found or the input is empty. What failed once
+    /// fails again, since nothing is taken and nothing changes then.
     pub(crate) fn next<'d, 'i: 'd>(
         &'d mut self,
         input: &mut &'i [u8],
         layout_of: fn(frame: u8, rest: u16) -> Result<Layout, FrameFault>,
     ) -> Result<Option<Found<'d>>, FrameError> {
-        loop {
-            match self.phase {
-                Phase::Failed(error) => return Err(error),
-                Phase::Head => {
-                    let Some(head) = self.gather(input, FRAME_HEAD as u8, false) else {
-                        return Ok(None);
-                    };
-                    let (frame, rest) = (u8_at(head, 0), u16_at(head, 1));
-                    self.frame = frame;
-                    self.rest = rest;
-                    self.fixed_len = 0;
-                    self.name_len = 0;
-                    let layout = self.check(layout_of(frame, rest))?;
-                    self.phase = match layout {
-                        Layout::Fixed(n) | Layout::FixedName(n) | Layout::FixedTail(n) => {
-                            self.check(fits(layout, n, rest))?;
-                            Phase::Fixed(n, layout)
-                        }
-                        Layout::Payload => {
-                            self.check(fits(layout, PAYLOAD_FIXED as u8, rest))?;
-                            Phase::Fixed(PAYLOAD_FIXED as u8, layout)
-                        }
-                        Layout::NameValue => Phase::NameLength,
-                    };
+        while self.stage != Stage::Prefix {
+            if self.have < self.need {
+                let Some((byte, rest)) = input.split_first() else { return Ok(None) };
+                *input = rest;
+                if let Some(room) = self.prefix.get_mut(usize::from(self.have)) {
+                    *room = *byte;
                 }
-                Phase::Fixed(n, layout) => {
-                    let Some(fixed) = self.gather(input, n, true) else { return Ok(None) };
-                    if let Layout::Payload = layout {
-                        self.head = PayloadHead {
-                            flags: Flags::from_bits(u32_at(fixed, 0)),
-                            held_us: u32_at(fixed, 4),
-                            written_us: u64_at(fixed, 8),
-                        };
-                        self.phase = if self.head.flags.contains(Flags::RIDESHARE) {
-                            Phase::NameLength
-                        } else {
-                            Phase::Tail { total: self.rest, done: 0 }
-                        };
-                        continue;
-                    }
-                    self.keep_fixed(n);
-                    match layout {
-                        Layout::FixedName(_) => {
-                            let length = self.rest;
-                            let n = self.check(name_length(length, NAME_RECEIVED_MAX as u16))?;
-                            self.phase = Phase::Name(n);
-                        }
-                        Layout::FixedTail(_) => {
-                            self.phase = Phase::Tail { total: self.rest, done: 0 };
-                        }
-                        _ => {
-                            self.phase = Phase::Head;
-                            let fixed = self.fixed.get(..usize::from(n)).unwrap_or(&[]);
-                            return Ok(Some(Found::Fixed { frame: self.frame, fixed }));
-                        }
-                    }
-                }
-                Phase::NameLength => {
-                    if self.rest == 0 {
-                        let rest = self.taken_before_name();
-                        return Err(self.fail(FrameFault::Length { rest }));
-                    }
-                    let Some(length) = self.gather(input, 1, true) else { return Ok(None) };
-                    let length = u16::from(u8_at(length, 0));
-                    let n = self.check(name_length(length, self.rest))?;
-                    self.phase = Phase::Name(n);
-                }
-                Phase::Name(n) => {
-                    let Some(name) = self.gather(input, n, true) else { return Ok(None) };
-                    if name.contains(&0) {
-                        return Err(self.fail(FrameFault::NameByte));
-                    }
-                    if self.fixed_len > 0 {
-                        self.phase = Phase::Head;
-                        let name = self.scratch.get(..usize::from(n)).unwrap_or(&[]);
-                        let fixed = self.fixed.get(..usize::from(self.fixed_len)).unwrap_or(&[]);
-                        return Ok(Some(Found::Name { fixed, name }));
-                    }
-                    self.name_len = n;
-                    self.phase = Phase::Tail { total: self.rest, done: 0 };
-                }
-                Phase::Tail { total, done } => return Ok(self.tail(input, total, done)),
+                self.have += 1;
+            } else if let Err(fault) = self.advance(layout_of) {
+                return Err(FrameError { frame: self.prefix[0], fault });
             }
         }
+        Ok(self.tail(input))
+    }
+
+    /// A part of the prefix is complete: what comes next, and how long is it?
+    fn advance(
+        &mut self,
+        layout_of: fn(frame: u8, rest: u16) -> Result<Layout, FrameFault>,
+    ) -> Result<(), FrameFault> {
+        let rest = rest_of(&self.prefix);
+        let (length, next) = match self.stage {
+            Stage::Frame => {
+                (self.have, self.need, self.name_len) = (0, 0, 0);
+                (FRAME_HEAD as u8, Stage::Head)
+            }
+            Stage::Head => {
+                let Layout { fixed, then } = layout_of(self.prefix[0], rest)?;
+                let is_all = then == Then::Nothing;
+                if rest < u16::from(fixed) || is_all && rest > u16::from(fixed) {
+                    return Err(FrameFault::Length { rest });
+                }
+                (fixed, Stage::Fixed(then))
+            }
+            Stage::Fixed(Then::Name) => (self.name_length(self.left())?, Stage::Name),
+            Stage::Fixed(Then::NameTail) => {
+                if self.left() == 0 {
+                    return Err(FrameFault::Length { rest });
+                }
+                (1, Stage::NameLength)
+            }
+            Stage::Fixed(Then::Payload) if flags_of(&self.prefix).contains(Flags::RIDESHARE) => {
+                (0, Stage::Fixed(Then::NameTail))
+            }
+            Stage::NameLength => {
+                let length = self.prefix.get(usize::from(self.have).wrapping_sub(1)).copied();
+                (self.name_length(u16::from(length.unwrap_or_default()))?, Stage::Name)
+            }
+            Stage::Name if has_byte(self.name(), 0) => return Err(FrameFault::NameByte),
+            Stage::Fixed(_) | Stage::Name | Stage::Prefix => (0, Stage::Prefix),
+        };
+        self.need += length;
+        self.stage = next;
+        Ok(())
+    }
+
+    /// How many bytes of the frame follow those gathered.
+    const fn left(&self) -> u16 {
+        // Never less than 0: each part of the prefix was checked against it.
+        rest_of(&self.prefix).wrapping_sub(self.have as u16).wrapping_add(FRAME_HEAD as u16)
+    }
+
+    /// Checks the length of a name that is part of what is left.
+    const fn name_length(&mut self, length: u16) -> Result<u8, FrameFault> {
+        if length == 0 || length > self.left() || length as usize > NAME_RECEIVED_MAX {
+            return Err(FrameFault::NameLength { length });
+        }
+        self.name_len = length as u8;
+        Ok(self.name_len)
     }
 
     /// The next piece of the tail.
-    fn tail<'d, 'i: 'd>(
-        &'d mut self,
-        input: &mut &'i [u8],
-        total: u16,
-        done: u16,
-    ) -> Option<Found<'d>> {
-        if input.is_empty() && self.rest > 0 {
+    fn tail<'d, 'i: 'd>(&'d mut self, input: &mut &'i [u8]) -> Option<Found<'d>> {
+        let (total, offset) = (self.left(), self.done);
+        let left = usize::from(total - offset);
+        if input.is_empty() && left > 0 {
             return None;
         }
-        let data = split(input, usize::from(self.rest));
-        let taken = data.len() as u16;
-        self.rest -= taken;
-        if self.rest == 0 {
-            self.phase = Phase::Head;
-        } else {
-            self.phase = Phase::Tail { total, done: done + taken };
+        let data = split(input, left);
+        self.done += data.len() as u16;
+        if self.done == total {
+            self.done = 0;
+            self.stage = Stage::Frame;
         }
-        let piece = Piece { data, offset: done, total };
-        let name = self.name();
-        Some(match self.frame {
-            METADATA_TO_CLIENT | METADATA_TO_PROXY => Found::Value { name, piece },
-            frame if self.fixed_len > 0 || frame == crate::to_client::PERF => {
-                let fixed = self.fixed.get(..usize::from(self.fixed_len)).unwrap_or(&[]);
-                Found::Tail { frame, fixed, piece }
-            }
-            _ => {
-                let rideshare = self.head.flags.contains(Flags::RIDESHARE).then_some(name);
-                Found::Payload { head: self.head, rideshare, piece }
-            }
-        })
-    }
-
-    /// Gathers `n` bytes in scratch; `None` while some are missing. Counts them against the frame
-    /// if they are part of its body.
-    fn gather(&mut self, input: &mut &[u8], n: u8, of_body: bool) -> Option<&[u8]> {
-        let have = usize::from(self.have);
-        let missing = usize::from(n).saturating_sub(have);
-        let bytes = split(input, missing);
-        if let Some(room) = self.scratch.get_mut(have..have + bytes.len()) {
-            room.copy_from_slice(bytes);
-        }
-        self.have += bytes.len() as u8;
-        if of_body {
-            self.rest = self.rest.saturating_sub(bytes.len() as u16);
-        }
-        if self.have < n {
-            return None;
-        }
-        self.have = 0;
-        self.scratch.get(..usize::from(n))
-    }
-
-    /// The bytes of a frame's body in front of a name's length byte.
-    const fn taken_before_name(&self) -> u16 {
-        match self.frame {
-            METADATA_TO_CLIENT | METADATA_TO_PROXY => 0,
-            _ => PAYLOAD_FIXED as u16,
-        }
-    }
-
-    fn keep_fixed(&mut self, n: u8) {
-        self.fixed_len = n;
-        for (kept, byte) in self.fixed.iter_mut().zip(self.scratch.iter().take(usize::from(n))) {
-            *kept = *byte;
-        }
-    }
-
-    fn check<T>(&mut self, result: Result<T, FrameFault>) -> Result<T, FrameError> {
-        result.map_err(|fault| self.fail(fault))
-    }
-
-    pub(crate) fn fail(&mut self, fault: FrameFault) -> FrameError {
-        let error = FrameError { frame: self.frame, fault };
-        self.phase = Phase::Failed(error);
-        error
+        let piece = Piece { data, offset, total };
+        Some(Found { prefix: &self.prefix, name: self.name(), piece })
     }
 }
 
-/// Checks `rest` against a fixed part of `n` bytes.
-fn fits(layout: Layout, n: u8, rest: u16) -> Result<(), FrameFault> {
-    let fits = match layout {
-        Layout::Fixed(_) => rest == u16::from(n),
-        _ => rest >= u16::from(n),
-    };
-    if fits { Ok(()) } else { Err(FrameFault::Length { rest }) }
+const fn rest_of(prefix: &[u8; PREFIX_MAX]) -> u16 {
+    u16::from_be_bytes([prefix[1], prefix[2]])
 }
 
-fn name_length(length: u16, room: u16) -> Result<u8, FrameFault> {
-    if length == 0 || length > room || usize::from(length) > NAME_RECEIVED_MAX {
-        return Err(FrameFault::NameLength { length });
-    }
-    Ok(length as u8)
+const fn flags_of(prefix: &[u8; PREFIX_MAX]) -> Flags {
+    Flags::from_bits(u32_at::<FRAME_HEAD>(prefix))
+}
+
+/// A number at a place that is known to lie in the bytes, so that nothing is left to be checked.
+const fn u32_at<const AT: usize>(bytes: &[u8; PREFIX_MAX]) -> u32 {
+    u32::from_be_bytes([bytes[AT], bytes[AT + 1], bytes[AT + 2], bytes[AT + 3]])
+}
+
+/// The same.
+pub(crate) const fn u64_at<const AT: usize, const N: usize>(bytes: &[u8; N]) -> u64 {
+    let b = bytes;
+    let (high, low) =
+        ([b[AT], b[AT + 1], b[AT + 2], b[AT + 3]], [b[AT + 4], b[AT + 5], b[AT + 6], b[AT + 7]]);
+    (u32::from_be_bytes(high) as u64) << 32 | u32::from_be_bytes(low) as u64
+}
+
+/// What is wrong with a type that is none of this direction.
+pub(crate) fn not_of(other: &[u8], frame: u8) -> FrameFault {
+    if has_byte(other, frame) { FrameFault::WrongDirection } else { FrameFault::UnknownType }
 }
 
 /// Takes up to `n` bytes off the front.
@@ -290,24 +262,4 @@ pub(crate) fn split<'i>(input: &mut &'i [u8], n: usize) -> &'i [u8] {
     let (front, back) = input.split_at_checked(n).unwrap_or((input, &[]));
     *input = back;
     front
-}
-
-pub(crate) fn u8_at(bytes: &[u8], at: usize) -> u8 {
-    bytes.get(at).copied().unwrap_or_default()
-}
-
-pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
-    u16::from_be_bytes(array_at(bytes, at))
-}
-
-pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_be_bytes(array_at(bytes, at))
-}
-
-pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_be_bytes(array_at(bytes, at))
-}
-
-fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    bytes.get(at..).and_then(|b| b.first_chunk::<N>()).copied().unwrap_or([0; N])
 }

@@ -2,22 +2,39 @@
 
 use core::fmt;
 
-use crate::assemble::{split, u8_at, u16_at, u64_at};
+use crate::assemble::{split, u64_at};
 use crate::error::EncodeError;
-use crate::limits::{MUX_BODY_MAX, MUX_CONTROL_MAX};
+use crate::limits::{MUX_BODY_MAX, MUX_CONTROL_MAX, MUX_HEAD};
 use crate::piece::Piece;
 use crate::write::Writer;
+use mux_type::{
+    CHANNEL_ACK, CHANNEL_CLOSE, CHANNEL_CLOSE_ACK, CHANNEL_NACK, CHANNEL_REQ, MUX, PING, PONG,
+    PONGACK, RESET_TRANSPORT,
+};
 
-const CHANNEL_REQ: u8 = 0xf0;
-const CHANNEL_ACK: u8 = 0xf1;
-const CHANNEL_NACK: u8 = 0xf2;
-const CHANNEL_CLOSE: u8 = 0xf3;
-const CHANNEL_CLOSE_ACK: u8 = 0xf4;
-const MUX: u8 = 0xf5;
-const PING: u8 = 0xf6;
-const PONG: u8 = 0xf7;
-const PONGACK: u8 = 0xf8;
-const RESET_TRANSPORT: u8 = 0xf9;
+/// The types of the mux's frames, which are their first bytes.
+pub mod mux_type {
+    /// [`MuxFrame::ChannelReq`](super::MuxFrame::ChannelReq).
+    pub const CHANNEL_REQ: u8 = 0xf0;
+    /// [`MuxFrame::ChannelAck`](super::MuxFrame::ChannelAck).
+    pub const CHANNEL_ACK: u8 = 0xf1;
+    /// [`MuxFrame::ChannelNack`](super::MuxFrame::ChannelNack).
+    pub const CHANNEL_NACK: u8 = 0xf2;
+    /// [`MuxFrame::ChannelClose`](super::MuxFrame::ChannelClose).
+    pub const CHANNEL_CLOSE: u8 = 0xf3;
+    /// [`MuxFrame::ChannelCloseAck`](super::MuxFrame::ChannelCloseAck).
+    pub const CHANNEL_CLOSE_ACK: u8 = 0xf4;
+    /// [`MuxFrame::Data`](super::MuxFrame::Data).
+    pub const MUX: u8 = 0xf5;
+    /// [`MuxFrame::Ping`](super::MuxFrame::Ping).
+    pub const PING: u8 = 0xf6;
+    /// [`MuxFrame::Pong`](super::MuxFrame::Pong).
+    pub const PONG: u8 = 0xf7;
+    /// [`MuxFrame::PongAck`](super::MuxFrame::PongAck).
+    pub const PONGACK: u8 = 0xf8;
+    /// [`MuxFrame::Reset`](super::MuxFrame::Reset).
+    pub const RESET_TRANSPORT: u8 = 0xf9;
+}
 
 /// A frame of the mux, or a piece of a MUX frame. Channels are named by their index, 0 to 255.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,25 +87,29 @@ impl MuxFrame<'_> {
     pub fn encode(&self, out: &mut [u8]) -> Result<usize, EncodeError> {
         let mut to = Writer::new(out);
         match *self {
-            Self::ChannelReq(channel) => to.u8(CHANNEL_REQ).u8(channel),
-            Self::ChannelAck(channel) => to.u8(CHANNEL_ACK).u8(channel),
-            Self::ChannelNack(channel) => to.u8(CHANNEL_NACK).u8(channel),
-            Self::ChannelClose(channel) => to.u8(CHANNEL_CLOSE).u8(channel),
-            Self::ChannelCloseAck(channel) => to.u8(CHANNEL_CLOSE_ACK).u8(channel),
+            Self::ChannelReq(channel) => to.control(CHANNEL_REQ, channel),
+            Self::ChannelAck(channel) => to.control(CHANNEL_ACK, channel),
+            Self::ChannelNack(channel) => to.control(CHANNEL_NACK, channel),
+            Self::ChannelClose(channel) => to.control(CHANNEL_CLOSE, channel),
+            Self::ChannelCloseAck(channel) => to.control(CHANNEL_CLOSE_ACK, channel),
             Self::Data { channel, piece } => {
                 if !is_body(piece.total) {
-                    return Err(EncodeError::TooLong);
+                    to.fail(EncodeError::TooLong);
                 }
                 if piece.is_first() {
-                    to.u8(MUX).u8(channel).u16(piece.total);
+                    to.control(MUX, channel);
+                    to.u16(piece.total);
                 }
-                to.piece(piece)?
+                to.piece(piece);
             }
-            Self::Ping { sent_us } => to.u8(PING).u64(sent_us),
-            Self::Pong { echo_us, sent_us } => to.u8(PONG).u64(echo_us).u64(sent_us),
-            Self::PongAck { unix_us } => to.u8(PONGACK).u64(unix_us),
+            Self::Ping { sent_us } => to.time(PING, sent_us),
+            Self::Pong { echo_us, sent_us } => {
+                to.time(PONG, echo_us);
+                to.u64(sent_us);
+            }
+            Self::PongAck { unix_us } => to.time(PONGACK, unix_us),
             Self::Reset => to.u8(RESET_TRANSPORT),
-        };
+        }
         to.finish()
     }
 }
@@ -121,17 +142,18 @@ impl core::error::Error for MuxError {}
 /// Decodes mux frames from bytes in any cut.
 #[derive(Clone, Debug)]
 pub struct MuxDecoder {
-    scratch: [u8; MUX_CONTROL_MAX],
+    /// A control frame, or the head of a MUX frame.
+    head: [u8; MUX_CONTROL_MAX],
+    /// How many bytes of it have come.
     have: u8,
-    channel: u8,
-    total: u16,
+    /// How many bytes of a MUX frame's body have been passed on.
     done: u16,
 }
 
 impl MuxDecoder {
     /// A decoder at the start of a frame.
     pub const fn new() -> Self {
-        Self { scratch: [0; MUX_CONTROL_MAX], have: 0, channel: 0, total: 0, done: 0 }
+        Self { head: [0; MUX_CONTROL_MAX], have: 0, done: 0 }
     }
 
     /// Takes bytes off the front of `input` up to the end of the next frame or piece.
@@ -143,75 +165,71 @@ impl MuxDecoder {
     /// are taken off the input and the decoder is at a frame's start again: what to do about lost
     /// framing is the caller's choice.
     pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<MuxFrame<'i>>, MuxError> {
-        if self.total == 0 {
-            match self.head(input)? {
-                Head::Partial => return Ok(None),
-                Head::Control(frame) => return Ok(Some(frame)),
-                Head::Body => {}
+        while let Some((byte, rest)) = input.split_first() {
+            if usize::from(self.have) == MUX_HEAD && self.head[0] == MUX {
+                return Ok(Some(self.body(input)));
             }
+            *input = rest;
+            if let Some(room) = self.head.get_mut(usize::from(self.have)) {
+                *room = *byte;
+            }
+            self.have += 1;
+            let frame = self.head[0];
+            let length = length_of(frame);
+            if self.have < length {
+                continue;
+            }
+            if frame == MUX && is_body(self.total()) {
+                continue;
+            }
+            self.have = 0;
+            if length == 0 {
+                return Err(MuxError::NoFrame(frame));
+            }
+            if frame == MUX {
+                return Err(MuxError::Length(self.total()));
+            }
+            return Ok(Some(self.control()));
         }
-        if input.is_empty() {
-            return Ok(None);
-        }
-        let data = split(input, usize::from(self.total - self.done));
-        let piece = Piece { data, offset: self.done, total: self.total };
-        self.done += data.len() as u16;
-        if self.done == self.total {
-            self.total = 0;
-            self.done = 0;
-        }
-        Ok(Some(MuxFrame::Data { channel: self.channel, piece }))
+        Ok(None)
     }
 
-    fn head<'i>(&mut self, input: &mut &'i [u8]) -> Result<Head<'i>, MuxError> {
-        if self.have == 0 {
-            let Some(first) = split(input, 1).first() else { return Ok(Head::Partial) };
-            if length_of(*first).is_none() {
-                return Err(MuxError::NoFrame(*first));
-            }
-            self.scratch[0] = *first;
-            self.have = 1;
+    /// The length of a MUX frame's body.
+    const fn total(&self) -> u16 {
+        u16::from_be_bytes([self.head[2], self.head[3]])
+    }
+
+    /// The next piece of a MUX frame.
+    fn body<'i>(&mut self, input: &mut &'i [u8]) -> MuxFrame<'i> {
+        let (offset, total) = (self.done, self.total());
+        let data = split(input, usize::from(total - offset));
+        self.done += data.len() as u16;
+        if self.done == total {
+            (self.have, self.done) = (0, 0);
         }
-        let frame = self.scratch[0];
-        let Some(length) = length_of(frame) else { return Err(MuxError::NoFrame(frame)) };
-        let have = usize::from(self.have);
-        let bytes = split(input, length.saturating_sub(have));
-        if let Some(room) = self.scratch.get_mut(have..have + bytes.len()) {
-            room.copy_from_slice(bytes);
-        }
-        self.have += bytes.len() as u8;
-        if usize::from(self.have) < length {
-            return Ok(Head::Partial);
-        }
-        self.have = 0;
-        let body = &self.scratch;
-        let channel = u8_at(body, 1);
-        Ok(Head::Control(match frame {
+        MuxFrame::Data { channel: self.head[1], piece: Piece { data, offset, total } }
+    }
+
+    /// The control frame that is complete.
+    const fn control(&self) -> MuxFrame<'static> {
+        let channel = self.head[1];
+        let (first_us, second_us) = (u64_at::<1, _>(&self.head), u64_at::<9, _>(&self.head));
+        match self.head[0] {
             CHANNEL_REQ => MuxFrame::ChannelReq(channel),
             CHANNEL_ACK => MuxFrame::ChannelAck(channel),
             CHANNEL_NACK => MuxFrame::ChannelNack(channel),
             CHANNEL_CLOSE => MuxFrame::ChannelClose(channel),
             CHANNEL_CLOSE_ACK => MuxFrame::ChannelCloseAck(channel),
-            PING => MuxFrame::Ping { sent_us: u64_at(body, 1) },
-            PONG => MuxFrame::Pong { echo_us: u64_at(body, 1), sent_us: u64_at(body, 9) },
-            PONGACK => MuxFrame::PongAck { unix_us: u64_at(body, 1) },
-            RESET_TRANSPORT => MuxFrame::Reset,
-            _ => {
-                let total = u16_at(body, 2);
-                if !is_body(total) {
-                    return Err(MuxError::Length(total));
-                }
-                self.channel = channel;
-                self.total = total;
-                self.done = 0;
-                return Ok(Head::Body);
-            }
-        }))
+            PING => MuxFrame::Ping { sent_us: first_us },
+            PONG => MuxFrame::Pong { echo_us: first_us, sent_us: second_us },
+            PONGACK => MuxFrame::PongAck { unix_us: first_us },
+            _ => MuxFrame::Reset,
+        }
     }
 
     /// True between two frames.
     pub const fn is_between_frames(&self) -> bool {
-        self.have == 0 && self.total == 0
+        self.have == 0
     }
 
     /// Begins again as if new, at a frame's start.
@@ -220,22 +238,10 @@ impl MuxDecoder {
     }
 }
 
-enum Head<'i> {
-    Partial,
-    Control(MuxFrame<'i>),
-    Body,
-}
-
-/// The length of a frame's fixed part by its first byte.
-const fn length_of(frame: u8) -> Option<usize> {
-    match frame {
-        CHANNEL_REQ..=CHANNEL_CLOSE_ACK => Some(2),
-        MUX => Some(4),
-        PING | PONGACK => Some(9),
-        PONG => Some(17),
-        RESET_TRANSPORT => Some(1),
-        _ => None,
-    }
+/// The length of a frame by its type, a MUX frame's without its body; 0 if there is no such type.
+fn length_of(frame: u8) -> u8 {
+    const LENGTHS: [u8; 10] = [2, 2, 2, 2, 2, MUX_HEAD as u8, 9, 17, 9, 1];
+    LENGTHS.get(usize::from(frame.wrapping_sub(CHANNEL_REQ))).copied().unwrap_or_default()
 }
 
 impl Default for MuxDecoder {

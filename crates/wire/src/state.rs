@@ -81,17 +81,43 @@ impl State {
 
     /// The state of a number on the wire.
     pub const fn from_code(code: u32) -> Self {
-        if code >= Self::USER_BASE {
-            Self::User(code)
-        } else if code == 0 || code as usize > NAMED.len() {
-            Self::Other(code)
-        } else {
-            NAMED[code as usize - 1].0
+        // Numbers and variants have one order, which makes this a subtraction.
+        match code {
+            1 => Self::Creating,
+            2 => Self::Disconnected,
+            3 => Self::Unreachable,
+            4 => Self::AuthFailed,
+            5 => Self::Connected,
+            6 => Self::Connecting,
+            7 => Self::Destroying,
+            8 => Self::Poll,
+            9 => Self::AllRetriesFailed,
+            10 => Self::QosAckRemote,
+            11 => Self::QosNackRemote,
+            12 => Self::QosAckLocal,
+            13 => Self::QosNackLocal,
+            14 => Self::Timeout,
+            15 => Self::ServerTxn,
+            16 => Self::ServerUpgrade,
+            17 => Self::EventWaitCancelled,
+            18 => Self::UpstreamLinkRetry,
+            19 => Self::SinkJoin,
+            20 => Self::SinkPart,
+            Self::USER_BASE.. => Self::User(code),
+            _ => Self::Other(code),
         }
     }
 
     /// The number on the wire.
     pub const fn code(self) -> u32 {
+        match self {
+            Self::User(code) | Self::Other(code) => code,
+            named => named.small_code() as u32,
+        }
+    }
+
+    /// The number of a state that has a name; 0 for others.
+    const fn small_code(self) -> u8 {
         match self {
             Self::Creating => 1,
             Self::Disconnected => 2,
@@ -113,7 +139,7 @@ impl State {
             Self::UpstreamLinkRetry => 18,
             Self::SinkJoin => 19,
             Self::SinkPart => 20,
-            Self::User(code) | Self::Other(code) => code,
+            Self::User(_) | Self::Other(_) => 0,
         }
     }
 

@@ -1,12 +1,13 @@
 //! What a proxy sends to its client.
 
-use crate::assemble::{Assembler, Found, Layout, METADATA_TO_CLIENT, u8_at, u32_at};
+use crate::assemble::{Assembler, Layout, METADATA_TO_CLIENT, Then, not_of};
 use crate::error::{EncodeError, FrameError, FrameFault};
-use crate::limits::{METADATA_NAME_MAX, STREAMTYPE_LIST_MAX, STREAMTYPE_NAME_MAX};
+use crate::flags::Flags;
+use crate::limits::{METADATA_NAME_MAX, PAYLOAD_FIXED, STREAMTYPE_LIST_MAX, STREAMTYPE_NAME_MAX};
 use crate::piece::{PayloadHead, Piece};
 use crate::state::State;
 use crate::to_proxy;
-use crate::write::{Writer, checked_name, checked_rest};
+use crate::write::Writer;
 
 const RX_PAYLOAD: u8 = 0x55;
 const CREATE_RESULT: u8 = 0x56;
@@ -69,33 +70,34 @@ impl ToClient<'_> {
         let mut to = Writer::new(out);
         match *self {
             Self::Payload { head, rideshare, piece } => {
-                encode_payload(&mut to, RX_PAYLOAD, head, rideshare, piece)?;
+                encode_payload(&mut to, RX_PAYLOAD, head, rideshare, piece);
             }
             Self::CreateResult { result, client_buflen, list } => {
                 if usize::from(list.total) > STREAMTYPE_LIST_MAX {
-                    return Err(EncodeError::TooLong);
+                    to.fail(EncodeError::TooLong);
                 }
                 if list.is_first() {
-                    to.u8(CREATE_RESULT).u16(checked_rest(5, list.total)?);
-                    to.u8(result).u32(client_buflen);
+                    to.head(CREATE_RESULT, 5, list.total);
+                    to.u8(result);
+                    to.u32(client_buflen);
                 }
-                to.piece(list)?;
+                to.piece(list);
             }
             Self::State { state, ordinal } => {
-                to.u8(CONNSTATE);
-                match u8::try_from(state.code()) {
-                    Ok(code) => to.u16(5).u8(code),
-                    Err(_) => to.u16(8).u32(state.code()),
-                };
+                if let Ok(code) = u8::try_from(state.code()) {
+                    to.head(CONNSTATE, 5, 0);
+                    to.u8(code);
+                } else {
+                    to.head(CONNSTATE, 8, 0);
+                    to.u32(state.code());
+                }
                 to.u32(ordinal);
             }
-            Self::TxCredit(credit) => {
-                to.u8(TXCR_UPDATE).u16(4).u32(credit as u32);
-            }
+            Self::TxCredit(credit) => to.number(TXCR_UPDATE, credit as u32),
             Self::Metadata { name, value } => {
-                encode_metadata(&mut to, METADATA_TO_CLIENT, name, value)?;
+                encode_metadata(&mut to, METADATA_TO_CLIENT, name, value);
             }
-            Self::Perf(piece) => encode_perf(&mut to, piece)?,
+            Self::Perf(piece) => encode_perf(&mut to, piece),
         }
         to.finish()
     }
@@ -107,65 +109,54 @@ pub(crate) fn encode_payload(
     head: PayloadHead,
     rideshare: Option<&[u8]>,
     piece: Piece<'_>,
-) -> Result<(), EncodeError> {
-    use crate::Flags;
+) {
     if piece.is_first() {
-        let name = rideshare.unwrap_or_default();
-        let (flags, tag) = match rideshare {
-            Some(name) => {
-                let length = checked_name(name, STREAMTYPE_NAME_MAX)?;
-                (head.flags | Flags::RIDESHARE, Some(length))
-            }
-            None => (head.flags.without(Flags::RIDESHARE), None),
-        };
-        let fixed = crate::limits::PAYLOAD_FIXED + tag.map_or(0, |n| 1 + usize::from(n));
-        to.u8(frame).u16(checked_rest(fixed, piece.total)?);
-        to.u32(flags.bits()).u32(head.held_us).u64(head.written_us);
-        if let Some(length) = tag {
-            to.u8(length).bytes(name);
+        let tag = rideshare.map_or(0, |name| 1 + name.len());
+        let mut flags = head.flags.without(Flags::RIDESHARE);
+        if rideshare.is_some() {
+            flags |= Flags::RIDESHARE;
+        }
+        to.head(frame, PAYLOAD_FIXED + tag, piece.total);
+        to.u32(flags.bits());
+        to.u32(head.held_us);
+        to.u64(head.written_us);
+        if let Some(name) = rideshare {
+            to.u8(name.len() as u8);
+            to.name(name, STREAMTYPE_NAME_MAX);
         }
     }
-    to.piece(piece)?;
-    Ok(())
+    to.piece(piece);
 }
 
-pub(crate) fn encode_metadata(
-    to: &mut Writer<'_>,
-    frame: u8,
-    name: &[u8],
-    value: Piece<'_>,
-) -> Result<(), EncodeError> {
+pub(crate) fn encode_metadata(to: &mut Writer<'_>, frame: u8, name: &[u8], value: Piece<'_>) {
     if value.total == 0 {
-        return Err(EncodeError::EmptyValue);
+        to.fail(EncodeError::EmptyValue);
     }
     if value.is_first() {
-        let length = checked_name(name, METADATA_NAME_MAX)?;
-        to.u8(frame).u16(checked_rest(1 + name.len(), value.total)?).u8(length).bytes(name);
+        to.head(frame, 1 + name.len(), value.total);
+        to.u8(name.len() as u8);
+        to.name(name, METADATA_NAME_MAX);
     }
-    to.piece(value)?;
-    Ok(())
+    to.piece(value);
 }
 
-pub(crate) fn encode_perf(to: &mut Writer<'_>, piece: Piece<'_>) -> Result<(), EncodeError> {
+pub(crate) fn encode_perf(to: &mut Writer<'_>, piece: Piece<'_>) {
     if piece.is_first() {
-        to.u8(PERF).u16(piece.total);
+        to.head(PERF, 0, piece.total);
     }
-    to.piece(piece)?;
-    Ok(())
+    to.piece(piece);
 }
 
 fn layout(frame: u8, rest: u16) -> Result<Layout, FrameFault> {
-    match frame {
-        RX_PAYLOAD => Ok(Layout::Payload),
-        CREATE_RESULT => Ok(Layout::FixedTail(5)),
-        CONNSTATE if rest == 8 => Ok(Layout::Fixed(8)),
-        CONNSTATE => Ok(Layout::Fixed(5)),
-        TXCR_UPDATE => Ok(Layout::Fixed(4)),
-        METADATA_TO_CLIENT => Ok(Layout::NameValue),
-        PERF => Ok(Layout::FixedTail(0)),
-        other if to_proxy::TYPES.contains(&other) => Err(FrameFault::WrongDirection),
-        _ => Err(FrameFault::UnknownType),
-    }
+    Ok(match frame {
+        RX_PAYLOAD => Layout::PAYLOAD,
+        CREATE_RESULT => Layout::new(5, Then::Tail),
+        CONNSTATE => Layout::new(if rest == 8 { 8 } else { 5 }, Then::Nothing),
+        TXCR_UPDATE => Layout::new(4, Then::Nothing),
+        METADATA_TO_CLIENT => Layout::new(0, Then::NameTail),
+        PERF => Layout::new(0, Then::Tail),
+        _ => return Err(not_of(&to_proxy::TYPES, frame)),
+    })
 }
 
 /// The client's decoder of what its proxy sends.
@@ -190,28 +181,26 @@ impl ToClientDecoder {
         input: &mut &'i [u8],
     ) -> Result<Option<ToClient<'d>>, FrameError> {
         let Some(found) = self.0.next(input, layout)? else { return Ok(None) };
-        Ok(Some(match found {
-            Found::Payload { head, rideshare, piece } => {
-                ToClient::Payload { head, rideshare, piece }
+        Ok(Some(match found.frame() {
+            RX_PAYLOAD => {
+                let (head, rideshare) = found.payload();
+                ToClient::Payload { head, rideshare, piece: found.piece }
             }
-            Found::Value { name, piece } => ToClient::Metadata { name, value: piece },
-            Found::Fixed { frame: CONNSTATE, fixed } => {
-                let code = match fixed.len() {
-                    5 => u32::from(u8_at(fixed, 0)),
-                    _ => u32_at(fixed, 0),
+            CREATE_RESULT => ToClient::CreateResult {
+                result: found.u8_at::<3>(),
+                client_buflen: found.u32_at::<4>(),
+                list: found.piece,
+            },
+            CONNSTATE => {
+                let (code, ordinal) = match found.rest() {
+                    5 => (u32::from(found.u8_at::<3>()), found.u32_at::<4>()),
+                    _ => (found.u32_at::<3>(), found.u32_at::<7>()),
                 };
-                let ordinal = u32_at(fixed, fixed.len().saturating_sub(4));
                 ToClient::State { state: State::from_code(code), ordinal }
             }
-            Found::Fixed { fixed, .. } | Found::Name { fixed, .. } => {
-                ToClient::TxCredit(u32_at(fixed, 0) as i32)
-            }
-            Found::Tail { frame: CREATE_RESULT, fixed, piece } => ToClient::CreateResult {
-                result: u8_at(fixed, 0),
-                client_buflen: u32_at(fixed, 1),
-                list: piece,
-            },
-            Found::Tail { piece, .. } => ToClient::Perf(piece),
+            TXCR_UPDATE => ToClient::TxCredit(found.u32_at::<3>() as i32),
+            METADATA_TO_CLIENT => ToClient::Metadata { name: found.name, value: found.piece },
+            _ => ToClient::Perf(found.piece),
         }))
     }
 

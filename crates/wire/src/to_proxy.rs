@@ -1,11 +1,11 @@
 //! What a client sends to its proxy.
 
-use crate::assemble::{Assembler, Found, Layout, METADATA_TO_PROXY, u8_at, u32_at};
+use crate::assemble::{Assembler, Layout, METADATA_TO_PROXY, Then, not_of};
 use crate::error::{EncodeError, FrameError, FrameFault};
 use crate::limits::{CREDIT_UNLIMITED, PID_CREDIT_BIT, STREAMTYPE_NAME_MAX};
 use crate::piece::{PayloadHead, Piece};
 use crate::to_client::{self, PERF, encode_metadata, encode_payload, encode_perf};
-use crate::write::{Writer, checked_name};
+use crate::write::Writer;
 
 const STREAMTYPE: u8 = 0xaa;
 const ONWARD_CONNECT: u8 = 0xab;
@@ -133,48 +133,39 @@ impl ToProxy<'_> {
         let mut to = Writer::new(out);
         match *self {
             Self::Streamtype(Streamtype { version, pid, tx_credit, name }) => {
-                let length = checked_name(name, STREAMTYPE_NAME_MAX)?;
-                to.u8(STREAMTYPE).u16(9 + u16::from(length));
-                to.u8(version).u32(pid).u32(tx_credit as u32).bytes(name);
+                to.head(STREAMTYPE, 9 + name.len(), 0);
+                to.u8(version);
+                to.u32(pid);
+                to.u32(tx_credit as u32);
+                to.name(name, STREAMTYPE_NAME_MAX);
             }
-            Self::OnwardConnect => {
-                to.u8(ONWARD_CONNECT).u16(0);
-            }
-            Self::Destroying => {
-                to.u8(DESTROYING).u16(0);
-            }
+            Self::OnwardConnect => to.head(ONWARD_CONNECT, 0, 0),
+            Self::Destroying => to.head(DESTROYING, 0, 0),
             Self::Payload { head, rideshare, piece } => {
-                encode_payload(&mut to, TX_PAYLOAD, head, rideshare, piece)?;
+                encode_payload(&mut to, TX_PAYLOAD, head, rideshare, piece);
             }
             Self::Metadata { name, value } => {
-                encode_metadata(&mut to, METADATA_TO_PROXY, name, value)?;
+                encode_metadata(&mut to, METADATA_TO_PROXY, name, value);
             }
-            Self::TxCredit(credit) => {
-                to.u8(TXCR_UPDATE).u16(4).u32(credit as u32);
-            }
-            Self::Timeout(timeout) => {
-                to.u8(TIMEOUT_UPDATE).u16(4).u32(timeout.to_wire());
-            }
-            Self::LengthHint(bytes) => {
-                to.u8(PAYLOAD_LENGTH_HINT).u16(4).u32(bytes);
-            }
-            Self::Perf(piece) => encode_perf(&mut to, piece)?,
+            Self::TxCredit(credit) => to.number(TXCR_UPDATE, credit as u32),
+            Self::Timeout(timeout) => to.number(TIMEOUT_UPDATE, timeout.to_wire()),
+            Self::LengthHint(bytes) => to.number(PAYLOAD_LENGTH_HINT, bytes),
+            Self::Perf(piece) => encode_perf(&mut to, piece),
         }
         to.finish()
     }
 }
 
 fn layout(frame: u8, _rest: u16) -> Result<Layout, FrameFault> {
-    match frame {
-        STREAMTYPE => Ok(Layout::FixedName(9)),
-        ONWARD_CONNECT | DESTROYING => Ok(Layout::Fixed(0)),
-        TX_PAYLOAD => Ok(Layout::Payload),
-        METADATA_TO_PROXY => Ok(Layout::NameValue),
-        TXCR_UPDATE | TIMEOUT_UPDATE | PAYLOAD_LENGTH_HINT => Ok(Layout::Fixed(4)),
-        PERF => Ok(Layout::FixedTail(0)),
-        other if to_client::TYPES.contains(&other) => Err(FrameFault::WrongDirection),
-        _ => Err(FrameFault::UnknownType),
-    }
+    Ok(match frame {
+        STREAMTYPE => Layout::new(9, Then::Name),
+        ONWARD_CONNECT | DESTROYING => Layout::new(0, Then::Nothing),
+        TX_PAYLOAD => Layout::PAYLOAD,
+        METADATA_TO_PROXY => Layout::new(0, Then::NameTail),
+        TXCR_UPDATE | TIMEOUT_UPDATE | PAYLOAD_LENGTH_HINT => Layout::new(4, Then::Nothing),
+        PERF => Layout::new(0, Then::Tail),
+        _ => return Err(not_of(&to_client::TYPES, frame)),
+    })
 }
 
 /// The proxy's decoder of what a client sends.
@@ -199,27 +190,24 @@ impl ToProxyDecoder {
         input: &mut &'i [u8],
     ) -> Result<Option<ToProxy<'d>>, FrameError> {
         let Some(found) = self.0.next(input, layout)? else { return Ok(None) };
-        Ok(Some(match found {
-            Found::Payload { head, rideshare, piece } => {
-                ToProxy::Payload { head, rideshare, piece }
-            }
-            Found::Value { name, piece } => ToProxy::Metadata { name, value: piece },
-            Found::Name { fixed, name } => ToProxy::Streamtype(Streamtype {
-                version: u8_at(fixed, 0),
-                pid: u32_at(fixed, 1),
-                tx_credit: u32_at(fixed, 5) as i32,
-                name,
+        Ok(Some(match found.frame() {
+            STREAMTYPE => ToProxy::Streamtype(Streamtype {
+                version: found.u8_at::<3>(),
+                pid: found.u32_at::<4>(),
+                tx_credit: found.u32_at::<8>() as i32,
+                name: found.name,
             }),
-            Found::Fixed { frame: ONWARD_CONNECT, .. } => ToProxy::OnwardConnect,
-            Found::Fixed { frame: DESTROYING, .. } => ToProxy::Destroying,
-            Found::Fixed { frame: TXCR_UPDATE, fixed } => {
-                ToProxy::TxCredit(u32_at(fixed, 0) as i32)
+            ONWARD_CONNECT => ToProxy::OnwardConnect,
+            DESTROYING => ToProxy::Destroying,
+            TX_PAYLOAD => {
+                let (head, rideshare) = found.payload();
+                ToProxy::Payload { head, rideshare, piece: found.piece }
             }
-            Found::Fixed { frame: TIMEOUT_UPDATE, fixed } => {
-                ToProxy::Timeout(Timeout::from_wire(u32_at(fixed, 0)))
-            }
-            Found::Fixed { fixed, .. } => ToProxy::LengthHint(u32_at(fixed, 0)),
-            Found::Tail { piece, .. } => ToProxy::Perf(piece),
+            METADATA_TO_PROXY => ToProxy::Metadata { name: found.name, value: found.piece },
+            TXCR_UPDATE => ToProxy::TxCredit(found.u32_at::<3>() as i32),
+            TIMEOUT_UPDATE => ToProxy::Timeout(Timeout::from_wire(found.u32_at::<3>())),
+            PAYLOAD_LENGTH_HINT => ToProxy::LengthHint(found.u32_at::<3>()),
+            _ => ToProxy::Perf(found.piece),
         }))
     }
 

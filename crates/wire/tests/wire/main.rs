@@ -9,3 +9,4 @@ mod random;
 mod recordings;
 mod refusals;
 mod states;
+mod time;
