@@ -15,13 +15,16 @@
 //!         CHANNEL_CLOSE_ACK owed
 //! ```
 
-use sspc_wire::MuxFrame;
+use sspc_wire::Instant;
 use sspc_wire::limits::MUX_CHANNELS_MAX;
+use sspc_wire::mux_type::{
+    CHANNEL_ACK, CHANNEL_CLOSE, CHANNEL_CLOSE_ACK, CHANNEL_NACK, CHANNEL_REQ,
+};
 
 use crate::config::Config;
 use crate::event::{Channel, Event, Priority, Refusal};
-use crate::put;
-use sspc_wire::Instant;
+use crate::later;
+use crate::out::Out;
 
 const INDEXES: usize = 256;
 /// The lowest index that is opened: no more than the most that deployed peers have in use.
@@ -31,10 +34,12 @@ const LOWEST: u8 = (INDEXES - MUX_CHANNELS_MAX) as u8;
 const TICKS: u8 = 3;
 /// Every so many data frames a channel of lower priority gets one.
 const LOWER_TURN: u8 = 8;
+/// The most bytes of control that one channel can owe.
+const CONTROL_MAX: usize = 6;
 
 /// Where a channel stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
+enum Phase {
     Free = 0,
     RequestDue = 1,
     Offered = 2,
@@ -42,8 +47,30 @@ pub(crate) enum Phase {
     Open = 4,
     CloseDue = 5,
     Unusable = 6,
+    /// And the next three: the code counts the ticks.
     Requested = 8,
+    /// The same.
     Closing = 12,
+}
+
+/// A set of phases, a bit for each code.
+#[derive(Clone, Copy)]
+struct Phases(u16);
+
+const FREE: Phases = Phases::of(&[Phase::Free]);
+const REQUESTED: Phases = Phases::of(&[Phase::Requested]);
+const OPEN: Phases = Phases::of(&[Phase::AckDue, Phase::Open]);
+
+impl Phases {
+    const fn of(phases: &[Phase]) -> Self {
+        let (mut set, mut rest) = (0, phases);
+        while let Some((phase, others)) = rest.split_first() {
+            let code = *phase as u8;
+            set |= if code & Slot::WAITS != 0 { 0b1111 << code } else { 1 << code };
+            rest = others;
+        }
+        Self(set)
+    }
 }
 
 /// In the low 4 bits [`Phase`], and in the low 2 of these how many ticks a channel has waited if it
@@ -55,70 +82,39 @@ impl Slot {
     const FREE: Self = Self(Phase::Free as u8);
     const WANTS: u8 = 0x80;
     const WAITS: u8 = 0x08;
+    const PHASE: u8 = 0x0f;
+    const LEVEL: u8 = 0x70;
 
-    const fn phase(self) -> Phase {
-        let code = self.0 & 0x0f;
-        match if code & Self::WAITS != 0 { code & 0x0c } else { code } {
-            1 => Phase::RequestDue,
-            2 => Phase::Offered,
-            3 => Phase::AckDue,
-            4 => Phase::Open,
-            5 => Phase::CloseDue,
-            6 => Phase::Unusable,
-            8 => Phase::Requested,
-            12 => Phase::Closing,
-            // No other code is written.
-            _ => Phase::Free,
-        }
+    const fn is_any(self, phases: Phases) -> bool {
+        phases.0 >> (self.0 & Self::PHASE) & 1 != 0
     }
 
-    const fn set_phase(&mut self, phase: Phase) {
-        self.0 = (self.0 & 0xf0) | phase as u8;
-    }
-
-    /// Ticks that it has waited; `None` if it does not wait.
-    const fn waited(self) -> Option<u8> {
-        if self.0 & Self::WAITS != 0 { Some(self.0 & 3) } else { None }
+    /// It has waited for an answer long enough.
+    const fn is_expired(self) -> bool {
+        self.0 & (Self::WAITS | TICKS) == Self::WAITS | TICKS
     }
 
     const fn level(self) -> u8 {
-        (self.0 >> 4) & 7
-    }
-
-    const fn set_priority(&mut self, priority: Priority) {
-        self.0 = (self.0 & 0x8f) | (priority.level() << 4);
+        (self.0 & Self::LEVEL) >> 4
     }
 
     const fn wants_to_send(self) -> bool {
-        self.0 & 0x8f == Self::WANTS | Phase::Open as u8
+        self.0 & !Self::LEVEL == Self::WANTS | Phase::Open as u8
     }
 }
 
-/// A set of channels.
-#[derive(Debug)]
-struct Set([u8; INDEXES / 8]);
-
-impl Set {
-    const EMPTY: Self = Self([0; INDEXES / 8]);
-
-    const fn insert(&mut self, index: u8) {
-        self.0[(index / 8) as usize] |= 1 << (index % 8);
-    }
-
-    /// True if it was in the set.
-    const fn remove(&mut self, index: u8) -> bool {
-        let (byte, bit) = (&mut self.0[(index / 8) as usize], 1 << (index % 8));
-        let was = *byte & bit != 0;
-        *byte &= !bit;
-        was
-    }
+/// What a channel's peer is owed beside what its phase says.
+#[derive(Clone, Copy)]
+enum Owed {
+    Nack = 1,
+    CloseAck = 2,
 }
 
 #[derive(Debug)]
 pub(crate) struct Channels {
     slots: [Slot; INDEXES],
-    nacks: Set,
-    close_acks: Set,
+    /// What is owed, two bits a channel.
+    owed: [u8; INDEXES / 4],
     /// The channel that had the last turn, by level, and of the turns of lower ones.
     turns: [u8; 9],
     /// Data frames until a lower one's turn.
@@ -139,8 +135,7 @@ impl Channels {
     pub(crate) const fn new() -> Self {
         Self {
             slots: [Slot::FREE; INDEXES],
-            nacks: Set::EMPTY,
-            close_acks: Set::EMPTY,
+            owed: [0; INDEXES / 4],
             turns: [0; 9],
             until_lower: LOWER_TURN,
             opened: 0,
@@ -151,14 +146,11 @@ impl Channels {
         }
     }
 
-    /// As new, but that the next index to be opened is another one.
-    pub(crate) fn reset(&mut self) {
-        self.slots.fill(Slot::FREE);
-        self.nacks.0.fill(0);
-        self.close_acks.0.fill(0);
-        self.control_due = false;
-        self.data_due = false;
-        self.expired = false;
+    /// As new, but that the next index to be opened is another one. What is not reset does no harm
+    /// where there are no channels.
+    pub(crate) const fn reset(&mut self) {
+        self.slots = [Slot::FREE; INDEXES];
+        self.owed = [0; INDEXES / 4];
         self.tick_at = Instant::NEVER;
     }
 
@@ -166,43 +158,59 @@ impl Channels {
         self.tick_at
     }
 
-    pub(crate) const fn phase(&self, channel: Channel) -> Phase {
-        self.slots[channel.index() as usize].phase()
-    }
-
     /// How many channels are in use or unusable.
     pub(crate) fn used(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.phase() != Phase::Free).count()
+        self.slots.iter().filter(|slot| !slot.is_any(FREE)).count()
     }
 
     pub(crate) fn has_unusable(&self) -> bool {
-        self.slots.iter().any(|slot| slot.phase() == Phase::Unusable)
+        self.slots.iter().any(|slot| slot.is_any(const { Phases::of(&[Phase::Unusable]) }))
+    }
+
+    pub(crate) const fn is_open(&self, channel: Channel) -> bool {
+        self.is_any(channel.index(), OPEN)
+    }
+
+    // Many callers, of this and of those below: a call is shorter than what they do.
+    #[inline(never)]
+    const fn is_any(&self, index: u8, phases: Phases) -> bool {
+        self.slots[index as usize].is_any(phases)
     }
 
     /// A new phase for a channel; a free one has no priority and wants nothing.
-    fn set(&mut self, index: u8, phase: Phase) {
-        let slot = &mut self.slots[usize::from(index)];
-        match phase {
-            Phase::Free => *slot = Slot::FREE,
-            Phase::RequestDue | Phase::AckDue | Phase::CloseDue => self.control_due = true,
-            Phase::Requested | Phase::Offered | Phase::Open | Phase::Closing | Phase::Unusable => {}
+    #[inline(never)]
+    const fn set(&mut self, index: u8, phase: Phase) {
+        let slot = &mut self.slots[index as usize];
+        if matches!(phase, Phase::Free) {
+            *slot = Slot::FREE;
         }
-        slot.set_phase(phase);
+        slot.0 = slot.0 & !Slot::PHASE | phase as u8;
+        self.control_due = true;
     }
 
-    fn owe_nack(&mut self, index: u8) {
-        self.nacks.insert(index);
+    #[inline(never)]
+    const fn owe(&mut self, index: u8, what: Owed) {
+        self.owed[(index / 4) as usize] |= (what as u8) << (index % 4 * 2);
         self.control_due = true;
+    }
+
+    /// True if it was owed.
+    #[inline(never)]
+    const fn pay(&mut self, index: u8, what: Owed) -> bool {
+        let (owed, bit) = (&mut self.owed[(index / 4) as usize], (what as u8) << (index % 4 * 2));
+        let was = *owed & bit != 0;
+        *owed &= !bit;
+        was
     }
 
     pub(crate) fn open(&mut self, priority: Priority) -> Option<Channel> {
         let mut index = self.opened;
         for _ in 0..MUX_CHANNELS_MAX {
             index = if index > LOWEST { index - 1 } else { u8::MAX };
-            if self.phase(Channel::new(index)) == Phase::Free {
+            if self.is_any(index, FREE) {
                 self.opened = index;
                 self.set(index, Phase::RequestDue);
-                self.slots[usize::from(index)].set_priority(priority);
+                self.set_priority(Channel::new(index), priority);
                 return Some(Channel::new(index));
             }
         }
@@ -211,7 +219,7 @@ impl Channels {
 
     /// False if the channel is not offered.
     pub(crate) fn accept(&mut self, channel: Channel, priority: Priority) -> bool {
-        let is_offered = self.phase(channel) == Phase::Offered;
+        let is_offered = self.is_any(channel.index(), const { Phases::of(&[Phase::Offered]) });
         if is_offered {
             self.set(channel.index(), Phase::AckDue);
             self.set_priority(channel, priority);
@@ -220,28 +228,30 @@ impl Channels {
     }
 
     pub(crate) fn close(&mut self, channel: Channel) {
+        const KNOWN_TO_THE_PEER: Phases = Phases::of(&[Phase::Requested, Phase::Open]);
+        const UNANSWERED: Phases = Phases::of(&[Phase::Offered, Phase::AckDue]);
         let index = channel.index();
-        match self.phase(channel) {
-            Phase::RequestDue => self.set(index, Phase::Free),
-            Phase::Requested | Phase::Open => self.set(index, Phase::CloseDue),
-            Phase::Offered | Phase::AckDue => {
-                self.set(index, Phase::Free);
-                self.owe_nack(index);
-            }
-            Phase::Free | Phase::CloseDue | Phase::Closing | Phase::Unusable => {}
+        if self.is_any(index, KNOWN_TO_THE_PEER) {
+            self.set(index, Phase::CloseDue);
+        } else if self.is_any(index, UNANSWERED) {
+            self.set(index, Phase::Free);
+            self.owe(index, Owed::Nack);
+        } else if self.is_any(index, const { Phases::of(&[Phase::RequestDue]) }) {
+            self.set(index, Phase::Free);
         }
     }
 
     pub(crate) fn set_priority(&mut self, channel: Channel, priority: Priority) {
-        if self.phase(channel) != Phase::Free {
-            self.slots[usize::from(channel.index())].set_priority(priority);
+        let slot = &mut self.slots[usize::from(channel.index())];
+        if !slot.is_any(FREE) {
+            slot.0 = slot.0 & !Slot::LEVEL | priority.level() << 4;
         }
     }
 
     pub(crate) fn wants_to_send(&mut self, channel: Channel, wants: bool) {
         let slot = &mut self.slots[usize::from(channel.index())];
         slot.0 &= !Slot::WANTS;
-        if wants && matches!(slot.phase(), Phase::Open | Phase::AckDue) {
+        if wants && slot.is_any(OPEN) {
             slot.0 |= Slot::WANTS;
             self.data_due = true;
         }
@@ -249,91 +259,65 @@ impl Channels {
 
     /// The channel ends by the peer's doing; the caller is told if it knew of the channel.
     fn end(&mut self, index: u8) -> Option<Event<'static>> {
+        const TOLD: Phases = Phases::of(&[Phase::Offered, Phase::AckDue, Phase::Open]);
         let channel = Channel::new(index);
-        let phase = self.phase(channel);
+        let was = self.slots[usize::from(index)];
         self.set(index, Phase::Free);
-        match phase {
-            Phase::Offered | Phase::AckDue | Phase::Open => Some(Event::Closed { channel }),
-            Phase::Requested => Some(Event::Refused { channel, why: Refusal::ByPeer }),
-            Phase::Free
-            | Phase::RequestDue
-            | Phase::CloseDue
-            | Phase::Closing
-            | Phase::Unusable => None,
+        if was.is_any(TOLD) {
+            Some(Event::Closed { channel })
+        } else if was.is_any(REQUESTED) {
+            Some(Event::Refused { channel, why: Refusal::ByPeer })
+        } else {
+            None
         }
     }
 
     pub(crate) fn receive_request(&mut self, index: u8, accepts: bool) -> Option<Event<'static>> {
-        let channel = Channel::new(index);
-        match self.phase(channel) {
-            // What the peer asks for is free at its side.
-            Phase::Free | Phase::Unusable | Phase::CloseDue | Phase::Closing if accepts => {
-                self.nacks.remove(index);
-                self.set(index, Phase::Free);
-                self.set(index, Phase::Offered);
-                Some(Event::ChannelRequested { channel })
-            }
-            Phase::Free => {
-                self.owe_nack(index);
-                None
-            }
-            // Doubled, or from a peer that lost count; it will give up and close.
-            Phase::RequestDue
-            | Phase::Requested
-            | Phase::Offered
-            | Phase::AckDue
-            | Phase::Open
-            | Phase::CloseDue
-            | Phase::Closing
-            | Phase::Unusable => None,
+        // What the peer asks for is free at its side.
+        const FREE_AT_THE_PEER: Phases =
+            Phases::of(&[Phase::Free, Phase::Unusable, Phase::CloseDue, Phase::Closing]);
+        if accepts && self.is_any(index, FREE_AT_THE_PEER) {
+            self.pay(index, Owed::Nack);
+            self.set(index, Phase::Free);
+            self.set(index, Phase::Offered);
+            return Some(Event::ChannelRequested { channel: Channel::new(index) });
         }
+        if self.is_any(index, FREE) {
+            self.owe(index, Owed::Nack);
+        }
+        // Else it is doubled, or from a peer that lost count; it will give up and close.
+        None
     }
 
     pub(crate) fn receive_ack(&mut self, index: u8) -> Option<Event<'static>> {
-        let channel = Channel::new(index);
-        match self.phase(channel) {
-            Phase::Requested => {
-                self.set(index, Phase::Open);
-                return Some(Event::Opened { channel });
-            }
+        if self.is_any(index, REQUESTED) {
+            self.set(index, Phase::Open);
+            return Some(Event::Opened { channel: Channel::new(index) });
+        }
+        if self.is_any(index, FREE) {
             // The peer believes that the channel is open.
-            Phase::Free => self.set(index, Phase::CloseDue),
-            Phase::RequestDue
-            | Phase::Offered
-            | Phase::AckDue
-            | Phase::Open
-            | Phase::CloseDue
-            | Phase::Closing
-            | Phase::Unusable => {}
+            self.set(index, Phase::CloseDue);
         }
         None
     }
 
     pub(crate) fn receive_nack(&mut self, index: u8) -> Option<Event<'static>> {
         // One that comes before the request was sent means an earlier channel of this index.
-        if self.phase(Channel::new(index)) == Phase::RequestDue { None } else { self.end(index) }
+        const NOT_MEANT: Phases = Phases::of(&[Phase::RequestDue]);
+        if self.is_any(index, NOT_MEANT) { None } else { self.end(index) }
     }
 
     pub(crate) fn receive_close(&mut self, index: u8) -> Option<Event<'static>> {
+        // Of an earlier channel of this index; or both close, and the peer will answer too.
+        const NOT_MEANT: Phases = Phases::of(&[Phase::RequestDue, Phase::Closing]);
         // Always acknowledged: a peer that closes something unknown here has lost count, and would
         // wait, and never use the index again.
-        self.close_acks.insert(index);
-        self.control_due = true;
-        match self.phase(Channel::new(index)) {
-            // Of an earlier channel of this index; or both close, and the peer will answer too.
-            Phase::RequestDue | Phase::Closing => None,
-            Phase::Free
-            | Phase::Requested
-            | Phase::Offered
-            | Phase::AckDue
-            | Phase::Open
-            | Phase::CloseDue
-            | Phase::Unusable => self.end(index),
-        }
+        self.owe(index, Owed::CloseAck);
+        if self.is_any(index, NOT_MEANT) { None } else { self.end(index) }
     }
 
     pub(crate) fn receive_close_ack(&mut self, index: u8) {
-        if let Phase::Closing | Phase::Unusable = self.phase(Channel::new(index)) {
+        if self.is_any(index, const { Phases::of(&[Phase::Closing, Phase::Unusable]) }) {
             self.set(index, Phase::Free);
         }
     }
@@ -345,23 +329,18 @@ impl Channels {
         piece: &'i [u8],
         is_first: bool,
     ) -> Option<Event<'i>> {
-        let channel = Channel::new(index);
-        match self.phase(channel) {
-            Phase::Open => Some(Event::Data { channel, piece }),
-            Phase::Free | Phase::Unusable => {
-                if is_first {
-                    self.owe_nack(index);
-                }
-                None
-            }
-            // Data before CHANNEL_ACK: the peer does not mean the channel that is being opened.
-            Phase::Offered | Phase::AckDue => {
-                self.owe_nack(index);
-                self.end(index)
-            }
-            // Under way when it was closed, or of an earlier channel of this index.
-            Phase::RequestDue | Phase::Requested | Phase::CloseDue | Phase::Closing => None,
+        const UNKNOWN: Phases = Phases::of(&[Phase::Free, Phase::Unusable]);
+        const TOO_EARLY: Phases = Phases::of(&[Phase::Offered, Phase::AckDue]);
+        if self.is_any(index, const { Phases::of(&[Phase::Open]) }) {
+            return Some(Event::Data { channel: Channel::new(index), piece });
         }
+        let is_too_early = self.is_any(index, TOO_EARLY);
+        if is_too_early || is_first && self.is_any(index, UNKNOWN) {
+            self.owe(index, Owed::Nack);
+        }
+        // Data before CHANNEL_ACK: the peer does not mean the channel that is being opened. All
+        // other was under way when the channel was closed, or is of an earlier one of this index.
+        if is_too_early { self.end(index) } else { None }
     }
 
     /// Lets those that wait for an answer grow older; tells of a request that got none.
@@ -372,87 +351,75 @@ impl Channels {
     ) -> Option<Event<'static>> {
         if now >= self.tick_at {
             self.tick_at = Instant::NEVER;
-            for index in 0..=u8::MAX {
-                let slot = &mut self.slots[usize::from(index)];
-                let Some(waited) = slot.waited() else { continue };
-                if waited < TICKS {
+            self.expired = true;
+            let mut is_any_waiting = false;
+            for slot in &mut self.slots {
+                if slot.0 & Slot::WAITS != 0 && !slot.is_expired() {
                     slot.0 += 1;
-                    self.start_ticking(now, config);
+                    is_any_waiting = true;
                 }
             }
-            self.expired = true;
+            if is_any_waiting {
+                self.start_ticking(now, config);
+            }
         }
         while self.expired {
-            let expired = |slot: &Slot| slot.waited() == Some(TICKS);
-            let Some(index) = self.slots.iter().position(expired) else {
+            let Some(index) = self.slots.iter().position(|slot| slot.is_expired()) else {
                 self.expired = false;
                 break;
             };
             let index = index as u8;
-            let channel = Channel::new(index);
-            if self.phase(channel) == Phase::Requested {
+            if self.is_any(index, REQUESTED) {
                 // The peer may have accepted, and the answer been lost.
                 self.set(index, Phase::CloseDue);
+                let channel = Channel::new(index);
                 return Some(Event::Refused { channel, why: Refusal::NoAnswer });
             }
             // Some deployed peers take CHANNEL_CLOSE for nothing, but this for an end.
             self.set(index, Phase::Unusable);
-            self.owe_nack(index);
+            self.owe(index, Owed::Nack);
         }
         None
     }
 
     fn start_ticking(&mut self, now: Instant, config: &Config) {
         if self.tick_at == Instant::NEVER {
-            self.tick_at = now.plus_millis((config.channel_ms / 2).max(1));
+            self.tick_at = later(now, config.channel_ms / 2);
         }
     }
 
     /// Writes control frames that are due, as many as fit.
-    pub(crate) fn transmit(&mut self, now: Instant, config: &Config, out: &mut [u8]) -> usize {
-        let mut used = 0;
+    pub(crate) fn transmit(&mut self, now: Instant, config: &Config, out: &mut Out<'_>) {
         if !self.control_due {
-            return used;
+            return;
         }
-        for index in (0..=u8::MAX).rev() {
-            // All that one channel can owe.
-            if out.len() - used < 6 {
-                return used;
+        for index in (0..INDEXES).rev() {
+            if out.room().len() < CONTROL_MAX {
+                return;
             }
-            loop {
-                let frame = if self.close_acks.remove(index) {
-                    MuxFrame::ChannelCloseAck(index)
-                } else if self.nacks.remove(index) {
-                    MuxFrame::ChannelNack(index)
-                } else {
-                    match self.phase(Channel::new(index)) {
-                        Phase::RequestDue => {
-                            self.set(index, Phase::Requested);
-                            self.start_ticking(now, config);
-                            MuxFrame::ChannelReq(index)
-                        }
-                        Phase::AckDue => {
-                            self.set(index, Phase::Open);
-                            MuxFrame::ChannelAck(index)
-                        }
-                        Phase::CloseDue => {
-                            self.set(index, Phase::Closing);
-                            self.start_ticking(now, config);
-                            MuxFrame::ChannelClose(index)
-                        }
-                        Phase::Free
-                        | Phase::Requested
-                        | Phase::Offered
-                        | Phase::Open
-                        | Phase::Closing
-                        | Phase::Unusable => break,
-                    }
-                };
-                put(out, &mut used, &frame);
+            let index = index as u8;
+            if self.pay(index, Owed::CloseAck) {
+                out.control(CHANNEL_CLOSE_ACK, index);
+            }
+            if self.pay(index, Owed::Nack) {
+                out.control(CHANNEL_NACK, index);
+            }
+            const REQUEST_DUE: u8 = Phase::RequestDue as u8;
+            const ACK_DUE: u8 = Phase::AckDue as u8;
+            const CLOSE_DUE: u8 = Phase::CloseDue as u8;
+            let (frame, next) = match self.slots[usize::from(index)].0 & Slot::PHASE {
+                REQUEST_DUE => (CHANNEL_REQ, Phase::Requested),
+                ACK_DUE => (CHANNEL_ACK, Phase::Open),
+                CLOSE_DUE => (CHANNEL_CLOSE, Phase::Closing),
+                _ => continue,
+            };
+            out.control(frame, index);
+            self.set(index, next);
+            if next != Phase::Open {
+                self.start_ticking(now, config);
             }
         }
         self.control_due = false;
-        used
     }
 
     /// Whose turn it is to send data.

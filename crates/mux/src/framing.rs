@@ -13,38 +13,24 @@
 //! begins the search again with the byte behind it, as long as the link is down: what looks like
 //! the head of a long frame swallows nothing.
 
+use sspc_wire::mux_type::{PING, PONG, RESET_TRANSPORT};
 use sspc_wire::{MuxDecoder, MuxError, MuxFrame};
 
 use crate::link::Link;
 
-pub(crate) const RESET: u8 = 0xf9;
-const PING: u8 = 0xf6;
-const PONG: u8 = 0xf7;
-
-#[derive(Clone, Copy, Debug)]
-enum Sync {
-    /// At a frame's start or inside a frame.
-    Found,
-    /// Searching; the last bytes are no frame's start.
-    Lost,
-    /// Searching; RESET_TRANSPORT was the last byte.
-    Reset,
-    /// Searching; RESET_TRANSPORT and PING's type were the last bytes.
-    Ping,
-    /// Searching; PONG's type and so many bytes of the right time were the last bytes.
-    Pong(u8),
-}
-
 #[derive(Debug)]
 pub(crate) struct Framing {
     decoder: MuxDecoder,
-    sync: Sync,
+    /// Where frames begin is known.
+    is_found: bool,
+    /// The last bytes that the search went over.
+    last: [u8; 9],
 }
 
 impl Framing {
     /// Begins with the search, because the peer may be in the middle of anything.
     pub(crate) const fn new() -> Self {
-        Self { decoder: MuxDecoder::new(), sync: Sync::Lost }
+        Self { decoder: MuxDecoder::new(), is_found: false, last: [0; 9] }
     }
 
     /// Forgets where frames begin.
@@ -53,7 +39,7 @@ impl Framing {
     }
 
     pub(crate) const fn is_inside_frame(&self) -> bool {
-        matches!(self.sync, Sync::Found) && !self.decoder.is_between_frames()
+        self.is_found && !self.decoder.is_between_frames()
     }
 
     /// The next frame, or piece of one; `None` when the input is used up.
@@ -63,44 +49,31 @@ impl Framing {
         link: &Link,
     ) -> Result<Option<MuxFrame<'i>>, MuxError> {
         while let Some((byte, rest)) = input.split_first() {
-            let is_frame =
-                link.is_up() || !self.decoder.is_between_frames() || (PING..=RESET).contains(byte);
-            if is_frame && matches!(self.sync, Sync::Found) {
+            let is_frame = link.is_up()
+                || !self.decoder.is_between_frames()
+                || (PING..=RESET_TRANSPORT).contains(byte);
+            if is_frame && self.is_found {
                 return self.decoder.next(input);
             }
             *input = rest;
-            self.sync = self.step(*byte, link.last_ping());
+            self.search(*byte, link.last_ping());
         }
         Ok(None)
     }
 
-    fn step(&mut self, byte: u8, last_ping: Option<u64>) -> Sync {
-        match self.sync {
-            Sync::Reset if byte == PING => return Sync::Ping,
-            Sync::Ping if byte == 0 => return self.found(&[PING, 0]),
-            Sync::Pong(matched) => {
-                let time = last_ping.unwrap_or_default().to_be_bytes();
-                if time.get(usize::from(matched)) == Some(&byte) {
-                    if usize::from(matched) + 1 < time.len() {
-                        return Sync::Pong(matched + 1);
-                    }
-                    self.found(&[PONG]);
-                    return self.found(&time);
-                }
+    fn search(&mut self, byte: u8, last_ping: Option<u64>) {
+        self.last.copy_within(1.., 0);
+        self.last[8] = byte;
+        let mut begun = match &self.last {
+            [.., RESET_TRANSPORT, PING, 0] => &self.last[7..],
+            [PONG, time @ ..] if Some(u64::from_be_bytes(*time)) == last_ping => &self.last[..],
+            _ => {
+                self.is_found = false;
+                return;
             }
-            Sync::Found | Sync::Lost | Sync::Reset | Sync::Ping => {}
-        }
-        match byte {
-            RESET => Sync::Reset,
-            PONG if last_ping.is_some() => Sync::Pong(0),
-            _ => Sync::Lost,
-        }
-    }
-
-    /// The search went over these bytes of the frame that it found.
-    fn found(&mut self, mut bytes: &[u8]) -> Sync {
+        };
+        self.is_found = true;
         // Not a whole frame, so there is no result.
-        let _ = self.decoder.next(&mut bytes);
-        Sync::Found
+        let _ = self.decoder.next(&mut begun);
     }
 }

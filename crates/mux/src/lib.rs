@@ -18,6 +18,7 @@ mod event;
 mod framing;
 mod link;
 mod mux;
+mod out;
 
 pub use config::Config;
 pub use error::{NoRoom, NotRequested, OpenError};
@@ -30,9 +31,7 @@ pub use sspc_wire::Instant;
 /// short.
 pub const TRANSMIT_MIN: usize = 64;
 
-/// Appends a frame to what is in the buffer. The callers have made sure that it fits.
-fn put(out: &mut [u8], used: &mut usize, frame: &sspc_wire::MuxFrame<'_>) {
-    if let Some(room) = out.get_mut(*used..) {
-        *used += frame.encode(room).unwrap_or(0);
-    }
+/// The moment `ms` later, of which 0 counts as 1.
+fn later(now: Instant, ms: u32) -> Instant {
+    now.plus_millis(ms.max(1))
 }

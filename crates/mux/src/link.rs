@@ -15,11 +15,11 @@
 //! still under way, only answers count that can no more be overtaken by it: the PONG to the last
 //! PING sent, and the PONGACK to a PONG that was sent after the last RESET_TRANSPORT.
 
-use sspc_wire::MuxFrame;
+use sspc_wire::Instant;
 
 use crate::config::Config;
-use crate::put;
-use sspc_wire::Instant;
+use crate::later;
+use crate::out::Out;
 
 /// Where the link stands. All states have a time in common, [`Link::at`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Link {
             State::Down => self.at = Instant::NEVER,
             // Counted from now, not from the time that was planned: after a sleep of the whole
             // machine nobody could have sent it.
-            State::Up => self.set(State::Probing, now.plus_millis(config.pong_ms.max(1))),
+            State::Up => self.set(State::Probing, later(now, config.pong_ms)),
             State::Probing => return,
         }
         self.ping_due = true;
@@ -124,13 +124,11 @@ impl Link {
         self.ponged_us = None;
     }
 
-    /// Goes down, if it was up, but leaves the handshake to the peer for a while.
+    /// Goes down, but leaves the handshake to the peer for a while.
     pub(crate) fn receive_reset(&mut self, now: Instant, config: &Config) {
-        if self.is_up() {
-            self.go_down();
-            self.ping_due = false;
-            self.at = self.retry_at(now, config);
-        }
+        self.go_down();
+        self.ping_due = false;
+        self.at = self.retry_at(now, config);
     }
 
     pub(crate) fn receive_ping(&mut self, now: Instant, sent_us: u64, config: &Config) {
@@ -165,7 +163,7 @@ impl Link {
 
     /// Bytes pass both ways, by the answer to what was sent at a time in µs modulo 2^32.
     fn proof(&mut self, now: Instant, sent_us: u32, config: &Config) -> u32 {
-        let at = now.plus_millis(self.shortened(config.ping_ms));
+        let at = later(now, self.shortened(config.ping_ms));
         self.set(State::Up, at);
         self.ping_due = false;
         self.rtt_us = (now.as_micros() as u32).wrapping_sub(sent_us);
@@ -173,30 +171,28 @@ impl Link {
     }
 
     /// Writes what is due into a buffer of [`crate::TRANSMIT_MIN`] bytes or more.
-    pub(crate) fn transmit(&mut self, now: Instant, config: &Config, out: &mut [u8]) -> usize {
-        let (mut used, sent_us) = (0, now.as_micros());
+    pub(crate) fn transmit(&mut self, now: Instant, config: &Config, out: &mut Out<'_>) {
+        let sent_us = now.as_micros();
         self.handle_timeout(now, config);
         if self.ping_due {
             self.ping_due = false;
             self.last_ping = Some(sent_us);
             if self.state == State::Down {
-                put(out, &mut used, &MuxFrame::Reset);
+                out.reset();
                 self.ponged_us = None;
                 self.at = self.retry_at(now, config);
                 self.attempt = self.attempt.saturating_add(1);
             }
-            put(out, &mut used, &MuxFrame::Ping { sent_us });
+            out.ping(sent_us);
         }
         if let Some(echo_us) = self.pong_due.take() {
-            put(out, &mut used, &MuxFrame::Pong { echo_us, sent_us });
+            out.pong(echo_us, sent_us);
             self.ponged_us = Some(sent_us as u32);
         }
         if self.pongack_due {
             self.pongack_due = false;
-            let unix_us = sent_us.wrapping_add(self.unix_offset_us);
-            put(out, &mut used, &MuxFrame::PongAck { unix_us });
+            out.pongack(sent_us.wrapping_add(self.unix_offset_us));
         }
-        used
     }
 
     /// When the next attempt is due.
@@ -204,15 +200,15 @@ impl Link {
         let longest = config.retry_max_ms;
         // Doubled 16 times it is longer than any.
         let wait = config.retry_first_ms.checked_mul(1 << self.attempt.min(16));
-        now.plus_millis(self.shortened(wait.unwrap_or(longest).min(longest)))
+        later(now, self.shortened(wait.unwrap_or(longest).min(longest)))
     }
 
-    /// Up to a quarter less, by chance, but never 0.
+    /// Up to a quarter less, by chance.
     fn shortened(&mut self, ms: u32) -> u32 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 17;
         self.random ^= self.random << 5;
         let less = (u64::from(ms / 4) * u64::from(self.random)) >> 32;
-        (ms - less as u32).max(1)
+        ms - less as u32
     }
 }

@@ -1,16 +1,17 @@
 use core::num::NonZeroU64;
 
-use sspc_wire::MuxFrame;
 use sspc_wire::limits::MUX_HEAD;
+use sspc_wire::mux_type::{MUX, RESET_TRANSPORT};
+use sspc_wire::{Instant, MuxFrame};
 
-use crate::TRANSMIT_MIN;
-use crate::channels::{Channels, Phase};
+use crate::channels::Channels;
 use crate::config::Config;
 use crate::error::{NoRoom, NotRequested, OpenError};
 use crate::event::{Channel, Event, LinkLoss, Priority};
-use crate::framing::{Framing, RESET};
+use crate::framing::Framing;
 use crate::link::Link;
-use sspc_wire::Instant;
+use crate::out::Out;
+use crate::{TRANSMIT_MIN, later};
 
 /// Which end of the line this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -114,7 +115,7 @@ pub struct Mux {
     heard_at: Instant,
     /// How often framing was lost.
     framing_losses: u32,
-    /// The link was lost by a command; the application is still to be told.
+    /// The link was lost; the application is still to be told.
     lost: Option<LinkLoss>,
     /// The peer's clock, which is still to be told.
     peer_unix_us: Option<NonZeroU64>,
@@ -153,7 +154,7 @@ impl Mux {
 
     /// True from Opened or `accept` to the channel's end.
     pub const fn is_open(&self, channel: Channel) -> bool {
-        matches!(self.channels.phase(channel), Phase::Open | Phase::AckDue)
+        self.channels.is_open(channel)
     }
 
     /// How many indices are in use, with those that wait for the end of their closing or whose
@@ -241,29 +242,26 @@ impl Mux {
     /// Ends all channels and begins with the handshake again, as when the line itself was lost and
     /// is back.
     pub fn reset(&mut self) {
-        if self.is_up() {
-            self.lose(LinkLoss::Asked);
-        } else {
-            self.go_down();
-        }
+        self.lose(LinkLoss::Asked);
+        self.link.go_down();
     }
 
     /// Takes bytes that came off the front of `input`, up to the next event. Until it returns
     /// `None`, there is more.
     pub fn receive<'i>(&mut self, now: Instant, input: &mut &'i [u8]) -> Option<Event<'i>> {
-        if let Some(event) = self.pending() {
-            return Some(event);
-        }
-        let first = *input.first()?;
-        // A peer that restarts leaves its last frame without an end.
-        let stalls_at = self.heard_at.plus_millis(self.config.stall_ms.max(1));
-        self.heard_at = now;
-        if first == RESET && now >= stalls_at && self.framing.is_inside_frame() {
-            if let Some(event) = self.lose_framing() {
-                return Some(event);
+        if let Some(first) = input.first() {
+            // A peer that restarts leaves its last frame without an end.
+            let stalls_at = later(self.heard_at, self.config.stall_ms);
+            self.heard_at = now;
+            let is_stalled = now >= stalls_at && self.framing.is_inside_frame();
+            if *first == RESET_TRANSPORT && is_stalled {
+                self.lose_framing();
             }
         }
         loop {
+            if let Some(event) = self.pending() {
+                return Some(event);
+            }
             match self.framing.next(input, &self.link) {
                 Ok(Some(frame)) => {
                     if let Some(event) = self.receive_frame(now, frame) {
@@ -271,22 +269,18 @@ impl Mux {
                     }
                 }
                 Ok(None) => return None,
-                Err(_) => {
-                    if let Some(event) = self.lose_framing() {
-                        return Some(event);
-                    }
-                }
+                Err(_) => self.lose_framing(),
             }
         }
     }
 
     /// Does what the time has come for. Until it returns `None`, there is more.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Event<'static>> {
+        if self.link.handle_timeout(now, &self.config) {
+            self.lose(LinkLoss::NoPong);
+        }
         if let Some(event) = self.pending() {
             return Some(event);
-        }
-        if self.link.handle_timeout(now, &self.config) {
-            return Some(self.go_down_for(LinkLoss::NoPong));
         }
         self.channels.handle_timeout(now, &self.config)
     }
@@ -307,37 +301,37 @@ impl Mux {
         if out.len() < TRANSMIT_MIN {
             return Err(NoRoom);
         }
-        let mut used = self.link.transmit(now, &self.config, out);
+        let mut out = Out::new(out);
+        self.link.transmit(now, &self.config, &mut out);
         if self.is_up() {
-            let rest = out.get_mut(used..).unwrap_or_default();
-            used += self.channels.transmit(now, &self.config, rest);
-            let rest = out.get_mut(used..).unwrap_or_default();
-            used += self.transmit_data(rest, source);
+            self.channels.transmit(now, &self.config, &mut out);
+            self.transmit_data(&mut out, source);
         }
-        Ok(used)
+        Ok(out.used)
     }
 
     fn transmit_data(
         &mut self,
-        out: &mut [u8],
+        out: &mut Out<'_>,
         source: &mut dyn FnMut(Channel, &mut [u8]) -> usize,
-    ) -> usize {
-        let Some((head, body)) = out.split_at_mut_checked(MUX_HEAD) else { return 0 };
+    ) {
+        let body = out.room().get_mut(MUX_HEAD..).unwrap_or_default();
         let most = body.len().min(usize::from(self.config.frame_max.clamp(1, u16::MAX - 1)));
         let body = body.get_mut(..most).unwrap_or_default();
         if body.is_empty() {
-            return 0;
+            return;
         }
         while let Some(channel) = self.channels.next_sender() {
             let length = source(channel, body).min(most);
             if length > 0 {
-                let piece = sspc_wire::Piece { data: &[], offset: 0, total: length as u16 };
-                let frame = MuxFrame::Data { channel: channel.index(), piece };
-                return frame.encode(head).map_or(0, |head| head + length);
+                out.control(MUX, channel.index());
+                out.byte((length >> 8) as u8);
+                out.byte(length as u8);
+                out.used += length;
+                return;
             }
             self.channels.wants_to_send(channel, false);
         }
-        0
     }
 
     /// What is still to be told about the past.
@@ -362,18 +356,18 @@ impl Mux {
             MuxFrame::PongAck { unix_us } => {
                 let rtt_us = self.link.receive_pongack(now, &self.config)?;
                 self.peer_unix_us = NonZeroU64::new(unix_us);
-                return if was_up { self.pending() } else { Some(Event::LinkUp { rtt_us }) };
-            }
-            MuxFrame::Reset => {
-                self.link.receive_reset(now, &self.config);
-                if was_up {
-                    // Framing is not lost: the PING that follows is to be answered.
-                    self.channels.reset();
-                    return Some(Event::LinkDown { why: LinkLoss::PeerReset });
+                if !was_up {
+                    return Some(Event::LinkUp { rtt_us });
                 }
             }
-            // Framing finds no others while the link is down.
+            // While the link is down no other frame means anything.
             _ if !was_up => {}
+            MuxFrame::Reset => {
+                // Framing is not lost: the PING that follows is to be answered.
+                self.lost = Some(LinkLoss::PeerReset);
+                self.channels.reset();
+                self.link.receive_reset(now, &self.config);
+            }
             MuxFrame::ChannelReq(index) => {
                 return self.channels.receive_request(index, self.role == Role::Proxy);
             }
@@ -390,32 +384,21 @@ impl Mux {
         None
     }
 
-    /// Framing is lost, which the application is told if the link was up.
-    fn lose_framing(&mut self) -> Option<Event<'static>> {
+    fn lose_framing(&mut self) {
         if self.is_up() {
             self.framing_losses = self.framing_losses.saturating_add(1);
-            return Some(self.go_down_for(LinkLoss::Framing));
         }
-        self.framing.lose();
-        None
+        self.lose(LinkLoss::Framing);
     }
 
-    fn go_down_for(&mut self, why: LinkLoss) -> Event<'static> {
-        self.go_down();
-        Event::LinkDown { why }
-    }
-
-    /// The same from a command, which returns no event.
+    /// Framing is lost, and the link if it was up, which is still to be told.
     fn lose(&mut self, why: LinkLoss) {
-        self.go_down();
-        self.lost = Some(why);
-        self.peer_unix_us = None;
-    }
-
-    /// Everything as new; the handshake begins at once.
-    fn go_down(&mut self) {
         self.framing.lose();
-        self.channels.reset();
-        self.link.go_down();
+        if self.is_up() {
+            self.lost = Some(why);
+            self.peer_unix_us = None;
+            self.channels.reset();
+            self.link.go_down();
+        }
     }
 }
