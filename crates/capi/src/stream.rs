@@ -1,0 +1,567 @@
+//! One stream of the application: the engine, and what C knows of it. The commands are in
+//! [`crate::api`]; here is what happens by itself.
+
+use core::cell::{Cell, UnsafeCell};
+use core::ops::Deref;
+use core::ptr::{NonNull, null_mut};
+
+use sspc::{Config, Flags, Instant, LinkWish, Name, Stream, Timeout, Tx};
+
+use crate::abi::imports::{lws_now_usecs, lws_sul_cancel, lws_sul_schedule};
+use crate::abi::{
+    Context, DESTROY_ME, DISCONNECT_ME, Dll2, Info, OK, Path, Return, RxCb, StateCb, Sul,
+    TX_DONT_SEND, TxCb,
+};
+use crate::list::lws_dll2_remove;
+use crate::metadata::List;
+use crate::storage::{Room, Storage};
+use crate::told::DESTROYING;
+use crate::{alloc, log, mux};
+
+/// What a transport may use in front of the bytes that it writes.
+pub(crate) const LWS_PRE: usize = 16;
+const DISCONNECTED: u32 = 2;
+
+/// What is to be done as soon as the engine is not busy.
+pub(crate) mod todo {
+    pub(crate) const TX: u8 = 0x01;
+    pub(crate) const CONNECT: u8 = 0x02;
+    pub(crate) const HINT: u8 = 0x04;
+    pub(crate) const TIMEOUT: u8 = 0x08;
+    pub(crate) const CREDIT: u8 = 0x10;
+    pub(crate) const ABANDON: u8 = 0x20;
+    pub(crate) const LINK_LOST: u8 = 0x40;
+    pub(crate) const METADATA: u8 = 0x80;
+}
+
+/// `struct lws_sspc_handle`. The application's object follows it.
+#[repr(C)]
+#[cfg_attr(target_pointer_width = "64", repr(align(16)))]
+#[cfg_attr(not(target_pointer_width = "64"), repr(align(8)))]
+pub(crate) struct Shell {
+    /// In the context's list.
+    pub(crate) list: UnsafeCell<Dll2>,
+    sul: UnsafeCell<Sul>,
+    pub(crate) path: UnsafeCell<Path>,
+    stream: UnsafeCell<Stream<Storage>>,
+    pub(crate) room: Room,
+    pub(crate) cx: *mut Context,
+    pub(crate) rx: Cell<RxCb>,
+    pub(crate) tx: Cell<TxCb>,
+    pub(crate) state: Cell<StateCb>,
+    /// Values from the proxy.
+    pub(crate) received: List,
+    /// Values that were set while the engine was busy.
+    pub(crate) stashed: List,
+    /// The streamtype, and behind its NUL the tag for the log.
+    pub(crate) streamtype: *mut u8,
+    pub(crate) streamtype_len: usize,
+    /// Where the name that `lws_sspc_rideshare` gives is, once it was needed.
+    pub(crate) rideshare: Cell<*mut u8>,
+    /// When the timer is set to.
+    armed: Cell<Instant>,
+    pub(crate) hint: Cell<u32>,
+    pub(crate) timeout_ms: Cell<u32>,
+    pub(crate) credit: Cell<i32>,
+    /// How much more the remote peer may send, as far as known.
+    pub(crate) peer_credit: Cell<i32>,
+    ordinal: Cell<u32>,
+    /// How many calls of this library that use the handle are under way.
+    pub(crate) depth: Cell<u8>,
+    pub(crate) todo: Cell<u8>,
+    /// The engine is borrowed.
+    busy: Cell<bool>,
+    /// There is more to do for the call that is under way.
+    again: Cell<bool>,
+    pub(crate) doomed: Cell<bool>,
+    /// The application was told DESTROYING.
+    pub(crate) told_end: Cell<bool>,
+    /// The payload that is being given to the application came with a rideshare name, which is
+    /// kept, or that which it is asked for has one.
+    pub(crate) in_rideshare: Cell<bool>,
+}
+
+/// A handle, as the engine's shell.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Handle(NonNull<Shell>);
+
+impl Deref for Handle {
+    type Target = Shell;
+
+    fn deref(&self) -> &Shell {
+        // SAFETY: handles that C gives are valid; one that is used by a call that is under way is
+        // not freed before its end.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+pub(crate) fn now() -> Instant {
+    // SAFETY: the firmware gives it.
+    Instant::from_micros(unsafe { lws_now_usecs() } as u64)
+}
+
+/// Sets a timer, if it is not set so already; `at` is `NEVER` for none.
+///
+/// # Safety
+/// The timer is one of ours, the context valid.
+pub(crate) unsafe fn arm(
+    cx: *mut Context,
+    sul: *mut Sul,
+    armed: &Cell<Instant>,
+    at: Instant,
+    cb: unsafe extern "C" fn(*mut Sul),
+) {
+    if armed.replace(at) == at {
+        return;
+    }
+    // SAFETY: the caller's promise.
+    unsafe {
+        if at == Instant::NEVER {
+            lws_sul_cancel(sul);
+        } else {
+            let wait = at.micros_since(now());
+            lws_sul_schedule(cx, 0, sul, Some(cb), wait as i64);
+        }
+    }
+}
+
+impl Handle {
+    /// `None` for null.
+    pub(crate) fn from_c(handle: *mut core::ffi::c_void) -> Option<Self> {
+        NonNull::new(handle.cast()).map(Self)
+    }
+
+    pub(crate) fn as_ptr(self) -> *mut core::ffi::c_void {
+        self.0.as_ptr().cast()
+    }
+
+    /// The handle whose list element or timer this is.
+    ///
+    /// # Safety
+    /// It is one of a handle, at this offset.
+    pub(crate) unsafe fn from_member<T>(member: *mut T, offset: usize) -> Option<Self> {
+        // SAFETY: the caller's promise.
+        Self::from_c(unsafe { member.cast::<u8>().sub(offset) }.cast())
+    }
+
+    /// A new handle in memory that is all 0, with what follows it: the application's object of this
+    /// size, the streamtype and the tag.
+    ///
+    /// # Safety
+    /// The memory is large enough and aligned, the context and the streamtype valid.
+    pub(crate) unsafe fn init(
+        memory: NonNull<u8>,
+        cx: *mut Context,
+        ssi: &Info,
+        name: Name,
+        config: Config,
+    ) -> Self {
+        let shell = memory.cast::<Shell>();
+        // SAFETY: the room is inside the memory, which is not read before it is written.
+        unsafe {
+            let room = NonNull::new_unchecked(&raw mut (*shell.as_ptr()).room);
+            let mut path = (*cx).txp_cpath;
+            path.ops_in = &raw const crate::api::lws_txp_inside_sspc;
+            path.priv_in = shell.as_ptr().cast();
+            path.priv_onw = null_mut();
+            shell.write(Shell {
+                list: UnsafeCell::new(Dll2::DETACHED),
+                sul: UnsafeCell::new(Sul { list: Dll2::DETACHED, us: 0, cb: None, latency_us: 0 }),
+                path: UnsafeCell::new(path),
+                stream: UnsafeCell::new(Stream::new(name, config, Storage(room))),
+                room: Room { at: Cell::new(null_mut()), len: Cell::new(0) },
+                cx,
+                rx: Cell::new(ssi.rx),
+                tx: Cell::new(ssi.tx),
+                state: Cell::new(ssi.state),
+                received: List::new(),
+                stashed: List::new(),
+                streamtype: memory.as_ptr().add(size_of::<Shell>() + ssi.user_alloc),
+                streamtype_len: name.as_bytes().len(),
+                rideshare: Cell::new(null_mut()),
+                armed: Cell::new(Instant::NEVER),
+                hint: Cell::new(0),
+                timeout_ms: Cell::new(0),
+                credit: Cell::new(0),
+                peer_credit: Cell::new(config.window as i32),
+                ordinal: Cell::new(0),
+                depth: Cell::new(0),
+                todo: Cell::new(0),
+                busy: Cell::new(false),
+                again: Cell::new(false),
+                doomed: Cell::new(false),
+                told_end: Cell::new(false),
+                in_rideshare: Cell::new(false),
+            });
+        }
+        Self(shell)
+    }
+
+    /// The application's object.
+    pub(crate) fn user(self) -> *mut core::ffi::c_void {
+        // SAFETY: it follows the shell.
+        unsafe { self.0.as_ptr().add(1).cast() }
+    }
+
+    /// Does something with the engine; `None` if that is busy.
+    pub(crate) fn engine<R>(self, f: impl FnOnce(&mut Stream<Storage>) -> R) -> Option<R> {
+        if self.busy.replace(true) {
+            return None;
+        }
+        // SAFETY: nobody else has it: that is what `busy` says.
+        let result = f(unsafe { &mut *self.stream.get() });
+        self.busy.set(false);
+        Some(result)
+    }
+
+    pub(crate) fn is_busy(self) -> bool {
+        self.busy.get()
+    }
+
+    pub(crate) fn path(self) -> Path {
+        // SAFETY: no reference to it is kept anywhere.
+        unsafe { *self.path.get() }
+    }
+
+    /// Asks the transport to let the stream write, if it has a link.
+    fn request_write(self) {
+        let path = self.path();
+        if path.priv_onw.is_null() || path.ops_onw.is_null() {
+            return;
+        }
+        // SAFETY: the transport's operations and what it gave for this link are valid.
+        unsafe {
+            if let Some(req_write) = (*path.ops_onw).req_write {
+                req_write(path.priv_onw);
+            }
+        }
+    }
+
+    /// The application wants something of the engine.
+    pub(crate) fn want(self, what: u8) {
+        self.todo.set(self.todo.get() | what);
+        self.settle(true);
+    }
+
+    /// Does what the application wants of the engine, unless that is busy.
+    pub(crate) fn apply(self) {
+        let (todo, now) = (self.todo.get(), now());
+        if todo == 0 || self.busy.get() {
+            return;
+        }
+        self.todo.set(0);
+        self.engine(|stream| {
+            if todo & todo::LINK_LOST != 0 {
+                stream.link_down(now);
+            }
+            if todo & todo::TIMEOUT != 0 {
+                stream.set_timeout(match self.timeout_ms.get() {
+                    0 => Timeout::Policy,
+                    u32::MAX => Timeout::Cancel,
+                    ms => Timeout::Millis(ms),
+                });
+            }
+            if todo & todo::CREDIT != 0 {
+                stream.add_credit(self.credit.replace(0));
+            }
+            if todo & todo::HINT != 0 {
+                stream.request_tx_len(now, self.hint.get());
+            }
+            if todo & todo::TX != 0 {
+                stream.request_tx(now);
+            }
+            if todo & todo::CONNECT != 0 {
+                stream.connect();
+            }
+            if todo & todo::ABANDON != 0 {
+                stream.abandon(now);
+            }
+        });
+        if todo & todo::METADATA != 0 {
+            let mut set = |name: &[u8], value: &[u8]| {
+                if self.set_metadata(name, value) != 0 {
+                    log::line(log::ERR, Some(self), c"metadata could not be set");
+                }
+            };
+            // SAFETY: the context is the handle's own.
+            while unsafe { self.stashed.pop(self.cx, &mut set) } {}
+        }
+    }
+
+    /// Lets the engine say and wish what it has to, unless that is being done already; then the
+    /// timer is set, and the transport asked for a chance to write.
+    pub(crate) fn settle(self, write: bool) {
+        if self.busy.get() || self.depth.get() > 0 {
+            self.again.set(true);
+            return;
+        }
+        self.enter();
+        loop {
+            self.again.set(false);
+            self.apply();
+            while let Some(Some(told)) = self.engine(|s| s.poll_event().map(|e| self.note(e))) {
+                self.tell(told);
+            }
+            while let Some(Some(wish)) = self.engine(|s| s.poll_link(now())) {
+                match wish {
+                    LinkWish::Open => self.open_link(),
+                    LinkWish::Drop => self.drop_link(),
+                    // There are no others.
+                }
+            }
+            if self.doomed.get() || !self.again.get() {
+                break;
+            }
+        }
+        if !self.doomed.get() {
+            let at = self.engine(|s| s.deadline()).flatten().unwrap_or(Instant::NEVER);
+            // SAFETY: the handle's own timer and context.
+            unsafe { arm(self.cx, self.sul.get(), &self.armed, at, sul_cb) };
+            if write {
+                self.request_write();
+            }
+        }
+        self.leave();
+    }
+
+    pub(crate) fn enter(self) {
+        self.depth.set(self.depth.get().saturating_add(1));
+    }
+
+    /// Frees the handle if that was asked for meanwhile.
+    fn leave(self) {
+        self.depth.set(self.depth.get().saturating_sub(1));
+        if self.doomed.get() && self.depth.get() == 0 && !self.busy.get() {
+            self.free();
+        }
+    }
+
+    fn open_link(self) {
+        let path = self.path.get();
+        // SAFETY: the path is the handle's, and its operations the transport's.
+        let failed = unsafe {
+            match (*path).ops_onw.as_ref().and_then(|ops| ops.event_retry_connect) {
+                Some(retry_connect) => retry_connect(path, self.as_ptr()) != 0,
+                None => true,
+            }
+        };
+        if failed {
+            self.link_lost();
+        }
+    }
+
+    /// Gives up the link.
+    pub(crate) fn drop_link(self) {
+        let path = self.path();
+        // SAFETY: as above.
+        unsafe {
+            (*self.path.get()).priv_onw = null_mut();
+            if !path.priv_onw.is_null()
+                && let Some(close) = path.ops_onw.as_ref().and_then(|ops| ops.close)
+            {
+                close(path.priv_onw);
+            }
+        }
+        self.link_lost();
+    }
+
+    /// The link is gone, or could not be opened.
+    pub(crate) fn link_lost(self) {
+        mux::let_go(&self.path());
+        // SAFETY: no reference to the path is kept anywhere.
+        unsafe { (*self.path.get()).priv_onw = null_mut() };
+        self.want(todo::LINK_LOST);
+    }
+
+    pub(crate) fn link_up(self) {
+        if self.engine(|stream| stream.link_up(now())).is_none() {
+            return;
+        }
+        self.settle(true);
+    }
+
+    /// True if a link would be of use.
+    pub(crate) fn wants_link(self) -> bool {
+        self.path().priv_onw.is_null()
+            && !self.doomed.get()
+            && self.engine(|stream| !stream.has_ended()) == Some(true)
+    }
+
+    pub(crate) fn obey(self, result: Return) {
+        match result {
+            DISCONNECT_ME => self.todo.set(self.todo.get() | todo::ABANDON),
+            DESTROY_ME => self.doomed.set(true),
+            _ => {}
+        }
+    }
+
+    /// Bytes came for the stream.
+    pub(crate) fn feed(self, input: &[u8]) {
+        if self.busy.get() {
+            return;
+        }
+        self.enter();
+        let mut rest = input;
+        while !self.doomed.get() {
+            let told = self
+                .engine(|stream| stream.receive(now(), &mut rest).map(|event| self.note(event)));
+            match told {
+                Some(Some(told)) => self.tell(told),
+                _ => break,
+            }
+        }
+        self.depth.set(self.depth.get().saturating_sub(1));
+        self.settle(true);
+    }
+
+    /// The transport can take bytes, of which there are no more than `limit`.
+    pub(crate) fn write(self, limit: usize) -> Return {
+        if self.busy.get() {
+            return OK;
+        }
+        let path = self.path();
+        if path.priv_onw.is_null() {
+            return OK;
+        }
+        self.enter();
+        // SAFETY: the channel or the buffer stays valid until the transport's `_write` returns, and
+        // nothing else uses those bytes; the operations are the transport's.
+        let written = unsafe {
+            match mux::room(&path) {
+                Some((at, len)) => self.write_into(&path, at, len),
+                None => match alloc::zeroed(self.cx, LWS_PRE + limit) {
+                    Some(memory) => {
+                        let written = self.write_into(&path, memory.as_ptr().add(LWS_PRE), limit);
+                        alloc::give_back(self.cx, memory.as_ptr());
+                        written
+                    }
+                    None => {
+                        log::line(log::ERR, Some(self), c"no memory to write");
+                        Some(0)
+                    }
+                },
+            }
+        };
+        self.depth.set(self.depth.get().saturating_sub(1));
+        self.settle(written.is_some_and(|bytes| bytes > 0) || self.todo.get() != 0);
+        if written.is_none() { DISCONNECT_ME } else { OK }
+    }
+
+    /// Transmits into the room and passes that on. How many bytes there were; `None` if the
+    /// transport does not take them.
+    ///
+    /// # Safety
+    /// The room is valid, and nobody else's.
+    unsafe fn write_into(self, path: &Path, at: *mut u8, len: usize) -> Option<usize> {
+        let mut result = OK;
+        self.in_rideshare.set(self.note_rideshare());
+        // SAFETY: the caller's promise.
+        let room = unsafe { core::slice::from_raw_parts_mut(at, len) };
+        let bytes = self
+            .engine(|stream| stream.transmit(now(), room, &mut |body| self.ask(body, &mut result)));
+        self.in_rideshare.set(false);
+        self.obey(result);
+        let bytes = match bytes {
+            Some(Ok(bytes)) => bytes,
+            // Behind other frames there was too little room; next time there is more.
+            Some(Err(_)) => {
+                mux::ask_again(path);
+                0
+            }
+            None => 0,
+        };
+        if bytes > 0 {
+            // SAFETY: the path's operations are the transport's, and the bytes were just written.
+            let write = unsafe { (*path.ops_onw).write }?;
+            // SAFETY: as above.
+            if unsafe { write(path.priv_onw, at, bytes) } != 0 {
+                return None;
+            }
+        }
+        Some(bytes)
+    }
+
+    /// Asks the application for payload.
+    fn ask(self, body: &mut [u8], result: &mut Return) -> Option<Tx> {
+        let cb = self.tx.get()?;
+        let (mut len, mut flags) = (body.len(), 0);
+        let ordinal = self.ordinal.get();
+        self.ordinal.set(ordinal.wrapping_add(1));
+        // SAFETY: the application's callback gets its own object and room for so many bytes.
+        *result = unsafe { cb(self.user(), ordinal, body.as_mut_ptr(), &mut len, &mut flags) };
+        match *result {
+            TX_DONT_SEND | DISCONNECT_ME | DESTROY_ME => None,
+            _ => {
+                // More of another message may have another rideshare name: it is asked for anew.
+                let flags = Flags::from_bits(flags as u32);
+                let more = self.todo.get() & todo::TX != 0 && !flags.contains(Flags::EOM);
+                if more {
+                    self.todo.set(self.todo.get() & !todo::TX);
+                }
+                Some(Tx { len: len.min(body.len()), flags, more })
+            }
+        }
+    }
+
+    /// Ends the stream: at once, or as soon as no call that uses the handle is under way.
+    pub(crate) fn destroy(self) {
+        if self.depth.get() > 0 || self.busy.get() {
+            self.doomed.set(true);
+        } else {
+            self.free();
+        }
+    }
+
+    fn free(self) {
+        self.doomed.set(true);
+        // What the last callbacks ask for has no effect.
+        self.enter();
+        if self.engine(|stream| stream.is_connected()) == Some(true) {
+            self.tell_state(DISCONNECTED, 0);
+        }
+        let path = self.path();
+        let was_created = self.engine(|stream| stream.is_created()) == Some(true);
+        self.tell_state(DESTROYING, 0);
+        // SAFETY: the handle is in no list and no timer afterwards, its link has been given up, and
+        // nothing uses it any more: the memory came from this context.
+        unsafe {
+            lws_sul_cancel(self.sul.get());
+            lws_dll2_remove(self.list.get());
+            if let (false, Some(ops)) = (path.priv_onw.is_null(), path.ops_onw.as_ref()) {
+                if was_created {
+                    mux::say_goodbye(&path);
+                }
+                if let Some(close) = ops.close {
+                    close(path.priv_onw);
+                }
+            }
+            let cx = self.cx;
+            while self.received.pop(cx, &mut |_, _| {}) {}
+            while self.stashed.pop(cx, &mut |_, _| {}) {}
+            alloc::give_back(cx, self.rideshare.get());
+            alloc::give_back(cx, self.room.at.get());
+            alloc::give_back(cx, self.0.as_ptr().cast());
+        }
+    }
+}
+
+/// The bytes as text, if they are ASCII: other names are in no policy.
+pub(crate) fn ascii(bytes: &[u8]) -> Option<&str> {
+    if bytes.iter().any(|byte| *byte >= 0x80) {
+        return None;
+    }
+    // SAFETY: ASCII is UTF-8.
+    Some(unsafe { core::str::from_utf8_unchecked(bytes) })
+}
+
+/// The time has come that the timer was set to.
+unsafe extern "C" fn sul_cb(sul: *mut Sul) {
+    // SAFETY: the timer is a handle's.
+    let Some(handle) = (unsafe { Handle::from_member(sul, core::mem::offset_of!(Shell, sul)) })
+    else {
+        return;
+    };
+    handle.armed.set(Instant::NEVER);
+    handle.engine(|stream| stream.handle_timeout(now()));
+    handle.settle(false);
+}
