@@ -1,5 +1,6 @@
 //! Keeps a stream for ever, over whatever link comes and goes, and says what happens to it:
 //! `cargo run --example watch --features tokio -- ADDRESS STREAMTYPE`
+#![allow(clippy::print_stdout, reason = "it is for looking at")]
 
 use std::time::{Duration, Instant};
 
