@@ -1,9 +1,11 @@
 //! Secure Streams client: an application opens a stream by name, a proxy makes the connection that
 //! its policy says, and the two speak over any byte pipe.
 //!
-//! Without features the crate is the engine alone, [`Stream`]: `no_std`, no allocation, no `unsafe`;
-//! bytes and time in, bytes and events out. Feature `std` adds a blocking client, `tokio` an async
-//! one, both over Unix sockets and TCP. `docs/client.md` is the guide.
+//! Without features the crate is the engines alone: [`Stream`], and [`Client`] for many streams over
+//! one serial line. `no_std`, no allocation, no `unsafe`; bytes and time in, bytes and events out.
+//! Feature `std` adds a blocking client, `tokio` an async one, both over Unix sockets, TCP and serial
+//! lines; `embedded-io` and `embedded-io-async` add the same for devices without an operating
+//! system. `docs/client.md` is the guide.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -17,6 +19,10 @@ mod address;
 pub mod blocking;
 mod client;
 mod config;
+#[cfg(feature = "embedded-io")]
+pub mod embedded_io;
+#[cfg(feature = "embedded-io-async")]
+pub mod embedded_io_async;
 mod engine;
 mod error;
 mod event;

@@ -107,6 +107,11 @@ impl<B> Stream<B> {
         Self { engine: Engine::vacant(), storage }
     }
 
+    /// What is known of the stream, and its storage.
+    pub(crate) const fn parts(&mut self) -> (&mut Engine, &mut B) {
+        (&mut self.engine, &mut self.storage)
+    }
+
     /// Another stream in the same storage.
     pub(crate) fn begin(&mut self, streamtype: Name, config: Config) {
         self.engine = Engine::new(streamtype, config);

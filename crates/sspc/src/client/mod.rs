@@ -17,8 +17,10 @@ use sspc_mux::{Channel, Event as MuxEvent, Mux, OpenError, Priority, Refusal, Ro
 use sspc_wire::{Instant, Timeout};
 
 use crate::config::Config;
-use crate::engine::{LinkWish, Tx};
+use crate::engine::{Engine, LinkWish, Tx};
 use crate::error::{MetadataError, NoRoom, NoSlot};
+#[cfg(feature = "embedded-io-async")]
+use crate::event::Event;
 use crate::name::Name;
 use crate::stream::Stream;
 pub use event::ClientEvent;
@@ -38,6 +40,10 @@ struct Inside {
     slot: u8,
     length: usize,
 }
+
+/// Writes a stream's frames into the room it is given.
+type FrameSource<'f, B> =
+    dyn FnMut(StreamId, &mut Engine, &mut B, &mut [u8]) -> Result<usize, NoRoom> + 'f;
 
 /// All streams of a device over one serial line or other byte pipe, without its I/O: bytes and time
 /// go in; bytes, events and the next deadline come out. No heap, no callbacks into the line.
@@ -354,13 +360,25 @@ impl<S: Slots + ?Sized> Client<S> {
         out: &mut [u8],
         source: &mut dyn FnMut(StreamId, &mut [u8]) -> Option<Tx>,
     ) -> Result<usize, NoRoom> {
+        self.transmit_from(now, out, &mut |id, engine, storage, room| {
+            engine.transmit(now, room, storage.as_ref(), &mut |room| source(id, room))
+        })
+    }
+
+    /// The same, with a source that is given the stream's storage and writes its frames.
+    pub(crate) fn transmit_from(
+        &mut self,
+        now: Instant,
+        out: &mut [u8],
+        source: &mut FrameSource<'_, S::Storage>,
+    ) -> Result<usize, NoRoom> {
         self.tend(now);
         let slots = self.slots.slots_mut();
         let mut lacked_room = false;
         let mut frames = |channel, room: &mut [u8]| {
             let Some((id, slot)) = find(slots, channel) else { return 0 };
-            let mut source = |room: &mut [u8]| source(id, room);
-            slot.stream.transmit(now, room, &mut source).unwrap_or_else(|_| {
+            let (engine, storage) = slot.stream.parts();
+            source(id, engine, storage, room).unwrap_or_else(|_| {
                 lacked_room = true;
                 0
             })
@@ -382,6 +400,32 @@ impl<S: Slots + ?Sized> Client<S> {
             self.mux.wants_to_send(channel, true);
         }
         Some(&mut slot.stream)
+    }
+
+    /// The storage of a stream.
+    #[cfg(feature = "embedded-io-async")]
+    pub(crate) fn storage(&mut self, id: StreamId) -> Option<&mut S::Storage> {
+        let slot = self.slots.slots_mut().get_mut(usize::from(id.index()))?;
+        Some(slot.stream.parts().1)
+    }
+
+    /// Calls `f` with the stream's storage, its event of [`Self::receive_unnamed`], and the name
+    /// that belongs to it.
+    #[cfg(feature = "embedded-io-async")]
+    pub(crate) fn with_name<'e, R>(
+        &mut self,
+        id: StreamId,
+        event: Event<'e>,
+        f: impl FnOnce(&mut S::Storage, Event<'e>, &[u8]) -> Option<R>,
+    ) -> Option<R> {
+        let slot = self.slots.slots_mut().get_mut(usize::from(id.index()))?;
+        let (engine, storage) = slot.stream.parts();
+        let name = match engine.named(event) {
+            Event::Metadata { name, .. } => name,
+            Event::Payload { rideshare, .. } => rideshare.unwrap_or_default(),
+            _ => &[],
+        };
+        f(storage, event, name)
     }
 
     /// An event of [`Self::receive_unnamed`] with the name that belongs to it, until the next one.

@@ -5,6 +5,8 @@
 mod address;
 mod blocking;
 mod cut;
+mod embedded;
+mod embedded_async;
 mod guide;
 mod harness;
 mod life;

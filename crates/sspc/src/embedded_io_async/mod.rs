@@ -1,0 +1,328 @@
+//! The async client for devices: streams over a serial line that `embedded-io-async` drivers read
+//! and write, on any single-threaded executor; no allocation, no atomics.
+//!
+//! A [`State`] holds all memory. [`State::split`] gives a [`Handle`], by which tasks open streams,
+//! and a [`Runner`], whose [`run`](Runner::run) some task awaits for ever.
+//!
+//! ```
+//! use sspc::embedded_io_async::{Handle, Seat, State, Timer};
+//! use sspc::{Event, Instant, MuxConfig};
+//! # use embedded_io_async::{Read, Write};
+//!
+//! type Memory = Seat<2048, 1361, 128>;
+//!
+//! async fn report(handle: &Handle<'_, Memory>) -> Result<(), sspc::embedded_io_async::Error> {
+//!     let mut room = [0; 256];
+//!     let stream = handle.open("report").await?;
+//!     stream.send(b"21.5 C").await?;
+//!     while let Some(event) = stream.next(&mut room).await {
+//!         match event {
+//!             Event::Payload { data, .. } => { /* the answer, or a part of it */ }
+//!             Event::State { state: sspc::State::QosAckRemote, .. } => break,
+//!             _ => {}
+//!         }
+//!     }
+//!     Ok(())
+//! }
+//!
+//! async fn firmware(rx: impl Read, tx: impl Write, timer: impl Timer) {
+//!     // Or in a `StaticCell`, where tasks must be 'static.
+//!     let mut state = State::<4, Memory>::new(MuxConfig::FAST, 0x5eed);
+//!     let (handle, mut runner) = state.split();
+//!     let (mut read, mut write) = ([0; 64], [0; 1420]);
+//!     let line = runner.run(rx, tx, timer, &mut read, &mut write);
+//!     # let select = |_, _| async {};
+//!     select(report(&handle), line).await;
+//! }
+//! ```
+//!
+//! # Back-pressure
+//!
+//! What comes for a stream waits in its [`Seat`] until the task takes it. With the default window, a
+//! half of the seat's buffer, a proxy that honours credit never sends more than fits, and a task
+//! that takes its time stops nobody else. If more comes all the same, the runner stops to read the
+//! line until the task makes room: nothing is lost, but all wait, and a proxy that gets no answer
+//! in the meantime takes the link for lost.
+//!
+//! # Cancel safety
+//!
+//! Any future may be dropped at any time, and no event and no byte is lost by that:
+//! - [`Stream::next`], [`Stream::write`] and [`Handle::link_change`] have done all or nothing;
+//! - [`Handle::open`] closes the stream again;
+//! - [`Stream::send`] has done all or nothing as long as the message fits the seat's buffer; one
+//!   that is longer and was sent in part is broken off ([`Stream::abandon`]), so that nobody takes
+//!   the part for the whole;
+//! - [`Runner::run`] loses what its buffers hold, and with it the link; called again, it begins with
+//!   the handshake, and the streams live on as after any other loss of the link.
+
+mod queue;
+mod runner;
+mod seat;
+mod stream;
+#[cfg(all(test, feature = "std"))]
+mod tests;
+
+use core::cell::RefCell;
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::task::{Poll, Waker};
+
+use sspc_mux::Priority;
+use sspc_wire::{Instant, State as StreamState};
+
+use crate::client::{Client, Slot, StreamId};
+use crate::config::Config;
+use crate::error::{MetadataError, NoSlot};
+use crate::event::{Event, Fault};
+use crate::name::{Name, NameError};
+pub use runner::{LineError, Runner};
+pub use seat::{Memory, Seat};
+use seat::{Shape, wake};
+pub use stream::Stream;
+
+/// A clock, and a way to wait for it.
+pub trait Timer {
+    /// What time it is.
+    fn now(&self) -> Instant;
+
+    /// Returns at this time or later.
+    fn sleep_until(&self, at: Instant) -> impl Future<Output = ()>;
+}
+
+/// All memory of up to `N` streams over one line; `M` is a [`Seat`].
+#[derive(Debug)]
+pub struct State<const N: usize, M> {
+    shared: RefCell<Shared<[Slot<M>; N]>>,
+}
+
+impl<const N: usize, const RX: usize, const TX: usize, const META: usize>
+    State<N, Seat<RX, TX, META>>
+{
+    /// A line that wants its link as soon as it runs. The seed is for jitter: give each device
+    /// another one.
+    pub const fn new(config: sspc_mux::Config, seed: u32) -> Self {
+        let slots = [const { Slot::vacant(Seat::EMPTY) }; N];
+        Self {
+            shared: RefCell::new(Shared {
+                now: Instant::ZERO,
+                runner: None,
+                changes: 0,
+                busy: false,
+                is_up: false,
+                link: None,
+                clock: None,
+                client: Client::new(config, seed, slots),
+            }),
+        }
+    }
+
+    /// The two halves: what opens streams, and what moves their bytes.
+    pub fn split(&mut self) -> (Handle<'_, Seat<RX, TX, META>>, Runner<'_, Seat<RX, TX, META>>) {
+        (Handle { shared: &self.shared }, Runner { shared: &self.shared })
+    }
+}
+
+/// What handles and runner have in common.
+#[derive(Debug)]
+struct Shared<S: ?Sized> {
+    /// The time, as the runner saw it last.
+    now: Instant,
+    runner: Option<Waker>,
+    /// Counts what the runner has to look at.
+    changes: u32,
+    /// An event is on its way to its seat: no other may be taken.
+    busy: bool,
+    is_up: bool,
+    /// Who waits for the link to change.
+    link: Option<Waker>,
+    /// The proxy's wall clock, in µs since 1970, and when it was so.
+    clock: Option<(Instant, u64)>,
+    client: Client<S>,
+}
+
+type Cell<M> = RefCell<Shared<[Slot<M>]>>;
+
+impl<M: Memory> Shared<[Slot<M>]> {
+    /// The runner has something to do.
+    fn change(&mut self) {
+        self.changes = self.changes.wrapping_add(1);
+        wake(&mut self.runner);
+    }
+}
+
+/// Opens streams; any number of tasks of the executor may have a copy.
+#[derive(Debug)]
+pub struct Handle<'d, M> {
+    shared: &'d Cell<M>,
+}
+
+impl<M> Clone for Handle<'_, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<M> Copy for Handle<'_, M> {}
+
+impl<'d, M: Memory> Handle<'d, M> {
+    /// Opens a stream, and waits until the proxy has created it; however long it takes, if there is
+    /// no link.
+    ///
+    /// # Errors
+    /// The name is none, no seat is free, or the proxy refuses the streamtype or breaks the
+    /// protocol.
+    pub async fn open(&self, streamtype: &str) -> Result<Stream<'d, M>, Error> {
+        let config = Config { window: M::WINDOW, ..Config::DEFAULT };
+        let stream = self.start(streamtype, config, Priority::LOWEST)?;
+        stream.created().await?;
+        Ok(stream)
+    }
+
+    /// Opens a stream and waits for nothing: events tell how it goes.
+    ///
+    /// # Errors
+    /// The name is none, or no seat is free.
+    pub fn start(
+        &self,
+        streamtype: &str,
+        config: Config,
+        priority: Priority,
+    ) -> Result<Stream<'d, M>, Error> {
+        let name = Name::new(streamtype).map_err(Error::Name)?;
+        let mut shared = self.shared.borrow_mut();
+        let id = shared.client.open(name, config, priority).map_err(|NoSlot| Error::NoSeat)?;
+        if let Some(seat) = shared.client.storage(id) {
+            let shape = seat.parts().shape;
+            *shape = Shape::new();
+            shape.owned = true;
+        }
+        shared.change();
+        Ok(Stream::new(self.shared, id))
+    }
+
+    /// True while there is a proxy at the other end of the line.
+    pub fn is_up(&self) -> bool {
+        self.shared.borrow().is_up
+    }
+
+    /// Waits until [`is_up`](Self::is_up) is something else; returns what. For one task at a time.
+    pub async fn link_change(&self) -> bool {
+        let before = self.is_up();
+        poll_fn(|cx| {
+            let mut shared = self.shared.borrow_mut();
+            if shared.is_up != before {
+                return Poll::Ready(shared.is_up);
+            }
+            shared.link = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// The last round trip on the line, in µs; 0 before the first one.
+    pub fn rtt_us(&self) -> u32 {
+        self.shared.borrow().client.mux().rtt_us()
+    }
+
+    /// What time it is by the proxy's wall clock, in µs since 1970; `None` before it told.
+    pub fn unix_us(&self, now: Instant) -> Option<u64> {
+        let (at, unix_us) = self.shared.borrow().clock?;
+        Some(unix_us.saturating_add(now.micros_since(at)))
+    }
+
+    /// Tells the proxy what time it is by the wall clock of this device, in µs since 1970.
+    pub fn set_unix_time(&self, now: Instant, unix_us: u64) {
+        self.shared.borrow_mut().client.set_unix_time(now, unix_us);
+    }
+
+    /// Makes a PING due now.
+    pub fn ping(&self) {
+        let mut shared = self.shared.borrow_mut();
+        let now = shared.now;
+        shared.client.ping(now);
+        shared.change();
+    }
+
+    /// Ends all channels and begins with the handshake again.
+    pub fn reset(&self) {
+        let mut shared = self.shared.borrow_mut();
+        shared.client.reset();
+        shared.change();
+    }
+}
+
+/// What the application asked for cannot be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The name is none that a proxy takes.
+    Name(NameError),
+    /// Each seat has a stream.
+    NoSeat,
+    /// The proxy does not give this streamtype.
+    Refused {
+        /// The CREATE_RESULT, not 0.
+        result: u8,
+    },
+    /// The proxy broke the protocol or was silent.
+    Fault(Fault),
+    /// The value cannot be set.
+    Metadata(MetadataError),
+    /// The message was cut off: its connection was lost.
+    Interrupted,
+    /// The stream's life is over.
+    Closed,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(error) => error.fmt(f),
+            Self::NoSeat => NoSlot.fmt(f),
+            Self::Refused { result } => write!(f, "the proxy refuses the streamtype ({result})"),
+            Self::Fault(fault) => fault.fmt(f),
+            Self::Metadata(error) => error.fmt(f),
+            Self::Interrupted => f.write_str("the connection was lost inside the message"),
+            Self::Closed => f.write_str("the stream is closed"),
+        }
+    }
+}
+
+impl core::error::Error for Error {}
+
+/// What an event means to who waits for the stream's creation.
+fn creation(event: Option<Event<'_>>) -> Option<Result<(), Error>> {
+    match event {
+        None => Some(Err(Error::Closed)),
+        Some(Event::State { state: StreamState::Creating, .. }) => Some(Ok(())),
+        Some(Event::Refused { result }) => Some(Err(Error::Refused { result })),
+        Some(Event::Fault(fault)) => Some(Err(Error::Fault(fault))),
+        Some(_) => None,
+    }
+}
+
+/// Puts an event of a stream in its seat; what did not fit comes back.
+fn deliver<'e, M: Memory>(
+    shared: &mut Shared<[Slot<M>]>,
+    id: StreamId,
+    event: Event<'e>,
+) -> Option<Event<'e>> {
+    let mut is_unsent = false;
+    let left = shared.client.with_name(id, event, |seat, event, name| {
+        let parts = seat.parts();
+        parts.shape.notice(&event);
+        if !parts.shape.owned {
+            return None;
+        }
+        is_unsent = parts.shape.is_full();
+        let left = parts.shape.queue.push(parts.rx, event, name);
+        wake(&mut parts.shape.receiver);
+        left
+    });
+    if let (true, Event::State { state: StreamState::Disconnected, .. }) = (is_unsent, event) {
+        // A message that had not begun goes with the next connection.
+        let now = shared.now;
+        shared.client.request_tx(id, now);
+    }
+    left
+}
