@@ -5,5 +5,6 @@ mod credit;
 mod drain;
 mod flow;
 mod life;
+mod line;
 mod misbehaviour;
 mod support;

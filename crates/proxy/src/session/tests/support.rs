@@ -143,6 +143,10 @@ pub(super) fn policy() -> Policy {
     add("get", &|_| {});
     add("post", &|streamtype| streamtype.http.method = "POST".to_owned());
     add("ws", &|streamtype| streamtype.protocol = Protocol::Ws);
+    add("urgent", &|streamtype| {
+        streamtype.protocol = Protocol::Ws;
+        streamtype.priority = 6;
+    });
     add("small", &|streamtype| {
         streamtype.protocol = Protocol::Ws;
         streamtype.proxy_buflen = Some(4096);
