@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failing test says where")]
 
 mod bulk;
+mod line_replay;
 mod replay;
 mod service;
 mod support;
