@@ -5,6 +5,8 @@
 
 mod bulk;
 mod line_replay;
+mod pipes;
 mod replay;
+mod serial;
 mod service;
 mod support;
