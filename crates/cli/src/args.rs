@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 use sspc::{Address, Name};
+use sspc_line::SerialAddress;
 use sspc_proxy::ListenAddress;
 
 use crate::help;
@@ -65,6 +66,8 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     Proxy(ProxyArgs),
     Cat(CatArgs),
+    Bridge(BridgeArgs),
+    Ping(PingArgs),
     #[command(subcommand)]
     Policy(PolicyCommand),
     Decode(DecodeArgs),
@@ -118,7 +121,11 @@ pub(crate) struct CatArgs {
     #[arg(value_name = "STREAMTYPE", value_parser = Name::new)]
     pub(crate) streamtype: Name,
 
-    /// The proxy: uds:@NAME, uds:/PATH or tcp:HOST:PORT
+    /// The proxy: uds:@NAME, uds:/PATH, tcp:HOST:PORT or serial:/DEVICE?baud=N
+    ///
+    /// `serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast` is the serial line to a gateway's
+    /// proxy; without `?baud=` it runs at 115200. This process has the port for itself: for
+    /// several at a time there is `sspc bridge`.
     #[arg(short, long, value_name = "ADDR", default_value = DEFAULT_ADDRESS)]
     pub(crate) proxy: Address,
 
@@ -147,6 +154,51 @@ pub(crate) struct CatArgs {
     /// End after this many whole messages were received
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
+}
+
+/// Give local programs the proxy at the other end of a serial line
+///
+/// For a device without a network. Programs connect to Unix sockets, as they would to a proxy on
+/// this machine; each connection is a channel of the line to the gateway's proxy. Prints one line
+/// to stderr when ready; the link may come up later.
+#[derive(Debug, Args)]
+#[command(after_long_help = help::BRIDGE)]
+pub(crate) struct BridgeArgs {
+    /// Listen here: uds:@NAME, uds:/PATH or tcp:HOST:PORT; may be given several times
+    ///
+    /// `uds:/PATH?mode=0660&owner=USER:GROUP` says who may use it. The default is
+    /// `uds:@proxy.ss.lws`, where every client looks first; it does not apply if a service manager
+    /// passes sockets (see below).
+    #[arg(short, long = "listen", value_name = "ADDR")]
+    pub(crate) listen: Vec<ListenAddress>,
+
+    /// The line to the proxy: serial:/DEVICE?baud=N&rtscts=1&profile=fast
+    ///
+    /// Both ends need the same baud rate, 115200 if it is left out. `profile=fast` finds a dead
+    /// link within 300 ms; for lines of 1,000,000 baud or more.
+    #[arg(short, long, value_name = "ADDR")]
+    pub(crate) proxy: SerialAddress,
+}
+
+/// See whether a proxy can be reached, and how quickly
+///
+/// Over a serial line: whether the link is up, the time to the other end and back, and the other
+/// end's clock (UTC). Over sockets it connects and sends nothing: an answer means that somebody
+/// listens there.
+#[derive(Debug, Args)]
+#[command(after_long_help = help::PING)]
+pub(crate) struct PingArgs {
+    /// The proxy: serial:/DEVICE?baud=N, uds:@NAME, uds:/PATH or tcp:HOST:PORT
+    #[arg(value_name = "ADDR")]
+    pub(crate) address: Address,
+
+    /// End after so many; without it, at Ctrl-C
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+
+    /// One every so many seconds
+    #[arg(short, long, value_name = "SECONDS", value_parser = parse_seconds, default_value = "1")]
+    pub(crate) interval: Duration,
 }
 
 /// Check a policy, or show what it says

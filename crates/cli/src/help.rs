@@ -57,6 +57,9 @@ Examples:
   sspc cat upload --data photo.jpg --states
       Send a file, and see the states.
 
+  sspc cat ticker --proxy 'serial:/dev/ttyUSB0?baud=2000000&profile=fast'
+      Through the proxy at the other end of a serial line.
+
   date | sspc cat log --data -
       Send what another program prints.
 
@@ -78,6 +81,53 @@ Without retries in the policy a proxy may say UNREACHABLE and no more. So, if no
 within 5 seconds of the first UNREACHABLE, that is the end: exit code 5.
 
 A reader that closes stdout early ends the stream quietly, with exit code 0.";
+
+pub(crate) const BRIDGE: &str = "\
+Examples:
+  sspc bridge --proxy 'serial:/dev/ttyUSB0?baud=2000000&profile=fast'
+      Every program on this machine that looks for a proxy finds the gateway's.
+
+  sspc bridge -p serial:/dev/ttyS1 -l uds:@proxy.ss.lws -l 'uds:/run/sspc.sock?mode=0660' -v
+      Two listeners on a line of 115,200 baud; logs link and connections.
+
+While the link is down a new connection waits for it, 3 seconds at most, and is closed if it does
+not come up. When the link is lost the connections are closed, which is how clients learn of it;
+they connect again. The serial port may go and come back.
+
+A program that stops reading holds up nobody else: the bridge lets the proxy send it no more than
+64 KiB ahead, unless the program manages its credit by itself.
+
+Signals:
+  SIGTERM, SIGINT  close every connection and exit with 0
+
+Service managers:
+  Type=notify: READY and STOPPING are sent to $NOTIFY_SOCKET.
+  Sockets passed by $LISTEN_FDS are used, Unix and TCP; each --listen is added to them. With
+  passed sockets and no --listen, the default address is not used.
+
+Exit codes:
+  0  ended by a signal
+  1  the port or an address is of no use; nothing was served
+  2  the command line is wrong";
+
+pub(crate) const PING: &str = "\
+Examples:
+  sspc ping 'serial:/dev/ttyUSB0?baud=2000000&profile=fast'
+      Once a second, until Ctrl-C.
+
+  sspc ping serial:/dev/ttyS1 -c 5 -i 0.2 && echo reachable
+
+  sspc ping tcp:gateway:7681 -c 1
+      Whether somebody listens there.
+
+A serial port is used by one program at a time: while a bridge or a client has it, look at what
+they log (-v).
+
+Exit codes:
+  0  at least one was answered
+  1  the port is of no use
+  2  the command line is wrong
+  8  none was answered";
 
 pub(crate) const CHECK: &str = "\
 Examples:

@@ -1,6 +1,7 @@
-//! The program `sspc`: proxy, cat, policy, decode, tap, demo.
+//! The program `sspc`: proxy, cat, bridge, ping, policy, decode, tap, demo.
 
 mod args;
+mod bridge;
 mod cat;
 mod decode;
 mod demo;
@@ -8,8 +9,10 @@ mod exit;
 mod generate;
 mod help;
 mod log;
+mod ping;
 mod policy;
 mod proxy;
+mod service;
 mod tap;
 mod terminal;
 
@@ -40,6 +43,8 @@ fn run(cli: &Cli, voice: Voice) -> Result<Exit, Failure> {
     match &cli.command {
         Command::Proxy(args) => proxy::run(args, voice),
         Command::Cat(args) => cat::run(args, cli.log),
+        Command::Bridge(args) => bridge::run(args, voice),
+        Command::Ping(args) => ping::run(args),
         Command::Policy(command) => policy::run(command, voice).map(|()| Exit::Ok),
         Command::Decode(args) => decode::run(args),
         Command::Tap(args) => tap::run(args, voice),

@@ -7,13 +7,13 @@ use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use sspc_policy::Report;
 use sspc_proxy::{Config, Handle, ListenError, Proxy};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::args::{DEFAULT_ADDRESS, ProxyArgs};
 use crate::exit::{Exit, Failure};
 use crate::log::Voice;
 use crate::policy::{self, LoadError, Loaded};
+use crate::service::{self, Passed, Signals, Told, notify};
 use crate::terminal::count;
 
 /// Runs the command to its end. To be called before there are threads: what a service manager
@@ -70,23 +70,12 @@ fn listen(proxy: &mut Proxy, args: &ProxyArgs, passed: ListenFd) -> Result<(), F
     Ok(())
 }
 
-/// Takes the sockets that a service manager passed, Unix or TCP.
-fn adopt(proxy: &mut Proxy, mut passed: ListenFd) -> Result<(), Failure> {
-    for index in 0..passed.len() {
-        let adopted = match passed.take_unix_listener(index) {
-            Ok(Some(socket)) => proxy.adopt_unix(socket),
-            Ok(None) => continue,
-            // It is put back if it is of another kind.
-            Err(_) => match passed.take_tcp_listener(index) {
-                Ok(Some(socket)) => proxy.adopt_tcp(socket),
-                Ok(None) => continue,
-                Err(error) => {
-                    return Err(Failure::new(format!(
-                        "passed socket number {index} is of no use: {error}; pass Unix or TCP \
-                         sockets of type stream"
-                    )));
-                }
-            },
+/// Takes over the sockets that a service manager passed, Unix or TCP.
+fn adopt(proxy: &mut Proxy, passed: ListenFd) -> Result<(), Failure> {
+    for socket in service::passed_sockets(passed)? {
+        let adopted = match socket {
+            Passed::Unix(socket) => proxy.adopt_unix(socket),
+            Passed::Tcp(socket) => proxy.adopt_tcp(socket),
         };
         adopted.map_err(|error| Failure::new(error.to_string()))?;
     }
@@ -140,41 +129,6 @@ async fn serve(
     }
 }
 
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    reload: Signal,
-}
-
-impl Signals {
-    fn watch() -> Result<Self, Failure> {
-        let watch = |kind| {
-            signal(kind).map_err(|error| Failure::new(format!("cannot watch signals: {error}")))
-        };
-        Ok(Self {
-            interrupt: watch(SignalKind::interrupt())?,
-            terminate: watch(SignalKind::terminate())?,
-            reload: watch(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Told {
-        tokio::select! {
-            _ = self.interrupt.recv() => Told::End(Exit::Interrupted),
-            _ = self.terminate.recv() => Told::End(Exit::Terminated),
-            _ = self.reload.recv() => Told::Reload,
-        }
-    }
-}
-
-/// What a signal tells.
-enum Told {
-    /// To end; with the exit code for not having drained.
-    End(Exit),
-    /// To read the policy again.
-    Reload,
-}
-
 /// Reads the policy again; keeps the old one if the new one is wrong.
 async fn reload(handle: &Handle, source: &Arc<PolicySource>, voice: Voice) {
     match NotifyState::monotonic_usec_now() {
@@ -212,12 +166,5 @@ fn keep(error: &LoadError, voice: Voice) {
 fn log_warnings(warnings: &Report) {
     for warning in warnings.diagnostics() {
         tracing::warn!("{warning}");
-    }
-}
-
-/// Tells the service manager, if there is one.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::warn!(%error, "cannot tell the service manager");
     }
 }

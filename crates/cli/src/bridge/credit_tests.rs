@@ -1,0 +1,207 @@
+use sspc_wire::{Flags, PayloadHead, Piece, Streamtype, ToProxyDecoder};
+
+use super::*;
+
+fn streamtype(pid: u32, tx_credit: i32) -> Vec<u8> {
+    frame(&ToProxy::Streamtype(Streamtype { version: 1, pid, tx_credit, name: b"mintest" }))
+}
+
+fn frame(frame: &ToProxy<'_>) -> Vec<u8> {
+    let mut out = vec![0; 70_000];
+    let length = frame.encode(&mut out).unwrap();
+    out.truncate(length);
+    out
+}
+
+fn payload(length: usize) -> Vec<u8> {
+    let data = vec![7; length];
+    let piece = Piece::whole(&data).unwrap();
+    frame(&ToProxy::Payload { head: PayloadHead::new(Flags::SOM), rideshare: None, piece })
+}
+
+fn rx_payload(length: usize) -> Vec<u8> {
+    let data = vec![9; length];
+    let piece = Piece::whole(&data).unwrap();
+    let frame =
+        ToClient::Payload { head: PayloadHead::new(Flags::EOM), rideshare: Some(b"x"), piece };
+    let mut out = vec![0; 70_000];
+    let length = frame.encode(&mut out).unwrap();
+    out.truncate(length);
+    out
+}
+
+/// What passes of these bytes, in chunks of every size.
+fn passed(bytes: &[u8]) -> Vec<u8> {
+    let pass = |size| {
+        let (mut upward, mut out) = (Upward::default(), Vec::new());
+        bytes.chunks(size).for_each(|chunk| upward.pass(chunk, &mut out));
+        out
+    };
+    let whole = pass(bytes.len());
+    for size in 1..bytes.len().min(40) {
+        assert_eq!(pass(size), whole, "in chunks of {size}");
+    }
+    whole
+}
+
+#[test]
+fn no_limit_becomes_a_window_and_all_else_stays() {
+    let rest = [payload(3), frame(&ToProxy::OnwardConnect), payload(1380)].concat();
+    for unlimited in [CREDIT_UNLIMITED, i32::MAX, 0, -1] {
+        let sent = [streamtype(4711, unlimited), rest.clone()].concat();
+        let expected = [streamtype(4711, WINDOW as i32), rest.clone()].concat();
+        assert_eq!(passed(&sent), expected);
+    }
+}
+
+#[test]
+fn a_program_that_manages_credit_is_left_alone() {
+    for streamtype in [
+        streamtype(4711, 1000),
+        streamtype(PID_CREDIT_BIT | 4711, 1000),
+        streamtype(PID_CREDIT_BIT | 4711, 0),
+    ] {
+        let sent = [streamtype, frame(&ToProxy::TxCredit(500)), payload(9)].concat();
+        assert_eq!(passed(&sent), sent);
+        let (mut upward, mut out) = (Upward::default(), Vec::new());
+        upward.pass(&sent, &mut out);
+        upward.handed_on(10 * WINDOW);
+        upward.update(&mut out);
+        assert_eq!(out, sent);
+    }
+}
+
+#[test]
+fn what_comes_before_streamtype_does_not_hide_it() {
+    let before = [frame(&ToProxy::TxCredit(5)), frame(&ToProxy::LengthHint(70))].concat();
+    let sent = [before.clone(), streamtype(1, CREDIT_UNLIMITED)].concat();
+    assert_eq!(passed(&sent), [before, streamtype(1, WINDOW as i32)].concat());
+}
+
+#[test]
+fn more_on_top_of_no_limit_is_kept_from_the_proxy_but_the_word_0_is_not() {
+    let credit = |more| frame(&ToProxy::TxCredit(more));
+    let begin = |credit| streamtype(PID_CREDIT_BIT, credit);
+    let sent = [begin(CREDIT_UNLIMITED), credit(77), credit(0), credit(-1), payload(2)].concat();
+    assert_eq!(passed(&sent), [begin(WINDOW as i32), credit(0), payload(2)].concat());
+}
+
+#[test]
+fn garbage_passes_as_it_is() {
+    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], &[0xaa; 40], &[0xaa, 0, 3, 1, 2, 3], &[0xff]] {
+        let at_least = passed(garbage).len();
+        assert!(at_least <= garbage.len() && garbage.starts_with(&passed(garbage)[..at_least]));
+    }
+}
+
+#[test]
+fn credit_is_given_back_by_halves_and_between_frames_only() {
+    let (mut upward, mut out) = (Upward::default(), Vec::new());
+    upward.pass(&streamtype(1, CREDIT_UNLIMITED), &mut out);
+    let big = payload(100);
+    upward.pass(&big[..50], &mut out);
+    out.clear();
+
+    upward.handed_on(WINDOW / 2 - 1);
+    upward.update(&mut out);
+    upward.handed_on(1);
+    upward.update(&mut out);
+    assert!(out.is_empty(), "in the middle of a frame");
+    upward.pass(&big[50..], &mut out);
+    upward.pass(&big[..2], &mut out);
+    upward.update(&mut out);
+    assert_eq!(out, big[50..], "in the middle of a frame's head");
+    upward.pass(&big[2..], &mut out);
+    upward.update(&mut out);
+    upward.update(&mut out);
+    let update = frame(&ToProxy::TxCredit((WINDOW / 2) as i32));
+    assert_eq!(out, [&big[50..], &big, &update].concat());
+}
+
+/// Whatever is sent in whatever pieces, the proxy reads the same frames with updates in between,
+/// and the credit given is what was handed on.
+#[test]
+fn updates_never_break_a_frame() {
+    let sent = [
+        streamtype(1, CREDIT_UNLIMITED),
+        frame(&ToProxy::Metadata { name: b"q", value: Piece::whole(b"xyz").unwrap() }),
+        payload(5000),
+        frame(&ToProxy::TxCredit(1)),
+        frame(&ToProxy::OnwardConnect),
+        payload(0),
+    ]
+    .concat();
+    for size in 1..200 {
+        let (mut upward, mut out) = (Upward::default(), Vec::new());
+        for chunk in sent.chunks(size) {
+            upward.pass(chunk, &mut out);
+            upward.handed_on(WINDOW / 2);
+            upward.update(&mut out);
+        }
+        upward.update(&mut out);
+        let (mut decoder, mut input, mut credit) = (ToProxyDecoder::new(), out.as_slice(), 0);
+        let mut others = 0;
+        while let Some(frame) = decoder.next(&mut input).unwrap() {
+            match frame {
+                ToProxy::TxCredit(more) => credit += more.unsigned_abs(),
+                ToProxy::Payload { piece, .. } | ToProxy::Metadata { value: piece, .. } => {
+                    others += usize::from(piece.is_last())
+                }
+                _ => others += 1,
+            }
+        }
+        assert!(decoder.is_between_frames());
+        assert_eq!(others, 5);
+        // Before STREAMTYPE was complete nothing was owed.
+        let before = (streamtype(1, 0).len() - 7).div_ceil(size) - 1;
+        let rounds = sent.len().div_ceil(size) - before;
+        assert_eq!(credit, rounds as u32 * (WINDOW / 2), "in chunks of {size}");
+    }
+}
+
+#[test]
+fn short_frames_for_the_program_stay_whole() {
+    let sent = [rx_payload(1380), vec![0x57, 0, 5, 1, 0, 0, 0, 0], rx_payload(0)];
+    let bytes = sent.concat();
+    for size in [1, 2, 3, 19, 1000, bytes.len()] {
+        let mut downward = Downward::default();
+        let (mut written, mut payload) = (Vec::new(), 0);
+        for chunk in bytes.chunks(size) {
+            assert!(downward.has_room());
+            downward.push(chunk);
+            while !downward.next().is_empty() {
+                written.push(downward.next().to_vec());
+                payload += downward.written(downward.next().len()).unwrap();
+            }
+        }
+        assert_eq!(written, sent, "in chunks of {size}");
+        assert_eq!(payload, 1380);
+    }
+}
+
+#[test]
+fn long_frames_pass_as_they_come() {
+    let bytes = [rx_payload(60_000), rx_payload(3)].concat();
+    let mut downward = Downward::default();
+    let (mut written, mut payload) = (Vec::new(), 0);
+    for chunk in bytes.chunks(777) {
+        assert!(downward.has_room());
+        downward.push(chunk);
+        // The socket takes little at a time.
+        while let length @ 1.. = downward.next().len().min(100) {
+            written.extend_from_slice(&downward.next()[..length]);
+            payload += downward.written(length).unwrap();
+        }
+    }
+    assert_eq!(written, bytes);
+    assert_eq!(payload, 60_003);
+}
+
+#[test]
+fn garbage_for_the_program_is_found_out() {
+    let mut downward = Downward::default();
+    downward.push(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let next = downward.next().len();
+    assert!(next > 0);
+    assert!(downward.written(next).is_err());
+}
