@@ -169,7 +169,7 @@ pub(crate) struct BridgeArgs {
     /// `uds:/PATH?mode=0660&owner=USER:GROUP` says who may use it. The default is
     /// `uds:@proxy.ss.lws`, where every client looks first; it does not apply if a service manager
     /// passes sockets (see below).
-    #[arg(short, long = "listen", value_name = "ADDR")]
+    #[arg(short, long = "listen", value_name = "ADDR", value_parser = parse_socket)]
     pub(crate) listen: Vec<ListenAddress>,
 
     /// The line to the proxy: serial:/DEVICE?baud=N&rtscts=1&profile=fast
@@ -448,6 +448,14 @@ fn parse_seconds(text: &str) -> Result<Duration, String> {
     match Duration::try_from_secs_f64(seconds) {
         Ok(duration) if !duration.is_zero() => Ok(duration),
         _ => Err("expected more than 0 seconds".to_owned()),
+    }
+}
+
+fn parse_socket(text: &str) -> Result<ListenAddress, String> {
+    match text.parse() {
+        Ok(ListenAddress::Serial(_)) => Err("the line goes to --proxy".to_owned()),
+        Ok(address) => Ok(address),
+        Err(error) => Err(error.to_string()),
     }
 }
 

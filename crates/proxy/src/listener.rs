@@ -36,7 +36,8 @@ pub enum Accepted {
 }
 
 impl Listener {
-    /// Binds an address, at once. The file of a socket is removed when the listener is dropped.
+    /// Binds an address of a socket, at once. Its file, if it has one, is removed when the listener
+    /// is dropped.
     ///
     /// # Errors
     /// See [`ListenError`].
@@ -44,7 +45,10 @@ impl Listener {
     /// # Panics
     /// Outside of a tokio runtime with I/O.
     pub fn bind(address: &ListenAddress) -> Result<Self, ListenError> {
-        Self::new(listen::bind(address)?)
+        if matches!(address, ListenAddress::Serial(_)) {
+            return Err(not_a_socket(address.clone()));
+        }
+        Self::new(listen::bind(address, 0, |_| {})?)
     }
 
     /// Takes over a Unix socket that listens already, for instance one that systemd passed on.
@@ -75,6 +79,7 @@ impl Listener {
         let socket = match socket {
             Socket::Unix(socket) => UnixListener::from_std(socket).map(AsyncSocket::Unix),
             Socket::Tcp(socket) => TcpListener::from_std(socket).map(AsyncSocket::Tcp),
+            Socket::Line(_) => return Err(not_a_socket(address)),
         };
         match socket {
             Ok(socket) => Ok(Self { address, socket, _file: file }),
@@ -101,4 +106,9 @@ impl Listener {
             }
         }
     }
+}
+
+fn not_a_socket(address: ListenAddress) -> ListenError {
+    let error = io::Error::new(io::ErrorKind::Unsupported, "it is no socket");
+    ListenError::System { address, action: "accept connections", error }
 }

@@ -1,10 +1,12 @@
 //! The program as its users meet it: real processes, real sockets.
 #![allow(clippy::unwrap_used, reason = "in helpers of tests too, a surprise is a failure")]
 
+mod bridge;
 mod cat;
 mod decode;
 mod demo;
 mod generate;
+mod line;
 mod origin;
 mod policy;
 mod proxy;
