@@ -8,6 +8,7 @@ mod demo;
 mod generate;
 mod line;
 mod origin;
+mod ping;
 mod policy;
 mod proxy;
 mod run;
