@@ -100,11 +100,11 @@ impl Watch {
                 self.answer(*round_trip, at)
             }
             LineEvent::RoundTrip { round_trip } => self.answer(*round_trip, at),
-            LineEvent::Down { .. } => {
+            LineEvent::Down { why } => {
                 let lasted = self.since.elapsed().as_secs_f64();
                 self.up = false;
                 self.since = Instant::now();
-                say(&format_args!("{event}, after {lasted:.3} s"))
+                say(&format_args!("link down after {lasted:.3} s: {why}"))
             }
             LineEvent::PeerClock { since_1970 } => {
                 self.clock = PeerClock::told(*since_1970, at, self.round_trip / 2);

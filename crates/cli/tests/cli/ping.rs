@@ -50,7 +50,7 @@ fn a_cut_cable_is_noticed_and_its_return_too() {
     let mut wait_for = |begin: &str| lines.find(|line| line.starts_with(begin)).unwrap();
     wait_for("up  rtt ");
     gateway.cable.cut();
-    wait_for("link down: ");
+    wait_for("link down after ");
     wait_for("down  no answer for ");
     gateway.cable.restore();
     wait_for("link up after ");
