@@ -95,10 +95,13 @@ pub(crate) struct ProxyArgs {
     #[arg(short, long = "overlay", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) overlays: Vec<PathBuf>,
 
-    /// Listen here: uds:@NAME, uds:/PATH or tcp:HOST:PORT; may be given several times
+    /// Listen here: uds:@NAME, uds:/PATH, tcp:HOST:PORT or serial:/DEVICE?baud=N; may be given
+    /// several times
     ///
     /// `uds:@NAME` is Linux' abstract namespace: no file is made. `uds:/PATH` makes a socket file
-    /// and removes it at the end; `uds:/PATH?mode=0660&owner=USER:GROUP` says who may use it. The
+    /// and removes it at the end; `uds:/PATH?mode=0660&owner=USER:GROUP` says who may use it.
+    /// `serial:/dev/ttyS1?baud=2000000&rtscts=1&profile=fast` is a line to one device, whose
+    /// streams share it; both ends need the same baud rate, 115200 if it is left out. The
     /// default is `uds:@proxy.ss.lws`, where every client looks first; it does not apply if a
     /// service manager passes sockets (see below).
     #[arg(short, long = "listen", value_name = "ADDR")]

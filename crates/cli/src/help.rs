@@ -33,6 +33,9 @@ Examples:
   sspc proxy -p policy.json -l 'uds:/run/sspc.sock?mode=0660' -l tcp:127.0.0.1:7681
       Two listeners.
 
+  sspc proxy -p policy.json -l 'serial:/dev/ttyS1?baud=2000000&profile=fast'
+      For a device at the other end of a serial line.
+
 Signals:
   SIGHUP           reads policy and overlays again, for new streams; if they are wrong, says
                    so and keeps the old ones
