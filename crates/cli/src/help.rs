@@ -93,7 +93,7 @@ Examples:
   sspc bridge -p serial:/dev/ttyS1 -l uds:@proxy.ss.lws -l 'uds:/run/sspc.sock?mode=0660' -v
       Two listeners on a line of 115,200 baud; logs link and connections.
 
-While the link is down a new connection waits for it, 3 seconds at most, and is closed if it does
+While the link is down a new connection waits for it, 2.5 seconds at most, and is closed if it does
 not come up. When the link is lost the connections are closed, which is how clients learn of it;
 they connect again. The serial port may go and come back.
 

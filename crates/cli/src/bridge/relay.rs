@@ -11,8 +11,9 @@ use tokio::time::timeout;
 
 use super::credit::{Downward, Upward};
 
-/// How long a program's connection waits for its channel; as long as deployed clients wait.
-const OPEN_LIMIT: Duration = Duration::from_secs(3);
+/// How long a program's connection waits for its channel. Deployed clients wait 3 s for the proxy's
+/// first word: what comes later is of no use to them.
+const OPEN_LIMIT: Duration = Duration::from_millis(2500);
 /// The most that is read in one go.
 const ROOM: usize = 4096;
 

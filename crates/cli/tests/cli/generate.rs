@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use crate::run::{assert_exit, run, text};
 
 /// Every command, with some of its options; the help is the judge of what there is.
-const COMMANDS: [&[&str]; 10] = [
+const COMMANDS: [&[&str]; 12] = [
     &["proxy"],
     &["cat"],
+    &["bridge"],
+    &["ping"],
     &["policy"],
     &["policy", "check"],
     &["policy", "show"],
