@@ -28,10 +28,9 @@ const REOPEN: [Duration; 4] = [
 const LINGER: Duration = Duration::from_secs(1);
 /// How long the last user of a line waits for that.
 const LINGER_OF_USER: Duration = Duration::from_millis(200);
-/// From this rate on, what the system keeps of the output is sent fast enough.
-const PACED_BELOW: u32 = 1_000_000;
-/// How much a slower port is given ahead of what it can have sent.
-const AHEAD: Duration = Duration::from_millis(20);
+/// How much a port is given ahead of what it can have sent. What the system keeps beyond that, on a
+/// pseudo-terminal 12 KiB, would be in the way of what is urgent.
+const AHEAD: Duration = Duration::from_millis(10);
 
 pub(crate) type Observer = Box<dyn FnMut(LineEvent) + Send>;
 
@@ -236,12 +235,10 @@ impl Driver {
         match rustix::io::write(port, rest) {
             Ok(length) => {
                 self.output_at += length;
-                if self.address.baud < PACED_BELOW {
-                    // 8N1: ten bits a byte.
-                    let us = length as u64 * 10_000_000 / u64::from(self.address.baud.max(1));
-                    let from = self.sent_by.max(StdInstant::now());
-                    self.sent_by = from + Duration::from_micros(us);
-                }
+                // 8N1: ten bits a byte.
+                let ns = length as u64 * 10_000_000_000 / u64::from(self.address.baud.max(1));
+                let from = self.sent_by.max(StdInstant::now());
+                self.sent_by = from + Duration::from_nanos(ns);
                 Ok(())
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(()),
