@@ -214,6 +214,8 @@ Exit codes:
   2  the command line is wrong";
 
 pub(crate) const DEMO: &str = "\
+Times and rates are shown and not judged: a busy machine makes it slower, not wrong.
+
 Exit codes:
   0  every byte was right
   1  something differed; the output says what";

@@ -10,9 +10,11 @@ use tracing_subscriber::filter::Directive;
 use crate::args::{LogArgs, LogFormat};
 use crate::terminal;
 
-/// Sets up what `-v` and `--log` ask for. `RUST_LOG`, if set, has the last word.
-pub(crate) fn init(args: LogArgs) {
+/// Sets up what `-v` and `--log` ask for. `RUST_LOG`, if set, has the last word. A command that does
+/// harm on purpose is `quiet`: its warnings are no news.
+pub(crate) fn init(args: LogArgs, quiet: bool) {
     let (ours, others) = match args.verbose {
+        0 if quiet => (LevelFilter::ERROR, LevelFilter::ERROR),
         0 => (LevelFilter::WARN, LevelFilter::ERROR),
         1 => (LevelFilter::INFO, LevelFilter::WARN),
         2 => (LevelFilter::DEBUG, LevelFilter::INFO),

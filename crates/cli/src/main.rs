@@ -26,7 +26,7 @@ use log::Voice;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log::init(cli.log);
+    log::init(cli.log, matches!(cli.command, Command::Demo(_)));
     let voice = Voice::new(cli.log);
     match run(&cli, voice) {
         Ok(exit) => exit.into(),

@@ -11,19 +11,19 @@ pub(super) enum Expect {
     Bytes { expected: Vec<u8>, at: usize },
     /// So many bytes of the pattern, and their hash.
     Pattern { len: u64, hash: Hash, expected: String, block: Vec<u8> },
-    /// So many prices of the ticker, in order.
-    Prices { wanted: u64, seen: u64, message: Vec<u8> },
+    /// Prices of the ticker, in order, without end.
+    Prices { seen: u64, message: Vec<u8> },
 }
 
-/// What the payload so far says.
+/// What the payload was.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Seen {
-    /// Right so far.
+    /// Bytes of a body, right.
+    Bytes,
+    /// Part of a short message.
     Part,
-    /// Right, and a whole message: its text, if it is short.
-    Message(Option<String>),
-    /// All that was wanted of a stream without end.
-    Enough(Option<String>),
+    /// The end of a short message, right; its text.
+    Message(String),
 }
 
 impl Expect {
@@ -36,13 +36,24 @@ impl Expect {
         Self::Pattern { len, hash: Hash::new(), expected, block: Vec::new() }
     }
 
-    pub(super) fn prices(wanted: u64) -> Self {
-        Self::Prices { wanted, seen: 0, message: Vec::new() }
+    pub(super) fn prices() -> Self {
+        Self::Prices { seen: 0, message: Vec::new() }
+    }
+
+    /// All comes again from the beginning.
+    pub(super) fn begin_anew(&mut self) {
+        match self {
+            Self::Bytes { at, .. } => *at = 0,
+            Self::Pattern { hash, .. } => *hash = Hash::new(),
+            Self::Prices { seen, message } => {
+                *seen = 0;
+                message.clear();
+            }
+        }
     }
 
     /// Takes the next payload; the error says what differs.
     pub(super) fn feed(&mut self, data: &[u8], flags: Flags) -> Result<Seen, String> {
-        let last = flags.contains(Flags::EOM);
         match self {
             Self::Bytes { expected, at } => {
                 let end = *at + data.len();
@@ -50,7 +61,7 @@ impl Expect {
                     return Err(format!("payload differs within bytes {} to {end}", *at));
                 }
                 *at = end;
-                Ok(if last { Seen::Message(None) } else { Seen::Part })
+                Ok(Seen::Bytes)
             }
             Self::Pattern { len, hash, block, .. } => {
                 // The pattern is made in words: begin at the word that the data begins in.
@@ -65,11 +76,11 @@ impl Expect {
                     return Err(format!("payload differs after byte {}", hash.len()));
                 }
                 hash.update(data);
-                Ok(if last { Seen::Message(None) } else { Seen::Part })
+                Ok(Seen::Bytes)
             }
-            Self::Prices { wanted, seen, message } => {
+            Self::Prices { seen, message } => {
                 message.extend_from_slice(data);
-                if !last {
+                if !flags.contains(Flags::EOM) {
                     return Ok(Seen::Part);
                 }
                 let expected = price(*seen);
@@ -79,8 +90,7 @@ impl Expect {
                 }
                 message.clear();
                 *seen += 1;
-                let message = Some(expected);
-                Ok(if seen == wanted { Seen::Enough(message) } else { Seen::Message(message) })
+                Ok(Seen::Message(expected))
             }
         }
     }
@@ -101,8 +111,7 @@ impl Expect {
                     Ok(Some(hash))
                 }
             }
-            Self::Prices { wanted, seen, .. } if seen == wanted => Ok(None),
-            Self::Prices { wanted, seen, .. } => Err(format!("{seen} of {wanted} messages came")),
+            Self::Prices { .. } => Ok(None),
         }
     }
 }
@@ -114,8 +123,10 @@ mod tests {
     #[test]
     fn exact_bytes_in_any_cut_are_right_and_others_are_not() {
         let mut expect = Expect::bytes(*b"hello");
-        assert_eq!(expect.feed(b"he", Flags::SOM), Ok(Seen::Part));
-        assert_eq!(expect.feed(b"llo", Flags::EOM), Ok(Seen::Message(None)));
+        assert_eq!(expect.feed(b"he", Flags::SOM), Ok(Seen::Bytes));
+        expect.begin_anew();
+        assert_eq!(expect.feed(b"hel", Flags::SOM), Ok(Seen::Bytes));
+        assert_eq!(expect.feed(b"lo", Flags::EOM), Ok(Seen::Bytes));
         assert_eq!(expect.complete(), Ok(None));
 
         let mut wrong = Expect::bytes(*b"hello");
@@ -123,7 +134,7 @@ mod tests {
         let mut long = Expect::bytes(*b"hello");
         assert!(long.feed(b"hello!", Flags::WHOLE).is_err());
         let mut short = Expect::bytes(*b"hello");
-        assert_eq!(short.feed(b"hell", Flags::WHOLE), Ok(Seen::Message(None)));
+        assert_eq!(short.feed(b"hell", Flags::WHOLE), Ok(Seen::Bytes));
         assert!(short.complete().is_err());
     }
 
@@ -145,16 +156,15 @@ mod tests {
 
     #[test]
     fn prices_must_come_whole_and_in_order() {
-        let mut expect = Expect::prices(2);
+        let mut expect = Expect::prices();
         let (first, second) = (price(0), price(1));
         let (head, tail) = first.as_bytes().split_at(5);
         assert_eq!(expect.feed(head, Flags::SOM), Ok(Seen::Part));
-        assert_eq!(expect.feed(tail, Flags::EOM), Ok(Seen::Message(Some(first.clone()))));
-        assert_eq!(
-            expect.feed(second.as_bytes(), Flags::WHOLE),
-            Ok(Seen::Enough(Some(second.clone())))
-        );
-        let mut wrong = Expect::prices(2);
+        assert_eq!(expect.feed(tail, Flags::EOM), Ok(Seen::Message(first.clone())));
+        assert_eq!(expect.feed(second.as_bytes(), Flags::WHOLE), Ok(Seen::Message(second.clone())));
+        expect.begin_anew();
+        assert_eq!(expect.feed(first.as_bytes(), Flags::WHOLE), Ok(Seen::Message(first)));
+        let mut wrong = Expect::prices();
         assert!(wrong.feed(second.as_bytes(), Flags::WHOLE).is_err());
     }
 }

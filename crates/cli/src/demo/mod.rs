@@ -1,20 +1,24 @@
-//! `sspc demo`: an origin, a proxy and a client, and what passes between them.
+//! `sspc demo`: an origin, a proxy and a client, a serial line between these two, and what passes.
 
-mod acts;
 mod expect;
+mod line;
 mod origin;
 mod pattern;
-mod play;
+mod player;
 mod screen;
+mod show;
+mod socket;
 mod stage;
+mod summary;
 
 use std::time::Instant;
 
 use crate::args::DemoArgs;
 use crate::exit::{Exit, Failure};
-use acts::Acts;
 use screen::Screen;
+use show::Show;
 use stage::Stage;
+use tokio::sync::mpsc::unbounded_channel;
 
 /// Runs the command to its end.
 pub(crate) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
@@ -38,14 +42,17 @@ async fn demo(args: &DemoArgs, screen: &mut Screen) -> Result<usize, Failure> {
     let stage = Stage::set(args.mebibytes)
         .await
         .map_err(|error| Failure::new(format!("cannot set the demo up: {error:#}")))?;
-    screen.line("Secure Streams: an application opens a stream by name, a proxy does the rest.");
+    screen.line("Secure Streams for a device with a serial line and no network: it opens streams");
+    screen.line("by name, and the proxy at the line's other end does the rest.");
     screen.line("");
     for line in stage.picture() {
         screen.line(&line);
     }
-    let mut acts = Acts::new(&stage, screen);
-    acts.play_all(args.mebibytes).await;
-    let wrong = acts.summary(start.elapsed());
+    let (tell, told) = unbounded_channel();
+    let mut show = Show::new(&stage, screen, told);
+    show.play_on_line(tell.clone()).await;
+    show.play_on_socket(tell, args.mebibytes).await;
+    let wrong = show.summary(start.elapsed());
     stage.strike().await;
     Ok(wrong)
 }

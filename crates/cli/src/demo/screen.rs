@@ -47,6 +47,13 @@ pub(super) fn time(time: Duration) -> String {
     }
 }
 
+/// `200,000`
+pub(super) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let groups: Vec<_> = digits.as_bytes().rchunks(3).rev().map(String::from_utf8_lossy).collect();
+    groups.join(",")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -56,5 +63,13 @@ mod tests {
         assert_eq!(time(Duration::from_micros(420)), "0.4 ms");
         assert_eq!(time(Duration::from_millis(12)), "12 ms");
         assert_eq!(time(Duration::from_millis(1_250)), "1.25 s");
+    }
+
+    #[test]
+    fn digits_are_in_groups_of_three() {
+        assert_eq!(grouped(7), "7");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(200_000), "200,000");
+        assert_eq!(grouped(1_000_042), "1,000,042");
     }
 }

@@ -16,6 +16,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use certs::Identity;
@@ -38,6 +39,8 @@ pub(super) struct Connection {
     pub(super) requests: AtomicU64,
     /// Whether permessage-deflate was agreed on.
     pub(super) deflate: Mutex<Option<String>>,
+    /// When the ticker's messages were sent.
+    pub(super) ticks: Mutex<Vec<Instant>>,
 }
 
 /// The running server; it ends when this is dropped.

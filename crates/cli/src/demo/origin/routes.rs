@@ -40,8 +40,10 @@ pub(super) async fn answer(
         (&Method::POST, "/upload") => upload(request).await,
         (&Method::GET, "/ticker") => ws::upgrade(request, connection, ws::Service::Ticker),
         (&Method::GET, "/echo") => ws::upgrade(request, connection, ws::Service::Echo),
-        (&Method::GET, path) => match path.strip_prefix("/big/").map(str::parse) {
-            Some(Ok(mebibytes)) => big(mebibytes),
+        (&Method::GET, path) => match path.strip_prefix("/pattern/").map(str::parse) {
+            Some(Ok(len)) => {
+                Response::new(Pattern { offset: 0, len }.map_err(|never| match never {}).boxed())
+            }
             _ => status(StatusCode::NOT_FOUND),
         },
         _ => status(StatusCode::NOT_FOUND),
@@ -107,13 +109,6 @@ async fn upload(request: Request<Incoming>) -> Answer {
     let sha256 = hash.finish();
     let json = format!(r#"{{"bytes":{bytes},"content_length":{announced},"sha256":"{sha256}"}}"#);
     text("application/json", json)
-}
-
-fn big(mebibytes: u64) -> Answer {
-    let Some(len) = mebibytes.checked_mul(1 << 20) else {
-        return status(StatusCode::NOT_FOUND);
-    };
-    Response::new(Pattern { offset: 0, len }.map_err(|never| match never {}).boxed())
 }
 
 /// A body of `len` bytes of the pattern, made as it is sent.

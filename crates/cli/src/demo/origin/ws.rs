@@ -12,7 +12,7 @@ use sspc_ws::{
     CloseCode, Decoder, DeflateParams, Encoder, Event, MessageKind, Piece, Role, handshake,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::routes::status;
 use super::{Connection, lock};
@@ -70,11 +70,12 @@ pub(super) fn upgrade(
     });
 
     *lock(&connection.protocol) = "ws";
+    let connection = Arc::clone(connection);
     tokio::spawn(async move {
         match hyper::upgrade::on(&mut request).await {
             Ok(socket) => {
                 let mut socket = Socket::new(TokioIo::new(socket), deflate);
-                if let Err(error) = socket.serve(service).await {
+                if let Err(error) = socket.serve(service, &connection).await {
                     tracing::debug!(%error, "a websocket of the origin ended");
                 }
             }
@@ -107,7 +108,7 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Socket<S> {
         }
     }
 
-    async fn serve(&mut self, service: Service) -> anyhow::Result<()> {
+    async fn serve(&mut self, service: Service, connection: &Connection) -> anyhow::Result<()> {
         let mut buffer = vec![0; 16 * 1024];
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -121,6 +122,7 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Socket<S> {
                 () = tick(&mut ticks, service) => {
                     let price = price(seq);
                     seq += 1;
+                    lock(&connection.ticks).push(Instant::now());
                     let piece = Piece {
                         kind: MessageKind::Text, first: true, last: true, bytes: price.as_bytes(),
                     };
