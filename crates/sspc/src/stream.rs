@@ -1,4 +1,4 @@
-use sspc_wire::{State, Timeout};
+use sspc_wire::{State, Timeout, ToClientDecoder};
 
 use crate::config::Config;
 use crate::engine::{Engine, LinkWish, Tx};
@@ -92,6 +92,7 @@ use sspc_wire::Instant;
 /// again. UPSTREAM_LINK_RETRY leaves the state as it is. States that say nothing new are left out, so that what is seen is always a legal sequence.
 #[derive(Debug)]
 pub struct Stream<B> {
+    decoder: ToClientDecoder,
     engine: Engine,
     storage: B,
 }
@@ -99,17 +100,28 @@ pub struct Stream<B> {
 impl<B> Stream<B> {
     /// A stream that wants its link at once.
     pub const fn new(streamtype: Name, config: Config, storage: B) -> Self {
-        Self { engine: Engine::new(streamtype, config), storage }
+        Self { decoder: ToClientDecoder::new(), engine: Engine::new(streamtype, config), storage }
     }
 
     /// None yet; see [`Stream::begin`].
     pub(crate) const fn vacant(storage: B) -> Self {
-        Self { engine: Engine::vacant(), storage }
+        Self { decoder: ToClientDecoder::new(), engine: Engine::vacant(), storage }
     }
 
     /// What is known of the stream, and its storage.
     pub(crate) const fn parts(&mut self) -> (&mut Engine, &mut B) {
         (&mut self.engine, &mut self.storage)
+    }
+
+    /// The storage, and the name of the event that came last; empty if it has none.
+    #[cfg(feature = "embedded-io-async")]
+    pub(crate) fn storage_and_name(&mut self) -> (&mut B, &[u8]) {
+        (&mut self.storage, self.decoder.name())
+    }
+
+    /// [`Stream::deadline`], or [`Instant::NEVER`].
+    pub(crate) const fn wakes_at(&self) -> Instant {
+        self.engine.deadline()
     }
 
     /// Another stream in the same storage.
@@ -181,19 +193,14 @@ impl<B> Stream<B> {
     /// The link is there: a socket connected, a channel opened. STREAMTYPE is to be transmitted.
     ///
     /// It may come without [`LinkWish::Open`], where links come by themselves.
-    pub fn link_up(&mut self, now: Instant)
-    where
-        B: AsMut<[u8]>,
-    {
-        self.engine.link_up(now, self.storage.as_mut());
+    pub fn link_up(&mut self, now: Instant) {
+        self.decoder.reset();
+        self.engine.link_up(now);
     }
 
     /// The link is gone or could not be opened; whether or not [`LinkWish::Drop`] asked for it.
-    pub fn link_down(&mut self, now: Instant)
-    where
-        B: AsMut<[u8]>,
-    {
-        self.engine.link_down(now, self.storage.as_mut());
+    pub fn link_down(&mut self, now: Instant) {
+        self.engine.link_down(now);
     }
 
     /// Takes bytes off the front of `input` up to the next event; `None` means that the input is
@@ -206,7 +213,8 @@ impl<B> Stream<B> {
     where
         B: AsMut<[u8]>,
     {
-        self.engine.receive(now, input, self.storage.as_mut())
+        let event = self.receive_unnamed(now, input)?;
+        Some(self.named(event))
     }
 
     /// The same, but that names are empty, until [`Stream::named`] puts them in.
@@ -218,12 +226,18 @@ impl<B> Stream<B> {
     where
         B: AsMut<[u8]>,
     {
-        self.engine.receive_unnamed(now, input, self.storage.as_mut())
+        self.engine.receive(&mut self.decoder, now, input, self.storage.as_mut())
     }
 
     /// The event that came last, with the name that belongs to it.
     pub(crate) fn named<'s, 'i: 's>(&'s self, event: Event<'i>) -> Event<'s> {
-        self.engine.named(event)
+        match event {
+            Event::Payload { data, flags, rideshare: Some(_) } => {
+                Event::Payload { data, flags, rideshare: Some(self.decoder.name()) }
+            }
+            Event::Metadata { value, .. } => Event::Metadata { name: self.decoder.name(), value },
+            other => other,
+        }
     }
 
     /// True if [`Stream::poll_event`] has something to tell.
@@ -237,11 +251,8 @@ impl<B> Stream<B> {
     }
 
     /// Time has gone on to the deadline. Early calls do nothing.
-    pub fn handle_timeout(&mut self, now: Instant)
-    where
-        B: AsMut<[u8]>,
-    {
-        self.engine.handle_timeout(now, self.storage.as_mut());
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.engine.handle_timeout(now);
     }
 
     /// Asks for the onward connection; nothing if it is there or being made. While the proxy waits
@@ -298,11 +309,8 @@ impl<B> Stream<B> {
     /// the stream anew; it stays idle until it is asked to connect or send. For a message that
     /// cannot be ended: nobody can take the part for the whole. DISCONNECTED tells of it if it was
     /// connected; UPSTREAM_LINK_RETRY only if the link cannot be opened again.
-    pub fn abandon(&mut self, now: Instant)
-    where
-        B: AsMut<[u8]>,
-    {
-        self.engine.abandon(now, self.storage.as_mut());
+    pub fn abandon(&mut self, now: Instant) {
+        self.engine.abandon(now);
     }
 
     /// Writes frames to the front of `room`, back to back; returns how many bytes, 0 if there is
@@ -335,7 +343,7 @@ impl<B> Stream<B> {
     /// When [`Stream::handle_timeout`] and [`Stream::poll_link`] are to be called, if nothing
     /// happens before.
     pub fn deadline(&self) -> Option<Instant> {
-        self.engine.deadline()
+        Some(self.engine.deadline()).filter(|at| *at != Instant::NEVER)
     }
 
     /// The streamtype that the next message belongs to: the stream's own, or the rideshare of the

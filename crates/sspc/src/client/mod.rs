@@ -13,18 +13,17 @@
 mod event;
 mod slot;
 
-use sspc_mux::{Channel, Event as MuxEvent, Mux, OpenError, Priority, Refusal, Role};
+use sspc_mux::{Channel, Event as MuxEvent, Mux, Priority, Refusal, Role};
 use sspc_wire::{Instant, Timeout};
 
 use crate::config::Config;
-use crate::engine::{Engine, LinkWish, Tx};
+use crate::engine::{Engine, LinkWish, ROOM_MIN, Tx};
 use crate::error::{MetadataError, NoRoom, NoSlot};
 #[cfg(feature = "embedded-io-async")]
 use crate::event::Event;
 use crate::name::Name;
 use crate::stream::Stream;
 pub use event::ClientEvent;
-use slot::Way;
 pub use slot::{Slot, Slots, StreamId};
 
 /// The shortest buffer that [`Client::transmit`] takes, in bytes. With one of
@@ -32,7 +31,7 @@ pub use slot::{Slot, Slots, StreamId};
 pub const TRANSMIT_MIN: usize = sspc_mux::TRANSMIT_MIN;
 
 /// The shortest mux frame that leaves room for a stream's shortest frame.
-const FRAME_MIN: u16 = 32;
+const FRAME_MIN: u16 = ROOM_MIN as u16;
 
 /// Bytes of the input that belong to a stream's channel and that it has not taken yet.
 #[derive(Clone, Copy, Debug)]
@@ -162,8 +161,8 @@ pub struct Client<S: ?Sized> {
 
 impl<S> Client<S> {
     /// A client that wants its link at once, and so do the streams in its slots. The seed is for
-    /// jitter: give each device another one. A [`frame_max`](sspc_mux::Config::frame_max) below 32
-    /// counts as 32.
+    /// jitter: give each device another one. A [`frame_max`](sspc_mux::Config::frame_max) below
+    /// [`ROOM_MIN`] counts as that.
     pub const fn new(config: sspc_mux::Config, seed: u32, slots: S) -> Self {
         let short = config.frame_max < FRAME_MIN;
         let frame_max = if short { FRAME_MIN } else { config.frame_max };
@@ -188,8 +187,11 @@ impl<S: Slots + ?Sized> Client<S> {
     /// [`transmit`](Self::transmit) after it; in the past if there is something to tell at once.
     /// `None` if nothing happens without I/O or a command.
     pub fn deadline(&self) -> Option<Instant> {
-        let streams = self.slots.slots().iter().filter_map(Slot::deadline);
-        streams.chain(self.mux.deadline()).min()
+        let mut at = self.mux.deadline().unwrap_or(Instant::NEVER);
+        for slot in self.slots.slots() {
+            at = at.min(slot.wakes_at());
+        }
+        if at == Instant::NEVER { None } else { Some(at) }
     }
 
     /// Begins the life of a stream, in a slot that has none or one whose life is over and told.
@@ -203,11 +205,11 @@ impl<S: Slots + ?Sized> Client<S> {
         config: Config,
         priority: Priority,
     ) -> Result<StreamId, NoSlot> {
-        let mut slots = self.slots.slots_mut().iter_mut().zip(0..=u8::MAX);
-        let (slot, index) = slots.find(|(slot, _)| slot.is_free()).ok_or(NoSlot)?;
+        let mut slots = self.slots.slots_mut().iter_mut().enumerate();
+        let (index, slot) = slots.find(|(_, slot)| slot.is_free()).ok_or(NoSlot)?;
         slot.stream.begin(streamtype, config);
         slot.priority = priority;
-        Ok(StreamId::new(index))
+        Ok(StreamId::new(index as u8))
     }
 
     /// Asks for the onward connection: [`Stream::connect`].
@@ -288,7 +290,7 @@ impl<S: Slots + ?Sized> Client<S> {
     pub fn set_priority(&mut self, id: StreamId, priority: Priority) {
         if let Some(slot) = self.slots.slots_mut().get_mut(usize::from(id.index())) {
             slot.priority = priority;
-            if let Some(channel) = slot.channel() {
+            if let Some(channel) = slot.channel {
                 self.mux.set_priority(channel, priority);
             }
         }
@@ -339,11 +341,12 @@ impl<S: Slots + ?Sized> Client<S> {
     /// The next event that a stream has to tell by itself; [`receive`](Self::receive) and
     /// [`handle_timeout`](Self::handle_timeout) tell those too.
     pub fn poll_event(&mut self) -> Option<ClientEvent<'static>> {
-        let mut slots = self.slots.slots_mut().iter_mut().zip(0..=u8::MAX);
-        slots.find_map(|(slot, index)| {
-            let event = slot.stream.poll_event()?;
-            Some(ClientEvent::Stream { id: StreamId::new(index), event })
-        })
+        for (index, slot) in self.slots.slots_mut().iter_mut().enumerate() {
+            if let Some(event) = slot.stream.poll_event() {
+                return Some(ClientEvent::Stream { id: StreamId::new(index as u8), event });
+            }
+        }
+        None
     }
 
     /// Writes what is to be sent next into `out`, and returns how many bytes: control frames, and
@@ -386,7 +389,7 @@ impl<S: Slots + ?Sized> Client<S> {
         let sent = self.mux.transmit(now, out, &mut frames);
         if lacked_room {
             // Control frames took it; the next buffer has more.
-            for channel in self.slots.slots().iter().filter_map(Slot::channel) {
+            for channel in self.slots.slots().iter().filter_map(|slot| slot.channel) {
                 self.mux.wants_to_send(channel, true);
             }
         }
@@ -396,7 +399,7 @@ impl<S: Slots + ?Sized> Client<S> {
     /// The stream, which may have something to send after the command.
     fn command(&mut self, id: StreamId) -> Option<&mut Stream<S::Storage>> {
         let slot = self.slots.slots_mut().get_mut(usize::from(id.index()))?;
-        if let Some(channel) = slot.channel() {
+        if let Some(channel) = slot.channel {
             self.mux.wants_to_send(channel, true);
         }
         Some(&mut slot.stream)
@@ -419,12 +422,7 @@ impl<S: Slots + ?Sized> Client<S> {
         f: impl FnOnce(&mut S::Storage, Event<'e>, &[u8]) -> Option<R>,
     ) -> Option<R> {
         let slot = self.slots.slots_mut().get_mut(usize::from(id.index()))?;
-        let (engine, storage) = slot.stream.parts();
-        let name = match engine.named(event) {
-            Event::Metadata { name, .. } => name,
-            Event::Payload { rideshare, .. } => rideshare.unwrap_or_default(),
-            _ => &[],
-        };
+        let (storage, name) = slot.stream.storage_and_name();
         f(storage, event, name)
     }
 
@@ -491,7 +489,7 @@ impl<S: Slots + ?Sized> Client<S> {
         *input = input.get(before - piece.len()..).unwrap_or_default();
         let Some(event) = event else {
             // Maybe it has something to answer.
-            if let Some(channel) = slot.channel() {
+            if let Some(channel) = slot.channel {
                 self.mux.wants_to_send(channel, true);
             }
             return None;
@@ -503,94 +501,71 @@ impl<S: Slots + ?Sized> Client<S> {
     /// Does what an event of the mux means for the streams; an event, if it is for the application.
     fn link_event(&mut self, now: Instant, event: MuxEvent<'_>) -> Option<ClientEvent<'static>> {
         let slots = self.slots.slots_mut();
-        match event {
-            MuxEvent::LinkUp { rtt_us } => Some(ClientEvent::LinkUp { rtt_us }),
+        let (channel, opened, again) = match event {
+            MuxEvent::LinkUp { rtt_us } => return Some(ClientEvent::LinkUp { rtt_us }),
+            MuxEvent::RoundTrip { rtt_us } => return Some(ClientEvent::RoundTrip { rtt_us }),
+            MuxEvent::PeerClock { unix_us } => return Some(ClientEvent::PeerClock { unix_us }),
             MuxEvent::LinkDown { why } => {
                 self.inside = None;
                 for slot in slots {
-                    if slot.channel().is_some() {
-                        slot.way = Way::None;
+                    if slot.channel.take().is_some() {
                         slot.stream.link_down(now);
                     }
                 }
-                Some(ClientEvent::LinkDown { why })
+                return Some(ClientEvent::LinkDown { why });
             }
-            MuxEvent::RoundTrip { rtt_us } => Some(ClientEvent::RoundTrip { rtt_us }),
-            MuxEvent::PeerClock { unix_us } => Some(ClientEvent::PeerClock { unix_us }),
-            MuxEvent::Opened { channel } => {
-                if let Some((_, slot)) = find(slots, channel) {
-                    slot.way = Way::Open(channel);
-                    slot.stream.link_up(now);
-                    self.mux.wants_to_send(channel, true);
-                }
-                None
-            }
-            MuxEvent::Refused { channel, why } => {
-                if let Some((_, slot)) = find(slots, channel) {
-                    slot.way = match why {
-                        Refusal::NoAnswer => Way::Waiting { until: Instant::NEVER },
-                        _ => Way::None,
-                    };
-                    slot.stream.link_down(now);
-                }
-                None
-            }
-            MuxEvent::Closed { channel } => {
-                if let Some((_, slot)) = find(slots, channel) {
-                    slot.way = Way::None;
-                    slot.stream.link_down(now);
-                }
-                None
-            }
+            MuxEvent::Opened { channel } => (channel, true, false),
+            // Another index is tried at once.
+            MuxEvent::Refused { channel, why } => (channel, false, why == Refusal::NoAnswer),
+            MuxEvent::Closed { channel } => (channel, false, false),
             // A client is not asked for channels, and data is not for here.
-            _ => None,
+            _ => return None,
+        };
+        let (_, slot) = find(slots, channel)?;
+        if opened {
+            slot.stream.link_up(now);
+            self.mux.wants_to_send(channel, true);
+        } else {
+            slot.channel = None;
+            slot.waits = again;
+            slot.stream.link_down(now);
         }
+        None
     }
 
     /// Does what the streams want of their channels.
     fn tend(&mut self, now: Instant) {
         for slot in self.slots.slots_mut() {
-            match slot.stream.poll_link(now) {
-                Some(LinkWish::Open) if slot.channel().is_none() => {
-                    let until = now.plus_millis(slot.stream.config().handshake_ms);
-                    slot.way = Way::Waiting { until };
+            let wish = slot.stream.poll_link(now);
+            if wish == Some(LinkWish::Open) && slot.channel.is_none() {
+                slot.waits = true;
+                slot.waits_until = now.plus_millis(slot.stream.config().handshake_ms);
+            }
+            if wish == Some(LinkWish::Drop) || slot.stream.is_closed() {
+                if let Some(channel) = slot.channel {
+                    self.mux.close(channel);
                 }
-                Some(LinkWish::Drop) => {
-                    release(&mut self.mux, slot);
+                slot.has_none();
+                slot.stream.link_down(now);
+            }
+            if slot.waits && self.mux.is_up() {
+                slot.has_none();
+                // If all are in use it asks again after a wait.
+                slot.channel = self.mux.open(slot.priority).ok();
+                if slot.channel.is_none() {
                     slot.stream.link_down(now);
                 }
-                Some(LinkWish::Open) | None => {}
-            }
-            if slot.stream.is_closed() {
-                release(&mut self.mux, slot);
-            }
-            let Way::Waiting { until } = slot.way else { continue };
-            match self.mux.open(slot.priority) {
-                Ok(channel) => slot.way = Way::Opening(channel),
-                Err(OpenError::LinkDown) if now < until => {}
-                Err(error) => {
-                    // It still waits for the link, but not for a channel to become free.
-                    slot.way = match error {
-                        OpenError::LinkDown => Way::Waiting { until: Instant::NEVER },
-                        _ => Way::None,
-                    };
-                    slot.stream.link_down(now);
-                }
+            } else if now >= slot.waits_until {
+                slot.waits_until = Instant::NEVER;
+                slot.stream.link_down(now);
             }
         }
     }
 }
 
-fn release<B>(mux: &mut Mux, slot: &mut Slot<B>) {
-    if let Some(channel) = slot.channel() {
-        mux.close(channel);
-    }
-    slot.way = Way::None;
-}
-
 /// The slot that has this channel or is about to.
 fn find<B>(slots: &mut [Slot<B>], channel: Channel) -> Option<(StreamId, &mut Slot<B>)> {
-    let mut slots = slots.iter_mut().zip(0..=u8::MAX);
-    let (slot, index) = slots.find(|(slot, _)| slot.channel() == Some(channel))?;
-    Some((StreamId::new(index), slot))
+    let mut slots = slots.iter_mut().enumerate();
+    let (index, slot) = slots.find(|(_, slot)| slot.channel == Some(channel))?;
+    Some((StreamId::new(index as u8), slot))
 }

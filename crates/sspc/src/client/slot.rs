@@ -7,6 +7,9 @@ use crate::config::Config;
 use crate::name::Name;
 use crate::stream::Stream;
 
+/// A mux has no more channels at a time.
+const SLOTS_MAX: usize = 250;
+
 /// Which stream of a [`crate::Client`]: the place of its slot. When the stream's life is over the
 /// slot may be given to another stream, which has the same id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -30,67 +33,60 @@ impl fmt::Display for StreamId {
     }
 }
 
-/// How a stream comes to its channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// It does not want one.
-    None,
-    /// It wants one as soon as the link is up. At the time it is told that the attempt failed.
-    Waiting { until: Instant },
-    /// CHANNEL_REQ is to be sent or was.
-    Opening(Channel),
-    /// It has one.
-    Open(Channel),
-}
-
 /// Room for one stream of a [`crate::Client`], and what the client knows about it.
 ///
 /// `B` is the storage for the stream's metadata, as [`Stream`] has it.
 #[derive(Debug)]
 pub struct Slot<B> {
     pub(super) stream: Stream<B>,
-    pub(super) way: Way,
+    /// The one that it has or that was asked for.
+    pub(super) channel: Option<Channel>,
+    /// It is to get one as soon as the link is up.
+    pub(super) waits: bool,
+    /// When it is told that the attempt to get one failed, if it waits.
+    pub(super) waits_until: Instant,
     pub(super) priority: Priority,
 }
 
 impl<B> Slot<B> {
     /// With a stream that wants its channel at once.
     pub const fn new(streamtype: Name, config: Config, priority: Priority, storage: B) -> Self {
-        Self { stream: Stream::new(streamtype, config, storage), way: Way::None, priority }
+        Self::with(Stream::new(streamtype, config, storage), priority)
     }
 
     /// Without a stream, for [`crate::Client::open`].
     pub const fn vacant(storage: B) -> Self {
-        Self { stream: Stream::vacant(storage), way: Way::None, priority: Priority::LOWEST }
+        Self::with(Stream::vacant(storage), Priority::LOWEST)
     }
 
-    pub(super) fn channel(&self) -> Option<Channel> {
-        match self.way {
-            Way::Opening(channel) | Way::Open(channel) => Some(channel),
-            Way::None | Way::Waiting { .. } => None,
-        }
+    const fn with(stream: Stream<B>, priority: Priority) -> Self {
+        Self { stream, channel: None, waits: false, waits_until: Instant::NEVER, priority }
     }
 
     /// True if the slot may be given to another stream.
-    pub(super) fn is_free(&self) -> bool {
+    pub(super) const fn is_free(&self) -> bool {
         self.stream.is_closed() && !self.stream.has_event()
     }
 
-    /// Something was asked of the link or waits to be told, at this time.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    /// When something is to be asked of the link or told; [`Instant::NEVER`] for none.
+    pub(super) fn wakes_at(&self) -> Instant {
         if self.stream.has_event() {
-            return Some(Instant::ZERO);
+            Instant::ZERO
+        } else {
+            self.waits_until.min(self.stream.wakes_at())
         }
-        match (self.way, self.stream.deadline()) {
-            (Way::Waiting { until }, Some(at)) => Some(until.min(at)),
-            (Way::Waiting { until }, None) => Some(until),
-            (_, at) => at,
-        }
+    }
+
+    /// There is no channel any more, nor is one waited for.
+    pub(super) const fn has_none(&mut self) {
+        self.channel = None;
+        self.waits = false;
+        self.waits_until = Instant::NEVER;
     }
 }
 
 /// What a [`crate::Client`] keeps its streams in: `[Slot<B>; N]`, `&mut [Slot<B>]`, a `Vec` with
-/// feature `std`. Slots behind the first 250 are never used.
+/// feature `std`; no more than 250.
 pub trait Slots {
     /// The storage of a stream's metadata.
     type Storage: AsRef<[u8]> + AsMut<[u8]>;
@@ -106,11 +102,12 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Slots for [Slot<B>] {
     type Storage = B;
 
     fn slots(&self) -> &[Slot<B>] {
-        self
+        self.get(..SLOTS_MAX).unwrap_or(self)
     }
 
     fn slots_mut(&mut self) -> &mut [Slot<B>] {
-        self
+        let used = self.len().min(SLOTS_MAX);
+        self.get_mut(..used).unwrap_or_default()
     }
 }
 
@@ -118,6 +115,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const N: usize> Slots for [Slot<B>; N] {
     type Storage = B;
 
     fn slots(&self) -> &[Slot<B>] {
+        const { assert!(N <= SLOTS_MAX, "a client has 250 streams at most") }
         self
     }
 
@@ -143,10 +141,10 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Slots for std::vec::Vec<Slot<B>> {
     type Storage = B;
 
     fn slots(&self) -> &[Slot<B>] {
-        self
+        self.as_slice().slots()
     }
 
     fn slots_mut(&mut self) -> &mut [Slot<B>] {
-        self
+        self.as_mut_slice().slots_mut()
     }
 }

@@ -1,7 +1,7 @@
-//! What the caller's storage holds: the rideshare names of this link, then the metadata of the
-//! stream's life in the order set, so that it can be sent again.
+//! What the caller's storage holds: at its front the metadata of the stream's life in the order set,
+//! so that it can be sent again; at its end this link's list of names, if it has rideshares.
 
-use sspc_wire::streamtype_names;
+use sspc_wire::{Piece, streamtype_names};
 
 use crate::error::MetadataError;
 
@@ -11,26 +11,18 @@ const HEAD: usize = 3;
 /// Where in the storage things are.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept {
-    /// The end of the rideshare names and start of the metadata.
-    list: u16,
     /// The end of the metadata that this link's proxy has.
     sent: u16,
     /// The end of the metadata.
     used: u16,
-    /// How much of a frame that no room could hold whole this link's proxy has: of STREAMTYPE, or
-    /// of the metadata at `sent`.
+    /// How many bytes of the value at `sent` this link's proxy has, if no room could hold it whole.
     pub(super) cut: u16,
-    names: Names,
-}
-
-/// How far CREATE_RESULT's list has come; its first name is the stream's own and not kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Names {
-    BeforeFirst,
-    InFirst,
-    Further,
-    /// There was no room for them.
-    Lost,
+    /// The length of CREATE_RESULT's list; 0 if it is not kept.
+    list: u16,
+    /// How many names the list has, the stream's own with them.
+    names: u8,
+    /// The list's last byte so far belongs to a name.
+    in_name: bool,
 }
 
 /// One value.
@@ -42,7 +34,7 @@ pub(super) struct Record<'a> {
 
 impl Kept {
     pub(super) const fn new() -> Self {
-        Self { list: 0, sent: 0, used: 0, cut: 0, names: Names::BeforeFirst }
+        Self { sent: 0, used: 0, cut: 0, list: 0, names: 0, in_name: false }
     }
 
     /// Keeps a value behind all others, instead of one of the same name.
@@ -52,33 +44,33 @@ impl Kept {
         name: &[u8],
         value: &[u8],
     ) -> Result<(), MetadataError> {
-        let (mut at, mut freed) = (self.list, 0);
-        while let Some((start, end)) = self.find(storage, name, at) {
-            (at, freed) = (end, freed + (end - start));
-        }
+        let (start, end) = self.find(storage, name);
+        let freed = end - start;
         let length = HEAD + name.len() + value.len();
-        let needed = usize::from(self.used - freed) + length;
-        let size = storage.len().min(usize::from(u16::MAX));
+        let needed = usize::from(self.used) - usize::from(freed) + usize::from(self.list) + length;
+        let size = size(storage);
         if needed > size {
             return Err(MetadataError::NoRoom { needed, size });
         }
-        while let Some((start, end)) = self.find(storage, name, self.list) {
-            shift(storage, end, self.used, start);
-            self.used -= end - start;
-            if self.sent > start {
-                self.sent -= end - start;
+        // What is behind moves up, byte by byte: no more code than a call of memmove, which a small
+        // program may have no other use for.
+        for at in usize::from(end)..usize::from(self.used) {
+            let byte = storage.get(at).copied().unwrap_or(0);
+            if let Some(to) = storage.get_mut(at - usize::from(freed)) {
+                *to = byte;
             }
         }
-        let at = usize::from(self.used);
-        if let Some(room) = storage.get_mut(at..at + length) {
-            let (head, body) = room.split_at_mut(HEAD);
-            let [high, low] = (value.len() as u16).to_be_bytes();
-            head.copy_from_slice(&[name.len() as u8, high, low]);
-            let (for_name, for_value) = body.split_at_mut(name.len());
-            for_name.copy_from_slice(name);
-            for_value.copy_from_slice(value);
-            self.used += length as u16;
+        self.used -= freed;
+        if self.sent > start {
+            self.sent -= freed;
         }
+        let [high, low] = (value.len() as u16).to_be_bytes();
+        let head = [name.len() as u8, high, low];
+        let mut room = storage.get_mut(usize::from(self.used)..).unwrap_or_default().iter_mut();
+        for part in [&head[..], name, value] {
+            room.by_ref().zip(part).for_each(|(to, from)| *to = *from);
+        }
+        self.used += length as u16;
         Ok(())
     }
 
@@ -87,78 +79,65 @@ impl Kept {
         self.record(storage, self.sent)
     }
 
-    pub(super) fn mark_sent(&mut self, end: u16) {
-        self.sent = end;
+    pub(super) fn mark_sent(&mut self, record: u16) {
+        self.sent = record;
     }
 
     /// A new link's proxy knows nothing.
-    pub(super) fn link_lost(&mut self, storage: &mut [u8]) {
-        self.drop_list(storage);
-        self.sent = self.list;
+    pub(super) fn link_lost(&mut self) {
+        self.sent = 0;
         self.cut = 0;
-        self.names = Names::BeforeFirst;
+        self.list = 0;
+        self.names = 0;
+        self.in_name = false;
     }
 
     /// Takes a piece of CREATE_RESULT's list.
-    pub(super) fn add_names(&mut self, storage: &mut [u8], piece: &[u8]) {
-        let mut rest = piece;
-        while let Some((byte, behind)) = rest.split_first() {
-            match (self.names, *byte) {
-                (Names::BeforeFirst, b',') => {}
-                (Names::BeforeFirst, _) => self.names = Names::InFirst,
-                (Names::InFirst, b',') => self.names = Names::Further,
-                (Names::InFirst, _) => {}
-                (Names::Further, _) => break,
-                (Names::Lost, _) => return,
+    pub(super) fn add_names(&mut self, storage: &mut [u8], piece: &Piece<'_>) {
+        for byte in piece.data {
+            let in_name = *byte != b',';
+            if in_name && !self.in_name {
+                self.names = self.names.saturating_add(1);
             }
-            rest = behind;
+            self.in_name = in_name;
         }
-        let used = usize::from(self.used);
-        let size = storage.len().min(usize::from(u16::MAX));
-        if rest.len() > size.saturating_sub(used) {
-            self.drop_list(storage);
-            self.names = Names::Lost;
-            return;
+        // Its place is at the storage's very end, if that is free.
+        let size = size(storage);
+        let total = usize::from(piece.total);
+        if usize::from(self.used) + total <= size && (piece.is_first() || self.list > 0) {
+            let at = size - total + usize::from(piece.offset);
+            let room = storage.get_mut(at..).unwrap_or_default();
+            room.iter_mut().zip(piece.data).for_each(|(to, from)| *to = *from);
+            self.list = piece.total;
         }
-        let length = rest.len() as u16;
-        shift(storage, self.list, self.used, self.list + length);
-        let at = usize::from(self.list);
-        if let Some(room) = storage.get_mut(at..at + rest.len()) {
-            room.copy_from_slice(rest);
+        if piece.is_last() && self.names <= 1 {
+            self.list = 0;
         }
-        self.list += length;
-        self.sent += length;
-        self.used += length;
     }
 
-    /// The name behind the stream's own by this many; `None` if the list did not fit or ends.
+    /// The name of the list with this index; `None` if the list did not fit or ends.
     pub(super) fn rideshare<'s>(&self, storage: &'s [u8], turn: u8) -> Option<&'s [u8]> {
-        let list = storage.get(..usize::from(self.list))?;
+        let storage = storage.get(..size(storage))?;
+        let list = storage.get(storage.len().checked_sub(usize::from(self.list))?..)?;
         streamtype_names(list).nth(usize::from(turn))
     }
 
-    /// True if there is a name behind the stream's own by this many, known or lost.
-    pub(super) fn has_rideshare(&self, storage: &[u8], turn: u8) -> bool {
-        self.names == Names::Lost || self.rideshare(storage, turn).is_some()
+    /// How many names the list has, kept or not.
+    pub(super) const fn names(&self) -> u8 {
+        self.names
     }
 
-    fn drop_list(&mut self, storage: &mut [u8]) {
-        shift(storage, self.list, self.used, 0);
-        self.sent -= self.list;
-        self.used -= self.list;
-        self.list = 0;
-    }
-
-    /// The next value of this name, from here on. One that is sent in part stays, and goes before
-    /// the one that is to replace it.
-    fn find(&self, storage: &[u8], name: &[u8], mut at: u16) -> Option<(u16, u16)> {
+    /// Where the value of this name is; an empty place if there is none. One that is sent in part
+    /// stays, and goes before the one that is to replace it.
+    fn find(&self, storage: &[u8], name: &[u8]) -> (u16, u16) {
+        let mut at = 0;
         while let Some(record) = self.record(storage, at) {
-            if record.name == name && !(at == self.sent && self.cut > 0) {
-                return Some((at, record.end));
+            if record.name == name && (self.cut == 0 || at != self.sent) {
+                return (at, record.end);
             }
             at = record.end;
         }
-        None
+        (at, at)
     }
 
     /// The record that begins here.
@@ -178,10 +157,7 @@ impl Record<'_> {
     }
 }
 
-/// Moves bytes inside the storage; nothing if the storage is smaller than it was.
-fn shift(storage: &mut [u8], start: u16, end: u16, to: u16) {
-    let (start, end, to) = (usize::from(start), usize::from(end), usize::from(to));
-    if start <= end && end <= storage.len() && to + (end - start) <= storage.len() {
-        storage.copy_within(start..end, to);
-    }
+/// How much of the storage can be used.
+fn size(storage: &[u8]) -> usize {
+    storage.len().min(usize::from(u16::MAX))
 }

@@ -17,20 +17,25 @@
 use super::{Code, Engine, Hint, Onward, Pending};
 use sspc_wire::Instant;
 
+/// Where the link stands; see [`Engine::link_at`] for its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Link {
-    /// There is none; it is to be opened at this time.
-    Down { retry_at: Instant },
+    /// There is none; it is to be opened at the time.
+    Down,
     /// The caller was asked to open it.
     Opening,
-    /// It is up; CREATE_RESULT must come until this time.
-    Greeting { until: Instant, streamtype_sent: bool },
+    /// It is up; STREAMTYPE is to be sent.
+    Greeting,
+    /// STREAMTYPE was sent; CREATE_RESULT must come until the time.
+    Asking,
     /// The stream exists at the proxy.
     Created,
     /// DESTROYING is to be sent.
     Closing,
-    /// It is to be dropped; the caller was asked to or not.
-    Dropping { asked: bool },
+    /// It is to be dropped; the caller is to be asked to.
+    Dropping,
+    /// The caller was asked to drop it.
+    Dropped,
     /// It is gone for good.
     Closed,
 }
@@ -74,84 +79,86 @@ impl Backoff {
 impl Engine {
     pub(crate) fn poll_link(&mut self, now: Instant) -> Option<LinkWish> {
         match self.link {
-            Link::Down { retry_at } if now >= retry_at => {
-                if self.untried {
-                    self.untried = false;
-                    self.since = now;
-                }
-                self.link = Link::Opening;
+            Link::Down if now >= self.link_at => {
+                self.begin_trying(now);
+                self.set_link(Link::Opening, Instant::NEVER);
                 Some(LinkWish::Open)
             }
-            Link::Dropping { asked: false } => {
-                self.link = Link::Dropping { asked: true };
+            Link::Dropping => {
+                self.link = Link::Dropped;
                 Some(LinkWish::Drop)
             }
-            Link::Down { .. }
+            Link::Down
             | Link::Opening
-            | Link::Greeting { .. }
+            | Link::Greeting
+            | Link::Asking
             | Link::Created
             | Link::Closing
-            | Link::Dropping { asked: true }
+            | Link::Dropped
             | Link::Closed => None,
         }
     }
 
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        match self.link {
-            Link::Down { retry_at } => Some(retry_at),
-            Link::Greeting { until, .. } => Some(until),
-            Link::Opening
-            | Link::Created
-            | Link::Closing
-            | Link::Dropping { .. }
-            | Link::Closed => None,
+    /// [`Instant::NEVER`] for none.
+    pub(crate) const fn deadline(&self) -> Instant {
+        self.link_at
+    }
+
+    const fn set_link(&mut self, link: Link, at: Instant) {
+        self.link = link;
+        self.link_at = at;
+    }
+
+    /// The link is to be dropped.
+    pub(super) const fn drop_link(&mut self) {
+        self.set_link(Link::Dropping, Instant::NEVER);
+    }
+
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if matches!(self.link, Link::Greeting | Link::Asking) && now >= self.link_at {
+            self.tell(Pending::NoAnswer);
+            self.tell_retry(now);
+            self.lose(now);
+            self.drop_link();
         }
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant, storage: &mut [u8]) {
-        if let Link::Greeting { until, .. } = self.link {
-            if now >= until {
-                self.tell(Pending::NoAnswer);
-                self.tell_retry(now);
-                self.lose(now, storage);
-                self.link = Link::Dropping { asked: false };
-            }
-        }
-    }
-
-    pub(crate) fn link_up(&mut self, now: Instant, storage: &mut [u8]) {
+    pub(crate) fn link_up(&mut self, now: Instant) {
         match self.link {
-            Link::Closed | Link::Dropping { .. } | Link::Closing if self.ended => return,
-            Link::Down { .. } | Link::Opening => {}
+            Link::Down | Link::Opening => {}
+            _ if self.ended => return,
             // The caller did not say that the former link is gone.
-            _ => self.lose_and_tell(now, storage),
+            _ => self.lose_and_tell(now),
         }
+        self.begin_trying(now);
+        self.set_link(Link::Greeting, now.plus_millis(self.config.handshake_ms));
+    }
+
+    /// The ms tried are counted from the first attempt.
+    fn begin_trying(&mut self, now: Instant) {
         if self.untried {
             self.untried = false;
             self.since = now;
         }
-        self.decoder.reset();
-        let until = now.plus_millis(self.config.handshake_ms);
-        self.link = Link::Greeting { until, streamtype_sent: false };
     }
 
-    pub(crate) fn link_down(&mut self, now: Instant, storage: &mut [u8]) {
+    pub(crate) fn link_down(&mut self, now: Instant) {
         match self.link {
-            Link::Down { .. } | Link::Closed => return,
-            Link::Opening | Link::Greeting { .. } => {
+            Link::Down | Link::Closed => return,
+            Link::Opening | Link::Greeting | Link::Asking => {
                 self.tell_retry(now);
-                self.lose(now, storage);
+                self.lose(now);
             }
-            Link::Created | Link::Closing => self.lose_and_tell(now, storage),
+            Link::Created | Link::Closing => self.lose_and_tell(now),
             // What drops the link has told its reason.
-            Link::Dropping { .. } => {}
+            Link::Dropping | Link::Dropped => {}
         }
-        self.link = if self.ended {
-            Link::Closed
+        if self.ended {
+            self.set_link(Link::Closed, Instant::NEVER);
         } else {
             let wait = self.backoff.next(self.config.backoff_ms, self.config.jitter_percent);
-            Link::Down { retry_at: now.plus_millis(wait) }
-        };
+            self.set_link(Link::Down, now.plus_millis(wait));
+        }
     }
 
     pub(crate) fn close(&mut self) {
@@ -160,25 +167,26 @@ impl Engine {
         }
         self.end();
         self.tell(Pending::Destroying);
-        self.link = match self.link {
-            Link::Down { .. } | Link::Closed => Link::Closed,
+        let link = match self.link {
+            Link::Down | Link::Closed => Link::Closed,
             Link::Created => Link::Closing,
-            Link::Opening | Link::Greeting { .. } | Link::Closing => {
-                Link::Dropping { asked: false }
+            Link::Opening | Link::Greeting | Link::Asking | Link::Closing | Link::Dropping => {
+                Link::Dropping
             }
-            Link::Dropping { asked } => Link::Dropping { asked },
+            Link::Dropped => Link::Dropped,
         };
+        self.set_link(link, Instant::NEVER);
     }
 
     /// The link is to be dropped and made anew, with the stream. The application, which wants it
     /// so, is told of the connection alone.
-    pub(crate) fn abandon(&mut self, now: Instant, storage: &mut [u8]) {
+    pub(crate) fn abandon(&mut self, now: Instant) {
         self.tx_wanted = false;
         self.hint = Hint::None;
         if self.is_created() {
-            self.lose(now, storage);
+            self.lose(now);
             self.onward = Onward::Idle;
-            self.link = Link::Dropping { asked: false };
+            self.drop_link();
         }
     }
 
@@ -194,16 +202,16 @@ impl Engine {
     /// Loses the link against the application's will. If the stream was there the application
     /// hears of it even if the next attempt succeeds: a proxy may hang up again and again over
     /// what it is sent.
-    pub(super) fn lose_and_tell(&mut self, now: Instant, storage: &mut [u8]) {
+    pub(super) fn lose_and_tell(&mut self, now: Instant) {
         let was_created = self.is_created();
-        self.lose(now, storage);
+        self.lose(now);
         if was_created {
             self.tell_retry(now);
         }
     }
 
     /// The stream is no longer at the proxy, or never was; what it had to know is to be sent again.
-    pub(super) fn lose(&mut self, now: Instant, storage: &mut [u8]) {
+    pub(super) fn lose(&mut self, now: Instant) {
         if self.is_created() {
             // A link that held for a while and was of use begins the waits anew; one that flaps,
             // or whose proxy hangs up before anything comes of the stream, does not.
@@ -219,12 +227,9 @@ impl Engine {
             self.tell(Pending::Disconnected);
         }
         self.disconnected();
-        self.onward = match self.onward {
-            Onward::Idle => Onward::Idle,
-            Onward::Wanted => Onward::Wanted,
-            Onward::Asked | Onward::Retrying if self.config.reconnect => Onward::Wanted,
-            Onward::Asked | Onward::Retrying => Onward::Idle,
-        };
+        if matches!(self.onward, Onward::Asked | Onward::Retrying) {
+            self.onward = if self.config.reconnect { Onward::Wanted } else { Onward::Idle };
+        }
         self.peer = Code::NONE;
         self.creating_came = false;
         self.credit_managed = false;
@@ -234,12 +239,12 @@ impl Engine {
         self.unconsumed = 0;
         self.consumed = 0;
         self.timeout_pending = self.timeout.is_some();
-        self.kept.link_lost(storage);
+        self.kept.link_lost();
     }
 
     /// The stream exists at the proxy.
     pub(super) fn created(&mut self, now: Instant) {
-        self.link = Link::Created;
+        self.set_link(Link::Created, Instant::NEVER);
         self.since = now;
         self.untried = true;
     }

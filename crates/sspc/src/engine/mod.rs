@@ -7,7 +7,7 @@ mod receive;
 mod transmit;
 
 use sspc_wire::limits::{METADATA_NAME_MAX, PAYLOAD_MAX};
-use sspc_wire::{State, Timeout, ToClientDecoder};
+use sspc_wire::{State, Timeout};
 
 use crate::config::Config;
 use crate::error::MetadataError;
@@ -82,9 +82,11 @@ pub(crate) struct Engine {
     config: Config,
     pub(crate) name: Name,
     pub(crate) tag: &'static str,
-    decoder: ToClientDecoder,
     kept: Kept,
     link: Link,
+    /// When the link is to be opened or must have brought its answer; [`Instant::NEVER`] in those
+    /// states of it that have no time.
+    link_at: Instant,
     backoff: Backoff,
     /// While the link is up: when the stream was created. Else: when it was lost or first tried.
     since: Instant,
@@ -142,9 +144,9 @@ impl Engine {
             config,
             name,
             tag: "",
-            decoder: ToClientDecoder::new(),
             kept: Kept::new(),
-            link: Link::Down { retry_at: Instant::ZERO },
+            link: Link::Down,
+            link_at: Instant::ZERO,
             since: Instant::ZERO,
             peer: Code::NONE,
             shown: Code::NONE,
@@ -179,6 +181,7 @@ impl Engine {
     pub(crate) const fn vacant() -> Self {
         let mut vacant = Self::new(Name::NONE, Config::DEFAULT);
         vacant.link = Link::Closed;
+        vacant.link_at = Instant::NEVER;
         vacant.ended = true;
         vacant
     }
@@ -197,11 +200,6 @@ impl Engine {
 
     pub(crate) const fn is_created(&self) -> bool {
         matches!(self.link, Link::Created)
-    }
-
-    /// True while the proxy owes the answer to STREAMTYPE.
-    const fn is_asking(&self) -> bool {
-        matches!(self.link, Link::Greeting { streamtype_sent: true, .. })
     }
 
     pub(crate) const fn is_closed(&self) -> bool {
@@ -225,9 +223,9 @@ impl Engine {
     }
 
     pub(crate) fn rideshare_name<'s>(&'s self, storage: &'s [u8]) -> Option<&'s [u8]> {
-        match self.rideshare_turn.checked_sub(1) {
-            None => Some(self.name.as_bytes()),
-            Some(turn) => self.kept.rideshare(storage, turn),
+        match self.rideshare_turn {
+            0 => Some(self.name.as_bytes()),
+            turn => self.kept.rideshare(storage, turn),
         }
     }
 

@@ -1,81 +1,26 @@
 //! From the proxy's frames to the application's events.
 
-use sspc_wire::{Flags, Piece, State, ToClient};
+use sspc_wire::{Flags, Piece, State, ToClient, ToClientDecoder};
 
 use super::link::Link;
 use super::{Code, Engine, Onward, Pending};
 use crate::event::{Event, Fault};
 use sspc_wire::Instant;
 
-/// A frame or a piece of one, without its bytes.
-enum Found {
-    Payload {
-        flags: Flags,
-        rideshare: bool,
-        piece: Span,
-    },
-    CreateResult {
-        result: u8,
-        client_buflen: u32,
-        piece: Span,
-    },
-    State {
-        state: State,
-        ordinal: u32,
-    },
-    TxCredit(i32),
-    Metadata(Span),
-    Perf(Span),
-    /// A frame that later versions of the wire may know.
-    Other,
-}
-
-/// Where a piece is in its body.
-#[derive(Clone, Copy)]
-struct Span {
-    length: usize,
-    offset: u16,
-    total: u16,
-}
-
-impl Span {
-    const fn of(piece: &Piece<'_>) -> Self {
-        Self { length: piece.data.len(), offset: piece.offset, total: piece.total }
-    }
-
-    /// The piece; its bytes are the last of those taken from the input.
-    fn piece<'i>(self, before: &'i [u8], after: &[u8]) -> Piece<'i> {
-        let end = before.len().saturating_sub(after.len());
-        let data = before.get(end.saturating_sub(self.length)..end).unwrap_or_default();
-        Piece { data, offset: self.offset, total: self.total }
-    }
+/// A piece of a frame, with its bytes where they are in the input: the last of those taken. What the
+/// decoder yields cannot be kept longer than the decoder is borrowed.
+fn in_input<'i>(piece: &Piece<'_>, before: &'i [u8], after: &[u8]) -> Piece<'i> {
+    let end = before.len().saturating_sub(after.len());
+    let data = before.get(end.saturating_sub(piece.data.len())..end).unwrap_or_default();
+    Piece { data, offset: piece.offset, total: piece.total }
 }
 
 impl Engine {
-    pub(crate) fn receive<'s, 'i: 's>(
-        &'s mut self,
-        now: Instant,
-        input: &mut &'i [u8],
-        storage: &mut [u8],
-    ) -> Option<Event<'s>> {
-        let event = self.receive_unnamed(now, input, storage)?;
-        Some(self.named(event))
-    }
-
-    /// An event of [`Engine::receive_unnamed`] with the name that belongs to it, until the next one.
-    pub(crate) fn named<'s, 'i: 's>(&'s self, event: Event<'i>) -> Event<'s> {
-        match event {
-            Event::Payload { data, flags, rideshare: Some(_) } => {
-                Event::Payload { data, flags, rideshare: Some(self.decoder.name()) }
-            }
-            Event::Metadata { value, .. } => Event::Metadata { name: self.decoder.name(), value },
-            other => other,
-        }
-    }
-
-    /// The same as `receive`, but that names are empty, so that nothing is borrowed from here.
-    pub(crate) fn receive_unnamed<'i>(
+    /// Takes bytes off the input up to the next event; names in it are empty, so that nothing is
+    /// borrowed from the decoder, which knows them.
+    pub(crate) fn receive<'i>(
         &mut self,
+        decoder: &mut ToClientDecoder,
         now: Instant,
         input: &mut &'i [u8],
         storage: &mut [u8],
@@ -84,35 +29,36 @@ impl Engine {
             if let Some(event) = self.poll_event() {
                 return Some(event);
             }
-            if !matches!(self.link, Link::Greeting { .. } | Link::Created) {
+            if !matches!(self.link, Link::Greeting | Link::Asking | Link::Created) {
                 *input = &[];
                 return None;
             }
             let before = *input;
-            let found = match self.decoder.next(input) {
+            let frame = match decoder.next(input) {
+                Ok(Some(frame)) => frame,
                 Ok(None) => return None,
-                Ok(Some(frame)) => found(&frame),
-                Err(error) => return Some(self.fault(now, input, storage, Fault::Frame(error))),
+                Err(error) => return Some(self.fault(now, Fault::Frame(error))),
             };
-            if let Some(frame) = self.misplaced(&found) {
-                return Some(self.fault(now, input, storage, Fault::Unexpected { frame }));
+            let is_answer = matches!(frame, ToClient::CreateResult { .. });
+            let place = if is_answer { Link::Asking } else { Link::Created };
+            if self.link != place {
+                return Some(self.fault(now, Fault::Unexpected { frame: name(&frame) }));
             }
-            match found {
-                Found::State { state, ordinal } => match self.state_came(state, ordinal) {
-                    Ok(Some(event)) => return Some(event),
-                    Ok(None) => {}
-                    Err(fault) => return Some(self.fault(now, input, storage, fault)),
-                },
-                Found::CreateResult { result, client_buflen, piece } => {
-                    let piece = piece.piece(before, input);
+            match frame {
+                ToClient::State { state, ordinal } => {
+                    let event = self.state_came(now, state, ordinal);
+                    if event.is_some() {
+                        return event;
+                    }
+                }
+                ToClient::CreateResult { result, client_buflen, list } => {
                     if result != 0 {
-                        self.lose(now, storage);
-                        self.link = Link::Dropping { asked: false };
-                        *input = &[];
+                        self.lose(now);
+                        self.drop_link();
                         return Some(Event::Refused { result });
                     }
-                    self.kept.add_names(storage, piece.data);
-                    if piece.is_last() {
+                    self.kept.add_names(storage, &list);
+                    if list.is_last() {
                         self.advised_buffer = client_buflen;
                         self.created(now);
                         self.peer = Code::of(State::Creating);
@@ -122,30 +68,33 @@ impl Engine {
                         }
                     }
                 }
-                Found::TxCredit(more) => {
+                ToClient::TxCredit(more) => {
                     if !self.creating_came && self.config.honour_credit {
                         self.credit_managed = true;
                     }
                     self.credit = self.credit.saturating_add(more);
                 }
-                Found::Other => {}
-                Found::Perf(piece) => return Some(Event::Perf(piece.piece(before, input))),
-                Found::Payload { flags, rideshare: _, piece }
-                    if flags.contains(Flags::PERF_JSON) =>
-                {
-                    return Some(Event::Perf(piece.piece(before, input)));
-                }
-                Found::Payload { flags, rideshare, piece } => {
-                    let data = piece.piece(before, input).data;
+                ToClient::Payload { head, rideshare, piece } => {
+                    let flags = head.flags_of(&piece);
+                    let piece = in_input(&piece, before, input);
+                    if flags.contains(Flags::PERF_JSON) {
+                        return Some(Event::Perf(piece));
+                    }
+                    let data = piece.data;
                     self.progressed = true;
                     self.unconsumed = self.unconsumed.saturating_add(data.len() as u32);
-                    let rideshare = rideshare.then_some(&[][..]);
+                    let rideshare = rideshare.map(|_| &[][..]);
                     return Some(Event::Payload { data, flags, rideshare });
                 }
-                Found::Metadata(piece) => {
-                    let value = piece.piece(before, input);
+                ToClient::Metadata { value, .. } => {
+                    let value = in_input(&value, before, input);
                     return Some(Event::Metadata { name: &[], value });
                 }
+                ToClient::Perf(piece) => {
+                    return Some(Event::Perf(in_input(&piece, before, input)));
+                }
+                // A frame that later versions of the wire may know.
+                _ => {}
             }
         }
     }
@@ -163,21 +112,20 @@ impl Engine {
         if self.told(Pending::NoAnswer) {
             return Some(Event::Fault(Fault::NoAnswer));
         }
-        if self.told(Pending::Disconnected) {
-            return Some(self.show(State::Disconnected, 0));
-        }
         let ordinal = self.pending_ordinal;
-        if self.told(Pending::Poll) {
-            return Some(self.show(State::Poll, ordinal));
-        }
-        if self.told(Pending::Connecting) {
-            return Some(self.show(State::Connecting, ordinal));
-        }
-        if self.told(Pending::Retry) {
+        let (state, ordinal) = if self.told(Pending::Disconnected) {
+            (State::Disconnected, 0)
+        } else if self.told(Pending::Poll) {
+            (State::Poll, ordinal)
+        } else if self.told(Pending::Connecting) {
+            (State::Connecting, ordinal)
+        } else if self.told(Pending::Retry) {
             return Some(Event::State { state: State::UpstreamLinkRetry, ordinal });
-        }
-        self.pending = 0;
-        Some(self.show(State::Destroying, 0))
+        } else {
+            self.pending = 0;
+            (State::Destroying, 0)
+        };
+        Some(self.show(state, ordinal))
     }
 
     fn show(&mut self, state: State, ordinal: u32) -> Event<'static> {
@@ -185,53 +133,33 @@ impl Engine {
         Event::State { state, ordinal }
     }
 
-    fn fault<'e>(
-        &mut self,
-        now: Instant,
-        input: &mut &[u8],
-        storage: &mut [u8],
-        fault: Fault,
-    ) -> Event<'e> {
-        *input = &[];
-        self.lose_and_tell(now, storage);
-        self.link = Link::Dropping { asked: false };
+    /// What comes behind it is thrown away.
+    fn fault(&mut self, now: Instant, fault: Fault) -> Event<'static> {
+        self.lose_and_tell(now);
+        self.drop_link();
         Event::Fault(fault)
     }
 
-    /// The protocol's name of the frame if it has no place where it came.
-    fn misplaced(&self, found: &Found) -> Option<&'static str> {
-        let created = self.is_created();
-        match found {
-            Found::CreateResult { .. } => (!self.is_asking()).then_some("CREATE_RESULT"),
-            Found::Payload { .. } => (!created).then_some("RX_PAYLOAD"),
-            Found::State { .. } => (!created).then_some("CONNSTATE"),
-            Found::TxCredit(_) => (!created).then_some("TXCR_UPDATE"),
-            Found::Metadata(_) => (!created).then_some("METADATA"),
-            Found::Perf(_) => (!created).then_some("PERF"),
-            Found::Other => None,
-        }
-    }
-
     /// Judges a state that the proxy reports, and does what it means.
-    fn state_came(&mut self, state: State, ordinal: u32) -> Result<Option<Event<'static>>, Fault> {
+    fn state_came(&mut self, now: Instant, state: State, ordinal: u32) -> Option<Event<'static>> {
         let peer = self.peer.state().unwrap_or(State::Creating);
         match state {
             State::User(_) => {
                 self.progressed = true;
-                return Ok(Some(Event::State { state, ordinal }));
+                return Some(Event::State { state, ordinal });
             }
             // Those are a client's own.
-            State::EventWaitCancelled | State::UpstreamLinkRetry => return Ok(None),
+            State::EventWaitCancelled | State::UpstreamLinkRetry => return None,
             // The application saw it when CREATE_RESULT came.
             State::Creating if peer == State::Creating && !self.creating_came => {
                 self.creating_came = true;
-                return Ok(None);
+                return None;
             }
-            State::Connected if self.connected => return Ok(None),
+            State::Connected if self.connected => return None,
             _ => {}
         }
         if !State::may_follow(state, Some(peer)) {
-            return Err(Fault::Transition { from: peer, to: state });
+            return Some(self.fault(now, Fault::Transition { from: peer, to: state }));
         }
         self.peer = Code::of(state);
         self.progressed = true;
@@ -239,10 +167,9 @@ impl Engine {
             State::Connected => {
                 self.connected = true;
                 self.rideshare_turn = 0;
-                self.onward = match self.onward {
-                    Onward::Idle => Onward::Idle,
-                    Onward::Wanted | Onward::Asked | Onward::Retrying => Onward::Asked,
-                };
+                if self.onward != Onward::Idle {
+                    self.onward = Onward::Asked;
+                }
             }
             State::Connecting | State::Poll => {
                 if self.asked && matches!(self.onward, Onward::Idle | Onward::Retrying) {
@@ -257,17 +184,29 @@ impl Engine {
                         State::Poll => Pending::Poll,
                         _ => Pending::Connecting,
                     });
-                    return Ok(self.poll_event());
+                    return self.poll_event();
                 }
             }
-            State::Disconnected | State::AuthFailed | State::AllRetriesFailed => {
-                if state == State::Disconnected && self.credit_managed {
-                    self.heard = self.heard.saturating_add(1);
+            State::Disconnected
+            | State::AuthFailed
+            | State::AllRetriesFailed
+            | State::QosAckRemote
+            | State::QosNackRemote
+            | State::Timeout => {
+                if !self.timeout_pending {
+                    self.timeout = None;
                 }
-                self.disconnected();
-                self.timeout = self.timeout.filter(|_| self.timeout_pending);
-                if self.onward != Onward::Wanted {
+                if state != State::Timeout && self.onward != Onward::Wanted {
                     self.onward = Onward::Idle;
+                }
+                if matches!(
+                    state,
+                    State::Disconnected | State::AuthFailed | State::AllRetriesFailed
+                ) {
+                    self.disconnected();
+                    if state == State::Disconnected && self.credit_managed {
+                        self.heard = self.heard.saturating_add(1);
+                    }
                 }
             }
             State::Unreachable => {
@@ -277,44 +216,30 @@ impl Engine {
                     self.onward = Onward::Retrying;
                 }
             }
-            State::QosAckRemote | State::QosNackRemote => {
-                self.timeout = self.timeout.filter(|_| self.timeout_pending);
-                if self.onward != Onward::Wanted {
-                    self.onward = Onward::Idle;
-                }
-            }
-            State::Timeout => self.timeout = self.timeout.filter(|_| self.timeout_pending),
             State::Destroying => {
                 self.end();
-                self.link = Link::Dropping { asked: false };
+                self.drop_link();
             }
             _ => {}
         }
         // After the stream was made again the proxy's states begin anew and may repeat what the
         // application has seen.
         if !State::may_follow(state, self.shown.state()) {
-            return Ok(None);
+            return None;
         }
-        Ok(Some(self.show(state, ordinal)))
+        Some(self.show(state, ordinal))
     }
 }
 
-fn found(frame: &ToClient<'_>) -> Found {
+/// The frame's name in the protocol.
+const fn name(frame: &ToClient<'_>) -> &'static str {
     match frame {
-        ToClient::Payload { head, rideshare, piece } => Found::Payload {
-            flags: head.flags_of(piece),
-            rideshare: rideshare.is_some(),
-            piece: Span::of(piece),
-        },
-        ToClient::CreateResult { result, client_buflen, list } => Found::CreateResult {
-            result: *result,
-            client_buflen: *client_buflen,
-            piece: Span::of(list),
-        },
-        ToClient::State { state, ordinal } => Found::State { state: *state, ordinal: *ordinal },
-        ToClient::Metadata { value, .. } => Found::Metadata(Span::of(value)),
-        ToClient::TxCredit(more) => Found::TxCredit(*more),
-        ToClient::Perf(piece) => Found::Perf(Span::of(piece)),
-        _ => Found::Other,
+        ToClient::CreateResult { .. } => "CREATE_RESULT",
+        ToClient::Payload { .. } => "RX_PAYLOAD",
+        ToClient::State { .. } => "CONNSTATE",
+        ToClient::TxCredit(_) => "TXCR_UPDATE",
+        ToClient::Metadata { .. } => "METADATA",
+        ToClient::Perf(_) => "PERF",
+        _ => "a frame",
     }
 }

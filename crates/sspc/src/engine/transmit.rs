@@ -14,11 +14,11 @@ use sspc_wire::Instant;
 
 /// What stands in front of a frame's payload.
 const PAYLOAD_HEAD: usize = FRAME_HEAD + PAYLOAD_FIXED;
-/// The smallest room that [`crate::Stream::transmit`] takes, in bytes: a frame with one byte of
-/// payload.
-pub const ROOM_MIN: usize = PAYLOAD_HEAD + 1;
-/// The longest frame whose length is not fixed, but for the value of a metadata: STREAMTYPE.
-const LONG_HEAD_MAX: usize = FRAME_HEAD + 9 + STREAMTYPE_NAME_MAX;
+/// What stands in front of a metadata's name.
+const METADATA_HEAD: usize = FRAME_HEAD + 1;
+/// The smallest room that [`crate::Stream::transmit`] takes, in bytes: STREAMTYPE with the longest
+/// name, which is longer than a metadata's head or a payload's, fits.
+pub const ROOM_MIN: usize = FRAME_HEAD + 9 + STREAMTYPE_NAME_MAX;
 /// A frame with less payload than this is not begun behind others; the next room may be larger.
 const WORTHWHILE: usize = 256;
 
@@ -49,30 +49,13 @@ impl Out<'_> {
         length > 0
     }
 
-    /// Puts a frame of any length, which is `head` and the bytes of `tail`; `false` if there is
-    /// more of it. One that fits no room is cut; `done` tells how much of it went before.
-    fn put_long(&mut self, done: &mut u16, head: ToProxy<'_>, tail: &[u8]) -> bool {
-        let mut bytes = [0; LONG_HEAD_MAX];
-        let length = head.encode(&mut bytes).unwrap_or(0);
-        let mut skip = usize::from(*done);
-        let mut left = (length + tail.len()).saturating_sub(skip);
-        if self.at > 0 && left > self.room.len().saturating_sub(self.at) {
-            return false;
-        }
-        for part in [bytes.get(..length).unwrap_or_default(), tail] {
-            let room = self.room.get_mut(self.at..).unwrap_or_default();
-            let rest = part.get(skip..).unwrap_or_default();
-            skip = skip.saturating_sub(part.len());
-            let fits = rest.len().min(room.len());
-            room.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-            self.at += fits;
-            left -= fits;
-        }
-        *done = match left {
-            0 => 0,
-            left => (length + tail.len() - left) as u16,
-        };
-        left == 0
+    /// Puts bytes behind the frames; returns how many fit.
+    fn put_bytes(&mut self, bytes: &[u8]) -> usize {
+        let room = self.room.get_mut(self.at..).unwrap_or_default();
+        room.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        let fit = bytes.len().min(room.len());
+        self.at += fit;
+        fit
     }
 }
 
@@ -89,29 +72,27 @@ impl Engine {
         }
         let mut out = Out { room, at: 0 };
         match self.link {
-            Link::Greeting { until, streamtype_sent: false } => {
-                let mut done = self.kept.cut;
-                let streamtype_sent =
-                    out.put_long(&mut done, ToProxy::Streamtype(self.streamtype()), &[]);
-                self.kept.cut = done;
-                self.link = Link::Greeting { until, streamtype_sent };
+            Link::Greeting => {
+                out.put(ToProxy::Streamtype(self.streamtype()));
+                self.link = Link::Asking;
             }
             Link::Closing => {
                 // Half a frame cannot be followed by another.
                 if self.kept.cut == 0 {
                     out.put(ToProxy::Destroying);
                 }
-                self.link = Link::Dropping { asked: false };
+                self.drop_link();
             }
             Link::Created => {
                 if self.put_control(&mut out, storage) {
-                    self.put_payload(now, &mut out, storage, source);
+                    self.put_payload(now, &mut out, source);
                 }
             }
-            Link::Down { .. }
+            Link::Down
             | Link::Opening
-            | Link::Greeting { streamtype_sent: true, .. }
-            | Link::Dropping { .. }
+            | Link::Asking
+            | Link::Dropping
+            | Link::Dropped
             | Link::Closed => {}
         }
         Ok(out.at)
@@ -140,13 +121,21 @@ impl Engine {
         }
         while let Some(record) = self.kept.unsent(storage) {
             let (name, end) = (record.name, record.end());
-            let value = Piece { data: &[], offset: 0, total: record.value.len() as u16 };
-            let mut done = self.kept.cut;
-            let is_sent = out.put_long(&mut done, ToProxy::Metadata { name, value }, record.value);
-            self.kept.cut = done;
-            if !is_sent {
+            let rest = record.value.get(usize::from(self.kept.cut)..).unwrap_or_default();
+            if self.kept.cut == 0 {
+                let fits = out.room.len() - out.at >= METADATA_HEAD + name.len() + rest.len();
+                let value = Piece { data: &[], offset: 0, total: rest.len() as u16 };
+                // Only what fits no room is cut.
+                if !fits && out.at > 0 || !out.put(ToProxy::Metadata { name, value }) {
+                    return false;
+                }
+            }
+            let put = out.put_bytes(rest);
+            if put < rest.len() {
+                self.kept.cut += put as u16;
                 return false;
             }
+            self.kept.cut = 0;
             self.kept.mark_sent(end);
         }
         while self.heard > 0 {
@@ -186,7 +175,6 @@ impl Engine {
         &mut self,
         now: Instant,
         out: &mut Out<'_>,
-        storage: &[u8],
         source: &mut dyn FnMut(&mut [u8]) -> Option<Tx>,
     ) {
         while self.connected && self.tx_wanted {
@@ -226,7 +214,7 @@ impl Engine {
             self.credit = self.credit.saturating_sub(length as i32);
             self.tx_wanted = tx.more;
             self.tx_since_us = now.as_micros() as u32;
-            self.sent(tx.flags, storage);
+            self.sent(tx.flags);
             if let Hint::Pending(_) = self.hint {
                 if !self.message_open {
                     // The next message's hint goes first.
@@ -236,17 +224,14 @@ impl Engine {
         }
     }
 
-    fn sent(&mut self, flags: Flags, storage: &[u8]) {
+    fn sent(&mut self, flags: Flags) {
         if let Hint::Sent(_) = self.hint {
             self.hint = Hint::None;
         }
         self.message_open = !flags.contains(Flags::EOM);
         if flags.contains(Flags::EOM) {
-            let turn = self.rideshare_turn;
-            self.rideshare_turn = match self.kept.has_rideshare(storage, turn) {
-                true => turn.saturating_add(1),
-                false => 0,
-            };
+            let next = self.rideshare_turn.saturating_add(1);
+            self.rideshare_turn = if next < self.kept.names() { next } else { 0 };
         }
     }
 }

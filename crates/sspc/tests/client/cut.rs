@@ -89,7 +89,7 @@ fn a_new_link_begins_with_a_whole_frame() {
     assert_eq!(cut.once(50), 50);
     cut.stream.link_down(NOW);
     cut.stream.link_up(NOW);
-    assert_eq!(cut.once(20), 20);
+    assert_eq!(cut.once(ROOM_MIN), ROOM_MIN);
     cut.stream.link_down(NOW);
     cut.stream.link_up(NOW);
     cut.sent.clear();

@@ -555,9 +555,11 @@ fn rideshare_names_take_turns_at_each_message() {
 fn a_room_that_is_too_small_is_told() {
     let mut stream = Stream::new(Name::literal("mintest"), Config::DEFAULT, [0; 20]);
     stream.link_up(sspc::Instant::ZERO);
-    let error = stream.transmit(sspc::Instant::ZERO, &mut [0; 19], &mut |_| None).unwrap_err();
+    let mut room = [0; sspc::ROOM_MIN];
+    let small = &mut room[..sspc::ROOM_MIN - 1];
+    let error = stream.transmit(sspc::Instant::ZERO, small, &mut |_| None).unwrap_err();
     assert_eq!(error.needed, sspc::ROOM_MIN);
-    assert_eq!(stream.transmit(sspc::Instant::ZERO, &mut [0; 20], &mut |_| None), Ok(19));
+    assert_eq!(stream.transmit(sspc::Instant::ZERO, &mut room, &mut |_| None), Ok(19));
 }
 
 #[test]
