@@ -98,7 +98,7 @@ not come up. When the link is lost the connections are closed, which is how clie
 they connect again. The serial port may go and come back.
 
 A program that stops reading holds up nobody else: the bridge lets the proxy send it no more than
-64 KiB ahead, unless the program manages its credit by itself.
+64 KiB ahead.
 
 Signals:
   SIGTERM, SIGINT  close every connection and exit with 0

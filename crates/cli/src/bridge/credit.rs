@@ -1,15 +1,18 @@
 //! Flow control on behalf of local programs that have none, without I/O.
 //!
 //! A socket stops its sender by being full. A channel of a line cannot: its bytes come on the wire
-//! that all channels share. So a program that gave its proxy credit without limit is given a window
-//! here: the proxy hears of [`WINDOW`] bytes of credit, and of more as payload reaches the program's
-//! socket. Programs that manage credit by themselves are left alone.
+//! that all channels share, and what comes for a program that does not read has to be kept. So the
+//! proxy hears of no more than [`WINDOW`] bytes of credit, and of more as payload reaches the
+//! program's socket.
 
 use sspc_wire::limits::{CREDIT_UNLIMITED, FRAME_HEAD, PID_CREDIT_BIT};
 use sspc_wire::{FrameError, ToClient, ToClientDecoder, ToProxy};
 
 /// Bytes of payload that the proxy may be ahead of what the program's socket took.
 pub(crate) const WINDOW: u32 = 64 * 1024;
+/// As much credit is passed on as it is, if its program does not manage it: a proxy renews such
+/// credit by itself with each connection that it makes.
+const PLAIN_MAX: i32 = 256 * 1024;
 /// Frames for the program up to this length, head and all, are written as a whole: deployed
 /// clients hand on a payload frame that they read in two parts as two, each with all its flags.
 const WHOLE_MAX: usize = 2048;
@@ -33,17 +36,26 @@ pub(crate) struct Upward {
     credit: Credit,
 }
 
-/// Who manages what the proxy may send.
+/// What the proxy may send, in bytes of payload since the stream's beginning.
 #[derive(Debug, Default)]
 enum Credit {
     /// STREAMTYPE has not come.
     #[default]
     Unknown,
-    /// The program.
+    /// What the program says.
     Program,
-    /// The bridge; the proxy is owed so much.
-    Bridge { owed: u32 },
+    /// What the program says, but no more than a window ahead of it.
+    Window {
+        /// The program's own credit; [`UNLIMITED`] if it sets no limit.
+        given: i64,
+        /// What the proxy was told.
+        granted: i64,
+        /// What reached the program's socket.
+        handed_on: i64,
+    },
 }
+
+const UNLIMITED: i64 = i64::MAX;
 
 impl Upward {
     /// Passes bytes of the program: appends to `out` what the proxy is to get.
@@ -74,7 +86,7 @@ impl Upward {
             {
                 STREAMTYPE_NAME
             }
-            ([TXCR_UPDATE, 0, 4, ..], Credit::Bridge { .. }) => TXCR_UPDATE_LENGTH,
+            ([TXCR_UPDATE, 0, 4, ..], Credit::Window { .. }) => TXCR_UPDATE_LENGTH,
             _ => FRAME_HEAD,
         }
     }
@@ -84,25 +96,25 @@ impl Upward {
         if let [_, high, low, ..] = head.as_slice() {
             self.rest = frame_length(*high, *low) - head.len();
         }
-        match (head.as_mut_slice(), &self.credit) {
+        match (head.as_mut_slice(), &mut self.credit) {
             ([STREAMTYPE, _, _, _, pid @ .., c3, c2, c1, c0], Credit::Unknown)
                 if pid.len() == STREAMTYPE_CREDIT - STREAMTYPE_PID =>
             {
-                let given = i32::from_be_bytes([*c3, *c2, *c1, *c0]);
-                let honours = pid.first().is_some_and(|high| *high & PID_BIT_HIGH != 0);
-                // No credit at all means no limit, too, to those who do not manage it.
-                if given >= CREDIT_UNLIMITED || (given <= 0 && !honours) {
-                    [*c3, *c2, *c1, *c0] = WINDOW.to_be_bytes();
-                    self.credit = Credit::Bridge { owed: 0 };
-                } else {
-                    self.credit = Credit::Program;
+                let credit = i32::from_be_bytes([*c3, *c2, *c1, *c0]);
+                let manages = pid.first().is_some_and(|high| *high & PID_BIT_HIGH != 0);
+                self.credit = Credit::initial(credit, manages);
+                if let Credit::Window { granted, .. } = self.credit {
+                    let granted = i32::try_from(granted).unwrap_or(i32::MAX);
+                    [*c3, *c2, *c1, *c0] = granted.to_be_bytes();
                 }
             }
-            // More on top of no limit is nothing; 0 is a word of its own and passes.
-            ([TXCR_UPDATE, _, _, more @ ..], Credit::Bridge { .. })
-                if more.iter().any(|byte| *byte != 0) =>
-            {
-                head.clear();
+            ([TXCR_UPDATE, _, _, c3, c2, c1, c0], Credit::Window { given, .. }) => {
+                let more = i32::from_be_bytes([*c3, *c2, *c1, *c0]);
+                *given = given.saturating_add(more.into());
+                // What the proxy hears of it, `update` says; but 0 is a word of its own.
+                if more != 0 {
+                    head.clear();
+                }
             }
             _ => {}
         }
@@ -114,24 +126,42 @@ impl Upward {
 
     /// So many bytes of payload reached the program's socket.
     pub(crate) fn handed_on(&mut self, payload: u32) {
-        if let Credit::Bridge { owed } = &mut self.credit {
-            *owed = owed.saturating_add(payload);
+        if let Credit::Window { handed_on, .. } = &mut self.credit {
+            *handed_on = handed_on.saturating_add(payload.into());
         }
     }
 
     /// Appends the next TXCR_UPDATE, once it is worth a frame and does not fall into one.
     pub(crate) fn update(&mut self, out: &mut Vec<u8>) {
         let is_between_frames = self.rest == 0 && self.head.is_empty();
-        let Credit::Bridge { owed } = &mut self.credit else { return };
-        if *owed < WINDOW / 2 || !is_between_frames {
+        let Credit::Window { given, granted, handed_on } = &mut self.credit else { return };
+        let due = (*given).min(handed_on.saturating_add(WINDOW.into()));
+        let more = due.saturating_sub(*granted);
+        let is_worth_it = more < 0 || more >= i64::from(WINDOW / 2) || (more > 0 && due == *given);
+        if !is_worth_it || !is_between_frames {
             return;
         }
-        let update = i32::try_from(*owed).unwrap_or(i32::MAX);
+        let more = i32::try_from(more).unwrap_or(if more < 0 { i32::MIN } else { i32::MAX });
         let mut frame = [0; TXCR_UPDATE_LENGTH];
-        if ToProxy::TxCredit(update).encode(&mut frame).is_ok() {
+        if ToProxy::TxCredit(more).encode(&mut frame).is_ok() {
             out.extend_from_slice(&frame);
-            *owed -= update.unsigned_abs();
+            *granted = granted.saturating_add(more.into());
         }
+    }
+}
+
+impl Credit {
+    /// By what STREAMTYPE gives, and whether its program honours and manages credit.
+    fn initial(credit: i32, manages: bool) -> Self {
+        let given = match credit {
+            CREDIT_UNLIMITED.. => UNLIMITED,
+            // None at all means no limit, too, to those who do not manage it.
+            ..=0 if !manages => UNLIMITED,
+            ..=PLAIN_MAX if !manages => return Self::Program,
+            _ if !manages => UNLIMITED,
+            managed => managed.into(),
+        };
+        Self::Window { given, granted: given.min(WINDOW.into()), handed_on: 0 }
     }
 }
 

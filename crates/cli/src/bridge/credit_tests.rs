@@ -47,7 +47,7 @@ fn passed(bytes: &[u8]) -> Vec<u8> {
 #[test]
 fn no_limit_becomes_a_window_and_all_else_stays() {
     let rest = [payload(3), frame(&ToProxy::OnwardConnect), payload(1380)].concat();
-    for unlimited in [CREDIT_UNLIMITED, i32::MAX, 0, -1] {
+    for unlimited in [CREDIT_UNLIMITED, i32::MAX, 0, -1, 2_000_000] {
         let sent = [streamtype(4711, unlimited), rest.clone()].concat();
         let expected = [streamtype(4711, WINDOW as i32), rest.clone()].concat();
         assert_eq!(passed(&sent), expected);
@@ -55,20 +55,49 @@ fn no_limit_becomes_a_window_and_all_else_stays() {
 }
 
 #[test]
-fn a_program_that_manages_credit_is_left_alone() {
-    for streamtype in [
-        streamtype(4711, 1000),
-        streamtype(PID_CREDIT_BIT | 4711, 1000),
-        streamtype(PID_CREDIT_BIT | 4711, 0),
-    ] {
-        let sent = [streamtype, frame(&ToProxy::TxCredit(500)), payload(9)].concat();
-        assert_eq!(passed(&sent), sent);
-        let (mut upward, mut out) = (Upward::default(), Vec::new());
-        upward.pass(&sent, &mut out);
-        upward.handed_on(10 * WINDOW);
-        upward.update(&mut out);
-        assert_eq!(out, sent);
+fn a_plain_programs_limit_is_its_own() {
+    let sent = [streamtype(4711, 100_000), frame(&ToProxy::TxCredit(500)), payload(9)].concat();
+    assert_eq!(passed(&sent), sent);
+    let (mut upward, mut out) = (Upward::default(), Vec::new());
+    upward.pass(&sent, &mut out);
+    upward.handed_on(10 * WINDOW);
+    upward.update(&mut out);
+    assert_eq!(out, sent);
+}
+
+/// All credit that these bytes give.
+fn credit_in(mut bytes: &[u8]) -> i64 {
+    let (mut decoder, mut credit) = (ToProxyDecoder::new(), 0);
+    while let Some(frame) = decoder.next(&mut bytes).unwrap() {
+        credit += i64::from(match frame {
+            ToProxy::Streamtype(asked) => asked.tx_credit,
+            ToProxy::TxCredit(more) => more,
+            _ => 0,
+        });
     }
+    credit
+}
+
+#[test]
+fn managed_credit_is_passed_on_as_far_as_the_window_goes() {
+    let credit = |more| frame(&ToProxy::TxCredit(more));
+    let (mut upward, mut out) = (Upward::default(), Vec::new());
+    let mut step = |bytes: &[u8], handed_on| {
+        upward.pass(bytes, &mut out);
+        upward.handed_on(handed_on);
+        upward.update(&mut out);
+        credit_in(&out)
+    };
+    // Little credit: every word of it.
+    assert_eq!(step(&streamtype(PID_CREDIT_BIT, 1000), 0), 1000);
+    assert_eq!(step(&credit(10), 0), 1010);
+    assert_eq!(step(&credit(-20), 500), 990);
+    assert_eq!(step(&[], 490), 990);
+    // Much: no more than the window.
+    let window = i64::from(WINDOW);
+    assert_eq!(step(&credit(4 << 20), 0), 990 + window);
+    assert_eq!(step(&[], WINDOW / 2), 990 + window + window / 2);
+    assert_eq!(step(&credit(i32::MIN), 0), 990 + (4 << 20) + i64::from(i32::MIN));
 }
 
 #[test]

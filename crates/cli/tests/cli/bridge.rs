@@ -182,6 +182,8 @@ fn a_program_that_stops_reading_stalls_nobody_and_gets_every_byte_later() {
     let mut stalled = Program::connect(&bridge);
     stalled.ask(LARGE);
     stalled.read(1);
+    // This one manages its credit, and gives more than a line keeps.
+    let managing = bridge.cat_spawn(&["any", "--meta", "path=zeros/6000000"]);
 
     let other = bridge.cat(&["any", "--meta", "path=zeros/2000000"]);
     assert_exit(&other, 0);
@@ -190,6 +192,9 @@ fn a_program_that_stops_reading_stalls_nobody_and_gets_every_byte_later() {
 
     stalled.read(LARGE);
     assert_eq!(stalled.payload, LARGE);
+    let managing = finish(managing, b"");
+    assert_exit(&managing, 0);
+    assert_eq!(managing.stdout.len(), 6_000_000);
     signal(&bridge.child, Signal::SIGTERM);
     assert!(!bridge.stderr.rest().iter().any(|line| line.contains("reader is")));
 }
