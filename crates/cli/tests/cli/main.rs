@@ -13,4 +13,5 @@ mod policy;
 mod proxy;
 mod run;
 mod service;
+mod soak;
 mod tap;
