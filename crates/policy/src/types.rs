@@ -150,7 +150,7 @@ pub struct StreamType {
     pub urgent_tx: bool,
     /// `urgent_rx`; has no effect.
     pub urgent_rx: bool,
-    /// `attr_priority`: priority of the onward socket, 0..=7.
+    /// `attr_priority`: priority of the onward socket, and of the stream on a serial line, 0..=7.
     pub priority: u8,
     /// `attr_low_latency` and its siblings: IP type-of-service bits.
     pub tos: Tos,

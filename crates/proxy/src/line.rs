@@ -9,9 +9,18 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, info, info_span, warn};
 
+use crate::address::ListenAddress;
 use crate::counters::Counts;
 use crate::proxy::{Handle, Peer, Shared};
 use crate::session::AnyPipe;
+
+/// What logs call a line: its port without the settings.
+pub(crate) fn name(address: &ListenAddress) -> String {
+    match address {
+        ListenAddress::Serial(port) => format!("serial:{}", port.path.display()),
+        other => other.to_string(),
+    }
+}
 
 /// Says what happens to a line, and counts it.
 #[derive(Debug)]

@@ -125,7 +125,7 @@ impl Proxy {
     pub fn listen(&mut self, address: &ListenAddress) -> Result<ListenAddress, ListenError> {
         let limits = &self.shared.config.limits;
         let channel_buffer = usize::try_from(limits.channel_buffer).unwrap_or(usize::MAX);
-        let mut log = LineLog::new(address.to_string(), Arc::clone(&self.shared.counts));
+        let mut log = LineLog::new(line::name(address), Arc::clone(&self.shared.counts));
         let bound = listen::bind(address, channel_buffer, move |event| log.note(&event))?;
         Ok(self.keep(bound))
     }
@@ -253,7 +253,7 @@ async fn accept_all(shared: Arc<Shared>, bound: Bound) {
             Err(error) => Some(error),
         },
         Socket::Line(line) => {
-            line::accept_port(&shared, line, &address.to_string()).await;
+            line::accept_port(&shared, line, &line::name(&address)).await;
             None
         }
     };

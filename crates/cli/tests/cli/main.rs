@@ -12,6 +12,7 @@ mod ping;
 mod policy;
 mod proxy;
 mod run;
+mod serial;
 mod service;
 mod soak;
 mod tap;
