@@ -20,7 +20,7 @@ impl Line {
 
     /// The address of a side: 0 is the client's.
     fn address(&self, side: usize) -> String {
-        format!("serial:{}?baud=2000000&profile=fast", self.cable.port(side).display())
+        format!("serial:{}?baud=2000000", self.cable.port(side).display())
     }
 }
 
