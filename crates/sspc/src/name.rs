@@ -24,7 +24,8 @@ impl Name {
         }
         let mut bytes = [0; STREAMTYPE_NAME_MAX];
         let mut at = 0;
-        while at < name.len() {
+        // The second condition always holds; it spares devices the check of the index.
+        while at < name.len() && at < bytes.len() {
             bytes[at] = name[at];
             at += 1;
         }
