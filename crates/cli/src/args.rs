@@ -426,6 +426,10 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 32,
           value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) mebibytes: u32,
+
+    /// Run the web server alone, until a signal ends it, and write a policy for it to FILE
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) serve: Option<PathBuf>,
 }
 
 /// Write the man page

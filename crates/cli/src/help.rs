@@ -214,6 +214,11 @@ Exit codes:
   2  the command line is wrong";
 
 pub(crate) const DEMO: &str = "\
+Examples:
+  sspc demo
+  sspc demo --serve demo.json &   # the demo's origin, for a proxy and a device of yours
+  sspc proxy -p demo.json -l serial:/dev/ttyUSB0
+
 Times and rates are shown and not judged: a busy machine makes it slower, not wrong.
 
 Exit codes:

@@ -48,7 +48,7 @@ fn run(cli: &Cli, voice: Voice) -> Result<Exit, Failure> {
         Command::Policy(command) => policy::run(command, voice).map(|()| Exit::Ok),
         Command::Decode(args) => decode::run(args),
         Command::Tap(args) => tap::run(args, voice),
-        Command::Demo(args) => demo::run(args),
+        Command::Demo(args) => demo::run(args, voice),
         Command::Man(args) => generate::man(args).map(|()| Exit::Ok),
         Command::Completions(args) => generate::completions(args).map(|()| Exit::Ok),
     }

@@ -11,21 +11,27 @@ mod socket;
 mod stage;
 mod summary;
 
+use std::path::Path;
 use std::time::Instant;
 
 use crate::args::DemoArgs;
 use crate::exit::{Exit, Failure};
+use crate::log::Voice;
+use origin::Origin;
 use screen::Screen;
 use show::Show;
 use stage::Stage;
 use tokio::sync::mpsc::unbounded_channel;
 
 /// Runs the command to its end.
-pub(crate) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
+pub(crate) fn run(args: &DemoArgs, voice: Voice) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+    if let Some(file) = &args.serve {
+        return runtime.block_on(serve(file, args.mebibytes, voice));
+    }
     let mut screen = Screen::new();
     let wrong = runtime.block_on(demo(args, &mut screen));
     runtime.shutdown_background();
@@ -34,6 +40,17 @@ pub(crate) fn run(args: &DemoArgs) -> Result<Exit, Failure> {
         0 => Ok(Exit::Ok),
         wrong => Err(Failure::new(format!("{wrong} of the demo's acts went wrong, see above"))),
     }
+}
+
+/// The origin alone, until a signal ends the process.
+async fn serve(file: &Path, mebibytes: u32, voice: Voice) -> Result<Exit, Failure> {
+    let origin = Origin::start()
+        .await
+        .map_err(|error| Failure::new(format!("cannot start the demo's origin: {error:#}")))?;
+    std::fs::write(file, stage::policy(&origin, mebibytes))
+        .map_err(|error| Failure::new(format!("cannot write {}: {error}", file.display())))?;
+    voice.say(&format!("sspc demo: ready: policy in {}", file.display()));
+    std::future::pending().await
 }
 
 /// Gives the number of acts that went wrong.

@@ -185,7 +185,7 @@ pub(super) struct Used {
 }
 
 /// The demo's policy, as one would write it for this origin.
-fn policy(origin: &Origin, mebibytes: u32) -> String {
+pub(super) fn policy(origin: &Origin, mebibytes: u32) -> String {
     let (http, https) = (origin.clear.port(), origin.tls.port());
     let big = u64::from(mebibytes) << 20;
     let authority = STANDARD.encode(&origin.authority);

@@ -1,8 +1,9 @@
 //! `sspc demo`
 
+use std::process::Stdio;
 use std::thread;
 
-use crate::run::{assert_exit, run, text};
+use crate::run::{Proxy, Stderr, assert_exit, random_address, run, sspc, text};
 
 #[test]
 fn all_goes_well_on_the_line_and_the_socket_however_many_demos_run() {
@@ -72,4 +73,25 @@ fn all_goes_well_on_the_line_and_the_socket_however_many_demos_run() {
             assert!(!line.contains('\x1b'), "colours without a terminal: {line}");
         }
     }
+}
+
+#[test]
+fn its_web_server_serves_a_proxy_of_ones_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("demo.json");
+    let mut command = sspc(&["demo", "--serve", file.to_str().unwrap()]);
+    let mut origin = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let ready = Stderr::of(&mut origin).wait_for("");
+    assert_eq!(ready, format!("sspc demo: ready: policy in {}", file.display()));
+
+    let policy = std::fs::read_to_string(&file).unwrap();
+    let proxy = Proxy::start_at(&policy, &random_address(), &[]);
+    let page = proxy.cat(&["page"]);
+    assert_exit(&page, 0);
+    assert!(text(&page.stdout).contains("Hello, Secure Streams"));
+    let prices = proxy.cat(&["ticker", "--count", "2"]);
+    assert_exit(&prices, 0);
+    assert!(text(&prices.stdout).contains("\"seq\":1"));
+    origin.kill().unwrap();
+    origin.wait().unwrap();
 }
