@@ -1,0 +1,93 @@
+//! Two streams at once over a UART: a page over h2 and TLS, and the prices of a websocket. The
+//! device has no network, no TLS, no operating system and no heap: the proxy at the other end of
+//! the line does the rest.
+#![no_std]
+#![no_main]
+#![forbid(unsafe_code)]
+
+mod app;
+
+use cortex_m_rt::entry;
+use firmware_board::{BAUD, Board};
+use panic_halt as _;
+use sspc::{Client, Config, Instant, MuxConfig, Name, Priority, Slot};
+use static_cell::ConstStaticCell;
+
+use app::{App, Wish};
+
+/// How many bytes of payload the proxy may be ahead of the application, each stream. Two of these
+/// are less than the ring of the UART's input holds, so that it does not overflow however long the
+/// application takes.
+const WINDOW: u32 = 512;
+
+const STREAM: Config = Config { window: WINDOW, ..Config::DEFAULT };
+
+/// A dead link is found out within two seconds, and a frame is short enough to be kept here.
+const LINK: MuxConfig =
+    MuxConfig { ping_ms: 1000, pong_ms: 1000, frame_max: 256, ..MuxConfig::DEFAULT }.for_line(BAUD);
+
+/// For jitter: give each device another one, such as its serial number.
+const SEED: u32 = 0x5eed;
+
+/// Bytes for the metadata that a stream sets; these set none.
+type Storage = [u8; 0];
+
+/// All memory that the client ever takes: 4 KiB would hold ten streams.
+static CLIENT: ConstStaticCell<Client<[Slot<Storage>; 2]>> = ConstStaticCell::new(Client::new(
+    LINK,
+    SEED,
+    [
+        Slot::new(Name::literal("page"), STREAM, Priority::LOWEST, []),
+        Slot::new(Name::literal("ticker"), STREAM, Priority::HIGHEST, []),
+    ],
+));
+
+static INPUT: ConstStaticCell<[u8; 128]> = ConstStaticCell::new([0; 128]);
+static OUTPUT: ConstStaticCell<[u8; LINK.frame_max as usize + 40]> =
+    ConstStaticCell::new([0; LINK.frame_max as usize + 40]);
+
+#[entry]
+fn main() -> ! {
+    let Some(mut board) = Board::take() else { loop {} };
+    let client = CLIENT.take();
+    let (input, output) = (INPUT.take(), OUTPUT.take());
+    let mut unsent = 0..0;
+    let mut app = App::new(board.log);
+    loop {
+        let now = Instant::from_millis(board.clock.millis());
+
+        // What came, and what the time has come for.
+        let length = board.line.read(input);
+        let mut bytes = input.get(..length).unwrap_or_default();
+        loop {
+            let mut event = client.receive(now, &mut bytes);
+            if event.is_none() {
+                event = client.handle_timeout(now);
+            }
+            let Some(event) = event else { break };
+            match app.event(now, event) {
+                Wish::Connect(stream) => client.connect(stream),
+                Wish::Consumed(stream, bytes) => client.consumed(stream, bytes),
+                Wish::Nothing => {}
+            }
+        }
+        if let Wish::Connect(stream) = app.tick(now) {
+            client.connect(stream);
+        }
+
+        // As much as the UART takes without waiting; the rest when the clock has ticked.
+        loop {
+            if unsent.is_empty() {
+                // These streams only listen.
+                let length = client.transmit(now, output, &mut |_, _| None).unwrap_or(0);
+                unsent = 0..length;
+            }
+            let taken = board.line.write(output.get(unsent.clone()).unwrap_or_default());
+            unsent.start += taken;
+            if taken == 0 {
+                break;
+            }
+        }
+        firmware_board::sleep();
+    }
+}
