@@ -91,10 +91,11 @@ use sspc_wire::Instant;
 /// length of a message that had not begun, a running timeout and the wish to be connected are sent
 /// again. UPSTREAM_LINK_RETRY leaves the state as it is. States that say nothing new are left out, so that what is seen is always a legal sequence.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Stream<B> {
-    decoder: ToClientDecoder,
     engine: Engine,
     storage: B,
+    decoder: ToClientDecoder,
 }
 
 impl<B> Stream<B> {
@@ -231,13 +232,14 @@ impl<B> Stream<B> {
 
     /// The event that came last, with the name that belongs to it.
     pub(crate) fn named<'s, 'i: 's>(&'s self, event: Event<'i>) -> Event<'s> {
-        match event {
-            Event::Payload { data, flags, rideshare: Some(_) } => {
-                Event::Payload { data, flags, rideshare: Some(self.decoder.name()) }
+        let mut event: Event<'s> = event;
+        match &mut event {
+            Event::Payload { rideshare: Some(name), .. } | Event::Metadata { name, .. } => {
+                *name = self.decoder.name();
             }
-            Event::Metadata { value, .. } => Event::Metadata { name: self.decoder.name(), value },
-            other => other,
+            _ => {}
         }
+        event
     }
 
     /// True if [`Stream::poll_event`] has something to tell.

@@ -155,7 +155,7 @@ type FrameSource<'f, B> =
 #[derive(Debug)]
 pub struct Client<S: ?Sized> {
     mux: Mux,
-    inside: Option<Inside>,
+    inside: Inside,
     slots: S,
 }
 
@@ -167,7 +167,11 @@ impl<S> Client<S> {
         let short = config.frame_max < FRAME_MIN;
         let frame_max = if short { FRAME_MIN } else { config.frame_max };
         let config = sspc_mux::Config { frame_max, ..config };
-        Self { mux: Mux::new(Role::Client, config, seed), inside: None, slots }
+        Self {
+            mux: Mux::new(Role::Client, config, seed),
+            inside: Inside { slot: 0, length: 0 },
+            slots,
+        }
     }
 }
 
@@ -428,16 +432,13 @@ impl<S: Slots + ?Sized> Client<S> {
 
     /// An event of [`Self::receive_unnamed`] with the name that belongs to it, until the next one.
     pub(crate) fn named<'s, 'i: 's>(&'s self, event: ClientEvent<'i>) -> ClientEvent<'s> {
-        match event {
-            ClientEvent::Stream { id, event } => {
-                let event = match self.stream(id) {
-                    Some(stream) => stream.named(event),
-                    None => event,
-                };
-                ClientEvent::Stream { id, event }
+        let mut event: ClientEvent<'s> = event;
+        if let ClientEvent::Stream { id, event } = &mut event {
+            if let Some(stream) = self.stream(*id) {
+                *event = stream.named(*event);
             }
-            other => other,
         }
+        event
     }
 
     /// The same as `receive`, but that names are empty, so that nothing is borrowed from here.
@@ -450,12 +451,10 @@ impl<S: Slots + ?Sized> Client<S> {
             if let Some(event) = self.poll_event() {
                 return Some(event);
             }
-            if let Some(inside) = self.inside.take() {
-                let event = self.receive_inside(now, input, inside);
-                if event.is_some() {
-                    return event;
+            if self.inside.length > 0 {
+                if let Some(event) = self.receive_inside(now, input) {
+                    return Some(event);
                 }
-                continue;
             }
             let before = *input;
             match self.mux.receive(now, input)? {
@@ -464,7 +463,7 @@ impl<S: Slots + ?Sized> Client<S> {
                         // The stream takes it from the input, event by event.
                         let behind = input.len() + piece.len();
                         *input = before.get(before.len() - behind..).unwrap_or_default();
-                        self.inside = Some(Inside { slot: id.index(), length: piece.len() });
+                        self.inside = Inside { slot: id.index(), length: piece.len() };
                     }
                 }
                 event => {
@@ -476,26 +475,25 @@ impl<S: Slots + ?Sized> Client<S> {
         }
     }
 
+    /// The next event in the bytes that belong to a stream; `None` when they are used up.
     fn receive_inside<'i>(
         &mut self,
         now: Instant,
         input: &mut &'i [u8],
-        inside: Inside,
     ) -> Option<ClientEvent<'i>> {
-        let slot = self.slots.slots_mut().get_mut(usize::from(inside.slot))?;
-        let mut piece = input.get(..inside.length).unwrap_or(input);
+        let Inside { slot: index, length } = self.inside;
+        self.inside.length = 0;
+        let slot = self.slots.slots_mut().get_mut(usize::from(index))?;
+        let mut piece = input.get(..length).unwrap_or(input);
         let before = piece.len();
         let event = slot.stream.receive_unnamed(now, &mut piece);
         *input = input.get(before - piece.len()..).unwrap_or_default();
-        let Some(event) = event else {
+        self.inside.length = piece.len();
+        if let Some(channel) = slot.channel {
             // Maybe it has something to answer.
-            if let Some(channel) = slot.channel {
-                self.mux.wants_to_send(channel, true);
-            }
-            return None;
-        };
-        self.inside = Some(Inside { length: piece.len(), ..inside });
-        Some(ClientEvent::Stream { id: StreamId::new(inside.slot), event })
+            self.mux.wants_to_send(channel, true);
+        }
+        Some(ClientEvent::Stream { id: StreamId::new(index), event: event? })
     }
 
     /// Does what an event of the mux means for the streams; an event, if it is for the application.
@@ -506,7 +504,7 @@ impl<S: Slots + ?Sized> Client<S> {
             MuxEvent::RoundTrip { rtt_us } => return Some(ClientEvent::RoundTrip { rtt_us }),
             MuxEvent::PeerClock { unix_us } => return Some(ClientEvent::PeerClock { unix_us }),
             MuxEvent::LinkDown { why } => {
-                self.inside = None;
+                self.inside.length = 0;
                 for slot in slots {
                     if slot.channel.take().is_some() {
                         slot.stream.link_down(now);

@@ -37,8 +37,8 @@ impl fmt::Display for StreamId {
 ///
 /// `B` is the storage for the stream's metadata, as [`Stream`] has it.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Slot<B> {
-    pub(super) stream: Stream<B>,
     /// The one that it has or that was asked for.
     pub(super) channel: Option<Channel>,
     /// It is to get one as soon as the link is up.
@@ -46,6 +46,7 @@ pub struct Slot<B> {
     /// When it is told that the attempt to get one failed, if it waits.
     pub(super) waits_until: Instant,
     pub(super) priority: Priority,
+    pub(super) stream: Stream<B>,
 }
 
 impl<B> Slot<B> {

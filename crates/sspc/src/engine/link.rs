@@ -14,7 +14,7 @@
 //!
 //! An ended stream goes to Closed where another goes to Down.
 
-use super::{Code, Engine, Hint, Onward, Pending};
+use super::{Engine, Hint, OfLink, Onward, Pending};
 use sspc_wire::Instant;
 
 /// Where the link stands; see [`Engine::link_at`] for its time.
@@ -81,7 +81,7 @@ impl Engine {
         match self.link {
             Link::Down if now >= self.link_at => {
                 self.begin_trying(now);
-                self.set_link(Link::Opening, Instant::NEVER);
+                self.link = Link::Opening;
                 Some(LinkWish::Open)
             }
             Link::Dropping => {
@@ -101,17 +101,20 @@ impl Engine {
 
     /// [`Instant::NEVER`] for none.
     pub(crate) const fn deadline(&self) -> Instant {
-        self.link_at
-    }
-
-    const fn set_link(&mut self, link: Link, at: Instant) {
-        self.link = link;
-        self.link_at = at;
+        match self.link {
+            Link::Down | Link::Greeting | Link::Asking => self.link_at,
+            Link::Opening
+            | Link::Created
+            | Link::Closing
+            | Link::Dropping
+            | Link::Dropped
+            | Link::Closed => Instant::NEVER,
+        }
     }
 
     /// The link is to be dropped.
     pub(super) const fn drop_link(&mut self) {
-        self.set_link(Link::Dropping, Instant::NEVER);
+        self.link = Link::Dropping;
     }
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
@@ -131,7 +134,8 @@ impl Engine {
             _ => self.lose_and_tell(now),
         }
         self.begin_trying(now);
-        self.set_link(Link::Greeting, now.plus_millis(self.config.handshake_ms));
+        self.link = Link::Greeting;
+        self.link_at = now.plus_millis(self.config.handshake_ms);
     }
 
     /// The ms tried are counted from the first attempt.
@@ -154,10 +158,11 @@ impl Engine {
             Link::Dropping | Link::Dropped => {}
         }
         if self.ended {
-            self.set_link(Link::Closed, Instant::NEVER);
+            self.link = Link::Closed;
         } else {
             let wait = self.backoff.next(self.config.backoff_ms, self.config.jitter_percent);
-            self.set_link(Link::Down, now.plus_millis(wait));
+            self.link = Link::Down;
+            self.link_at = now.plus_millis(wait);
         }
     }
 
@@ -167,7 +172,7 @@ impl Engine {
         }
         self.end();
         self.tell(Pending::Destroying);
-        let link = match self.link {
+        self.link = match self.link {
             Link::Down | Link::Closed => Link::Closed,
             Link::Created => Link::Closing,
             Link::Opening | Link::Greeting | Link::Asking | Link::Closing | Link::Dropping => {
@@ -175,7 +180,6 @@ impl Engine {
             }
             Link::Dropped => Link::Dropped,
         };
-        self.set_link(link, Instant::NEVER);
     }
 
     /// The link is to be dropped and made anew, with the stream. The application, which wants it
@@ -216,13 +220,12 @@ impl Engine {
             // A link that held for a while and was of use begins the waits anew; one that flaps,
             // or whose proxy hangs up before anything comes of the stream, does not.
             let calm_ms = self.config.backoff_ms.last().copied().unwrap_or_default();
-            if self.progressed && now.millis_since(self.since) >= calm_ms {
+            if self.of_link.progressed && now.millis_since(self.since) >= calm_ms {
                 self.backoff.attempt = 0;
             }
             self.since = now;
             self.untried = false;
         }
-        self.progressed = false;
         if self.connected {
             self.tell(Pending::Disconnected);
         }
@@ -230,21 +233,14 @@ impl Engine {
         if matches!(self.onward, Onward::Asked | Onward::Retrying) {
             self.onward = if self.config.reconnect { Onward::Wanted } else { Onward::Idle };
         }
-        self.peer = Code::NONE;
-        self.creating_came = false;
-        self.credit_managed = false;
-        self.credit = 0;
-        self.top_up = 0;
-        self.heard = 0;
-        self.unconsumed = 0;
-        self.consumed = 0;
+        self.of_link = OfLink::NEW;
         self.timeout_pending = self.timeout.is_some();
         self.kept.link_lost();
     }
 
     /// The stream exists at the proxy.
     pub(super) fn created(&mut self, now: Instant) {
-        self.set_link(Link::Created, Instant::NEVER);
+        self.link = Link::Created;
         self.since = now;
         self.untried = true;
     }

@@ -76,51 +76,16 @@ impl Code {
     }
 }
 
-/// A stream, but for its storage.
+/// What is known of a link, and forgotten with it.
 #[derive(Debug)]
-pub(crate) struct Engine {
-    config: Config,
-    pub(crate) name: Name,
-    pub(crate) tag: &'static str,
-    kept: Kept,
-    link: Link,
-    /// When the link is to be opened or must have brought its answer; [`Instant::NEVER`] in those
-    /// states of it that have no time.
-    link_at: Instant,
-    backoff: Backoff,
-    /// While the link is up: when the stream was created. Else: when it was lost or first tried.
-    since: Instant,
+#[repr(C)]
+struct OfLink {
     /// The state that this link's proxy reported last.
     peer: Code,
-    /// The state that the application saw last.
-    shown: Code,
-    /// Events to be told, bits of [`Pending`].
-    pending: u8,
-    /// Of UPSTREAM_LINK_RETRY, or of the state that waits behind a DISCONNECTED.
-    pending_ordinal: u32,
-    onward: Onward,
-    /// The application asked for an onward connection at some time.
-    asked: bool,
-    /// The onward connection is there.
-    connected: bool,
     /// The proxy's own CREATING has come, which the application does not see.
     creating_came: bool,
     /// This link brought a state beyond CREATING, or payload.
     progressed: bool,
-    /// The application saw its CREATING.
-    created_once: bool,
-    /// No attempt to open the link was made since the last success.
-    untried: bool,
-    /// The application closed the stream or the proxy destroyed it.
-    ended: bool,
-    tx_wanted: bool,
-    /// The message that goes out has begun and not ended.
-    message_open: bool,
-    /// When the application asked to send, in µs modulo 2^32.
-    tx_since_us: u32,
-    hint: Hint,
-    timeout: Option<Timeout>,
-    timeout_pending: bool,
     /// The proxy manages the credit towards the remote peer.
     credit_managed: bool,
     credit: i32,
@@ -132,9 +97,68 @@ pub(crate) struct Engine {
     unconsumed: u32,
     /// Payload that was reported as consumed and not topped up, in bytes.
     consumed: u32,
-    advised_buffer: u32,
+}
+
+impl OfLink {
+    const NEW: Self = Self {
+        peer: Code::NONE,
+        creating_came: false,
+        progressed: false,
+        credit_managed: false,
+        credit: 0,
+        top_up: 0,
+        heard: 0,
+        unconsumed: 0,
+        consumed: 0,
+    };
+}
+
+/// A stream, but for its storage and its decoder.
+///
+/// What is small and often used comes first, where short instructions reach it.
+#[derive(Debug)]
+#[repr(C)]
+pub(crate) struct Engine {
+    link: Link,
+    onward: Onward,
+    /// The state that the application saw last.
+    shown: Code,
+    /// Events to be told, bits of [`Pending`].
+    pending: u8,
+    /// The application asked for an onward connection at some time.
+    asked: bool,
+    /// The onward connection is there.
+    connected: bool,
+    /// The application saw its CREATING.
+    created_once: bool,
+    /// No attempt to open the link was made since the last success.
+    untried: bool,
+    /// The application closed the stream or the proxy destroyed it.
+    ended: bool,
+    tx_wanted: bool,
+    /// The message that goes out has begun and not ended.
+    message_open: bool,
+    timeout_pending: bool,
     /// Which name the next message has: 0 the stream's own, then the list's.
     rideshare_turn: u8,
+    of_link: OfLink,
+    kept: Kept,
+    backoff: Backoff,
+    /// Of UPSTREAM_LINK_RETRY, or of the state that waits behind a DISCONNECTED.
+    pending_ordinal: u32,
+    /// When the application asked to send, in µs modulo 2^32.
+    tx_since_us: u32,
+    hint: Hint,
+    timeout: Option<Timeout>,
+    /// When the link is to be opened or must have brought its answer; [`Instant::NEVER`] in those
+    /// states of it that have no time.
+    link_at: Instant,
+    /// While the link is up: when the stream was created. Else: when it was lost or first tried.
+    since: Instant,
+    config: Config,
+    advised_buffer: u32,
+    pub(crate) tag: &'static str,
+    pub(crate) name: Name,
 }
 
 impl Engine {
@@ -144,19 +168,17 @@ impl Engine {
             config,
             name,
             tag: "",
+            of_link: OfLink::NEW,
             kept: Kept::new(),
             link: Link::Down,
             link_at: Instant::ZERO,
             since: Instant::ZERO,
-            peer: Code::NONE,
             shown: Code::NONE,
             pending: 0,
             pending_ordinal: 0,
             onward: Onward::Idle,
             asked: false,
             connected: false,
-            creating_came: false,
-            progressed: false,
             created_once: false,
             untried: true,
             ended: false,
@@ -166,12 +188,6 @@ impl Engine {
             hint: Hint::None,
             timeout: None,
             timeout_pending: false,
-            credit_managed: false,
-            credit: 0,
-            top_up: 0,
-            heard: 0,
-            unconsumed: 0,
-            consumed: 0,
             advised_buffer: 0,
             rideshare_turn: 0,
         }
@@ -211,7 +227,7 @@ impl Engine {
     }
 
     pub(crate) const fn credit(&self) -> Option<i32> {
-        if self.credit_managed { Some(self.credit) } else { None }
+        if self.of_link.credit_managed { Some(self.of_link.credit) } else { None }
     }
 
     pub(crate) const fn is_message_open(&self) -> bool {
@@ -269,21 +285,21 @@ impl Engine {
     }
 
     pub(crate) fn add_credit(&mut self, bytes: i32) {
-        self.top_up = self.top_up.saturating_add(bytes);
+        self.of_link.top_up = self.of_link.top_up.saturating_add(bytes);
     }
 
     pub(crate) fn consumed(&mut self, bytes: u32) -> bool {
-        let bytes = bytes.min(self.unconsumed);
-        self.unconsumed -= bytes;
-        self.consumed = self.consumed.saturating_add(bytes);
+        let bytes = bytes.min(self.of_link.unconsumed);
+        self.of_link.unconsumed -= bytes;
+        self.of_link.consumed = self.of_link.consumed.saturating_add(bytes);
         let window = self.config.window;
         if window >= Config::UNLIMITED {
-            self.consumed = 0;
-        } else if window > 0 && self.consumed >= window.div_ceil(2) {
-            self.add_credit(i32::try_from(self.consumed).unwrap_or(i32::MAX));
-            self.consumed = 0;
+            self.of_link.consumed = 0;
+        } else if window > 0 && self.of_link.consumed >= window.div_ceil(2) {
+            self.add_credit(i32::try_from(self.of_link.consumed).unwrap_or(i32::MAX));
+            self.of_link.consumed = 0;
         }
-        self.top_up != 0
+        self.of_link.top_up != 0
     }
 
     const fn tell(&mut self, what: Pending) {

@@ -61,7 +61,7 @@ impl Engine {
                     if list.is_last() {
                         self.advised_buffer = client_buflen;
                         self.created(now);
-                        self.peer = Code::of(State::Creating);
+                        self.of_link.peer = Code::of(State::Creating);
                         if !self.created_once {
                             self.created_once = true;
                             return Some(self.show(State::Creating, 0));
@@ -69,10 +69,10 @@ impl Engine {
                     }
                 }
                 ToClient::TxCredit(more) => {
-                    if !self.creating_came && self.config.honour_credit {
-                        self.credit_managed = true;
+                    if !self.of_link.creating_came && self.config.honour_credit {
+                        self.of_link.credit_managed = true;
                     }
-                    self.credit = self.credit.saturating_add(more);
+                    self.of_link.credit = self.of_link.credit.saturating_add(more);
                 }
                 ToClient::Payload { head, rideshare, piece } => {
                     let flags = head.flags_of(&piece);
@@ -81,8 +81,9 @@ impl Engine {
                         return Some(Event::Perf(piece));
                     }
                     let data = piece.data;
-                    self.progressed = true;
-                    self.unconsumed = self.unconsumed.saturating_add(data.len() as u32);
+                    self.of_link.progressed = true;
+                    self.of_link.unconsumed =
+                        self.of_link.unconsumed.saturating_add(data.len() as u32);
                     let rideshare = rideshare.map(|_| &[][..]);
                     return Some(Event::Payload { data, flags, rideshare });
                 }
@@ -142,17 +143,17 @@ impl Engine {
 
     /// Judges a state that the proxy reports, and does what it means.
     fn state_came(&mut self, now: Instant, state: State, ordinal: u32) -> Option<Event<'static>> {
-        let peer = self.peer.state().unwrap_or(State::Creating);
+        let peer = self.of_link.peer.state().unwrap_or(State::Creating);
         match state {
             State::User(_) => {
-                self.progressed = true;
+                self.of_link.progressed = true;
                 return Some(Event::State { state, ordinal });
             }
             // Those are a client's own.
             State::EventWaitCancelled | State::UpstreamLinkRetry => return None,
             // The application saw it when CREATE_RESULT came.
-            State::Creating if peer == State::Creating && !self.creating_came => {
-                self.creating_came = true;
+            State::Creating if peer == State::Creating && !self.of_link.creating_came => {
+                self.of_link.creating_came = true;
                 return None;
             }
             State::Connected if self.connected => return None,
@@ -161,8 +162,8 @@ impl Engine {
         if !State::may_follow(state, Some(peer)) {
             return Some(self.fault(now, Fault::Transition { from: peer, to: state }));
         }
-        self.peer = Code::of(state);
-        self.progressed = true;
+        self.of_link.peer = Code::of(state);
+        self.of_link.progressed = true;
         match state {
             State::Connected => {
                 self.connected = true;
@@ -204,8 +205,8 @@ impl Engine {
                     State::Disconnected | State::AuthFailed | State::AllRetriesFailed
                 ) {
                     self.disconnected();
-                    if state == State::Disconnected && self.credit_managed {
-                        self.heard = self.heard.saturating_add(1);
+                    if state == State::Disconnected && self.of_link.credit_managed {
+                        self.of_link.heard = self.of_link.heard.saturating_add(1);
                     }
                 }
             }

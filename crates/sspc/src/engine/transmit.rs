@@ -138,18 +138,18 @@ impl Engine {
             self.kept.cut = 0;
             self.kept.mark_sent(end);
         }
-        while self.heard > 0 {
+        while self.of_link.heard > 0 {
             // What follows is not for the connection that is gone.
             if !out.put(ToProxy::TxCredit(0)) {
                 return false;
             }
-            self.heard -= 1;
+            self.of_link.heard -= 1;
         }
-        if self.top_up != 0 {
-            if !out.put(ToProxy::TxCredit(self.top_up)) {
+        if self.of_link.top_up != 0 {
+            if !out.put(ToProxy::TxCredit(self.of_link.top_up)) {
                 return false;
             }
-            self.top_up = 0;
+            self.of_link.top_up = 0;
         }
         if let Hint::Pending(length) = self.hint {
             // A message that is under way has told its length; the next one's waits. It would
@@ -178,13 +178,13 @@ impl Engine {
         source: &mut dyn FnMut(&mut [u8]) -> Option<Tx>,
     ) {
         while self.connected && self.tx_wanted {
-            let mut most = usize::from(match self.credit_managed {
+            let mut most = usize::from(match self.of_link.credit_managed {
                 true => self.config.frame_payload_managed,
                 false => self.config.frame_payload,
             })
             .clamp(1, PAYLOAD_MAX);
-            if self.credit_managed {
-                most = most.min(usize::try_from(self.credit).unwrap_or(0));
+            if self.of_link.credit_managed {
+                most = most.min(usize::try_from(self.of_link.credit).unwrap_or(0));
             }
             if most == 0 {
                 return;
@@ -211,7 +211,7 @@ impl Engine {
                 return;
             }
             out.at += PAYLOAD_HEAD + length;
-            self.credit = self.credit.saturating_sub(length as i32);
+            self.of_link.credit = self.of_link.credit.saturating_sub(length as i32);
             self.tx_wanted = tx.more;
             self.tx_since_us = now.as_micros() as u32;
             self.sent(tx.flags);
