@@ -210,6 +210,7 @@ impl Mover {
             for direction in Direction::BOTH {
                 self.receive(direction)?;
             }
+            let since = self.now();
             for direction in Direction::BOTH {
                 self.deliver(direction)?;
             }
@@ -217,7 +218,7 @@ impl Mover {
             if self.sides.iter().all(|side| side.is_deaf) {
                 return Ok(());
             }
-            self.wait()?;
+            self.wait(since)?;
         }
     }
 
@@ -368,11 +369,11 @@ impl Mover {
         Ok(())
     }
 
-    /// Until there is something to do.
-    fn wait(&mut self) -> io::Result<()> {
+    /// Until there is something to do that there was not at `since`, when it was last looked at.
+    fn wait(&mut self, since: Duration) -> io::Result<()> {
         let now = self.now();
-        let mut until = self.wire.next_event(now);
-        let wants = Direction::BOTH.map(|direction| self.room(direction, now) > 0);
+        let mut until = self.wire.next_event(since);
+        let wants = Direction::BOTH.map(|direction| self.room(direction, since) > 0);
         let mut fds = vec![PollFd::new(&self.woken, PollFlags::IN)];
         for (side, wants) in self.sides.iter().zip(wants) {
             let mut events = PollFlags::empty();
