@@ -112,13 +112,10 @@ unsafe fn write_texts(handle: Handle, streamtype: &[u8], index: u32) {
 /// The handle is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lws_sspc_destroy(ppss: *mut *mut CHandle) {
-    if ppss.is_null() {
-        return;
-    }
     // SAFETY: the caller's promise.
-    let handle = unsafe { core::mem::replace(&mut *ppss, null_mut()) };
-    if let Some(handle) = Handle::from_c(handle) {
-        handle.destroy();
+    if let Some(handle) = unsafe { ppss.as_ref() }.and_then(|handle| Handle::from_c(*handle)) {
+        // SAFETY: the same.
+        unsafe { handle.destroy(ppss) };
     }
 }
 

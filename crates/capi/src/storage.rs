@@ -7,6 +7,9 @@ use core::ptr::NonNull;
 use crate::alloc;
 use crate::stream::{Handle, ascii};
 
+/// What is in front of the names in CREATE_RESULT, after its head.
+const CREATE_RESULT_FIXED: u16 = 5;
+
 /// Memory for the engine's storage, which grows when it is too small.
 pub(crate) struct Room {
     pub(crate) at: Cell<*mut u8>,
@@ -58,6 +61,26 @@ impl Handle {
                 _ => return 1,
             }
         }
+    }
+
+    /// Bytes came while the link's first frame, CREATE_RESULT, may not have begun: makes room for
+    /// the rideshare names in it, which come behind the stream's own name.
+    pub(crate) fn make_list_room(self, input: &[u8]) {
+        let mut head = self.first_head.get();
+        for byte in input {
+            head = head << 8 | u32::from(*byte);
+            if head >> 24 != 0 {
+                self.first_head.set(0);
+                let list = (head as u16).saturating_sub(CREATE_RESULT_FIXED);
+                let more = list.saturating_sub(self.list_room.get());
+                if usize::from(list) > self.streamtype_len + 1 && more > 0 {
+                    self.list_room.set(list);
+                    self.grow(self.room.len.get() + usize::from(more));
+                }
+                return;
+            }
+        }
+        self.first_head.set(head);
     }
 
     /// Makes the engine's storage larger.

@@ -2,6 +2,7 @@
 //! [`crate::api`]; here is what happens by itself.
 
 use core::cell::{Cell, UnsafeCell};
+use core::ffi::c_void;
 use core::ops::Deref;
 use core::ptr::{NonNull, null_mut};
 
@@ -66,6 +67,10 @@ pub(crate) struct Shell {
     /// How much more the remote peer may send, as far as known.
     pub(crate) peer_credit: Cell<i32>,
     ordinal: Cell<u32>,
+    /// The head of the link's first frame, behind a 1; 0 for none.
+    pub(crate) first_head: Cell<u32>,
+    /// How much of the storage is for rideshare names.
+    pub(crate) list_room: Cell<u16>,
     /// How many calls of this library that use the handle are under way.
     pub(crate) depth: Cell<u8>,
     pub(crate) todo: Cell<u8>,
@@ -73,6 +78,8 @@ pub(crate) struct Shell {
     busy: Cell<bool>,
     /// There is more to do for the call that is under way.
     again: Cell<bool>,
+    /// At its end the transport is to be asked for a chance to write.
+    writes: Cell<bool>,
     pub(crate) doomed: Cell<bool>,
     /// The application was told DESTROYING.
     pub(crate) told_end: Cell<bool>,
@@ -127,11 +134,11 @@ pub(crate) unsafe fn arm(
 
 impl Handle {
     /// `None` for null.
-    pub(crate) fn from_c(handle: *mut core::ffi::c_void) -> Option<Self> {
+    pub(crate) fn from_c(handle: *mut c_void) -> Option<Self> {
         NonNull::new(handle.cast()).map(Self)
     }
 
-    pub(crate) fn as_ptr(self) -> *mut core::ffi::c_void {
+    pub(crate) fn as_ptr(self) -> *mut c_void {
         self.0.as_ptr().cast()
     }
 
@@ -185,10 +192,13 @@ impl Handle {
                 credit: Cell::new(0),
                 peer_credit: Cell::new(config.window as i32),
                 ordinal: Cell::new(0),
+                first_head: Cell::new(0),
+                list_room: Cell::new(0),
                 depth: Cell::new(0),
                 todo: Cell::new(0),
                 busy: Cell::new(false),
                 again: Cell::new(false),
+                writes: Cell::new(false),
                 doomed: Cell::new(false),
                 told_end: Cell::new(false),
                 in_rideshare: Cell::new(false),
@@ -198,7 +208,7 @@ impl Handle {
     }
 
     /// The application's object.
-    pub(crate) fn user(self) -> *mut core::ffi::c_void {
+    pub(crate) fn user(self) -> *mut c_void {
         // SAFETY: it follows the shell.
         unsafe { self.0.as_ptr().add(1).cast() }
     }
@@ -291,6 +301,7 @@ impl Handle {
     /// Lets the engine say and wish what it has to, unless that is being done already; then the
     /// timer is set, and the transport asked for a chance to write.
     pub(crate) fn settle(self, write: bool) {
+        self.writes.set(self.writes.get() || write);
         if self.busy.get() || self.depth.get() > 0 {
             self.again.set(true);
             return;
@@ -317,7 +328,7 @@ impl Handle {
             let at = self.engine(|s| s.deadline()).flatten().unwrap_or(Instant::NEVER);
             // SAFETY: the handle's own timer and context.
             unsafe { arm(self.cx, self.sul.get(), &self.armed, at, sul_cb) };
-            if write {
+            if self.writes.take() {
                 self.request_write();
             }
         }
@@ -332,7 +343,8 @@ impl Handle {
     fn leave(self) {
         self.depth.set(self.depth.get().saturating_sub(1));
         if self.doomed.get() && self.depth.get() == 0 && !self.busy.get() {
-            self.free();
+            // SAFETY: no call that uses it is under way.
+            unsafe { self.free(&mut self.as_ptr()) };
         }
     }
 
@@ -377,6 +389,7 @@ impl Handle {
         if self.engine(|stream| stream.link_up(now())).is_none() {
             return;
         }
+        self.first_head.set(1);
         self.settle(true);
     }
 
@@ -401,6 +414,9 @@ impl Handle {
             return;
         }
         self.enter();
+        if self.first_head.get() != 0 {
+            self.make_list_room(input);
+        }
         let mut rest = input;
         while !self.doomed.get() {
             let told = self
@@ -503,16 +519,29 @@ impl Handle {
         }
     }
 
-    /// Ends the stream: at once, or as soon as no call that uses the handle is under way.
-    pub(crate) fn destroy(self) {
+    /// Ends the stream: at once, or as soon as no call that uses the handle is under way. The
+    /// pointer to it becomes null; where that is in the application's object not before the last
+    /// callback, which may need it.
+    ///
+    /// # Safety
+    /// The pointer may be written to.
+    pub(crate) unsafe fn destroy(self, pointer: *mut *mut c_void) {
         if self.depth.get() > 0 || self.busy.get() {
             self.doomed.set(true);
+            let object = self.user().cast()..self.streamtype.cast();
+            if !object.contains(&pointer) {
+                // SAFETY: the caller's promise.
+                unsafe { *pointer = null_mut() };
+            }
         } else {
-            self.free();
+            // SAFETY: the same.
+            unsafe { self.free(pointer) };
         }
     }
 
-    fn free(self) {
+    /// # Safety
+    /// Nobody uses the handle any more; the pointer to it may be written to.
+    unsafe fn free(self, pointer: *mut *mut c_void) {
         self.doomed.set(true);
         // What the last callbacks ask for has no effect.
         self.enter();
@@ -525,6 +554,7 @@ impl Handle {
         // SAFETY: the handle is in no list and no timer afterwards, its link has been given up, and
         // nothing uses it any more: the memory came from this context.
         unsafe {
+            *pointer = null_mut();
             lws_sul_cancel(self.sul.get());
             lws_dll2_remove(self.list.get());
             if let (false, Some(ops)) = (path.priv_onw.is_null(), path.ops_onw.as_ref()) {

@@ -82,7 +82,8 @@ void *_lws_dll2_search_sz_pl(lws_dll2_owner_t *owner, const char *name, size_t n
 
 #define lws_start_foreach_dll_safe(_type, _it, _next, _start) \
 	{ \
-		_type _it = (_start), _next; \
+		_type _it = (_start); \
+		_type _next; \
 		for (; _it; _it = _next) { \
 			_next = (_it)->next;
 #define lws_end_foreach_dll_safe(_it, _next) \

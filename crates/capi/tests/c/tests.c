@@ -1,0 +1,864 @@
+/* What an application sees of its streams over the mux. Each test runs in all sizes of buffers. */
+#include "rig.h"
+
+void direct_transport(void);
+
+#define CREATED "CREATING "
+#define CONNECTED "CONNECTING CONNECTED "
+
+/* What applications do in their callbacks. */
+
+static lws_ss_state_return_t
+connects(void *user)
+{
+	return lws_ss_client_connect(((app_t *)user)->ss);
+}
+
+static lws_ss_state_return_t
+sends(void *user)
+{
+	return lws_ss_request_tx(((app_t *)user)->ss);
+}
+
+static lws_ss_state_return_t
+returns_destroy(void *user)
+{
+	(void)user;
+	return LWSSSSRET_DESTROY_ME;
+}
+
+static lws_ss_state_return_t
+returns_disconnect(void *user)
+{
+	(void)user;
+	return LWSSSSRET_DISCONNECT_ME;
+}
+
+static lws_ss_state_return_t
+destroys_itself(void *user)
+{
+	struct lws_ss_handle *h = ((app_t *)user)->ss;
+
+	lws_ss_destroy(&h);
+	CHECK(!h);
+	/* It is still there until the callback returns. */
+	CHECK(lws_ss_request_tx(((app_t *)user)->ss) == LWSSSSRET_OK);
+	return LWSSSSRET_OK;
+}
+
+static app_t *other;
+
+static lws_ss_state_return_t
+destroys_other(void *user)
+{
+	(void)user;
+	if (other)
+		lws_ss_destroy(&other->ss);
+	other = NULL;
+	return LWSSSSRET_OK;
+}
+
+static lws_ss_state_return_t
+creates_other(void *user)
+{
+	(void)user;
+	if (!other)
+		other = app_with("second", LWSSSCS_CREATING, connects);
+	return LWSSSSRET_OK;
+}
+
+static void
+destroy(app_t *a)
+{
+	struct lws_ss_handle *h = a->ss;
+
+	lws_ss_destroy(&h);
+}
+
+static void
+get(void)
+{
+	const void *value;
+	size_t len;
+	app_t *a;
+
+	rig_start(PEER_CONNECTS);
+	a = app_with("report", LWSSSCS_CREATING, connects);
+	CHECK(!lws_ss_set_metadata(a->ss, "who", "me", 2));
+	CHECK(!lws_ss_set_metadata(a->ss, "who", "you", 3));
+	CHECK(!lws_ss_alloc_set_metadata(a->ss, "what", "that", 4));
+	CHECK(lws_ss_set_metadata(a->ss, "empty", "", 0));
+	CHECK(lws_ss_set_metadata(a->ss, "a name that is longer than it may be", "x", 1));
+	CHECK_TEXT(told(a), "");
+	rig_run(SECOND);
+	CHECK_TEXT(told(a), CREATED CONNECTED);
+	CHECK_TEXT(peer_heard(), "open streamtype report who=you what=that connect ");
+	CHECK(rig.channels[rig.last].credit == 500000000);
+
+	CHECK(lws_ss_get_metadata(a->ss, "srv", &value, &len));
+	peer_metadata(rig.last, "srv", "apache");
+	peer_metadata(rig.last, "ctype", "text/plain");
+	peer_metadata(rig.last, "srv", "nginx");
+	peer_payload(rig.last, LWSSS_FLAG_SOM, "hello ", 6);
+	peer_payload(rig.last, LWSSS_FLAG_EOM, "world", 5);
+	peer_payload(rig.last, LWSSS_FLAG_SOM | LWSSS_FLAG_EOM, "", 0);
+	peer_state(rig.last, LWSSSCS_QOS_ACK_REMOTE);
+	peer_state(rig.last, LWSSSCS_DISCONNECTED);
+	rig_run(SECOND);
+	CHECK_TEXT(told(a), "rx:hello world rx: QOS_ACK_REMOTE DISCONNECTED ");
+	CHECK(!lws_ss_get_metadata(a->ss, "srv", &value, &len) && len == 5);
+	CHECK_TEXT(value, "nginx");
+	CHECK(!lws_ss_get_metadata(a->ss, "ctype", &value, &len) && len == 10);
+	CHECK_TEXT(value, "text/plain");
+
+	/* And once more. */
+	connects(a);
+	rig_run(SECOND);
+	CHECK_TEXT(told(a), CONNECTED);
+	CHECK_TEXT(peer_heard(), "connect ");
+	destroy(a);
+	CHECK(ended == 1);
+	CHECK_TEXT(last_words.at, "DISCONNECTED DESTROYING ");
+	rig_run(SECOND);
+	CHECK_TEXT(peer_heard(), "destroying close ");
+	CHECK(!rig.mux->owner.head);
+	rig_stop();
+}
+
+static void
+many_messages_of_two_streams(void)
+{
+	char text[40];
+	uint8_t first;
+	app_t *a, *b;
+	int n;
+
+	rig_start(PEER_CONNECTS);
+	a = app_with("ticker", LWSSSCS_CREATING, connects);
+	rig_run(SECOND);
+	first = rig.last;
+	b = app_with("page", LWSSSCS_CREATING, connects);
+	rig_run(SECOND);
+	CHECK(first == 255 && rig.last == 254);
+	told(a);
+	for (n = 0; n < 300; n++) {
+		snprintf(text, sizeof(text), "price %d", n);
+		peer_payload(first, 3, text, strlen(text));
+		peer_payload(rig.last, n ? n == 299 ? 2 : 0 : 1, text, strlen(text));
+		if (n % 20 == 19) {
+			rig_run(MS);
+			told(a);
+		}
+	}
+	CHECK(a->messages == 300 && b->messages == 1);
+	CHECK_TEXT(a->body.at, "price 299");
+	CHECK(!strncmp(b->body.at, "price 0price 1price 2", 21));
+	CHECK(lws_ss_get_est_peer_tx_credit(a->ss) == 500000000 - 10 * 7 - 90 * 8 - 200 * 9);
+	destroy(a);
+	destroy(b);
+	rig_stop();
+}
+
+/* A payload of 3000 bytes in one frame, as larger links have it, comes in pieces. */
+static void
+long_payload(void)
+{
+	char payload[3000];
+	app_t *a;
+
+	rig_start(PEER_CONNECTS);
+	a = app_with("page", LWSSSCS_CREATING, connects);
+	rig_run(SECOND);
+	memset(payload, 'p', sizeof(payload));
+	peer_payload(rig.last, 3, payload, sizeof(payload));
+	rig_run(SECOND);
+	CHECK(a->messages == 1 && a->body.len == sizeof(payload));
+	destroy(a);
+	rig_stop();
+}
+
+static void
+post(void)
+{
+	char body[5970];
+	size_t n;
+	app_t *a;
+
+	for (n = 0; n < sizeof(body); n++)
+		body[n] = (char)('a' + n % 26);
+	rig_start(PEER_CONNECTS);
+	a = app("post");
+	a->send = body;
+	a->send_len = sizeof(body);
+	a->piece = 777;
+	CHECK(lws_ss_request_tx_len(a->ss, sizeof(body)) == LWSSSSRET_OK);
+	rig_run(SECOND);
+	CHECK_TEXT(told(a), CREATED CONNECTED);
+	CHECK(!a->send && rig.channels[rig.last].payload.len == sizeof(body));
+	CHECK(!memcmp(rig.channels[rig.last].payload.at, body, sizeof(body)));
+	CHECK(!strncmp(rig.heard.at, "open streamtype post hint 5970 connect tx+SOM tx ", 49));
+	CHECK(!strcmp(rig.heard.at + rig.heard.len - 7, "tx+EOM "));
+	destroy(a);
+	rig_stop();
+}
+
+/* A tx callback may ask for all that others may ask for; it takes effect behind the payload. */
+static lws_ss_state_return_t
+asks_for_all(void *user)
+{
+	app_t *a = user;
+
+	a->on_tx = NULL;
+	a->send = "abc";
+	a->send_len = 3;
+	CHECK(!lws_ss_set_metadata(a->ss, "later", "on", 2));
+	CHECK(lws_ss_set_metadata(a->ss, "none", "", 0));
+	lws_ss_start_timeout(a->ss, 4321);
+	CHECK(!lws_ss_add_peer_tx_credit(a->ss, 99));
+	CHECK_TEXT(lws_ss_rideshare(a->ss), "post");
+	CHECK(lws_ss_client_connect(a->ss) == LWSSSSRET_OK);
+	return lws_ss_request_tx_len(a->ss, 4);
+}
+
+static void
+commands_while_sending(void)
+{
+	app_t *a;
+
+	rig_start(PEER_CONNECTS);
+	a = app_with("post", LWSSSCS_CREATING, sends);
+	a->on_tx = asks_for_all;
+	rig_run(SECOND);
+	CHECK_TEXT(peer_heard(), "open streamtype post connect tx+SOM+EOM timeout 4321 later=on "
+				 "credit 99 hint 4 ");
+	CHECK_TEXT(rig.channels[rig.last].payload.at, "abc");
+	destroy(a);
+	rig_stop();
+}
+
+static void
+timeouts_and_credit(void)
+{
+	lws_ss_info_t ssi = ssi_app_t;
+	struct lws_ss_handle *h;
+	app_t *a;
+
+	rig_start(PEER_CONNECTS);
+	ssi.manual_initial_tx_credit = 1000;
+	CHECK(!lws_ss_create(&rig.cx, 0, &ssi, NULL, &h, NULL, NULL));
+	a = lws_ss_to_user_object(h);
+	rig_run(SECOND);
+	CHECK(rig.channels[rig.last].credit == 1000);
+	peer_heard();
+	lws_ss_start_timeout(h, LWSSS_TIMEOUT_FROM_POLICY);
+	rig_run(MS);
+	CHECK_TEXT(peer_heard(), "timeout 0 ");
+	peer_state(rig.last, LWSSSCS_TIMEOUT);
+	rig_run(MS);
+	CHECK_TEXT(told(a), CREATED "TIMEOUT ");
+	lws_ss_start_timeout(h, 100);
+	lws_ss_cancel_timeout(h);
+	rig_run(MS);
+	CHECK_TEXT(peer_heard(), "timeout -1 ");
+	CHECK(!lws_ss_add_peer_tx_credit(h, 500));
+	CHECK(!lws_ss_add_peer_tx_credit(h, 50));
+	CHECK(lws_ss_get_est_peer_tx_credit(h) == 1550);
+	rig_run(MS);
+	CHECK(strstr(rig.heard.at, "credit "));
+	lws_ss_destroy(&h);
+	rig_stop();
+}
+
+/* With a proxy that manages credit no more is sent than it gave. */
+static void
+no_more_than_the_credit(void)
+{
+	char body[100];
+	app_t *a;
+
+	memset(body, 'b', sizeof(body));
+	rig_start(PEER_CONNECTS | PEER_CREDITS);
+	a = app_with("post", LWSSSCS_CREATING, sends);
+	a->send = body;
+	a->send_len = sizeof(body);
+	rig_run(SECOND);
+	CHECK(rig.channels[rig.last].payload.len == 64);
+	peer_send(rig.last, "\x58\0\4\0\0\0\x40", 7);
+	rig_run(SECOND);
+	CHECK(rig.channels[rig.last].payload.len == sizeof(body));
+	destroy(a);
+	rig_stop();
+}
+
+static void
+link_lost_and_found(void)
+{
+	app_t *a;
+
+	rig_start(PEER_CONNECTS);
+	a = app_with("ticker", LWSSSCS_CREATING, connects);
+	CHECK(!lws_ss_set_metadata(a->ss, "who", "me", 2));
+	rig_run(SECOND);
+	CHECK_TEXT(told(a), CREATED CONNECTED);
+	peer_heard();
+	rig.peer |= PEER_SILENT;
+	rig_run(13 * SECOND);
+	CHECK(rig.mux->link_state == LWSTM_TRANSPORT_DOWN && !rig.mux->owner.head);
+	CHECK(!strncmp(a->told.at, "DISCONNECTED LINK_RETRY ", 24));
+	told(a);
+	rig_run(30 * SECOND);
+	CHECK(strstr(a->told.at, "LINK_RETRY ") && !strstr(a->told.at, "C"));
+	told(a);
+	rig.peer &= ~PEER_SILENT;
+	rig_run(3 * SECOND);
+	CHECK_TEXT(told(a), CONNECTED);
+	CHECK_TEXT(peer_heard(), "open streamtype ticker who=me connect ");
+
+	/* The proxy starts again. */
+	peer_line("\xf9", 1);
+	rig_run(3 * SECOND);
+	CHECK_TEXT(told(a), "DISCONNECTED LINK_RETRY " CONNECTED);
+
+	/* What comes is nonsense, as the firmware's transport sees. */
+	rig.mux->info.txp_cpath.ops_in->lost_coherence(rig.mux);
+	CHECK(rig.mux->link_state == LWSTM_TRANSPORT_DOWN);
+	rig_run(3 * SECOND);
+	CHECK_TEXT(told(a), "DISCONNECTED LINK_RETRY " CONNECTED);
+
+	/* Or as the mux sees. */
+	peer_line("\1\2\3nonsense", 11);
+	rig_run(5 * SECOND);
+	CHECK_TEXT(told(a), "DISCONNECTED LINK_RETRY " CONNECTED);
+	destroy(a);
+	rig_stop();
+}
+
+static void
+created_before_the_link(void)
+{
+	app_t *a;
+
+	rig_start(PEER_CONNECTS | PEER_SILENT);
+	a = app("ticker");
+	connects(a);
+	rig_run(5 * SECOND);
+	CHECK(!strncmp(a->told.at, "LINK_RETRY LINK_RETRY ", 22));
+	told(a);
+	rig.peer &= ~PEER_SILENT;
+	rig_run(5 * SECOND);
+	CHECK(!strcmp(strstr(a->told.at, "C"), CREATED CONNECTED));
+	destroy(a);
+	rig_stop();
+}
+
+static void
+unknown_streamtype(void)
+{
+	app_t *a, *b;
+
+	rig_start(PEER_CONNECTS | PEER_REFUSES);
+	b = app_with("known", LWSSSCS_CREATING, connects);
+	rig_run(SECOND);
+	told(b);
+	a = app_with("unknown", LWSSSCS_CREATING, connects);
+	rig_run(60 * SECOND);
+	CHECK(!strstr(a->told.at, "CREATING"));
+	CHECK(strstr(rig.log.at, "E: [sspc|unknown|1]: the proxy refuses the streamtype"));
+	/* The other one has not noticed. */
+	CHECK_TEXT(told(b), "");
+	CHECK(rig.mux->link_state == LWSTM_OPERATIONAL);
+	destroy(a);
+	destroy(b);
+	rig_stop();
+}
+
+static void
+channels_refused_or_not_answered(void)
+{
+	app_t *a;
+
+	rig_start(PEER_CONNECTS | PEER_NACKS);
+	a = app_with("ticker", LWSSSCS_CREATING, connects);
+	rig_run(SECOND);
+	CHECK(!strncmp(a->told.at, "LINK_RETRY ", 11) && !strstr(a->told.at, "C"));
+	rig.peer = PEER_CONNECTS | PEER_NO_ACK;
+	rig_run(10 * SECOND);
+	rig.peer = PEER_CONNECTS | PEER_NO_CREATE;
+	rig_run(20 * SECOND);
+	CHECK(!strstr(a->told.at, "C"));
+	rig.peer = PEER_CONNECTS;
+	rig_run(20 * SECOND);
+	CHECK(!strcmp(strstr(a->told.at, "C"), CREATED CONNECTED));
+	destroy(a);
+	rig_stop();
+}
+
+/* One channel breaks the protocol: the others go on. */
+static void
+nonsense_in_a_channel(void)
+{
+	uint8_t bad;
+	app_t *a, *b;
+
+	rig_start(PEER_CONNECTS);
+	a = app_with("good", LWSSSCS_CREATING, connects);
+	rig_run(SECOND);
+	b = app_with("bad", LWSSSCS_CREATING, connects);
+	rig_run(SECOND);
+	bad = rig.last;
+	told(a);
+	told(b);
+	peer_heard();
+	peer_send(bad, "nonsense", 8);
+	rig_run(5 * SECOND);
+	CHECK_TEXT(told(a), "");
+	CHECK_TEXT(told(b), "DISCONNECTED LINK_RETRY " CONNECTED);
+	CHECK_TEXT(peer_heard(), "close open streamtype bad connect ");
+	/* A state that cannot follow. */
+	peer_state(rig.last, LWSSSCS_ALL_RETRIES_FAILED);
+	rig_run(5 * SECOND);
+	CHECK_TEXT(told(a), "");
+	CHECK_TEXT(told(b), "DISCONNECTED LINK_RETRY " CONNECTED);
+	/* The proxy closes a channel. */
+	peer_line((uint8_t[]){ 0xf3, rig.last }, 2);
+	rig_run(5 * SECOND);
+	CHECK_TEXT(told(b), "DISCONNECTED LINK_RETRY " CONNECTED);
+	destroy(a);
+	destroy(b);
+	rig_stop();
+}
+
+static void
+destroyed_in_its_callbacks(void)
+{
+	lws_ss_state_return_t (*how[])(void *) = { returns_destroy, destroys_itself };
+	int states[] = { LWSSSCS_CREATING, LWSSSCS_CONNECTING, LWSSSCS_CONNECTED,
+			 LWSSSCS_DISCONNECTED, LWSSSCS_UPSTREAM_LINK_RETRY, LWSSSCS_USER_BASE };
+	size_t h, s;
+	app_t *a;
+
+	for (h = 0; h < LWS_ARRAY_SIZE(how); h++) {
+		for (s = 0; s < LWS_ARRAY_SIZE(states); s++) {
+			rig_start(PEER_CONNECTS);
+			a = app_with("ticker", states[s], how[h]);
+			connects(a);
+			rig_run(SECOND);
+			if (states[s] == LWSSSCS_DISCONNECTED) {
+				peer_state(rig.last, LWSSSCS_DISCONNECTED);
+				peer_payload(rig.last, 3, "not heard", 9);
+			} else if (states[s] == LWSSSCS_UPSTREAM_LINK_RETRY) {
+				peer_line("\xf9", 1);
+			} else if (states[s] == LWSSSCS_USER_BASE) {
+				peer_send(rig.last, "\x57\0\x08\0\0\x03\xe8\0\0\0\7", 11);
+			}
+			rig_run(SECOND);
+			CHECK(ended == 1 && strstr(last_words.at, "DESTROYING "));
+			CHECK(!strstr(last_words.at, "rx"));
+			if (states[s] == LWSSSCS_USER_BASE)
+				CHECK_TEXT(last_words.at, CREATED CONNECTED
+					   "USER(1000,7) DISCONNECTED DESTROYING ");
+			rig_run(SECOND);
+			CHECK(!rig.mux->owner.head);
+			rig_stop();
+		}
+		/* In rx, with more to come, and in tx. */
+		rig_start(PEER_CONNECTS);
+		a = app_with("ticker", LWSSSCS_CREATING, connects);
+		a->on_rx = how[h];
+		rig_run(SECOND);
+		peer_payload(rig.last, 3, "last", 4);
+		peer_payload(rig.last, 3, "not heard", 9);
+		rig_run(SECOND);
+		CHECK(ended == 1);
+		CHECK(!strstr(last_words.at, "not heard"));
+		rig_stop();
+
+		rig_start(PEER_CONNECTS);
+		a = app_with("post", LWSSSCS_CREATING, sends);
+		a->on_tx = how[h];
+		rig_run(SECOND);
+		CHECK(ended == 1);
+		CHECK_TEXT(last_words.at, CREATED CONNECTED "DISCONNECTED DESTROYING ");
+		rig_run(SECOND);
+		CHECK(strstr(rig.heard.at, "destroying close "));
+		rig_stop();
+	}
+}
+
+static void
+destroyed_by_another(void)
+{
+	lws_ss_state_return_t (**on[2])(void *);
+	app_t *a;
+	int n;
+
+	for (n = 0; n < 4; n++) {
+		rig_start(PEER_CONNECTS);
+		if (n & 1)
+			other = app_with("other", LWSSSCS_CREATING, connects);
+		a = app_with("first", LWSSSCS_CREATING, sends);
+		if (!(n & 1))
+			other = app_with("other", LWSSSCS_CREATING, connects);
+		on[0] = &a->on_tx;
+		on[1] = &a->on_rx;
+		*on[n >> 1] = destroys_other;
+		rig_run(SECOND);
+		peer_payload(255, 3, "x", 1);
+		peer_payload(254, 3, "y", 1);
+		rig_run(SECOND);
+		CHECK(ended == 1 && !other);
+		rig_run(SECOND);
+		CHECK(strstr(rig.heard.at, "destroying close "));
+		destroy(a);
+		rig_stop();
+	}
+}
+
+static void
+created_in_callbacks(void)
+{
+	app_t *a;
+	int n;
+
+	for (n = 0; n < 3; n++) {
+		rig_start(PEER_CONNECTS);
+		other = NULL;
+		a = app_with("first", LWSSSCS_CONNECTED, n == 0 ? creates_other : NULL);
+		if (n == 1)
+			a->on_tx = creates_other;
+		if (n == 2)
+			a->on_rx = creates_other;
+		sends(a);
+		rig_run(SECOND);
+		peer_payload(rig.last, 3, "x", 1);
+		rig_run(SECOND);
+		CHECK(other);
+		CHECK_TEXT(told(other), n < 2 ? CREATED CONNECTED "rx:x " : CREATED CONNECTED);
+		destroy(a);
+		destroys_other(NULL);
+		rig_stop();
+	}
+}
+
+/* The onward connection is dropped; the stream stays, idle. */
+static void
+disconnected_by_its_callbacks(void)
+{
+	app_t *a;
+
+	rig_start(PEER_CONNECTS);
+	a = app_with("ticker", LWSSSCS_CREATING, connects);
+	a->on_rx = returns_disconnect;
+	rig_run(SECOND);
+	told(a);
+	peer_heard();
+	peer_payload(rig.last, 3, "enough", 6);
+	peer_payload(rig.last, 3, "not heard", 9);
+	rig_run(5 * SECOND);
+	CHECK_TEXT(told(a), "rx:enough DISCONNECTED ");
+	CHECK_TEXT(peer_heard(), "close open streamtype ticker ");
+	connects(a);
+	rig_run(SECOND);
+	CHECK_TEXT(told(a), CONNECTED);
+
+	a->on_tx = returns_disconnect;
+	sends(a);
+	rig_run(5 * SECOND);
+	CHECK_TEXT(told(a), "DISCONNECTED ");
+	destroy(a);
+	rig_stop();
+}
+
+static lws_ss_state_return_t
+destroys_the_mux(void *user)
+{
+	(void)user;
+	lws_transport_mux_destroy(&rig.mux);
+	return LWSSSSRET_OK;
+}
+
+static void
+mux_destroyed_before_its_streams(void)
+{
+	lws_transport_mux_t *none = NULL;
+	struct lws_ss_handle *h = NULL;
+	app_t *a, *b;
+
+	rig_start(PEER_CONNECTS);
+	a = app_with("one", LWSSSCS_CREATING, connects);
+	b = app("two");
+	rig_run(SECOND);
+	lws_transport_mux_destroy(&rig.mux);
+	CHECK(!rig.cx.txp_cpath.mux);
+	CHECK_TEXT(told(a), CREATED CONNECTED "DISCONNECTED LINK_RETRY ");
+	rig_run(5 * SECOND);
+	connects(b);
+	destroy(a);
+	destroy(b);
+	lws_ss_destroy(&h);
+	lws_transport_mux_destroy(&none);
+
+	/* And in a callback. */
+	rig_start(PEER_CONNECTS);
+	a = app_with("one", LWSSSCS_CREATING, destroys_the_mux);
+	rig_run(SECOND);
+	CHECK(!rig.mux && strstr(a->told.at, CREATED "LINK_RETRY "));
+	rig_run(SECOND);
+	destroy(a);
+	rig_start(PEER_CONNECTS);
+	rig_stop();
+}
+
+/* Metadata that is longer than what the line takes at once. */
+static void
+long_metadata(void)
+{
+	char value[1400], want[100];
+	app_t *a;
+
+	memset(value, 'v', sizeof(value));
+	rig_start(PEER_CONNECTS);
+	a = app_with("report", LWSSSCS_CREATING, connects);
+	CHECK(!lws_ss_set_metadata(a->ss, "short", "s", 1));
+	CHECK(!lws_ss_set_metadata(a->ss, "long", value, sizeof(value)));
+	CHECK(!lws_ss_set_metadata(a->ss, "last", "l", 1));
+	rig_run(SECOND);
+	snprintf(want, sizeof(want), "open streamtype report short=s long=vvvvv last=l connect ");
+	CHECK_TEXT(peer_heard(), want);
+	destroy(a);
+	rig_stop();
+}
+
+static void
+rideshares(void)
+{
+	app_t *a;
+
+	rig_start(PEER_CONNECTS);
+	rig.list = ",first,second";
+	a = app_with("first", LWSSSCS_CREATING, connects);
+	rig_run(SECOND);
+	CHECK_TEXT(lws_ss_rideshare(a->ss), "first");
+	a->send = "1";
+	a->send_len = 1;
+	sends(a);
+	rig_run(SECOND);
+	CHECK_TEXT(lws_ss_rideshare(a->ss), "second");
+	peer_send(rig.last, "\x55\0\x17\0\0\0\x23\0\0\0\0\0\0\0\0\0\0\0\0\4sosoyy", 26);
+	rig_run(SECOND);
+	CHECK_TEXT(a->body.at, "yy");
+	destroy(a);
+	rig_stop();
+}
+
+static void
+performance_reports(void)
+{
+	app_t *a;
+
+	rig_start(PEER_CONNECTS);
+	a = app_with("ticker", LWSSSCS_CREATING, connects);
+	rig_run(SECOND);
+	told(a);
+	peer_send(rig.last, "\x5b\0\7{\"a\":1}", 10);
+	rig_run(SECOND);
+	CHECK_TEXT(told(a), "rx-perf:{\"a\":1} ");
+	destroy(a);
+	rig_stop();
+}
+
+/* A proxy's DESTROYING ends a stream, which is freed when the application says so. */
+static void
+destroyed_by_the_proxy(void)
+{
+	app_t *a;
+
+	rig_start(PEER_CONNECTS);
+	a = app_with("ticker", LWSSSCS_CREATING, connects);
+	rig_run(SECOND);
+	told(a);
+	peer_state(rig.last, LWSSSCS_DESTROYING);
+	rig_run(30 * SECOND);
+	CHECK(ended == 1 && strstr(a->told.at, "DESTROYING "));
+	sends(a);
+	rig_run(SECOND);
+	destroy(a);
+	CHECK(ended == 1);
+	rig_stop();
+}
+
+static lws_ss_state_return_t
+other_state(void *user, void *h_src, lws_ss_constate_t state, lws_ss_tx_ordinal_t ack)
+{
+	(void)h_src;
+	(void)ack;
+	text_add(&((app_t *)user)->told, "<%d> ", (int)state);
+	return LWSSSSRET_OK;
+}
+
+static void
+small_things(void)
+{
+	struct lws_ss_handle *none = NULL;
+	lws_ss_info_t bare = { .streamtype = "bare", .user_alloc = 2 * sizeof(void *),
+			       .opaque_user_data_offset = sizeof(void *) };
+	char line[8], *p = line;
+	app_t *a;
+
+	rig_start(PEER_CONNECTS);
+	a = app("tagged");
+	CHECK_TEXT(lws_ss_tag(a->ss), "[sspc|tagged|0]");
+	CHECK_TEXT(lws_ss_tag(NULL), "[null sspc]");
+	lws_log_prepend_sspc(NULL, a->ss, &p, line + sizeof(line));
+	CHECK_TEXT(line, "[sspc|t");
+	CHECK(p == line + 7);
+	lws_ss_change_handlers(a->ss, NULL, NULL, other_state);
+	rig_run(SECOND);
+	CHECK_TEXT(told(a), "<1> ");
+	lws_ss_server_ack(a->ss, 0);
+	destroy(a);
+
+	/* Without callbacks; without an application that keeps the handle. */
+	CHECK(!lws_ss_create(&rig.cx, 0, &bare, NULL, &none, NULL, NULL));
+	sends(&(app_t){ .ss = none });
+	rig_run(SECOND);
+	peer_payload(rig.last, 3, "nobody hears", 12);
+	rig_run(SECOND);
+	lws_ss_destroy(&none);
+
+	/* Names that no proxy takes. */
+	bare.streamtype = "";
+	CHECK(lws_ss_create(&rig.cx, 0, &bare, NULL, &none, NULL, NULL) && !none);
+	bare.streamtype = "a name of more than thirty-one b";
+	CHECK(lws_ss_create(&rig.cx, 0, &bare, NULL, &none, NULL, NULL) && !none);
+
+	CHECK_TEXT(lws_ss_state_name(LWSSSCS_SINK_PART), "LWSSSCS_SINK_PART");
+	CHECK_TEXT(lws_ss_state_name(500), "unknown");
+	CHECK_TEXT(lws_ss_state_name(1001), "user state");
+	CHECK_TEXT(lws_strncpy(line, "0123456789", sizeof(line)), "0123456");
+	lws_strnncpy(line, "0123456789", 3, sizeof(line));
+	CHECK_TEXT(line, "012");
+
+	/* The proxy's clock. */
+	peer_line("\xf6\1\2\3\4\5\6\7\x08", 9);
+	rig_run(MS);
+	CHECK(rig.mux->us_unixtime_peer == 0x00059c5d7d400102);
+	CHECK(rig.mux->us_unixtime_peer_loc + MS >= (uint64_t)rig.now);
+	rig_stop();
+}
+
+/* Nothing is asked for when there is nothing to do: a device may sleep. */
+static void
+no_more_wakeups_than_needed(void)
+{
+	int writes;
+	app_t *a;
+
+	rig_start(PEER_CONNECTS);
+	a = app_with("ticker", LWSSSCS_CREATING, connects);
+	rig_run(SECOND);
+	writes = rig.writes;
+	CHECK(!rig.want_write);
+	rig_run(100 * SECOND);
+	/* A PING and a PONGACK each ten seconds, or a little more often. */
+	CHECK(rig.writes - writes <= 2 * 14 && rig.writes - writes >= 2 * 9);
+	destroy(a);
+	rig_stop();
+}
+
+static void
+lists(void)
+{
+	struct item { const char *name; lws_dll2_t list; } items[3] = {
+		{ .name = "a" }, { .name = "bb" }, { .name = "c" } };
+	lws_dll2_owner_t owner = { 0 };
+	int n = 0;
+
+	lws_dll2_add_tail(&items[1].list, &owner);
+	lws_dll2_add_head(&items[0].list, &owner);
+	lws_dll2_add_head(&items[0].list, &owner);
+	lws_dll2_add_insert(&items[2].list, &items[1].list);
+	CHECK(owner.count == 3 && lws_dll2_get_tail(&owner) == &items[2].list);
+	lws_start_foreach_dll(struct lws_dll2 *, d, lws_dll2_get_head(&owner)) {
+		CHECK(lws_container_of(d, struct item, list) == &items[n++]);
+		CHECK(lws_dll2_owner(d) == &owner);
+	} lws_end_foreach_dll(d);
+	CHECK(n == 3);
+	CHECK(lws_dll2_search_sz_pl(&owner, "bbb", 2, struct item, list, name) == &items[1]);
+	CHECK(!lws_dll2_search_sz_pl(&owner, "b", 1, struct item, list, name));
+	lws_dll2_remove(&items[1].list);
+	lws_dll2_remove(&items[1].list);
+	CHECK(lws_dll2_is_detached(&items[1].list) && items[0].list.next == &items[2].list);
+	lws_dll2_add_before(&items[1].list, &items[0].list);
+	CHECK(owner.head == &items[1].list);
+	lws_start_foreach_dll_safe(struct lws_dll2 *, d, d1, lws_dll2_get_head(&owner)) {
+		lws_dll2_remove(d);
+	} lws_end_foreach_dll_safe(d, d1);
+	CHECK(!owner.count && !owner.head && !owner.tail);
+}
+
+/* No memory: what cannot be made fails, what is there goes on. */
+static void
+out_of_memory(void)
+{
+	struct lws_ss_handle *h;
+	app_t *apps[64];
+	static char value[40000];
+	size_t n = 0, m;
+
+	if (!with_arena)
+		return;
+	CHECK(!sspc_arena_init(value, 8));
+	rig_start(PEER_CONNECTS);
+	for (;;) {
+		lws_ss_info_t ssi = ssi_app_t;
+
+		if (lws_ss_create(&rig.cx, 0, &ssi, NULL, &h, NULL, NULL))
+			break;
+		apps[n++] = lws_ss_to_user_object(h);
+		CHECK(n < LWS_ARRAY_SIZE(apps));
+	}
+	CHECK(n);
+	CHECK(strstr(rig.log.at, "no memory for a stream"));
+	CHECK(lws_ss_set_metadata(apps[0]->ss, "name", value, sizeof(value)));
+	connects(apps[0]);
+	rig_run(SECOND);
+	for (m = 0; m < n; m++)
+		destroy(apps[m]);
+	rig_run(SECOND);
+	rig_stop();
+}
+
+static const struct { const char *name; void (*run)(void); } tests[] = {
+#define TEST(_name) { #_name, _name }
+	TEST(get), TEST(many_messages_of_two_streams), TEST(long_payload), TEST(post),
+	TEST(commands_while_sending), TEST(timeouts_and_credit), TEST(no_more_than_the_credit),
+	TEST(link_lost_and_found), TEST(created_before_the_link), TEST(unknown_streamtype),
+	TEST(channels_refused_or_not_answered), TEST(nonsense_in_a_channel),
+	TEST(destroyed_in_its_callbacks), TEST(destroyed_by_another), TEST(created_in_callbacks),
+	TEST(disconnected_by_its_callbacks), TEST(mux_destroyed_before_its_streams),
+	TEST(long_metadata), TEST(rideshares), TEST(performance_reports),
+	TEST(destroyed_by_the_proxy), TEST(small_things), TEST(no_more_wakeups_than_needed),
+	TEST(lists), TEST(out_of_memory), TEST(direct_transport),
+};
+
+int
+main(int argc, const char **argv)
+{
+	static const size_t sizes[][2] = { { 2048, 2048 }, { 1, 256 }, { 7, 64 }, { 300, 1500 } };
+	size_t n, s;
+
+	for (n = 0; n < LWS_ARRAY_SIZE(tests); n++) {
+		if (argc > 1 && strcmp(argv[1], tests[n].name))
+			continue;
+		for (s = 0; s < LWS_ARRAY_SIZE(sizes); s++)
+			for (with_arena = 0; with_arena < 2; with_arena++) {
+				rig.chunk = sizes[s][0];
+				rig.room = sizes[s][1];
+				tests[n].run();
+			}
+		printf("ok %s\n", tests[n].name);
+		fflush(stdout);
+	}
+	return 0;
+}
