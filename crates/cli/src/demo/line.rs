@@ -173,7 +173,8 @@ impl Show<'_> {
             let count = flow.waits.len();
             let mean = flow.waits.iter().sum::<Duration>() / u32::try_from(count).unwrap_or(1);
             let (mean, longest) = (time(mean), time(*longest));
-            let text = format!("{count} messages beside it took {mean}, {longest} at most");
+            let text =
+                format!("{count} messages beside it took {mean} on average, {longest} at most");
             self.note("ticker", &text);
             let frame = time(self.stage.frame_time());
             self.note("", &format!("(a frame of the download holds the line for {frame})"));
