@@ -28,4 +28,6 @@ impl Clock {
 #[exception]
 fn SysTick() {
     MILLIS.store(MILLIS.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    #[cfg(feature = "embassy")]
+    crate::embassy::tick();
 }

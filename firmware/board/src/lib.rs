@@ -5,6 +5,8 @@
 #![no_std]
 
 mod clock;
+#[cfg(feature = "embassy")]
+mod embassy;
 mod line;
 mod log;
 mod ring;
@@ -18,6 +20,8 @@ use cortex_m::peripheral::NVIC;
 use cortex_m::peripheral::syst::SystClkSource;
 
 pub use clock::Clock;
+#[cfg(feature = "embassy")]
+pub use embassy::{LineInput, LineOutput, run};
 pub use line::Line;
 pub use log::Log;
 pub use stack::{stack_size, stack_used};

@@ -65,4 +65,6 @@ unsafe fn DefaultHandler(interrupt: i16) {
         let Some(byte) = chip::read(chip::LINE) else { break };
         RING.push(byte);
     }
+    #[cfg(feature = "embassy")]
+    crate::embassy::input();
 }

@@ -10,6 +10,13 @@ impl Log {
     pub(crate) const fn new() -> Self {
         Self(())
     }
+
+    /// Writes a line.
+    pub fn line(&mut self, line: fmt::Arguments<'_>) {
+        // A UART has no errors, and they could be told nowhere.
+        let _ = fmt::write(self, line);
+        let _ = fmt::Write::write_str(self, "\r\n");
+    }
 }
 
 impl fmt::Write for Log {

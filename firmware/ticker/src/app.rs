@@ -1,7 +1,5 @@
 //! What is done with what comes.
 
-use core::fmt::Write;
-
 use firmware_board::{Log, stack_size, stack_used};
 use firmware_show::{Page, Prices, WallClock};
 use sspc::{ClientEvent, Event, Instant, State, StreamId};
@@ -36,7 +34,7 @@ pub struct App {
 
 impl App {
     pub fn new(mut log: Log) -> Self {
-        show(&mut log, format_args!("started"));
+        log.line(format_args!("started"));
         Self {
             log,
             wall: None,
@@ -52,13 +50,13 @@ impl App {
         let log = &mut self.log;
         match event {
             ClientEvent::LinkUp { rtt_us } => {
-                show(log, format_args!("link up, round trip {} ms", rtt_us / 1000));
+                log.line(format_args!("link up, round trip {} ms", rtt_us / 1000));
             }
-            ClientEvent::LinkDown { why } => show(log, format_args!("link down: {why}")),
+            ClientEvent::LinkDown { why } => log.line(format_args!("link down: {why}")),
             ClientEvent::PeerClock { unix_us } => {
                 let wall = WallClock::new(unix_us, now);
                 if self.wall.is_none() {
-                    show(log, format_args!("time {}", wall.at(now)));
+                    log.line(format_args!("time {}", wall.at(now)));
                 }
                 self.wall = Some(wall);
             }
@@ -72,11 +70,11 @@ impl App {
     fn page_event(&mut self, now: Instant, event: Event<'_>) -> Wish {
         match event {
             Event::State { state, .. } => {
-                show(&mut self.log, format_args!("page {}", state.name()));
+                self.log.line(format_args!("page {}", state.name()));
                 match state {
                     State::Creating => return Wish::Connect(PAGE),
                     State::QosAckRemote => {
-                        show(&mut self.log, format_args!("page of {}", self.page));
+                        self.log.line(format_args!("page of {}", self.page));
                         self.next_page = now.plus_millis(PAGE_EVERY_MS);
                     }
                     State::QosNackRemote | State::AllRetriesFailed => {
@@ -97,7 +95,7 @@ impl App {
     fn ticker_event(&mut self, event: Event<'_>) -> Wish {
         match event {
             Event::State { state, .. } => {
-                show(&mut self.log, format_args!("ticker {}", state.name()));
+                self.log.line(format_args!("ticker {}", state.name()));
                 match state {
                     State::Creating => return Wish::Connect(TICKER),
                     State::Connected => self.prices = Prices::new(),
@@ -107,7 +105,7 @@ impl App {
             Event::Payload { data, flags, .. } => {
                 let whole = self.prices.take(data, flags);
                 if whole && self.prices.count() % SHOWN_OF_PRICES == 1 {
-                    show(&mut self.log, format_args!("{}", self.prices));
+                    self.log.line(format_args!("{}", self.prices));
                 }
                 return Wish::Consumed(TICKER, data.len() as u32);
             }
@@ -133,15 +131,9 @@ impl App {
         let (used, size) = (stack_used(), stack_size());
         let seconds = now.as_micros() / 1_000_000;
         match self.wall {
-            Some(wall) => show(&mut self.log, format_args!("it is {}", wall.at(now))),
-            None => show(&mut self.log, format_args!("the time is not known")),
+            Some(wall) => self.log.line(format_args!("time {}", wall.at(now))),
+            None => self.log.line(format_args!("the time is not known")),
         }
-        show(&mut self.log, format_args!("up {seconds} s, stack {used} of {size} bytes"));
+        self.log.line(format_args!("up {seconds} s, stack {used} of {size} bytes"));
     }
-}
-
-/// One line of the log. A UART has no errors that could be told anywhere.
-fn show(log: &mut Log, line: core::fmt::Arguments<'_>) {
-    let _ = log.write_fmt(line);
-    let _ = log.write_str("\r\n");
 }
