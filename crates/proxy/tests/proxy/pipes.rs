@@ -1,5 +1,6 @@
 //! Byte pipes that are neither sockets nor serial ports.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -202,4 +203,35 @@ async fn a_noisy_line_recovers_and_harms_nobody_else() {
             }
         }
     }
+}
+
+/// An example of this crate; built if only the tests were.
+fn example(name: &str) -> PathBuf {
+    let tests = std::env::current_exe().unwrap();
+    let path = tests.ancestors().nth(2).unwrap().join("examples").join(name);
+    if !path.exists() {
+        let build = ["build", "--quiet", "--package", "sspc-proxy", "--example", name];
+        assert!(std::process::Command::new(env!("CARGO")).args(build).status().unwrap().success());
+    }
+    path
+}
+
+#[tokio::test]
+async fn the_example_speaks_over_the_pipes_of_a_child() {
+    let port = patterns().await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("policy.json");
+    std::fs::write(&file, get(port, 100_000)).unwrap();
+    let output = tokio::process::Command::new(example("pipes_device"))
+        .arg("get")
+        .arg(example("pipes"))
+        .arg(&file)
+        .output()
+        .await
+        .unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(output.stdout == pattern(100_000), "{stderr}");
+    // The other side has ended well, too.
+    assert!(stderr.contains("the device is gone"), "{stderr}");
 }
