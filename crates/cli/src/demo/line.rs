@@ -36,8 +36,14 @@ struct OnLine {
 
 impl Show<'_> {
     /// Plays them one after the other, until one goes wrong.
-    pub(super) async fn play_on_line(&mut self, tell: UnboundedSender<Told>) {
-        let Some(mut on_line) = self.link_comes_up(&tell).await else { return };
+    pub(super) async fn play_on_line(&mut self, tell: &UnboundedSender<Told>) {
+        self.play_until_wrong(tell).await;
+        // What is left of an act that went wrong is no part of the next one.
+        self.forget_untold();
+    }
+
+    async fn play_until_wrong(&mut self, tell: &UnboundedSender<Told>) {
+        let Some(mut on_line) = self.link_comes_up(tell).await else { return };
         let Some(ticker) = self.three_at_once(&mut on_line).await else { return };
         if self.download_beside_ticker(&mut on_line).await {
             self.cable_is_pulled(&mut on_line, ticker).await;

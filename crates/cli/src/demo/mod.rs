@@ -67,7 +67,7 @@ async fn demo(args: &DemoArgs, screen: &mut Screen) -> Result<usize, Failure> {
     }
     let (tell, told) = unbounded_channel();
     let mut show = Show::new(&stage, screen, told);
-    show.play_on_line(tell.clone()).await;
+    show.play_on_line(&tell).await;
     show.play_on_socket(tell, args.mebibytes).await;
     let wrong = show.summary(start.elapsed());
     stage.strike().await;

@@ -158,6 +158,12 @@ impl<'a> Show<'a> {
         }
     }
 
+    /// Drops what happened and was not shown.
+    pub(super) fn forget_untold(&mut self) {
+        self.held.clear();
+        while self.told.try_recv().is_ok() {}
+    }
+
     fn show_link(&mut self, act: &Act, at: Instant, event: &LineEvent) {
         let text = event.to_string();
         match event {

@@ -39,7 +39,7 @@ pub(super) struct Connection {
     pub(super) requests: AtomicU64,
     /// Whether permessage-deflate was agreed on.
     pub(super) deflate: Mutex<Option<String>>,
-    /// When the ticker's messages were sent.
+    /// When the ticker's first messages were sent.
     pub(super) ticks: Mutex<Vec<Instant>>,
 }
 

@@ -21,6 +21,9 @@ use crate::demo::pattern;
 /// How often the ticker has a price.
 const TICK: Duration = Duration::from_millis(20);
 
+/// Of so many messages it is kept when they were sent: of more than a demo brings.
+const TICKS_KEPT: usize = 8 * 1024;
+
 /// A server does not mask what it sends.
 const NO_MASK: [u8; 4] = [0; 4];
 
@@ -122,7 +125,7 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Socket<S> {
                 () = tick(&mut ticks, service) => {
                     let price = price(seq);
                     seq += 1;
-                    lock(&connection.ticks).push(Instant::now());
+                    note_tick(connection);
                     let piece = Piece {
                         kind: MessageKind::Text, first: true, last: true, bytes: price.as_bytes(),
                     };
@@ -153,6 +156,13 @@ impl<S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin> Socket<S> {
             }
         }
         Ok(())
+    }
+}
+
+fn note_tick(connection: &Connection) {
+    let mut ticks = lock(&connection.ticks);
+    if ticks.len() < TICKS_KEPT {
+        ticks.push(Instant::now());
     }
 }
 
