@@ -221,20 +221,21 @@ fn with_name<'e, S: Slots>(
     event: ClientEvent<'e>,
     room: &'e mut [u8; NAME_RECEIVED_MAX],
 ) -> ClientEvent<'e> {
-    let ClientEvent::Stream { id, event } = event else { return event };
-    let name = match client.named(ClientEvent::Stream { id, event }) {
+    let mut named = event;
+    client.put_name(&mut named);
+    let name = match named {
         ClientEvent::Stream { event: Event::Metadata { name, .. }, .. } => name,
         ClientEvent::Stream { event: Event::Payload { rideshare: Some(name), .. }, .. } => name,
         _ => &[],
     };
     room.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
     let name = room.get(..name.len()).unwrap_or_default();
-    let event = match event {
-        Event::Metadata { value, .. } => Event::Metadata { name, value },
-        Event::Payload { data, flags, rideshare: Some(_) } => {
-            Event::Payload { data, flags, rideshare: Some(name) }
+    let mut event = event;
+    if let ClientEvent::Stream { event, .. } = &mut event {
+        if let Event::Payload { rideshare: Some(to), .. } | Event::Metadata { name: to, .. } = event
+        {
+            *to = name;
         }
-        other => other,
-    };
-    ClientEvent::Stream { id, event }
+    }
+    event
 }

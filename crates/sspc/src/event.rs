@@ -49,8 +49,8 @@ pub enum Fault {
     Frame(FrameError),
     /// It sent a frame that has no place where it came: before CREATE_RESULT, or a second one.
     Unexpected {
-        /// The frame's name in the protocol.
-        frame: &'static str,
+        /// The frame's type on the wire.
+        frame: u8,
     },
     /// It reported a state that cannot follow the one before.
     Transition {
@@ -68,7 +68,16 @@ impl fmt::Display for Fault {
         match self {
             Self::Frame(error) => write!(f, "the proxy sent no valid frame: {error}"),
             Self::Unexpected { frame } => {
-                write!(f, "the proxy sent {frame} where it has no place")
+                let name = match frame {
+                    0x55 => "RX_PAYLOAD",
+                    0x56 => "CREATE_RESULT",
+                    0x57 => "CONNSTATE",
+                    0x58 => "TXCR_UPDATE",
+                    0x59 => "METADATA",
+                    0x5b => "PERF",
+                    _ => "a frame",
+                };
+                write!(f, "the proxy sent {name} where it has no place")
             }
             Self::Transition { from, to } => {
                 write!(f, "the proxy reported the state {to}, which cannot follow {from}")

@@ -214,11 +214,15 @@ impl<B> Stream<B> {
     where
         B: AsMut<[u8]>,
     {
-        let event = self.receive_unnamed(now, input)?;
-        Some(self.named(event))
+        // In place, so that nothing is copied.
+        let mut event: Option<Event<'s>> = self.receive_unnamed(now, input);
+        if let Some(event) = &mut event {
+            self.put_name(event);
+        }
+        event
     }
 
-    /// The same, but that names are empty, until [`Stream::named`] puts them in.
+    /// The same, but that names are empty, until [`Stream::put_name`].
     pub(crate) fn receive_unnamed<'i>(
         &mut self,
         now: Instant,
@@ -230,16 +234,11 @@ impl<B> Stream<B> {
         self.engine.receive(&mut self.decoder, now, input, self.storage.as_mut())
     }
 
-    /// The event that came last, with the name that belongs to it.
-    pub(crate) fn named<'s, 'i: 's>(&'s self, event: Event<'i>) -> Event<'s> {
-        let mut event: Event<'s> = event;
-        match &mut event {
-            Event::Payload { rideshare: Some(name), .. } | Event::Metadata { name, .. } => {
-                *name = self.decoder.name();
-            }
-            _ => {}
+    /// Puts the name in the event that came last.
+    pub(crate) fn put_name<'s>(&'s self, event: &mut Event<'s>) {
+        if let Event::Payload { rideshare: Some(name), .. } | Event::Metadata { name, .. } = event {
+            *name = self.decoder.name();
         }
-        event
     }
 
     /// True if [`Stream::poll_event`] has something to tell.

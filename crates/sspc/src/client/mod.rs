@@ -323,8 +323,12 @@ impl<S: Slots + ?Sized> Client<S> {
         now: Instant,
         input: &mut &'i [u8],
     ) -> Option<ClientEvent<'s>> {
-        let event = self.receive_unnamed(now, input)?;
-        Some(self.named(event))
+        // In place, so that nothing is copied.
+        let mut event: Option<ClientEvent<'s>> = self.receive_unnamed(now, input);
+        if let Some(event) = &mut event {
+            self.put_name(event);
+        }
+        event
     }
 
     /// Does what the time has come for, and tells what the streams have to tell by themselves.
@@ -430,15 +434,13 @@ impl<S: Slots + ?Sized> Client<S> {
         f(storage, event, name)
     }
 
-    /// An event of [`Self::receive_unnamed`] with the name that belongs to it, until the next one.
-    pub(crate) fn named<'s, 'i: 's>(&'s self, event: ClientEvent<'i>) -> ClientEvent<'s> {
-        let mut event: ClientEvent<'s> = event;
-        if let ClientEvent::Stream { id, event } = &mut event {
+    /// Puts the name in the event of [`Self::receive_unnamed`] that came last.
+    pub(crate) fn put_name<'s>(&'s self, event: &mut ClientEvent<'s>) {
+        if let ClientEvent::Stream { id, event } = event {
             if let Some(stream) = self.stream(*id) {
-                *event = stream.named(*event);
+                stream.put_name(event);
             }
         }
-        event
     }
 
     /// The same as `receive`, but that names are empty, so that nothing is borrowed from here.

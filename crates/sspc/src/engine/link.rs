@@ -119,7 +119,7 @@ impl Engine {
 
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if matches!(self.link, Link::Greeting | Link::Asking) && now >= self.link_at {
-            self.tell(Pending::NoAnswer);
+            self.tell(Pending::NO_ANSWER);
             self.tell_retry(now);
             self.lose(now);
             self.drop_link();
@@ -171,7 +171,7 @@ impl Engine {
             return;
         }
         self.end();
-        self.tell(Pending::Destroying);
+        self.tell(Pending::DESTROYING);
         self.link = match self.link {
             Link::Down | Link::Closed => Link::Closed,
             Link::Created => Link::Closing,
@@ -227,7 +227,7 @@ impl Engine {
             self.untried = false;
         }
         if self.connected {
-            self.tell(Pending::Disconnected);
+            self.tell(Pending::DISCONNECTED);
         }
         self.disconnected();
         if matches!(self.onward, Onward::Asked | Onward::Retrying) {
@@ -247,6 +247,6 @@ impl Engine {
 
     fn tell_retry(&mut self, now: Instant) {
         self.pending_ordinal = now.millis_since(self.since);
-        self.tell(Pending::Retry);
+        self.tell(Pending::RETRY);
     }
 }

@@ -45,15 +45,16 @@ enum Hint {
     Sent(u32),
 }
 
-/// What the application is still to be told, in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pending {
-    NoAnswer = 0x01,
-    Disconnected = 0x02,
-    Poll = 0x04,
-    Connecting = 0x08,
-    Retry = 0x10,
-    Destroying = 0x20,
+/// What the application is still to be told, in this order; a bit each.
+struct Pending;
+
+impl Pending {
+    const NO_ANSWER: u8 = 0x01;
+    const DISCONNECTED: u8 = 0x02;
+    const POLL: u8 = 0x04;
+    const CONNECTING: u8 = 0x08;
+    const RETRY: u8 = 0x10;
+    const DESTROYING: u8 = 0x20;
 }
 
 /// A state that a sequence may hold, in one byte; 0 for none yet.
@@ -302,15 +303,8 @@ impl Engine {
         self.of_link.top_up != 0
     }
 
-    const fn tell(&mut self, what: Pending) {
-        self.pending |= what as u8;
-    }
-
-    /// True if there was this to tell; it is told now.
-    const fn told(&mut self, what: Pending) -> bool {
-        let was = self.pending & what as u8 != 0;
-        self.pending &= !(what as u8);
-        was
+    const fn tell(&mut self, what: u8) {
+        self.pending |= what;
     }
 
     /// The onward connection is gone, whoever says so. What had not begun to be sent stays wanted.

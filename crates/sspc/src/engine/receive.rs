@@ -42,7 +42,7 @@ impl Engine {
             let is_answer = matches!(frame, ToClient::CreateResult { .. });
             let place = if is_answer { Link::Asking } else { Link::Created };
             if self.link != place {
-                return Some(self.fault(now, Fault::Unexpected { frame: name(&frame) }));
+                return Some(self.fault(now, Fault::Unexpected { frame: type_of(&frame) }));
             }
             match frame {
                 ToClient::State { state, ordinal } => {
@@ -107,24 +107,26 @@ impl Engine {
 
     /// What the stream itself has to tell.
     pub(crate) fn poll_event(&mut self) -> Option<Event<'static>> {
-        if self.pending == 0 {
-            return None;
-        }
-        if self.told(Pending::NoAnswer) {
-            return Some(Event::Fault(Fault::NoAnswer));
-        }
-        let ordinal = self.pending_ordinal;
-        let (state, ordinal) = if self.told(Pending::Disconnected) {
-            (State::Disconnected, 0)
-        } else if self.told(Pending::Poll) {
-            (State::Poll, ordinal)
-        } else if self.told(Pending::Connecting) {
-            (State::Connecting, ordinal)
-        } else if self.told(Pending::Retry) {
-            return Some(Event::State { state: State::UpstreamLinkRetry, ordinal });
-        } else {
-            self.pending = 0;
-            (State::Destroying, 0)
+        // The first of them by its bit.
+        let what = self.pending & self.pending.wrapping_neg();
+        self.pending ^= what;
+        let mut ordinal = self.pending_ordinal;
+        let state = match what {
+            0 => return None,
+            Pending::NO_ANSWER => return Some(Event::Fault(Fault::NoAnswer)),
+            Pending::DISCONNECTED => {
+                ordinal = 0;
+                State::Disconnected
+            }
+            Pending::POLL => State::Poll,
+            Pending::CONNECTING => State::Connecting,
+            Pending::RETRY => {
+                return Some(Event::State { state: State::UpstreamLinkRetry, ordinal });
+            }
+            _ => {
+                ordinal = 0;
+                State::Destroying
+            }
         };
         Some(self.show(state, ordinal))
     }
@@ -179,13 +181,13 @@ impl Engine {
                 if self.connected {
                     // Some proxies go on to the next attempt without a word about the loss.
                     self.disconnected();
-                    self.tell(Pending::Disconnected);
+                    self.tell(Pending::DISCONNECTED);
                     self.pending_ordinal = ordinal;
                     self.tell(match state {
-                        State::Poll => Pending::Poll,
-                        _ => Pending::Connecting,
+                        State::Poll => Pending::POLL,
+                        _ => Pending::CONNECTING,
                     });
-                    return self.poll_event();
+                    return None;
                 }
             }
             State::Disconnected
@@ -232,15 +234,15 @@ impl Engine {
     }
 }
 
-/// The frame's name in the protocol.
-const fn name(frame: &ToClient<'_>) -> &'static str {
+/// The frame's type on the wire.
+const fn type_of(frame: &ToClient<'_>) -> u8 {
     match frame {
-        ToClient::CreateResult { .. } => "CREATE_RESULT",
-        ToClient::Payload { .. } => "RX_PAYLOAD",
-        ToClient::State { .. } => "CONNSTATE",
-        ToClient::TxCredit(_) => "TXCR_UPDATE",
-        ToClient::Metadata { .. } => "METADATA",
-        ToClient::Perf(_) => "PERF",
-        _ => "a frame",
+        ToClient::Payload { .. } => 0x55,
+        ToClient::CreateResult { .. } => 0x56,
+        ToClient::State { .. } => 0x57,
+        ToClient::TxCredit(_) => 0x58,
+        ToClient::Metadata { .. } => 0x59,
+        ToClient::Perf(_) => 0x5b,
+        _ => 0,
     }
 }

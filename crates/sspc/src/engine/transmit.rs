@@ -16,6 +16,9 @@ use sspc_wire::Instant;
 const PAYLOAD_HEAD: usize = FRAME_HEAD + PAYLOAD_FIXED;
 /// What stands in front of a metadata's name.
 const METADATA_HEAD: usize = FRAME_HEAD + 1;
+/// What can have to be sent between metadata and payload at once: two TXCR_UPDATE, one
+/// PAYLOAD_LENGTH_HINT, one ONWARD_CONNECT.
+const CONTROL_MAX: usize = 3 * (FRAME_HEAD + 4) + FRAME_HEAD;
 /// The smallest room that [`crate::Stream::transmit`] takes, in bytes: STREAMTYPE with the longest
 /// name, which is longer than a metadata's head or a payload's, fits.
 pub const ROOM_MIN: usize = FRAME_HEAD + 9 + STREAMTYPE_NAME_MAX;
@@ -40,13 +43,15 @@ struct Out<'o> {
 }
 
 impl Out<'_> {
-    /// Puts the frame behind the others; `false` if it has to wait for the next room.
-    fn put(&mut self, frame: ToProxy<'_>) -> bool {
+    /// Puts the frame behind the others.
+    fn put(&mut self, frame: ToProxy<'_>) {
         let room = self.room.get_mut(self.at..).unwrap_or_default();
-        // Names and values were checked when they were set; only room can be missing.
-        let length = frame.encode(room).unwrap_or(0);
-        self.at += length;
-        length > 0
+        // Names and values were checked when they were set, and the callers know that it fits.
+        self.at += frame.encode(room).unwrap_or(0);
+    }
+
+    const fn left(&self) -> usize {
+        self.room.len() - self.at
     }
 
     /// Puts bytes behind the frames; returns how many fit.
@@ -111,9 +116,7 @@ impl Engine {
     /// before all else.
     fn put_control(&mut self, out: &mut Out<'_>, storage: &[u8]) -> bool {
         if let (true, 0, Some(timeout)) = (self.timeout_pending, self.kept.cut, self.timeout) {
-            if !out.put(ToProxy::Timeout(timeout)) {
-                return false;
-            }
+            out.put(ToProxy::Timeout(timeout));
             self.timeout_pending = false;
             if timeout == Timeout::Cancel {
                 self.timeout = None;
@@ -123,12 +126,12 @@ impl Engine {
             let (name, end) = (record.name, record.end());
             let rest = record.value.get(usize::from(self.kept.cut)..).unwrap_or_default();
             if self.kept.cut == 0 {
-                let fits = out.room.len() - out.at >= METADATA_HEAD + name.len() + rest.len();
-                let value = Piece { data: &[], offset: 0, total: rest.len() as u16 };
                 // Only what fits no room is cut.
-                if !fits && out.at > 0 || !out.put(ToProxy::Metadata { name, value }) {
+                if out.at > 0 && out.left() < METADATA_HEAD + name.len() + rest.len() {
                     return false;
                 }
+                let value = Piece { data: &[], offset: 0, total: rest.len() as u16 };
+                out.put(ToProxy::Metadata { name, value });
             }
             let put = out.put_bytes(rest);
             if put < rest.len() {
@@ -138,17 +141,19 @@ impl Engine {
             self.kept.cut = 0;
             self.kept.mark_sent(end);
         }
-        while self.of_link.heard > 0 {
+        if out.left() < CONTROL_MAX {
+            return false;
+        }
+        if self.of_link.heard > 0 {
             // What follows is not for the connection that is gone.
-            if !out.put(ToProxy::TxCredit(0)) {
+            out.put(ToProxy::TxCredit(0));
+            self.of_link.heard -= 1;
+            if self.of_link.heard > 0 {
                 return false;
             }
-            self.of_link.heard -= 1;
         }
         if self.of_link.top_up != 0 {
-            if !out.put(ToProxy::TxCredit(self.of_link.top_up)) {
-                return false;
-            }
+            out.put(ToProxy::TxCredit(self.of_link.top_up));
             self.of_link.top_up = 0;
         }
         if let Hint::Pending(length) = self.hint {
@@ -156,16 +161,12 @@ impl Engine {
             // wake an idle stream, which the application has to ask for.
             let asked = self.connected || self.onward != Onward::Idle;
             if asked && !self.message_open {
-                if !out.put(ToProxy::LengthHint(length)) {
-                    return false;
-                }
+                out.put(ToProxy::LengthHint(length));
                 self.hint = Hint::Sent(length);
             }
         }
         if self.onward == Onward::Wanted {
-            if !out.put(ToProxy::OnwardConnect) {
-                return false;
-            }
+            out.put(ToProxy::OnwardConnect);
             self.onward = Onward::Asked;
         }
         true
@@ -178,21 +179,15 @@ impl Engine {
         source: &mut dyn FnMut(&mut [u8]) -> Option<Tx>,
     ) {
         while self.connected && self.tx_wanted {
-            let mut most = usize::from(match self.of_link.credit_managed {
-                true => self.config.frame_payload_managed,
-                false => self.config.frame_payload,
-            })
-            .clamp(1, PAYLOAD_MAX);
+            let mut most = self.config.frame_payload;
             if self.of_link.credit_managed {
-                most = most.min(usize::try_from(self.of_link.credit).unwrap_or(0));
+                most = self.config.frame_payload_managed;
+                // What is below 0 or above any frame is none or no limit.
+                let credit = self.of_link.credit.clamp(0, i32::from(u16::MAX));
+                most = most.min(credit as u16);
             }
-            if most == 0 {
-                return;
-            }
-            let room = out.room.get_mut(out.at..).unwrap_or_default();
-            let Some((head, body)) = room.split_at_mut_checked(PAYLOAD_HEAD) else {
-                return;
-            };
+            let most = usize::from(most).min(PAYLOAD_MAX);
+            let body = out.room.get_mut(out.at + PAYLOAD_HEAD..).unwrap_or_default();
             let fits = body.len().min(most);
             if fits == 0 || fits < most.min(WORTHWHILE) && out.at > 0 {
                 return;
@@ -202,18 +197,17 @@ impl Engine {
                 return;
             };
             let length = tx.len.min(fits);
-            let mut payload = PayloadHead::new(tx.flags.without(Flags::RIDESHARE));
-            payload.held_us = (now.as_micros() as u32).wrapping_sub(self.tx_since_us);
-            payload.written_us = now.as_micros();
+            let now_us = now.as_micros();
+            let mut head = PayloadHead::new(tx.flags);
+            head.held_us = (now_us as u32).wrapping_sub(self.tx_since_us);
+            head.written_us = now_us;
             let piece = Piece { data: &[], offset: 0, total: length as u16 };
-            let frame = ToProxy::Payload { head: payload, rideshare: None, piece };
-            if frame.encode(head).is_err() {
-                return;
-            }
-            out.at += PAYLOAD_HEAD + length;
+            // Its bytes are behind the head already.
+            out.put(ToProxy::Payload { head, rideshare: None, piece });
+            out.at += length;
             self.of_link.credit = self.of_link.credit.saturating_sub(length as i32);
             self.tx_wanted = tx.more;
-            self.tx_since_us = now.as_micros() as u32;
+            self.tx_since_us = now_us as u32;
             self.sent(tx.flags);
             if let Hint::Pending(_) = self.hint {
                 if !self.message_open {
@@ -230,7 +224,7 @@ impl Engine {
         }
         self.message_open = !flags.contains(Flags::EOM);
         if flags.contains(Flags::EOM) {
-            let next = self.rideshare_turn.saturating_add(1);
+            let next = self.rideshare_turn + 1;
             self.rideshare_turn = if next < self.kept.names() { next } else { 0 };
         }
     }

@@ -589,7 +589,7 @@ fn a_link_that_comes_by_itself_is_taken() {
 fn an_answer_before_the_question_is_a_fault() {
     let mut stream = Stream::new(Name::literal("mintest"), Config::DEFAULT, [0; 20]);
     stream.link_up(sspc::Instant::ZERO);
-    let fault = Event::Fault(Fault::Unexpected { frame: "CREATE_RESULT" });
+    let fault = Event::Fault(Fault::Unexpected { frame: 0x56 });
     let answer = created();
     assert_eq!(stream.receive(sspc::Instant::ZERO, &mut &answer[..]), Some(fault));
     assert_eq!(stream.poll_link(sspc::Instant::ZERO), Some(LinkWish::Drop));
