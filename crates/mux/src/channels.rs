@@ -248,6 +248,7 @@ impl Channels {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn wants_to_send(&mut self, channel: Channel, wants: bool) {
         let slot = &mut self.slots[usize::from(channel.index())];
         slot.0 &= !Slot::WANTS;

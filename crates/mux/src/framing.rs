@@ -56,17 +56,17 @@ impl Framing {
                 return self.decoder.next(input);
             }
             *input = rest;
-            self.search(*byte, link.last_ping());
+            self.search(*byte, link);
         }
         Ok(None)
     }
 
-    fn search(&mut self, byte: u8, last_ping: Option<u64>) {
+    fn search(&mut self, byte: u8, link: &Link) {
         self.last.copy_within(1.., 0);
         self.last[8] = byte;
         let mut begun = match &self.last {
             [.., RESET_TRANSPORT, PING, 0] => &self.last[7..],
-            [PONG, time @ ..] if Some(u64::from_be_bytes(*time)) == last_ping => &self.last[..],
+            [PONG, time @ ..] if link.is_last_ping(u64::from_be_bytes(*time)) => &self.last[..],
             _ => {
                 self.is_found = false;
                 return;

@@ -14,12 +14,25 @@
 //! A peer that sees RESET_TRANSPORT goes down. So that the one who sent it is never up with it
 //! still under way, only answers count that can no more be overtaken by it: the PONG to the last
 //! PING sent, and the PONGACK to a PONG that was sent after the last RESET_TRANSPORT.
+//!
+//! An end that begins anew while the other is in the middle of hearing a frame may have its
+//! RESET_TRANSPORT taken for that frame's last byte. So a PING that belongs to one says so in its
+//! time ([`WHILE_DOWN`]), which an end that is up takes for the RESET_TRANSPORT that it missed. Other
+//! peers have no use for the time but to send it back.
 
 use sspc_wire::Instant;
 
 use crate::config::Config;
 use crate::later;
 use crate::out::Out;
+
+/// Set in the time of a PING that is sent while the link is down. No clock gets there in 1,141 years.
+const WHILE_DOWN: u64 = 1 << 55;
+
+/// True for a PING that a peer sent behind RESET_TRANSPORT.
+pub(crate) const fn is_of_reset(sent_us: u64) -> bool {
+    sent_us & WHILE_DOWN != 0
+}
 
 /// Where the link stands. All states have a time in common, [`Link::at`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +55,7 @@ pub(crate) struct Link {
     pongack_due: bool,
     /// The time in the peer's PING that is to be answered.
     pong_due: Option<u64>,
-    /// The time in the last PING, until it is answered.
+    /// The time in the last PING, without [`WHILE_DOWN`], until it is answered.
     last_ping: Option<u64>,
     /// When the last PONG was sent, in µs modulo 2^32, until it is answered.
     ponged_us: Option<u32>,
@@ -75,8 +88,9 @@ impl Link {
         self.state != State::Down
     }
 
-    pub(crate) const fn last_ping(&self) -> Option<u64> {
-        self.last_ping
+    /// True if this is the time in the last PING, which was not answered yet.
+    pub(crate) fn is_last_ping(&self, us: u64) -> bool {
+        self.last_ping == Some(us & !WHILE_DOWN)
     }
 
     pub(crate) const fn set_unix_time(&mut self, now: Instant, unix_us: u64) {
@@ -147,7 +161,7 @@ impl Link {
         echo_us: u64,
         config: &Config,
     ) -> Option<u32> {
-        if self.last_ping != Some(echo_us) {
+        if !self.is_last_ping(echo_us) {
             return None;
         }
         self.last_ping = None;
@@ -182,8 +196,10 @@ impl Link {
                 self.ponged_us = None;
                 self.at = self.retry_at(now, config);
                 self.attempt = self.attempt.saturating_add(1);
+                out.ping(sent_us | WHILE_DOWN);
+            } else {
+                out.ping(sent_us);
             }
-            out.ping(sent_us);
         }
         if let Some(echo_us) = self.pong_due.take() {
             out.pong(echo_us, sent_us);

@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::error::{NoRoom, NotRequested, OpenError};
 use crate::event::{Channel, Event, LinkLoss, Priority};
 use crate::framing::Framing;
-use crate::link::Link;
+use crate::link::{Link, is_of_reset};
 use crate::out::Out;
 use crate::{TRANSMIT_MIN, later};
 
@@ -120,6 +120,8 @@ pub struct Mux {
     /// The peer's clock, which is still to be told.
     peer_unix_us: Option<NonZeroU64>,
 }
+
+const _: () = assert!(size_of::<Mux>() <= 512, "on every target that it is built for");
 
 impl Mux {
     /// An end that wants its link at once. The seed is for jitter: give each device another one.
@@ -345,7 +347,12 @@ impl Mux {
     fn receive_frame<'i>(&mut self, now: Instant, frame: MuxFrame<'i>) -> Option<Event<'i>> {
         let was_up = self.is_up();
         match frame {
-            MuxFrame::Ping { sent_us } => self.link.receive_ping(now, sent_us, &self.config),
+            MuxFrame::Ping { sent_us } => {
+                if was_up && is_of_reset(sent_us) {
+                    self.receive_reset(now);
+                }
+                self.link.receive_ping(now, sent_us, &self.config);
+            }
             MuxFrame::Pong { echo_us, .. } => {
                 let rtt_us = self.link.receive_pong(now, echo_us, &self.config)?;
                 return Some(match was_up {
@@ -362,12 +369,7 @@ impl Mux {
             }
             // While the link is down no other frame means anything.
             _ if !was_up => {}
-            MuxFrame::Reset => {
-                // Framing is not lost: the PING that follows is to be answered.
-                self.lost = Some(LinkLoss::PeerReset);
-                self.channels.reset();
-                self.link.receive_reset(now, &self.config);
-            }
+            MuxFrame::Reset => self.receive_reset(now),
             MuxFrame::ChannelReq(index) => {
                 return self.channels.receive_request(index, self.role == Role::Proxy);
             }
@@ -382,6 +384,13 @@ impl Mux {
             _ => {}
         }
         None
+    }
+
+    /// The link is lost, but framing is not: the PING that follows is to be answered.
+    fn receive_reset(&mut self, now: Instant) {
+        self.lost = Some(LinkLoss::PeerReset);
+        self.channels.reset();
+        self.link.receive_reset(now, &self.config);
     }
 
     fn lose_framing(&mut self) {

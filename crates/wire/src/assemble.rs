@@ -4,11 +4,13 @@
 //! All that stands in front of the tail is gathered in one place, byte by byte; the tail is passed
 //! on as it comes. A frame without a tail has an empty one.
 
+use core::ops::RangeInclusive;
+
 use crate::Flags;
 use crate::error::{FrameError, FrameFault};
 use crate::limits::{FRAME_HEAD, NAME_RECEIVED_MAX, PAYLOAD_FIXED};
 use crate::piece::{PayloadHead, Piece};
-use crate::write::has_byte;
+use crate::write::has_nul;
 
 pub(crate) const METADATA_TO_CLIENT: u8 = 0x59;
 pub(crate) const METADATA_TO_PROXY: u8 = 0xae;
@@ -158,6 +160,8 @@ impl Assembler {
     }
 
     /// A part of the prefix is complete: what comes next, and how long is it?
+    // Shorter as a function of its own, as is `tail`.
+    #[inline(never)]
     fn advance(
         &mut self,
         layout_of: fn(frame: u8, rest: u16) -> Result<Layout, FrameFault>,
@@ -190,7 +194,7 @@ impl Assembler {
                 let length = self.prefix.get(usize::from(self.have).wrapping_sub(1)).copied();
                 (self.name_length(u16::from(length.unwrap_or_default()))?, Stage::Name)
             }
-            Stage::Name if has_byte(self.name(), 0) => return Err(FrameFault::NameByte),
+            Stage::Name if has_nul(self.name()) => return Err(FrameFault::NameByte),
             Stage::Fixed(_) | Stage::Name | Stage::Prefix => (0, Stage::Prefix),
         };
         self.need += length;
@@ -214,6 +218,7 @@ impl Assembler {
     }
 
     /// The next piece of the tail.
+    #[inline(never)]
     fn tail<'d, 'i: 'd>(&'d mut self, input: &mut &'i [u8]) -> Option<Found<'d>> {
         let (total, offset) = (self.left(), self.done);
         let left = usize::from(total - offset);
@@ -253,8 +258,8 @@ pub(crate) const fn u64_at<const AT: usize, const N: usize>(bytes: &[u8; N]) -> 
 }
 
 /// What is wrong with a type that is none of this direction.
-pub(crate) fn not_of(other: &[u8], frame: u8) -> FrameFault {
-    if has_byte(other, frame) { FrameFault::WrongDirection } else { FrameFault::UnknownType }
+pub(crate) fn not_of(other: RangeInclusive<u8>, frame: u8) -> FrameFault {
+    if other.contains(&frame) { FrameFault::WrongDirection } else { FrameFault::UnknownType }
 }
 
 /// Takes up to `n` bytes off the front.

@@ -1,5 +1,7 @@
 //! What a proxy sends to its client.
 
+use core::ops::RangeInclusive;
+
 use crate::assemble::{Assembler, Layout, METADATA_TO_CLIENT, Then, not_of};
 use crate::error::{EncodeError, FrameError, FrameFault};
 use crate::flags::Flags;
@@ -15,8 +17,8 @@ const CONNSTATE: u8 = 0x57;
 const TXCR_UPDATE: u8 = 0x58;
 pub(crate) const PERF: u8 = 0x5b;
 
-pub(crate) const TYPES: [u8; 6] =
-    [RX_PAYLOAD, CREATE_RESULT, CONNSTATE, TXCR_UPDATE, METADATA_TO_CLIENT, PERF];
+/// PERF aside, which goes both ways.
+pub(crate) const TYPES: RangeInclusive<u8> = RX_PAYLOAD..=METADATA_TO_CLIENT;
 
 /// A frame from proxy to client, or a piece of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,7 +157,7 @@ fn layout(frame: u8, rest: u16) -> Result<Layout, FrameFault> {
         TXCR_UPDATE => Layout::new(4, Then::Nothing),
         METADATA_TO_CLIENT => Layout::new(0, Then::NameTail),
         PERF => Layout::new(0, Then::Tail),
-        _ => return Err(not_of(&to_proxy::TYPES, frame)),
+        _ => return Err(not_of(to_proxy::TYPES, frame)),
     })
 }
 

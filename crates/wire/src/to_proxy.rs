@@ -1,5 +1,7 @@
 //! What a client sends to its proxy.
 
+use core::ops::RangeInclusive;
+
 use crate::assemble::{Assembler, Layout, METADATA_TO_PROXY, Then, not_of};
 use crate::error::{EncodeError, FrameError, FrameFault};
 use crate::limits::{CREDIT_UNLIMITED, PID_CREDIT_BIT, STREAMTYPE_NAME_MAX};
@@ -15,16 +17,8 @@ const TXCR_UPDATE: u8 = 0xaf;
 const TIMEOUT_UPDATE: u8 = 0xb0;
 const PAYLOAD_LENGTH_HINT: u8 = 0xb1;
 
-pub(crate) const TYPES: [u8; 8] = [
-    STREAMTYPE,
-    ONWARD_CONNECT,
-    DESTROYING,
-    TX_PAYLOAD,
-    METADATA_TO_PROXY,
-    TXCR_UPDATE,
-    TIMEOUT_UPDATE,
-    PAYLOAD_LENGTH_HINT,
-];
+/// Without PERF, which goes both ways.
+pub(crate) const TYPES: RangeInclusive<u8> = STREAMTYPE..=PAYLOAD_LENGTH_HINT;
 
 /// 0xaa STREAMTYPE: the first frame of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +158,7 @@ fn layout(frame: u8, _rest: u16) -> Result<Layout, FrameFault> {
         METADATA_TO_PROXY => Layout::new(0, Then::NameTail),
         TXCR_UPDATE | TIMEOUT_UPDATE | PAYLOAD_LENGTH_HINT => Layout::new(4, Then::Nothing),
         PERF => Layout::new(0, Then::Tail),
-        _ => return Err(not_of(&to_client::TYPES, frame)),
+        _ => return Err(not_of(to_client::TYPES, frame)),
     })
 }
 

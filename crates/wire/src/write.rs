@@ -80,7 +80,7 @@ impl<'a> Writer<'a> {
 
     /// A name, if deployed peers take it: 1 to `max` bytes, no NUL.
     pub(crate) fn name(&mut self, name: &[u8], max: usize) {
-        if name.is_empty() || name.len() > max || has_byte(name, 0) {
+        if name.is_empty() || name.len() > max || has_nul(name) {
             self.fail(EncodeError::Name);
         }
         self.bytes(name);
@@ -106,6 +106,6 @@ impl<'a> Writer<'a> {
 
 /// As `contains` does it, but that is fast and long.
 #[allow(clippy::manual_contains, reason = "a device has no room for it")]
-pub(crate) fn has_byte(bytes: &[u8], byte: u8) -> bool {
-    bytes.iter().any(|other| *other == byte)
+pub(crate) fn has_nul(name: &[u8]) -> bool {
+    name.iter().any(|byte| *byte == 0)
 }

@@ -85,6 +85,30 @@ fn data_goes_both_ways_in_any_cut() {
     }
 }
 
+/// While framing is right a channel hears its own bytes and no other's, whatever they look like.
+#[test]
+fn bytes_that_look_like_frames_stay_in_their_channel() {
+    let mut bench = open(Role::Client);
+    bench.mux.open(LOW).unwrap();
+    bench.sent();
+    assert_eq!(bench.hear(&[0xf1, 254]), [Seen::Opened(254)]);
+    let looks =
+        b"\xf5\xfe\x00\x04evil\xf2\xfe\xf3\xff\xf9\xf6\x00\x00\x00\x00\x00\x00\x00\x01\xf7\xf8\x00";
+    let frame = |index, body: &[u8]| [&[0xf5, index, 0, body.len() as u8], body].concat();
+    let line = [frame(255, looks), frame(254, b"good"), frame(255, &[0xf5])].concat();
+    for chunk_size in 1..=line.len() {
+        let mut heard = [Vec::new(), Vec::new()];
+        for chunk in line.chunks(chunk_size) {
+            for seen in bench.hear(chunk) {
+                let Seen::Data(index, bytes) = seen else { panic!("{seen:?}") };
+                heard[usize::from(255 - index)].extend(bytes);
+            }
+        }
+        assert_eq!(heard, [[&looks[..], &[0xf5]].concat(), b"good".to_vec()]);
+    }
+    assert_eq!(bench.sent(), b"", "and nothing is answered");
+}
+
 #[test]
 fn frames_are_no_longer_than_1380_bytes() {
     let mut bench = open(Role::Client);

@@ -28,7 +28,7 @@ fn open(role: Role) -> Bench {
 /// Fault 1: it never answers CHANNEL_CLOSE and leaves its stream open, but takes CHANNEL_NACK for
 /// the channel's end. So that is sent when the answer does not come.
 #[test]
-fn a_peer_that_does_not_answer_close_is_sent_a_nack() {
+fn fault_1_a_peer_that_does_not_answer_close_is_sent_a_nack() {
     let mut bench = open(Role::Proxy);
     bench.mux.close(C255);
     assert_eq!(bench.sent(), [0xf3, 255]);
@@ -46,7 +46,7 @@ fn a_peer_that_does_not_answer_close_is_sent_a_nack() {
 
 /// Fault 1, for ever: each channel costs an index, until the link is reset and all are back.
 #[test]
-fn a_client_goes_on_beside_a_proxy_that_never_answers_close() {
+fn fault_1_a_client_goes_on_beside_a_proxy_that_never_answers_close() {
     let mut bench = Bench::up(Role::Client, Config::DEFAULT);
     let mut resets = 0;
     for _ in 0..600 {
@@ -76,7 +76,7 @@ fn a_client_goes_on_beside_a_proxy_that_never_answers_close() {
 /// Fault 2: one stream's failure makes its client reset the whole link, over and over. The link is
 /// back each time, and its proxy is our own.
 #[test]
-fn a_client_that_resets_the_link_gets_it_back_each_time() {
+fn fault_2_a_client_that_resets_the_link_gets_it_back_each_time() {
     let mut bench = open(Role::Proxy);
     for round in 0..20 {
         bench.now_us += 1_000_000;
@@ -89,9 +89,29 @@ fn a_client_that_resets_the_link_gets_it_back_each_time() {
     }
 }
 
+/// Fault 1: a client of its kind never sends CHANNEL_CLOSE. Its channels stay until it resets the link,
+/// and then all indices are free.
+#[test]
+fn fault_1_a_client_that_never_closes_leaves_no_index_behind() {
+    let mut bench = Bench::up(Role::Proxy, Config::DEFAULT);
+    for _ in 0..3 {
+        for index in (3..=255).rev() {
+            assert_eq!(bench.hear(&[0xf0, index]), [Seen::Requested(index)]);
+            bench.mux.accept(Channel::new(index), LOW).unwrap();
+            assert_eq!(bench.sent(), [0xf1, index]);
+        }
+        assert_eq!(bench.mux.used(), 253);
+        let events = bench.hear(&[&[0xf9][..], &ping(1)].concat());
+        assert_eq!(events, [Seen::Down(LinkLoss::PeerReset)]);
+        assert_eq!(bench.mux.used(), 0);
+        bench.sent();
+        assert_eq!(bench.hear(&pongack(2)), [Seen::Up, Seen::Clock(2)]);
+    }
+}
+
 /// Fault 2: it can send 2,048 bytes of stale buffer.
 #[test]
-fn stale_bytes_reach_no_stream_once_framing_shows_it() {
+fn fault_2_stale_bytes_reach_no_stream_once_framing_shows_it() {
     let mut bench = open(Role::Client);
     let stale: Vec<u8> = (0..2048u32).map(|i| (i * 7 + 0x11) as u8 & 0x7f).collect();
     let events = bench.hear(&[b"\xf5\xff\x00\x02ok", &stale[..]].concat());
@@ -103,7 +123,7 @@ fn stale_bytes_reach_no_stream_once_framing_shows_it() {
 
 /// Fault 3: it aborts on data for a channel that is not open.
 #[test]
-fn no_data_is_sent_before_ack_nor_after_close() {
+fn fault_3_no_data_is_sent_before_ack_nor_after_close() {
     let mut bench = Bench::up(Role::Client, Config::DEFAULT);
     bench.mux.open(LOW).unwrap();
     bench.send(C255, b"early");
@@ -128,7 +148,7 @@ fn no_data_is_sent_before_ack_nor_after_close() {
 
 /// Fault 4, and our own way: each frame for an unknown channel is answered once, and dropped.
 #[test]
-fn data_for_an_unknown_channel_is_answered_by_nack() {
+fn fault_4_data_for_an_unknown_channel_is_answered_by_nack() {
     let mut bench = Bench::up(Role::Proxy, Config::DEFAULT);
     assert_eq!(bench.hear(b"\xf5\x09\x00\x03ab"), []);
     assert_eq!(bench.sent(), [0xf2, 9]);
@@ -136,6 +156,87 @@ fn data_for_an_unknown_channel_is_answered_by_nack() {
     assert_eq!(bench.sent(), b"");
     assert_eq!(bench.hear(b"\xf5\x09\x00\x01d\xf5\x09\x00\x01e"), []);
     assert_eq!(bench.sent(), [0xf2, 9], "one answer stands for all before it");
+}
+
+/// Fault 4, the other way: it says of a channel that it does not know it.
+#[test]
+fn fault_4_a_nack_for_data_ends_that_channel_alone() {
+    let mut bench = open(Role::Client);
+    let other = bench.mux.open(LOW).unwrap();
+    bench.sent();
+    assert_eq!(bench.hear(&[0xf1, 254]), [Seen::Opened(254)]);
+    bench.send(C255, b"who am I");
+    bench.send(other, b"and I");
+    bench.sent();
+    assert_eq!(bench.hear(&[0xf2, 255]), [Seen::Closed(255)]);
+    bench.send(other, b"still here");
+    assert_eq!(bench.sent(), b"\xf5\xfe\x00\x0astill here");
+}
+
+/// Fault 5: it takes no frame of 65,535 bytes, and none of more than 2,044.
+#[test]
+fn fault_5_frames_are_as_short_as_it_takes_and_its_own_may_be_long() {
+    for frame_max in [0, 1, 1380, 2044, u16::MAX] {
+        let mut bench = Bench::up(Role::Client, Config { frame_max, ..Config::DEFAULT });
+        bench.mux.open(LOW).unwrap();
+        bench.sent();
+        bench.hear(&[0xf1, 255]);
+        bench.queues[255].extend(vec![7; 200_000]);
+        bench.mux.wants_to_send(C255, true);
+        let mut out = vec![0; 70_000];
+        let queue = &mut bench.queues[255];
+        let mut source = |_: Channel, room: &mut [u8]| queue.drain(..room.len()).count();
+        let n = bench.mux.transmit(crate::support::us(0), &mut out, &mut source).unwrap();
+        let length = usize::from(u16::from_be_bytes([out[2], out[3]]));
+        assert_eq!((out[0], n), (0xf5, 4 + length));
+        assert_eq!(length, usize::from(frame_max.clamp(1, 65_534)), "the most that is asked for");
+    }
+    let mut bench = open(Role::Client);
+    let long = [&b"\xf5\xff\xff\xfe"[..], &[9; 65_534], b"\xf5\xff\x00\x01x"].concat();
+    let events = bench.hear(&long);
+    assert_eq!(events, [Seen::Data(255, vec![9; 65_534]), Seen::Data(255, b"x".to_vec())]);
+}
+
+/// Fault 6: it serves one channel as long as that one wants. Ours hears it, and goes on to serve all
+/// of its own in turn, its control first, and one of high priority at the next frame.
+#[test]
+fn fault_6_a_peer_without_fairness_does_not_spoil_ours() {
+    let mut bench = open(Role::Proxy);
+    for index in [254, 253] {
+        bench.hear(&[0xf0, index]);
+        bench.mux.accept(Channel::new(index), LOW).unwrap();
+    }
+    bench.sent();
+    for index in [255, 254, 253] {
+        bench.send(Channel::new(index), &[index; 10 * 1380]);
+    }
+    let (mut order, mut out) = (Vec::new(), [0; 1500]);
+    for round in 0..30 {
+        let heard = bench.hear(&[&b"\xf5\xff\x05\x00"[..], &[1; 1280]].concat());
+        assert_eq!(heard, [Seen::Data(255, vec![1; 1280])]);
+        if round == 15 {
+            bench.hear(&[0xf0, 9]);
+            bench.mux.accept(Channel::new(9), Priority::HIGHEST).unwrap();
+            bench.send(Channel::new(9), b"urgent");
+        }
+        let queues = &mut bench.queues;
+        let mut source = |channel: Channel, room: &mut [u8]| {
+            let queue = &mut queues[usize::from(channel.index())];
+            queue.drain(..room.len().min(queue.len())).count()
+        };
+        let n = bench.mux.transmit(crate::support::us(0), &mut out, &mut source).unwrap();
+        if round == 15 {
+            assert_eq!(out[..6], *b"\xf1\x09\xf5\x09\x00\x06");
+            continue;
+        }
+        assert_eq!((out[0], n), (0xf5, 1384));
+        order.push(out[1]);
+    }
+    for turn in order.chunks(3) {
+        let mut turn = turn.to_vec();
+        turn.sort_unstable();
+        assert!(turn.len() < 3 || turn == [253, 254, 255], "{order:?}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use sspc_mux::{Channel, Config, Event, LinkLoss, Mux, NoRoom, Priority, Role, TRANSMIT_MIN};
 
-use crate::support::{Bench, Seen, ping, pong, pongack, us};
+use crate::support::{Bench, Seen, ping, ping_while_down, pong, pongack, us};
 
 const RESET: &[u8] = &[0xf9];
 
@@ -16,7 +16,7 @@ fn begins_with_reset_and_ping_at_once_and_again_ever_more_slowly() {
     let mut waits = Vec::new();
     for _ in 0..8 {
         let mut expected = vec![0xf9];
-        expected.extend(ping(bench.now_us));
+        expected.extend(ping_while_down(bench.now_us));
         assert_eq!(bench.sent(), expected);
         assert_eq!(bench.sent(), b"", "no PING before its time");
         let next_us = bench.mux.deadline().unwrap().as_micros();
@@ -134,6 +134,22 @@ fn reset_while_up_loses_everything_and_answers_the_handshake() {
     assert_eq!(bench.mux.used(), 0);
     // Only the last PING, and no RESET of ours: the peer is down already.
     assert_eq!(bench.sent()[..9], [&[0xf7][..], &4u64.to_be_bytes()].concat());
+    assert_eq!(bench.hear(&pongack(1)), [Seen::Up, Seen::Clock(1)]);
+}
+
+/// A RESET_TRANSPORT may be lost, or taken for the last byte of a frame that has no end. The PING
+/// behind it tells of it.
+#[test]
+fn a_ping_whose_reset_was_lost_is_a_reset() {
+    let mut bench = Bench::up(Role::Proxy, Config::DEFAULT);
+    assert_eq!(bench.hear(b"\xf0\xff"), [Seen::Requested(255)]);
+    bench.mux.accept(Channel::new(255), Priority::LOWEST).unwrap();
+    bench.sent();
+    let events = bench.hear(&[b"\xf5\xff\x00\x05half", RESET, &ping_while_down(3)].concat());
+    let half = Seen::Data(255, b"half\xf9".to_vec());
+    assert_eq!(events, [half, Seen::Down(LinkLoss::PeerReset)]);
+    let answer = [&[0xf7][..], &ping_while_down(3)[1..]].concat();
+    assert_eq!(bench.sent()[..9], answer, "with the very time, and no RESET of ours");
     assert_eq!(bench.hear(&pongack(1)), [Seen::Up, Seen::Clock(1)]);
 }
 

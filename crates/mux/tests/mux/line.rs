@@ -129,8 +129,8 @@ fn bulk_gets_97_percent_of_the_line_in_either_direction() {
 /// that the line is busy with, and one that keeps lower priorities from starving.
 #[test]
 fn a_small_message_passes_8_bulk_streams() {
-    for rate in [115_200, 1_000_000, 2_000_000] {
-        for delay_us in (0..40_000).step_by(2777) {
+    for rate in [115_200, 921_600, 2_000_000, 3_000_000] {
+        for delay_us in (0..40_000).step_by(3777) {
             let client = Pump { message: Some(Priority::new(1)), ..Pump::client(&[0; 8]) };
             let mut world = world(rate, client, Pump::proxy());
             let sent_us = world.now_us + delay_us;

@@ -8,5 +8,6 @@ mod handshake;
 mod line;
 mod noise;
 mod recordings;
+mod restart;
 mod size;
 mod support;

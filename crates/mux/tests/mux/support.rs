@@ -137,6 +137,11 @@ pub(crate) fn ping(time: u64) -> Vec<u8> {
     [&[0xf6][..], &time.to_be_bytes()].concat()
 }
 
+/// The same, as an end of ours sends it while its link is down.
+pub(crate) fn ping_while_down(time: u64) -> Vec<u8> {
+    ping(time | 1 << 55)
+}
+
 pub(crate) fn pongack(unix_us: u64) -> Vec<u8> {
     [&[0xf8][..], &unix_us.to_be_bytes()].concat()
 }
@@ -289,7 +294,8 @@ impl<A: App> World<A> {
                 }
                 let taken = self.link.push(now_us, side, written.make_contiguous());
                 written.drain(..taken);
-                if taken == 0 {
+                // A line that is cut takes all there is.
+                if taken == 0 || !self.link.is_up(now_us) {
                     break;
                 }
             }
