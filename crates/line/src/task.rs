@@ -50,7 +50,8 @@ impl Line {
     /// ```
     ///
     /// # Errors
-    /// The future ends with the error that reading or writing ended with.
+    /// The future ends with the error that reading or writing ended with; a broken pipe is no error
+    /// but the pipe's end.
     ///
     /// # Panics
     /// The future, outside of a tokio runtime with its timer.
@@ -113,7 +114,19 @@ impl Drop for Driver {
 }
 
 impl Driver {
-    async fn run<R, W>(mut self, mut reader: R, mut writer: W) -> io::Result<()>
+    async fn run<R, W>(self, reader: R, writer: W) -> io::Result<()>
+    where
+        R: AsyncRead + Send + Unpin,
+        W: AsyncWrite + Send + Unpin,
+    {
+        match self.drive(reader, writer).await {
+            // A peer that hung up is noticed by whichever comes first, reading or writing.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            done => done,
+        }
+    }
+
+    async fn drive<R, W>(mut self, mut reader: R, mut writer: W) -> io::Result<()>
     where
         R: AsyncRead + Send + Unpin,
         W: AsyncWrite + Send + Unpin,

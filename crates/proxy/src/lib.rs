@@ -30,3 +30,8 @@ pub use listen::ListenError;
 pub use listener::{Accepted, Listener};
 pub use proxy::{Handle, Proxy, SetupError};
 pub use sspc_line::{LineConfig, MuxConfig, Profile, SerialAddress};
+
+/// The examples of docs/transports.md, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/transports.md")]
+pub mod transports {}

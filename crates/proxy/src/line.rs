@@ -140,7 +140,7 @@ impl Handle {
     /// ```
     ///
     /// # Errors
-    /// What reading or writing ended with.
+    /// What reading or writing ended with, unless that was a broken pipe.
     ///
     /// # Panics
     /// The future, outside of a tokio runtime with its timer.
