@@ -54,6 +54,17 @@ async fn payload_for_large_clients_goes_as_it_comes() {
     assert_eq!(decoded(&mut outbox).await, ["SOM 16384", "EOM 10"]);
 }
 
+/// A long frame would hold up all others of its line.
+#[tokio::test]
+async fn on_a_narrow_link_all_frames_are_short() {
+    for honours_credit in [false, true] {
+        let style = Style::of(honours_credit, true);
+        let mut outbox = Outbox::new(style, ClientCredit::Unlimited);
+        outbox.push_payload(bytes(3000), Flags::WHOLE, 1);
+        assert_eq!(decoded(&mut outbox).await, ["SOM 1380", "0 1380", "EOM 240"]);
+    }
+}
+
 /// Deployed clients lose payload behind a frame of 0 bytes.
 #[tokio::test]
 async fn an_end_that_comes_alone_rides_on_the_payload_that_still_waits() {
@@ -186,7 +197,7 @@ async fn trickled(style: Style, most: usize, vectored: bool) -> Trickle {
 
 #[tokio::test]
 async fn partial_writes_lose_and_repeat_nothing() {
-    for style in [Style::Plain, Style::Large] {
+    for style in [Style::Plain, Style::Small, Style::Large] {
         let whole = trickled(style, usize::MAX, true).await.taken;
         for most in [1, 2, 7, 8, 19, 20, 1398, 1399, 1400] {
             for vectored in [true, false] {

@@ -4,8 +4,9 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sspc::tokio::{Client, Event as Seen, StreamHandle};
-use sspc_line::{Line, LineConfig, LineEvent, Role};
-use sspc_wire::{Flags, State};
+use sspc_line::{Line, LineConfig, LineEvent, Priority, Role};
+use sspc_wire::limits::{CREDIT_UNLIMITED, PID_CREDIT_BIT};
+use sspc_wire::{Flags, State, ToProxy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio::sync::mpsc;
 use tokio::time::{Duration, Instant, sleep, sleep_until};
@@ -334,6 +335,36 @@ async fn longest_wait(streamtype: &str) -> Duration {
         longest = longest.max(began.elapsed());
     }
     longest
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_a_line_frames_are_short_for_a_client_that_takes_long_ones() {
+    let (ours, theirs) = duplex(512);
+    let config = LineConfig::default();
+    let (reader, writer) = split(ours);
+    let (device, running) = Line::over(reader, writer, Role::Client, config, |_| {});
+    tokio::spawn(running);
+    let (reader, writer) = split(theirs);
+    let (gateway, running) = Line::over(reader, writer, Role::Proxy, config, |_| {});
+    tokio::spawn(running);
+    let channel = device.open_channel(Priority::default()).await.unwrap();
+    let (reader, writer) = gateway.accept().await.unwrap().into_split();
+    let mut rig = super::support::Rig::over(channel, reader, writer);
+    rig.client.streamtype("ws", PID_CREDIT_BIT, CREDIT_UNLIMITED).await;
+    rig.client.send(ToProxy::OnwardConnect).await;
+    let server = rig.attempt().await;
+    server.event(Event::Connected).await;
+    rig.client
+        .expect(&["CREATE 0 0 ,ws", "TXCR 65536", "CREATING", "CONNECTING", "CONNECTED"])
+        .await;
+    let bytes = Bytes::from_static(&[b'x'; 2000]);
+    server.event(Event::Payload { bytes, flags: Flags::WHOLE }).await;
+    let frames = [format!("RX SOM {}", "x".repeat(1380)), format!("RX EOM {}", "x".repeat(620))];
+    rig.client.expect(&frames.each_ref().map(String::as_str)).await;
+
+    // The client is gone: the attempt ends at once.
+    drop(rig.client);
+    server.ended().await;
 }
 
 #[tokio::test(start_paused = true)]

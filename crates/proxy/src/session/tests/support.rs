@@ -191,7 +191,7 @@ impl Rig<UnixStream> {
 }
 
 impl<L: AsyncRead + AsyncWrite + Unpin> Rig<L> {
-    fn over(far: L, reader: impl LinkReader, writer: impl LinkWriter) -> Self {
+    pub(super) fn over(far: L, reader: impl LinkReader, writer: impl LinkWriter) -> Self {
         let (dialer, attempts) = Script::new();
         let counts = Arc::<Counts>::default();
         let draining = CancellationToken::new();
