@@ -32,7 +32,7 @@ const SEED: u32 = 0x5eed;
 /// Bytes for the metadata that a stream sets; these set none.
 type Storage = [u8; 0];
 
-/// All memory that the client ever takes: 4 KiB would hold ten streams.
+/// All memory that the client ever takes, a KiB.
 static CLIENT: ConstStaticCell<Client<[Slot<Storage>; 2]>> = ConstStaticCell::new(Client::new(
     LINK,
     SEED,
