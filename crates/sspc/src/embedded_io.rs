@@ -231,11 +231,12 @@ fn with_name<'e, S: Slots>(
     room.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
     let name = room.get(..name.len()).unwrap_or_default();
     let mut event = event;
-    if let ClientEvent::Stream { event, .. } = &mut event {
-        if let Event::Payload { rideshare: Some(to), .. } | Event::Metadata { name: to, .. } = event
-        {
-            *to = name;
-        }
+    if let ClientEvent::Stream {
+        event: Event::Payload { rideshare: Some(to), .. } | Event::Metadata { name: to, .. },
+        ..
+    } = &mut event
+    {
+        *to = name;
     }
     event
 }

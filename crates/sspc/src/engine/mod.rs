@@ -293,11 +293,10 @@ impl Engine {
         let bytes = bytes.min(self.of_link.unconsumed);
         self.of_link.unconsumed -= bytes;
         self.of_link.consumed = self.of_link.consumed.saturating_add(bytes);
-        let window = self.config.window;
-        if window >= Config::UNLIMITED {
-            self.of_link.consumed = 0;
-        } else if window > 0 && self.of_link.consumed >= window.div_ceil(2) {
-            self.add_credit(i32::try_from(self.of_link.consumed).unwrap_or(i32::MAX));
+        let (window, consumed) = (self.config.window, self.of_link.consumed);
+        // From a half of the window on.
+        if window < Config::UNLIMITED && window > 0 && consumed >= window.saturating_sub(consumed) {
+            self.add_credit(consumed.min(i32::MAX as u32) as i32);
             self.of_link.consumed = 0;
         }
         self.of_link.top_up != 0
@@ -316,4 +315,11 @@ impl Engine {
             self.hint = Hint::Pending(length);
         }
     }
+}
+
+/// Copies what fits; returns how many bytes. Once for all, byte by byte: that takes less code than
+/// several calls of memcpy with all that stands before them.
+fn copy(to: &mut [u8], from: &[u8]) -> usize {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+    to.len().min(from.len())
 }

@@ -7,7 +7,7 @@ use sspc_wire::limits::{
 use sspc_wire::{Flags, PayloadHead, Piece, Streamtype, Timeout, ToProxy};
 
 use super::link::Link;
-use super::{Engine, Hint, Onward};
+use super::{Engine, Hint, Onward, copy};
 use crate::config::Config;
 use crate::error::NoRoom;
 use sspc_wire::Instant;
@@ -56,9 +56,7 @@ impl Out<'_> {
 
     /// Puts bytes behind the frames; returns how many fit.
     fn put_bytes(&mut self, bytes: &[u8]) -> usize {
-        let room = self.room.get_mut(self.at..).unwrap_or_default();
-        room.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-        let fit = bytes.len().min(room.len());
+        let fit = copy(self.room.get_mut(self.at..).unwrap_or_default(), bytes);
         self.at += fit;
         fit
     }
