@@ -200,6 +200,30 @@ fn a_task_that_takes_its_time_loses_nothing_and_gives_credit_as_it_reads() {
     assert!(heard.iter().filter(|text| text.starts_with("bulk CREDIT")).count() > 10, "{heard:?}");
 }
 
+#[test]
+fn a_task_that_takes_its_time_stops_no_other_where_credit_is_honoured() {
+    with_line::<2>(async |handle| {
+        let slow = handle.open("polite").await.unwrap();
+        slow.connect();
+        time::sleep(Duration::from_secs(5)).await;
+        // Nobody reads the slow one meanwhile.
+        for round in 0..20 {
+            let stream = handle.open("echo").await.unwrap();
+            stream.send(&[round; 2000]).await.unwrap();
+            assert_eq!(until(&stream, "DISCONNECTED").await.1, [round; 2000]);
+            drop(stream);
+            time::sleep(Duration::from_millis(20)).await;
+        }
+        let (mut got, mut room) = (0, [0; 64]);
+        while got < 10_000 {
+            if let Some(Event::Payload { data, .. }) = slow.next(&mut room).await {
+                got += data.len();
+            }
+        }
+        assert!(handle.is_up());
+    });
+}
+
 /// Polls a future some times, and drops it.
 async fn a_while<T>(polls: u64, future: impl Future<Output = T>) -> Option<T> {
     let mut future = std::pin::pin!(future);

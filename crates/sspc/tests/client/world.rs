@@ -20,6 +20,9 @@ struct Session {
     streamtype: String,
     body: Vec<u8>,
     value: Vec<u8>,
+    /// How much payload may be sent, and how much is left of what `polite` gets.
+    credit: usize,
+    left: usize,
     /// What is to be sent.
     output: VecDeque<u8>,
     /// The channel is to be closed when all is sent.
@@ -28,7 +31,7 @@ struct Session {
 
 /// A proxy that echoes messages, whatever the streamtype, but for `refused` (CREATE_RESULT 1),
 /// `faulty` (which gets no valid frame when it connects), `dead` (which gets no answer), `bulk`
-/// (which gets 10,000 bytes when it connects), `ticker` (a message each time it sends one, and no
+/// (which gets 10,000 bytes when it connects), `polite` (the same, as the credit allows), `ticker` (a message each time it sends one, and no
 /// end).
 pub(crate) struct Proxy {
     pub(crate) mux: Mux,
@@ -94,6 +97,12 @@ impl Proxy {
             }
             let kind = session.streamtype.as_str();
             match frame {
+                ToProxy::Streamtype(s) if kind == "polite" => {
+                    assert!(s.honours_credit());
+                    session.credit = s.tx_credit as usize;
+                    session.output.extend([created(), state(State::Creating)].concat());
+                }
+                ToProxy::TxCredit(more) => session.credit += more as usize,
                 ToProxy::Streamtype(_) => match kind {
                     "refused" => {
                         session.output.extend(create_result(1, b""));
@@ -108,6 +117,7 @@ impl Proxy {
                         .extend([state(State::Connecting), state(State::Connected)].concat());
                     match kind {
                         "faulty" => session.output.extend([0xff; 9]),
+                        "polite" => session.left = 10_000,
                         "bulk" => {
                             for part in 0..10_u8 {
                                 let flags = match part {
@@ -134,6 +144,15 @@ impl Proxy {
                 }
                 ToProxy::Destroying => session.ends = true,
                 _ => {}
+            }
+            while session.credit > 0 && session.left > 0 {
+                let length = session.left.min(session.credit).min(100);
+                let mut flags = if session.left == 10_000 { Flags::SOM } else { Flags::NONE };
+                (session.left, session.credit) = (session.left - length, session.credit - length);
+                if session.left == 0 {
+                    flags |= Flags::EOM;
+                }
+                session.output.extend(payload(&vec![session.left as u8; length], flags));
             }
         }
         self.mux.wants_to_send(channel, true);
