@@ -23,6 +23,7 @@ unsafe extern "C" {
 ///
 /// # Safety
 /// The context is valid, its arena null or one of `sspc_arena_init`.
+#[inline(never)]
 pub(crate) unsafe fn zeroed(cx: *const Context, bytes: usize) -> Option<NonNull<u8>> {
     // SAFETY: the caller's promise.
     let memory = match unsafe { (*cx).arena } {
@@ -42,6 +43,7 @@ pub(crate) unsafe fn zeroed(cx: *const Context, bytes: usize) -> Option<NonNull<
 ///
 /// # Safety
 /// It came from the same context, and is used no more.
+#[inline(never)]
 pub(crate) unsafe fn give_back(cx: *const Context, memory: *mut u8) {
     if memory.is_null() {
         return;

@@ -259,8 +259,8 @@ pub unsafe extern "C" fn lws_sspc_get_metadata(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lws_sspc_add_peer_tx_credit(handle: *mut CHandle, add: i32) -> c_int {
     let Some(handle) = Handle::from_c(handle) else { return 1 };
-    handle.credit.set(handle.credit.get().saturating_add(add));
-    handle.peer_credit.set(handle.peer_credit.get().saturating_add(add));
+    handle.credit.set(handle.credit.get().wrapping_add(add));
+    handle.peer_credit.set(handle.peer_credit.get().wrapping_add(add));
     handle.want(todo::CREDIT);
     0
 }

@@ -11,8 +11,8 @@
 //! - An engine is never borrowed while C code runs, with one exception: the callback that fills a
 //!   payload runs inside [`sspc::Stream::transmit`] inside [`sspc_mux::Mux::transmit`]. Meanwhile
 //!   both are marked as busy; what the callback asks of them is kept and done afterwards.
-//! - A handle is freed only when no call of this library that uses it is under way ([`stream`]'s
-//!   `depth`); until then it is only marked.
+//! - A handle is freed only when no call of this library that uses it is under way (`depth` in
+//!   `stream.rs`); until then it is only marked.
 //! - All state besides the engines is in `Cell`s.
 //!
 //! Nothing here panics: there is no indexing, no arithmetic that can overflow and no unwrapping.

@@ -31,16 +31,12 @@ impl Node {
     }
 }
 
-/// Values, the oldest first.
+/// Values, the oldest first; all 0 there are none.
 pub(crate) struct List {
     head: Cell<*mut Node>,
 }
 
 impl List {
-    pub(crate) const fn new() -> Self {
-        Self { head: Cell::new(null_mut()) }
-    }
-
     /// Room for a value of so many bytes, in place of one of the same name; null if there is no
     /// memory.
     ///

@@ -31,7 +31,7 @@ pub(crate) mod state {
     pub(crate) const OPEN: u8 = 4;
     pub(crate) const LEAVING: u8 = 5;
     /// Its end is being told; whoever tells it frees it.
-    pub(crate) const ENDING: u8 = 8;
+    pub(crate) const ENDING: u8 = 7;
 }
 
 /// The stream wants to write. Of [`Channel::todo`].
@@ -40,6 +40,8 @@ pub(crate) const WRITE: u8 = 1;
 pub(crate) const GOODBYE: u8 = 2;
 /// What tells it: DESTROYING, with no body.
 const GOODBYE_FRAME: [u8; 3] = [0xac, 0, 0];
+/// Any index, for [`MuxRef::find`].
+const ANY: u16 = 0x100;
 /// In front of the bytes of a channel.
 const HEAD: usize = 4;
 
@@ -103,8 +105,8 @@ fn channel_of(path: &Path) -> Option<*mut Channel> {
 ///
 /// # Safety
 /// The path is a handle's.
-pub(crate) unsafe fn room(path: &Path) -> Option<(*mut u8, usize)> {
-    // SAFETY: the caller's promise.
+pub(crate) fn room(path: &Path) -> Option<(*mut u8, usize)> {
+    // SAFETY: a stream's channel is valid.
     let mux = unsafe { mux_of(channel_of(path)?) }?;
     match mux.room.get() {
         at if at.is_null() => None,
@@ -159,23 +161,27 @@ impl MuxRef {
         unsafe { (*self.public()).cx }
     }
 
-    /// Does something with the engine; `None` if that is busy.
+    /// Does something with the engine, which calls no C; `None` if that is busy.
     pub(crate) fn engine<R>(self, f: impl FnOnce(&mut Engine) -> R) -> Option<R> {
-        if self.busy.replace(true) {
+        if self.busy.get() {
             return None;
         }
-        // SAFETY: nobody else has it: that is what `busy` says.
-        let result = f(unsafe { &mut *self.engine.get() });
-        self.busy.set(false);
-        Some(result)
+        // SAFETY: nobody else has it: what could come in between marks it as busy.
+        Some(f(unsafe { &mut *self.engine.get() }))
     }
 
-    /// The first channel for which this is true; null if there is none.
-    fn find(self, is_it: impl Fn(&Channel) -> bool) -> *mut Channel {
+    /// The channel with this index, or [`ANY`], and one of these states, a bit for each; null if
+    /// there is none.
+    #[inline(never)]
+    fn find(self, index: u16, states: u8) -> *mut Channel {
         // SAFETY: what is in the list is a channel whose first field is its element.
         unsafe {
             let mut at = (*self.owner()).head.cast::<Channel>();
-            while !at.is_null() && !is_it(&*at) {
+            while !at.is_null() {
+                let is_it = index == ANY || u16::from((*at).ch_idx) == index;
+                if is_it && states & 1 << ((*at).state & 7) != 0 {
+                    break;
+                }
                 at = (*at).list.next.cast();
             }
             at
@@ -283,8 +289,8 @@ impl MuxRef {
         self.enter();
         let mut rest = input;
         while !self.doomed.get() {
-            let event = self.engine(|engine| engine.receive(now(), &mut rest));
-            match event.flatten() {
+            let now = now();
+            match self.engine(|engine| engine.receive(now, &mut rest)).flatten() {
                 Some(event) => self.tell(event, cbs),
                 None => break,
             }
@@ -295,7 +301,8 @@ impl MuxRef {
     /// Does what the time has come for, and what the streams want; the mux was entered.
     pub(crate) fn wake(self, cbs: &ParseCbs) {
         while !self.doomed.get() {
-            match self.engine(|engine| engine.handle_timeout(now())).flatten() {
+            let now = now();
+            match self.engine(|engine| engine.handle_timeout(now)).flatten() {
                 Some(event) => self.tell(event, cbs),
                 None => break,
             }
@@ -306,11 +313,11 @@ impl MuxRef {
     }
 
     pub(crate) fn enter(self) {
-        self.depth.set(self.depth.get().saturating_add(1));
+        self.depth.set(self.depth.get().wrapping_add(1));
     }
 
     fn leave(self) {
-        self.depth.set(self.depth.get().saturating_sub(1));
+        self.depth.set(self.depth.get().wrapping_sub(1));
         if self.depth.get() > 0 {
             return;
         }
@@ -318,7 +325,7 @@ impl MuxRef {
             self.destroy();
             return;
         }
-        let at = self.engine(|engine| engine.deadline()).flatten().unwrap_or(Instant::NEVER);
+        let at = self.engine(|engine| engine.deadline()).flatten();
         // SAFETY: the mux's own timer and its context.
         unsafe { arm(self.cx(), self.sul.get(), &self.armed, at, sul_cb) };
     }
@@ -340,10 +347,10 @@ impl MuxRef {
                     (*self.public()).us_unixtime_peer_loc = now().as_micros();
                 }
             }
-            Event::Opened { channel } => self.opened(channel.index(), cbs),
+            Event::Opened { channel } => self.opened(channel.index().into(), cbs),
             Event::Refused { channel, .. } => {
-                let index = channel.index();
-                let channel = self.find(|c| c.ch_idx == index && c.state != state::PENDING);
+                let index = channel.index().into();
+                let channel = self.find(index, !(1 << state::PENDING));
                 if channel.is_null() {
                     return;
                 }
@@ -358,8 +365,8 @@ impl MuxRef {
                 }
             }
             Event::Closed { channel } => {
-                let index = channel.index();
-                let channel = self.find(|c| c.ch_idx == index && c.state != state::PENDING);
+                let index = channel.index().into();
+                let channel = self.find(index, !(1 << state::PENDING));
                 if channel.is_null() {
                     return;
                 }
@@ -374,8 +381,8 @@ impl MuxRef {
                 }
             }
             Event::Data { channel, piece } => {
-                let index = channel.index();
-                let channel = self.find(|c| c.ch_idx == index && c.state == state::OPEN);
+                let index = channel.index().into();
+                let channel = self.find(index, 1 << state::OPEN);
                 let Some(payload) = cbs.payload.filter(|_| !channel.is_null()) else { return };
                 // SAFETY: the bytes are the transport's; the channel is this mux's.
                 if unsafe { payload(channel, piece.as_ptr(), piece.len()) } != 0 {
@@ -387,8 +394,8 @@ impl MuxRef {
     }
 
     /// The peer opened a channel that was asked for.
-    fn opened(self, index: u8, cbs: &ParseCbs) {
-        let channel = self.find(|c| c.ch_idx == index && c.state == state::ASKED);
+    fn opened(self, index: u16, cbs: &ParseCbs) {
+        let channel = self.find(index, 1 << state::ASKED);
         let Some(ch_opens) = cbs.ch_opens.filter(|_| !channel.is_null()) else { return };
         // SAFETY: the channel is this mux's.
         unsafe {
@@ -400,8 +407,8 @@ impl MuxRef {
     }
 
     /// What came in a channel has no sense: it alone is closed.
-    pub(crate) fn lose(self, index: u8) {
-        let channel = self.find(|c| c.ch_idx == index && c.state == state::OPEN);
+    pub(crate) fn lose(self, index: u16) {
+        let channel = self.find(index, 1 << state::OPEN);
         if channel.is_null() {
             return;
         }
@@ -441,7 +448,7 @@ impl MuxRef {
         unsafe {
             (*self.public()).link_state = LINK_DOWN;
             loop {
-                let channel = self.find(|c| c.state != state::ENDING);
+                let channel = self.find(ANY, !(1 << state::ENDING));
                 if channel.is_null() {
                     return;
                 }
@@ -458,10 +465,14 @@ impl MuxRef {
         self.enter();
         self.sync();
         let whole = out.len();
-        let bytes = self.engine(|engine| {
-            engine.transmit(now(), out, &mut |index, body| self.ask(index, body, whole, cbs))
-        });
-        let bytes = bytes.and_then(Result::ok).unwrap_or(0);
+        let now = now();
+        self.busy.set(true);
+        // SAFETY: as it is busy nobody else has it.
+        let engine = unsafe { &mut *self.engine.get() };
+        let mut source =
+            |index: Index, body: &mut [u8]| self.ask(index.index().into(), body, whole, cbs);
+        let bytes = engine.transmit(now, out, &mut source).unwrap_or(0);
+        self.busy.set(false);
         self.sync();
         if bytes > 0 {
             match cbs.txp_req_write {
@@ -475,10 +486,8 @@ impl MuxRef {
     }
 
     /// Asks a channel for bytes. The engine is busy.
-    fn ask(self, index: Index, body: &mut [u8], whole: usize, cbs: &ParseCbs) -> usize {
-        let index = index.index();
-        let channel =
-            self.find(|c| c.ch_idx == index && matches!(c.state, state::OPEN | state::LEAVING));
+    fn ask(self, index: u16, body: &mut [u8], whole: usize, cbs: &ParseCbs) -> usize {
+        let channel = self.find(index, 1 << state::OPEN | 1 << state::LEAVING);
         if channel.is_null() {
             return 0;
         }

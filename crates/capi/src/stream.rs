@@ -59,7 +59,7 @@ pub(crate) struct Shell {
     pub(crate) streamtype_len: usize,
     /// Where the name that `lws_sspc_rideshare` gives is, once it was needed.
     pub(crate) rideshare: Cell<*mut u8>,
-    /// When the timer is set to.
+    /// When the timer is set to; 0 if it is not.
     armed: Cell<Instant>,
     pub(crate) hint: Cell<u32>,
     pub(crate) timeout_ms: Cell<u32>,
@@ -107,7 +107,7 @@ pub(crate) fn now() -> Instant {
     Instant::from_micros(unsafe { lws_now_usecs() } as u64)
 }
 
-/// Sets a timer, if it is not set so already; `at` is `NEVER` for none.
+/// Sets a timer, if it is not set so already; to nothing if there is no time.
 ///
 /// # Safety
 /// The timer is one of ours, the context valid.
@@ -115,15 +115,16 @@ pub(crate) unsafe fn arm(
     cx: *mut Context,
     sul: *mut Sul,
     armed: &Cell<Instant>,
-    at: Instant,
+    at: Option<Instant>,
     cb: unsafe extern "C" fn(*mut Sul),
 ) {
+    let at = at.unwrap_or(Instant::ZERO);
     if armed.replace(at) == at {
         return;
     }
     // SAFETY: the caller's promise.
     unsafe {
-        if at == Instant::NEVER {
+        if at == Instant::ZERO {
             lws_sul_cancel(sul);
         } else {
             let wait = at.micros_since(now());
@@ -151,7 +152,7 @@ impl Handle {
         Self::from_c(unsafe { member.cast::<u8>().sub(offset) }.cast())
     }
 
-    /// A new handle in memory that is all 0, with what follows it: the application's object of this
+    /// A new handle in memory that is all 0, as which all else is right, with what follows it: the application's object of this
     /// size, the streamtype and the tag.
     ///
     /// # Safety
@@ -166,43 +167,21 @@ impl Handle {
         let shell = memory.cast::<Shell>();
         // SAFETY: the room is inside the memory, which is not read before it is written.
         unsafe {
-            let room = NonNull::new_unchecked(&raw mut (*shell.as_ptr()).room);
-            let mut path = (*cx).txp_cpath;
-            path.ops_in = &raw const crate::api::lws_txp_inside_sspc;
-            path.priv_in = shell.as_ptr().cast();
-            path.priv_onw = null_mut();
-            shell.write(Shell {
-                list: UnsafeCell::new(Dll2::DETACHED),
-                sul: UnsafeCell::new(Sul { list: Dll2::DETACHED, us: 0, cb: None, latency_us: 0 }),
-                path: UnsafeCell::new(path),
-                stream: UnsafeCell::new(Stream::new(name, config, Storage(room))),
-                room: Room { at: Cell::new(null_mut()), len: Cell::new(0) },
-                cx,
-                rx: Cell::new(ssi.rx),
-                tx: Cell::new(ssi.tx),
-                state: Cell::new(ssi.state),
-                received: List::new(),
-                stashed: List::new(),
-                streamtype: memory.as_ptr().add(size_of::<Shell>() + ssi.user_alloc),
-                streamtype_len: name.as_bytes().len(),
-                rideshare: Cell::new(null_mut()),
-                armed: Cell::new(Instant::NEVER),
-                hint: Cell::new(0),
-                timeout_ms: Cell::new(0),
-                credit: Cell::new(0),
-                peer_credit: Cell::new(config.window as i32),
-                ordinal: Cell::new(0),
-                first_head: Cell::new(0),
-                list_room: Cell::new(0),
-                depth: Cell::new(0),
-                todo: Cell::new(0),
-                busy: Cell::new(false),
-                again: Cell::new(false),
-                writes: Cell::new(false),
-                doomed: Cell::new(false),
-                told_end: Cell::new(false),
-                in_rideshare: Cell::new(false),
-            });
+            let p = shell.as_ptr();
+            let room = NonNull::new_unchecked(&raw mut (*p).room);
+            let path = (*p).path.get();
+            *path = (*cx).txp_cpath;
+            (*path).ops_in = &raw const crate::api::lws_txp_inside_sspc;
+            (*path).priv_in = p.cast();
+            (*path).priv_onw = null_mut();
+            (*p).stream.get().write(Stream::new(name, config, Storage(room)));
+            (*p).cx = cx;
+            (*p).rx = Cell::new(ssi.rx);
+            (*p).tx = Cell::new(ssi.tx);
+            (*p).state = Cell::new(ssi.state);
+            (*p).streamtype = memory.as_ptr().add(size_of::<Shell>() + ssi.user_alloc);
+            (*p).streamtype_len = name.as_bytes().len();
+            (*p).peer_credit = Cell::new(config.window as i32);
         }
         Self(shell)
     }
@@ -213,15 +192,13 @@ impl Handle {
         unsafe { self.0.as_ptr().add(1).cast() }
     }
 
-    /// Does something with the engine; `None` if that is busy.
+    /// Does something with the engine, which calls no C; `None` if that is busy.
     pub(crate) fn engine<R>(self, f: impl FnOnce(&mut Stream<Storage>) -> R) -> Option<R> {
-        if self.busy.replace(true) {
+        if self.busy.get() {
             return None;
         }
-        // SAFETY: nobody else has it: that is what `busy` says.
-        let result = f(unsafe { &mut *self.stream.get() });
-        self.busy.set(false);
-        Some(result)
+        // SAFETY: nobody else has it: what could come in between marks it as busy.
+        Some(f(unsafe { &mut *self.stream.get() }))
     }
 
     pub(crate) fn is_busy(self) -> bool {
@@ -255,11 +232,12 @@ impl Handle {
 
     /// Does what the application wants of the engine, unless that is busy.
     pub(crate) fn apply(self) {
-        let (todo, now) = (self.todo.get(), now());
+        let todo = self.todo.get();
         if todo == 0 || self.busy.get() {
             return;
         }
         self.todo.set(0);
+        let now = now();
         self.engine(|stream| {
             if todo & todo::LINK_LOST != 0 {
                 stream.link_down(now);
@@ -313,7 +291,7 @@ impl Handle {
             while let Some(Some(told)) = self.engine(|s| s.poll_event().map(|e| self.note(e))) {
                 self.tell(told);
             }
-            while let Some(Some(wish)) = self.engine(|s| s.poll_link(now())) {
+            while let Some(Some(wish)) = self.poll_link() {
                 match wish {
                     LinkWish::Open => self.open_link(),
                     LinkWish::Drop => self.drop_link(),
@@ -325,7 +303,7 @@ impl Handle {
             }
         }
         if !self.doomed.get() {
-            let at = self.engine(|s| s.deadline()).flatten().unwrap_or(Instant::NEVER);
+            let at = self.engine(|s| s.deadline()).flatten();
             // SAFETY: the handle's own timer and context.
             unsafe { arm(self.cx, self.sul.get(), &self.armed, at, sul_cb) };
             if self.writes.take() {
@@ -336,16 +314,25 @@ impl Handle {
     }
 
     pub(crate) fn enter(self) {
-        self.depth.set(self.depth.get().saturating_add(1));
+        self.depth.set(self.depth.get().wrapping_add(1));
     }
 
-    /// Frees the handle if that was asked for meanwhile.
+    pub(crate) fn exit(self) {
+        self.depth.set(self.depth.get().wrapping_sub(1));
+    }
+
+    /// Exits, and frees the handle if that was asked for meanwhile.
     fn leave(self) {
-        self.depth.set(self.depth.get().saturating_sub(1));
+        self.exit();
         if self.doomed.get() && self.depth.get() == 0 && !self.busy.get() {
             // SAFETY: no call that uses it is under way.
             unsafe { self.free(&mut self.as_ptr()) };
         }
+    }
+
+    fn poll_link(self) -> Option<Option<LinkWish>> {
+        let now = now();
+        self.engine(|stream| stream.poll_link(now))
     }
 
     fn open_link(self) {
@@ -386,7 +373,8 @@ impl Handle {
     }
 
     pub(crate) fn link_up(self) {
-        if self.engine(|stream| stream.link_up(now())).is_none() {
+        let now = now();
+        if self.engine(|stream| stream.link_up(now)).is_none() {
             return;
         }
         self.first_head.set(1);
@@ -419,14 +407,15 @@ impl Handle {
         }
         let mut rest = input;
         while !self.doomed.get() {
-            let told = self
-                .engine(|stream| stream.receive(now(), &mut rest).map(|event| self.note(event)));
+            let now = now();
+            let told =
+                self.engine(|stream| stream.receive(now, &mut rest).map(|event| self.note(event)));
             match told {
                 Some(Some(told)) => self.tell(told),
                 _ => break,
             }
         }
-        self.depth.set(self.depth.get().saturating_sub(1));
+        self.exit();
         self.settle(true);
     }
 
@@ -440,25 +429,26 @@ impl Handle {
             return OK;
         }
         self.enter();
-        // SAFETY: the channel or the buffer stays valid until the transport's `_write` returns, and
-        // nothing else uses those bytes; the operations are the transport's.
-        let written = unsafe {
-            match mux::room(&path) {
-                Some((at, len)) => self.write_into(&path, at, len),
-                None => match alloc::zeroed(self.cx, LWS_PRE + limit) {
-                    Some(memory) => {
-                        let written = self.write_into(&path, memory.as_ptr().add(LWS_PRE), limit);
-                        alloc::give_back(self.cx, memory.as_ptr());
-                        written
-                    }
-                    None => {
-                        log::line(log::ERR, Some(self), c"no memory to write");
-                        Some(0)
-                    }
-                },
+        let (mut memory, mut room) = (null_mut(), mux::room(&path));
+        if room.is_none() {
+            // SAFETY: the context is the handle's own.
+            if let Some(own) = unsafe { alloc::zeroed(self.cx, LWS_PRE + limit) } {
+                memory = own.as_ptr();
+                room = Some((memory.wrapping_add(LWS_PRE), limit));
+            }
+        }
+        let written = match room {
+            // SAFETY: the channel's buffer or the own one is valid until it is written, and nothing
+            // else uses those bytes.
+            Some((at, len)) => unsafe { self.write_into(&path, at, len) },
+            None => {
+                log::line(log::ERR, Some(self), c"no memory to write");
+                Some(0)
             }
         };
-        self.depth.set(self.depth.get().saturating_sub(1));
+        // SAFETY: it is the handle's context; what was written is the transport's now.
+        unsafe { alloc::give_back(self.cx, memory) };
+        self.exit();
         self.settle(written.is_some_and(|bytes| bytes > 0) || self.todo.get() != 0);
         if written.is_none() { DISCONNECT_ME } else { OK }
     }
@@ -473,19 +463,19 @@ impl Handle {
         self.in_rideshare.set(self.note_rideshare());
         // SAFETY: the caller's promise.
         let room = unsafe { core::slice::from_raw_parts_mut(at, len) };
-        let bytes = self
-            .engine(|stream| stream.transmit(now(), room, &mut |body| self.ask(body, &mut result)));
+        let now = now();
+        self.busy.set(true);
+        // SAFETY: as it is busy nobody else has it.
+        let stream = unsafe { &mut *self.stream.get() };
+        let bytes = stream.transmit(now, room, &mut |body| self.ask(body, &mut result));
+        self.busy.set(false);
         self.in_rideshare.set(false);
         self.obey(result);
-        let bytes = match bytes {
-            Some(Ok(bytes)) => bytes,
+        let bytes = bytes.unwrap_or_else(|_| {
             // Behind other frames there was too little room; next time there is more.
-            Some(Err(_)) => {
-                mux::ask_again(path);
-                0
-            }
-            None => 0,
-        };
+            mux::ask_again(path);
+            0
+        });
         if bytes > 0 {
             // SAFETY: the path's operations are the transport's, and the bytes were just written.
             let write = unsafe { (*path.ops_onw).write }?;
@@ -591,7 +581,8 @@ unsafe extern "C" fn sul_cb(sul: *mut Sul) {
     else {
         return;
     };
-    handle.armed.set(Instant::NEVER);
-    handle.engine(|stream| stream.handle_timeout(now()));
+    handle.armed.set(Instant::ZERO);
+    let now = now();
+    handle.engine(|stream| stream.handle_timeout(now));
     handle.settle(false);
 }

@@ -1,6 +1,6 @@
 //! From the engine's events to the application's callbacks.
 
-use core::ffi::c_int;
+use core::ffi::{CStr, c_int};
 use core::ptr::{NonNull, null_mut};
 
 use sspc::{Event, Flags};
@@ -21,6 +21,7 @@ pub(crate) enum Told {
     Nothing,
     State(u32, u32),
     Payload(*const u8, usize, Flags),
+    Log(c_int, &'static CStr),
 }
 
 impl Handle {
@@ -66,14 +67,8 @@ impl Handle {
                 }
                 Told::Payload(piece.data.as_ptr(), piece.data.len(), flags)
             }
-            Event::Refused { .. } => {
-                log::line(log::ERR, Some(self), c"the proxy refuses the streamtype");
-                Told::Nothing
-            }
-            Event::Fault(_) => {
-                log::line(log::WARN, Some(self), c"the proxy broke the protocol");
-                Told::Nothing
-            }
+            Event::Refused { .. } => Told::Log(log::ERR, c"the proxy refuses the streamtype"),
+            Event::Fault(_) => Told::Log(log::WARN, c"the proxy broke the protocol"),
             _ => Told::Nothing,
         }
     }
@@ -113,6 +108,7 @@ impl Handle {
             Told::Nothing => {}
             Told::State(state, ordinal) => self.tell_state(state, ordinal),
             Told::Payload(data, len, flags) => self.tell_payload(data, len, flags),
+            Told::Log(level, text) => log::line(level, Some(self), text),
         }
     }
 
@@ -129,7 +125,7 @@ impl Handle {
     }
 
     fn tell_payload(self, data: *const u8, len: usize, flags: Flags) {
-        self.peer_credit.set(self.peer_credit.get().saturating_sub(len as i32));
+        self.peer_credit.set(self.peer_credit.get().wrapping_sub(len as i32));
         let Some(cb) = self.rx.get() else { return };
         let mut at = 0;
         loop {
@@ -159,6 +155,6 @@ impl Handle {
     fn returned(self, result: Return) {
         self.obey(result);
         self.apply();
-        self.depth.set(self.depth.get().saturating_sub(1));
+        self.exit();
     }
 }

@@ -1,14 +1,13 @@
 //! What C calls of the mux: as a transport of streams, and by the firmware's transport.
 
-use core::cell::{Cell, UnsafeCell};
 use core::ffi::{c_int, c_void};
 use core::ptr::{NonNull, null_mut};
 
 use sspc_mux::{Config, Instant, Mux as Engine, Role};
 
 use crate::abi::{
-    Channel, Context, Dll2, Handle as CHandle, LINK_DOWN, LINK_UP, Mux, OK, Ops, Owner, ParseCbs,
-    Path, Priv, Return, Sul, TransportInfo,
+    Channel, Context, Handle as CHandle, LINK_UP, Mux, OK, Ops, ParseCbs, Path, Priv, Return, Sul,
+    TransportInfo,
 };
 use crate::api::{connect_disposition, event_can_write};
 use crate::mux::{GOODBYE, MuxRef, WRITE, Whole, mux_of, state};
@@ -20,7 +19,7 @@ pub(crate) unsafe extern "C" fn sul_cb(sul: *mut Sul) {
     // SAFETY: the timer is a mux's.
     let whole = unsafe { sul.cast::<u8>().sub(core::mem::offset_of!(Whole, sul)) };
     if let Some(mux) = NonNull::new(whole.cast()).map(MuxRef) {
-        mux.armed.set(Instant::NEVER);
+        mux.armed.set(Instant::ZERO);
         mux.enter();
         mux.wake(&CBS);
     }
@@ -52,30 +51,16 @@ pub unsafe extern "C" fn lws_transport_mux_create(
             ..Config::DEFAULT
         };
         info.txp_cpath.priv_in = whole.as_ptr().cast();
-        whole.write(Whole {
-            public: UnsafeCell::new(Mux {
-                cx,
-                info,
-                txp_handle,
-                txp_aux: null_mut(),
-                us_unixtime_peer: 0,
-                us_unixtime_peer_loc: 0,
-                owner: Owner { tail: null_mut(), head: null_mut(), count: 0 },
-                link_state: LINK_DOWN,
-            }),
-            sul: UnsafeCell::new(Sul { list: Dll2::DETACHED, us: 0, cb: None, latency_us: 0 }),
-            armed: Cell::new(Instant::NEVER),
-            engine: UnsafeCell::new(Engine::new(Role::Client, config, now().as_micros() as u32)),
-            room: Cell::new(null_mut()),
-            room_len: Cell::new(0),
-            room_used: Cell::new(0),
-            busy: Cell::new(false),
-            depth: Cell::new(0),
-            doomed: Cell::new(false),
-        });
+        // All else is right as 0.
+        let p = whole.as_ptr();
+        let public = (*p).public.get();
+        (*public).cx = cx;
+        (*public).info = info;
+        (*public).txp_handle = txp_handle;
+        (*p).engine.get().write(Engine::new(Role::Client, config, now().as_micros() as u32));
         let mux = MuxRef(whole);
         // The first PING goes as soon as the event loop runs: not all is wired up yet.
-        arm(cx, mux.sul.get(), &mux.armed, now(), sul_cb);
+        arm(cx, mux.sul.get(), &mux.armed, Some(now()), sul_cb);
         mux.public()
     }
 }
@@ -234,7 +219,7 @@ unsafe extern "C" fn event_closed(channel: Priv) -> Return {
     // SAFETY: the transport gives a channel of the mux.
     unsafe {
         if let Some(mux) = mux_of(channel.cast()) {
-            mux.lose((*channel.cast::<Channel>()).ch_idx);
+            mux.lose((*channel.cast::<Channel>()).ch_idx.into());
         }
     }
     OK
