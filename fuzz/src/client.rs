@@ -203,7 +203,8 @@ impl World {
             assert_eq!(is_first, proxy.frames == 0, "frame {}: {frame:?}", proxy.frames);
             proxy.frames += 1;
         }
-        assert!(proxy.decoder.is_between_frames(), "part of a frame");
+        // Only what fits no room is cut, and no frame is longer than the storage and some.
+        assert!(room.len() < 256 || proxy.decoder.is_between_frames(), "part of a frame");
     }
 }
 
