@@ -1,4 +1,4 @@
-use sspc_wire::{Flags, PayloadHead, Piece, Streamtype, ToProxyDecoder};
+use sspc_wire::{PayloadHead, Piece, Streamtype, ToProxyDecoder};
 
 use super::*;
 
@@ -30,11 +30,17 @@ fn rx_payload(length: usize) -> Vec<u8> {
     out
 }
 
+fn payload_of(payload: u32) -> HandedOn {
+    HandedOn { payload, ..HandedOn::default() }
+}
+
 /// What passes of these bytes, in chunks of every size.
 fn passed(bytes: &[u8]) -> Vec<u8> {
     let pass = |size| {
         let (mut upward, mut out) = (Upward::default(), Vec::new());
-        bytes.chunks(size).for_each(|chunk| upward.pass(chunk, &mut out));
+        for chunk in bytes.chunks(size) {
+            assert_eq!(upward.pass(chunk, &mut out), chunk.len());
+        }
         out
     };
     let whole = pass(bytes.len());
@@ -49,7 +55,7 @@ fn no_limit_becomes_a_window_and_all_else_stays() {
     let rest = [payload(3), frame(&ToProxy::OnwardConnect), payload(1380)].concat();
     for unlimited in [CREDIT_UNLIMITED, i32::MAX, 0, -1, 2_000_000] {
         let sent = [streamtype(4711, unlimited), rest.clone()].concat();
-        let expected = [streamtype(4711, WINDOW as i32), rest.clone()].concat();
+        let expected = [streamtype(PID_CREDIT_BIT | 4711, WINDOW as i32), rest.clone()].concat();
         assert_eq!(passed(&sent), expected);
     }
 }
@@ -60,7 +66,7 @@ fn a_plain_programs_limit_is_its_own() {
     assert_eq!(passed(&sent), sent);
     let (mut upward, mut out) = (Upward::default(), Vec::new());
     upward.pass(&sent, &mut out);
-    upward.handed_on(10 * WINDOW);
+    upward.handed_on(&payload_of(10 * WINDOW));
     upward.update(&mut out);
     assert_eq!(out, sent);
 }
@@ -84,7 +90,7 @@ fn managed_credit_is_passed_on_as_far_as_the_window_goes() {
     let (mut upward, mut out) = (Upward::default(), Vec::new());
     let mut step = |bytes: &[u8], handed_on| {
         upward.pass(bytes, &mut out);
-        upward.handed_on(handed_on);
+        upward.handed_on(&payload_of(handed_on));
         upward.update(&mut out);
         credit_in(&out)
     };
@@ -104,7 +110,7 @@ fn managed_credit_is_passed_on_as_far_as_the_window_goes() {
 fn what_comes_before_streamtype_does_not_hide_it() {
     let before = [frame(&ToProxy::TxCredit(5)), frame(&ToProxy::LengthHint(70))].concat();
     let sent = [before.clone(), streamtype(1, CREDIT_UNLIMITED)].concat();
-    assert_eq!(passed(&sent), [before, streamtype(1, WINDOW as i32)].concat());
+    assert_eq!(passed(&sent), [before, streamtype(PID_CREDIT_BIT | 1, WINDOW as i32)].concat());
 }
 
 #[test]
@@ -131,20 +137,18 @@ fn credit_is_given_back_by_halves_and_between_frames_only() {
     upward.pass(&big[..50], &mut out);
     out.clear();
 
-    upward.handed_on(WINDOW / 2 - 1);
+    upward.handed_on(&payload_of(WINDOW / 2 - 1));
     upward.update(&mut out);
-    upward.handed_on(1);
+    upward.handed_on(&payload_of(1));
     upward.update(&mut out);
     assert!(out.is_empty(), "in the middle of a frame");
     upward.pass(&big[50..], &mut out);
     upward.pass(&big[..2], &mut out);
     upward.update(&mut out);
-    assert_eq!(out, big[50..], "in the middle of a frame's head");
     upward.pass(&big[2..], &mut out);
     upward.update(&mut out);
-    upward.update(&mut out);
     let update = frame(&ToProxy::TxCredit((WINDOW / 2) as i32));
-    assert_eq!(out, [&big[50..], &big, &update].concat());
+    assert_eq!(out, [&big[50..], &update, &big].concat());
 }
 
 /// Whatever is sent in whatever pieces, the proxy reads the same frames with updates in between,
@@ -164,7 +168,7 @@ fn updates_never_break_a_frame() {
         let (mut upward, mut out) = (Upward::default(), Vec::new());
         for chunk in sent.chunks(size) {
             upward.pass(chunk, &mut out);
-            upward.handed_on(WINDOW / 2);
+            upward.handed_on(&payload_of(WINDOW / 2));
             upward.update(&mut out);
         }
         upward.update(&mut out);
@@ -200,7 +204,7 @@ fn short_frames_for_the_program_stay_whole() {
             downward.push(chunk);
             while !downward.next().is_empty() {
                 written.push(downward.next().to_vec());
-                payload += downward.written(downward.next().len()).unwrap();
+                payload += downward.written(downward.next().len()).unwrap().payload;
             }
         }
         assert_eq!(written, sent, "in chunks of {size}");
@@ -219,7 +223,7 @@ fn long_frames_pass_as_they_come() {
         // The socket takes little at a time.
         while let length @ 1.. = downward.next().len().min(100) {
             written.extend_from_slice(&downward.next()[..length]);
-            payload += downward.written(length).unwrap();
+            payload += downward.written(length).unwrap().payload;
         }
     }
     assert_eq!(written, bytes);
@@ -233,4 +237,136 @@ fn garbage_for_the_program_is_found_out() {
     let next = downward.next().len();
     assert!(next > 0);
     assert!(downward.written(next).is_err());
+}
+
+/// A stream of a plain program at a proxy that manages credit.
+fn managed(credit: i32) -> (Upward, Vec<u8>) {
+    let (mut upward, mut out) = (Upward::default(), Vec::new());
+    upward.pass(&streamtype(1, CREDIT_UNLIMITED), &mut out);
+    assert!(upward.take_credit(credit, true));
+    out.clear();
+    (upward, out)
+}
+
+fn message(flags: Flags, length: usize, rideshare: Option<&[u8]>) -> Vec<u8> {
+    let data = vec![3; length];
+    let piece = Piece::whole(&data).unwrap();
+    frame(&ToProxy::Payload { head: PayloadHead::new(flags), rideshare, piece })
+}
+
+const WHOLE: Flags = Flags::from_bits(Flags::SOM.bits() | Flags::EOM.bits());
+
+#[test]
+fn payload_waits_for_the_proxys_credit_and_nothing_else_does() {
+    let sent = [
+        frame(&ToProxy::OnwardConnect),
+        message(WHOLE, 60, Some(b"name")),
+        frame(&ToProxy::LengthHint(5)),
+        message(WHOLE, 50, None),
+        message(WHOLE, 0, None),
+        frame(&ToProxy::Destroying),
+    ]
+    .concat();
+    // The first two messages may pass, the second of them beyond the credit.
+    for size in 1..=sent.len() {
+        let (mut upward, mut out) = managed(61);
+        let mut rest = [sent.clone(), message(WHOLE, 1, None), sent.clone()].concat();
+        while !upward.waits() {
+            let length = size.min(rest.len());
+            let taken = upward.pass(&rest[..length], &mut out);
+            rest.drain(..taken);
+        }
+        assert_eq!(out, sent, "in chunks of {size}");
+        // Exactly the credit: nothing is counted but payload.
+        assert!(upward.take_credit(49, false) && upward.waits());
+        assert!(upward.take_credit(1, false) && !upward.waits());
+        assert_eq!(upward.pass(&[], &mut out), 0);
+        assert!(out.len() > sent.len());
+    }
+}
+
+#[test]
+fn without_the_proxys_word_nothing_waits() {
+    let (mut upward, mut out) = (Upward::default(), Vec::new());
+    upward.pass(&streamtype(1, CREDIT_UNLIMITED), &mut out);
+    // The onward peer's credit, of a proxy that does not know the announcement.
+    assert!(!upward.take_credit(1, false));
+    let sent = message(WHOLE, 50_000, None);
+    for _ in 0..10 {
+        assert_eq!(upward.pass(&sent, &mut out), sent.len());
+    }
+}
+
+#[test]
+fn the_credit_of_a_program_that_manages_it_goes_to_the_program() {
+    let (mut upward, mut out) = (Upward::default(), Vec::new());
+    upward.pass(&streamtype(PID_CREDIT_BIT, 1000), &mut out);
+    assert!(!upward.take_credit(1, true));
+}
+
+#[test]
+fn the_proxy_is_told_of_an_end_that_the_program_heard_when_it_asks_for_more() {
+    let disconnected = HandedOn { disconnected: 1, ..HandedOn::default() };
+    let heard = frame(&ToProxy::TxCredit(0));
+    for asks in [frame(&ToProxy::OnwardConnect), frame(&ToProxy::LengthHint(5))] {
+        let (mut upward, mut out) = managed(1000);
+        upward.handed_on(&disconnected);
+        upward.handed_on(&disconnected);
+        upward.update(&mut out);
+        // This was sent for the connection that is gone.
+        let stale = message(WHOLE, 10, None);
+        upward.pass(&stale, &mut out);
+        upward.pass(&asks, &mut out);
+        upward.pass(&asks, &mut out);
+        assert_eq!(out, [&stale[..], &heard, &heard, &asks, &asks].concat());
+    }
+}
+
+#[test]
+fn where_the_proxy_connects_again_by_itself_a_message_is_ended_first() {
+    let again = HandedOn { disconnected: 1, connected: true, payload: 0 };
+    let heard = frame(&ToProxy::TxCredit(0));
+    let (first, last) = (message(Flags::SOM, 10, None), message(Flags::EOM, 10, None));
+    let whole = message(WHOLE, 10, None);
+
+    let (mut upward, mut out) = managed(1000);
+    upward.pass(&whole, &mut out);
+    upward.handed_on(&again);
+    upward.update(&mut out);
+    assert_eq!(out, [&whole[..], &heard].concat(), "nothing was begun");
+
+    let (mut upward, mut out) = managed(1000);
+    upward.pass(&first, &mut out);
+    upward.handed_on(&again);
+    upward.update(&mut out);
+    upward.pass(&last, &mut out);
+    upward.update(&mut out);
+    assert_eq!(out, [&first[..], &last, &heard].concat(), "the message came to its end");
+
+    let (mut upward, mut out) = managed(1000);
+    upward.pass(&first, &mut out);
+    upward.handed_on(&again);
+    upward.update(&mut out);
+    upward.pass(&whole, &mut out);
+    assert_eq!(out, [&first[..], &heard, &whole].concat(), "another one begins");
+}
+
+#[test]
+fn credit_for_the_bridge_is_left_out_of_what_the_program_gets() {
+    let mut downward = Downward::default();
+    let state = [0x57, 0, 5, 1, 0, 0, 0, 0];
+    let credit = [0x58, 0, 4, 0, 0, 1, 0];
+    downward.push(&credit[..6]);
+    assert_eq!(downward.credit(), None);
+    downward.push(&credit[6..]);
+    downward.push(&state);
+    downward.push(&credit);
+    assert_eq!(downward.credit(), Some((256, true)));
+    downward.skip_credit();
+    assert_eq!(downward.credit(), None);
+    assert_eq!(downward.next(), state);
+    downward.written(3).unwrap();
+    downward.written(5).unwrap();
+    assert_eq!(downward.credit(), Some((256, false)));
+    assert_eq!(downward.next(), credit);
 }

@@ -1,18 +1,24 @@
 //! `sspc bridge`: programs, bridge, line, proxy.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixStream};
 use std::process::Stdio;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use sspc_sim::Cable;
 use sspc_wire::limits::CREDIT_UNLIMITED;
-use sspc_wire::{Piece, Streamtype, ToClient, ToClientDecoder, ToProxy};
+use sspc_wire::{Flags, PayloadHead, Piece, State, Streamtype, ToClient, ToClientDecoder, ToProxy};
 
-use crate::line::{Bridge, FAST, Gateway, PATIENT};
-use crate::origin::{HELLO, MESSAGES};
-use crate::run::{Stderr, assert_exit, finish, random_address, run, signal, sspc, text, wait};
+use crate::line::{Bridge, FAST, Gateway, PATIENT, serial};
+use crate::origin::{HELLO, MESSAGES, Origin};
+use crate::run::{
+    Proxy, Stderr, assert_exit, finish, random_address, run, signal, sspc, text, wait,
+};
 
 #[test]
 fn programs_use_the_line_at_the_same_time() {
@@ -98,7 +104,7 @@ fn a_connection_waits_for_the_link() {
     gateway.cable.cut();
     let bridge = Bridge::start(&gateway);
     let waiting = bridge.cat_spawn(&["hello"]);
-    std::thread::sleep(Duration::from_millis(300));
+    thread::sleep(Duration::from_millis(300));
     gateway.cable.restore();
     let output = finish(waiting, b"");
     assert_exit(&output, 0);
@@ -128,6 +134,7 @@ struct Program {
     decoder: ToClientDecoder,
     /// Bytes that came.
     payload: u64,
+    states: Vec<State>,
 }
 
 impl Program {
@@ -136,7 +143,7 @@ impl Program {
         let address = SocketAddr::from_abstract_name(name).unwrap();
         let socket = UnixStream::connect_addr(&address).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
-        Self { socket, decoder: ToClientDecoder::new(), payload: 0 }
+        Self { socket, decoder: ToClientDecoder::new(), payload: 0, states: Vec::new() }
     }
 
     fn send(&mut self, frame: &ToProxy<'_>) {
@@ -145,10 +152,14 @@ impl Program {
         self.socket.write_all(&bytes[..length]).unwrap();
     }
 
+    fn open(&mut self, name: &[u8]) {
+        let tx_credit = CREDIT_UNLIMITED;
+        self.send(&ToProxy::Streamtype(Streamtype { version: 1, pid: 7, tx_credit, name }));
+    }
+
     /// Opens a stream that brings so many bytes.
     fn ask(&mut self, bytes: u64) {
-        let tx_credit = CREDIT_UNLIMITED;
-        self.send(&ToProxy::Streamtype(Streamtype { version: 1, pid: 7, tx_credit, name: b"any" }));
+        self.open(b"any");
         let path = format!("zeros/{bytes}");
         let value = Piece::whole(path.as_bytes()).unwrap();
         self.send(&ToProxy::Metadata { name: b"path", value });
@@ -157,16 +168,32 @@ impl Program {
 
     /// Reads until so many bytes of payload came, at least.
     fn read(&mut self, bytes: u64) {
-        let mut room = [0; 2048];
         while self.payload < bytes {
-            let length = self.socket.read(&mut room).unwrap();
-            assert!(length > 0, "the stream ends after {} bytes", self.payload);
-            let mut input = &room[..length];
-            while let Some(frame) = self.decoder.next(&mut input).unwrap() {
-                if let ToClient::Payload { piece, .. } = frame {
+            self.read_some();
+        }
+    }
+
+    /// Reads until this state came.
+    fn read_to(&mut self, state: State) {
+        while !self.states.contains(&state) {
+            self.read_some();
+        }
+    }
+
+    fn read_some(&mut self) {
+        let mut room = [0; 2048];
+        let length = self.socket.read(&mut room).unwrap();
+        assert!(length > 0, "the stream ends after {} bytes", self.payload);
+        let mut input = &room[..length];
+        while let Some(frame) = self.decoder.next(&mut input).unwrap() {
+            match frame {
+                ToClient::Payload { piece, .. } => {
                     self.payload += piece.data.len() as u64;
                     assert!(piece.data.iter().all(|byte| *byte == 0));
                 }
+                ToClient::State { state, .. } => self.states.push(state),
+                ToClient::TxCredit(_) => panic!("this one is for the bridge"),
+                _ => {}
             }
         }
     }
@@ -197,6 +224,87 @@ fn a_program_that_stops_reading_stalls_nobody_and_gets_every_byte_later() {
     assert_eq!(managing.stdout.len(), 6_000_000);
     signal(&bridge.child, Signal::SIGTERM);
     assert!(!bridge.stderr.rest().iter().any(|line| line.contains("reader is")));
+}
+
+/// A server that does not read the body of its one request before it is told to; then it gives it.
+fn slow_server(length: usize) -> (u16, Sender<()>, JoinHandle<Vec<u8>>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 4096).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (tell, told) = channel();
+    let server = thread::spawn(move || {
+        let (mut socket, _) = listener.accept().unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            socket.read_exact(&mut byte).unwrap();
+            head.push(byte[0]);
+        }
+        told.recv().unwrap();
+        let mut body = vec![0; length];
+        socket.read_exact(&mut body).unwrap();
+        socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").unwrap();
+        body
+    });
+    (port, tell, server)
+}
+
+/// Without the bridge the proxy would have to keep all that such a program sends, and close the
+/// channel.
+#[test]
+fn a_program_that_sends_faster_than_the_server_takes_is_slowed_down() {
+    const LENGTH: usize = 8 << 20;
+    let (port, go_on, server) = slow_server(LENGTH);
+    let dir = tempfile::tempdir().unwrap();
+    let cable = Cable::new(dir.path()).unwrap();
+    let streamtype = |name, port, more| {
+        format!(r#"{{"{name}": {{"endpoint": "127.0.0.1", "port": {port}, {more}}}}}"#)
+    };
+    let origin = Origin::start();
+    let policy = format!(
+        r#"{{"s": [{}, {}]}}"#,
+        streamtype("slow", port, r#""http_url": "x", "http_method": "POST""#),
+        streamtype("hello", origin.address.port(), r#""http_url": "hello""#),
+    );
+    let [device, gateway] = [0, 1].map(|side| serial(&cable, side, PATIENT));
+    let _proxy = Proxy::start_at(&policy, &gateway, &[]);
+    let bridge = Bridge::start_to(&random_address(), &device, &[]);
+
+    let mut program = Program::connect(&bridge);
+    program.open(b"slow");
+    program.send(&ToProxy::LengthHint(LENGTH as u32));
+    program.send(&ToProxy::OnwardConnect);
+    program.read_to(State::Connected);
+    let mut socket = program.socket.try_clone().unwrap();
+    let writer = thread::spawn(move || {
+        let pieces = LENGTH / 4096;
+        for index in 0..pieces {
+            let mut flags = Flags::NONE;
+            if index == 0 {
+                flags |= Flags::SOM;
+            }
+            if index + 1 == pieces {
+                flags |= Flags::EOM;
+            }
+            let data = [index as u8; 4096];
+            let piece = Piece::whole(&data).unwrap();
+            let head = PayloadHead::new(flags);
+            let mut frame = [0; 5000];
+            let payload = ToProxy::Payload { head, rideshare: None, piece };
+            let length = payload.encode(&mut frame).unwrap();
+            socket.write_all(&frame[..length]).unwrap();
+        }
+    });
+    // While it is held up, others are not.
+    for _ in 0..5 {
+        assert_eq!(bridge.cat(&["hello"]).stdout, HELLO);
+    }
+    assert!(!writer.is_finished());
+    go_on.send(()).unwrap();
+    writer.join().unwrap();
+    program.read_to(State::QosAckRemote);
+    let body = server.join().unwrap();
+    assert!(body.chunks(4096).enumerate().all(|(index, part)| part == [index as u8; 4096]));
 }
 
 #[test]

@@ -9,9 +9,9 @@ use crate::origin::Origin;
 use crate::run::{Proxy, Stderr, random_address, run, sspc, wait};
 
 /// Finds out soon that the other end is gone. A busy machine may be taken for a dead one.
-pub(crate) const FAST: &str = "?baud=2000000&profile=fast";
+pub(crate) const FAST: &str = "?baud=40000000&profile=fast";
 /// Takes no busy machine for a dead one.
-pub(crate) const PATIENT: &str = "?baud=2000000";
+pub(crate) const PATIENT: &str = "?baud=40000000";
 
 /// A proxy at one end of a cable whose other end is free.
 pub(crate) struct Gateway {
@@ -46,7 +46,8 @@ impl Gateway {
     }
 }
 
-fn serial(cable: &Cable, side: usize, options: &str) -> String {
+/// The port at a side of a cable.
+pub(crate) fn serial(cable: &Cable, side: usize, options: &str) -> String {
     format!("serial:{}{options}", cable.port(side).display())
 }
 
@@ -64,12 +65,16 @@ impl Bridge {
     }
 
     pub(crate) fn start_at(address: &str, gateway: &Gateway, more: &[&str]) -> Self {
-        let mut command =
-            sspc(&["bridge", "--listen", address, "--proxy", &gateway.device(), "-v"]);
+        Self::start_to(address, &gateway.device(), more)
+    }
+
+    /// At this address, to this port.
+    pub(crate) fn start_to(address: &str, device: &str, more: &[&str]) -> Self {
+        let mut command = sspc(&["bridge", "--listen", address, "--proxy", device, "-v"]);
         let mut child = command.args(more).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = Stderr::of(&mut child);
         let ready = stderr.wait_for("sspc bridge: ready: listening on ");
-        assert!(ready.contains(&gateway.device()), "{ready}");
+        assert!(ready.contains(device), "{ready}");
         Self { child, stderr, address: address.to_owned() }
     }
 
