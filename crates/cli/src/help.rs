@@ -97,8 +97,8 @@ While the link is down a new connection waits for it, 2.5 seconds at most, and i
 not come up. When the link is lost the connections are closed, which is how clients learn of it;
 they connect again. The serial port may go and come back.
 
-A program that stops reading holds up nobody else: the bridge lets the proxy send it no more than
-64 KiB ahead.
+A program that stops reading, or sends more than its server takes, holds up nobody else: the
+bridge manages credit for programs that do not.
 
 Signals:
   SIGTERM, SIGINT  close every connection and exit with 0
