@@ -131,8 +131,8 @@ impl<B> Stream<B> {
     }
 
     /// The streamtype.
-    pub fn streamtype(&self) -> &str {
-        self.engine.name.as_str()
+    pub const fn streamtype(&self) -> &Name {
+        &self.engine.name
     }
 
     /// The tag for the log; empty if none was set.

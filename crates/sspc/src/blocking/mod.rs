@@ -131,7 +131,7 @@ impl Stream {
 
     /// The streamtype.
     pub fn streamtype(&self) -> &str {
-        self.engine.streamtype()
+        self.engine.streamtype().as_str()
     }
 
     /// The stream's state, which may be ahead of the events that were taken; `None` before

@@ -23,7 +23,7 @@ fn a_stream_fits_a_static_and_any_storage() {
     let mut room = [0; 32];
     let mut stream = Stream::new(Name::literal("mintest"), Config::DEFAULT, &mut room[..]);
     stream.set_tag("sensor");
-    assert_eq!((stream.streamtype(), stream.tag()), ("mintest", "sensor"));
+    assert_eq!((stream.streamtype().as_str(), stream.tag()), ("mintest", "sensor"));
 }
 
 #[test]

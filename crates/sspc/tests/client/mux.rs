@@ -168,7 +168,7 @@ fn a_slot_is_used_again_when_its_stream_is_over() {
     assert_eq!(world.seen(1), ["CREATING", "DESTROYING"]);
     world.apps[1] = Default::default();
     assert_eq!(open(&mut world.client, "c"), Ok(id(1)));
-    assert_eq!(world.client.stream(id(1)).unwrap().streamtype(), "c");
+    assert_eq!(world.client.stream(id(1)).unwrap().streamtype().as_str(), "c");
     world.client.connect(id(1));
     world.run_ms(100);
     assert_eq!(world.seen(1), ["CREATING", "CONNECTING", "CONNECTED"]);
