@@ -14,7 +14,7 @@
 //! the head of a long frame swallows nothing.
 
 use sspc_wire::mux_type::{PING, PONG, RESET_TRANSPORT};
-use sspc_wire::{MuxDecoder, MuxError, MuxFrame};
+use sspc_wire::{MuxDecoder, MuxError, MuxFields};
 
 use crate::link::Link;
 
@@ -47,13 +47,13 @@ impl Framing {
         &mut self,
         input: &mut &'i [u8],
         link: &Link,
-    ) -> Result<Option<MuxFrame<'i>>, MuxError> {
+    ) -> Result<Option<MuxFields<'i>>, MuxError> {
         while let Some((byte, rest)) = input.split_first() {
             let is_frame = link.is_up()
                 || !self.decoder.is_between_frames()
                 || (PING..=RESET_TRANSPORT).contains(byte);
             if is_frame && self.is_found {
-                return self.decoder.next(input);
+                return self.decoder.next_fields(input);
             }
             *input = rest;
             self.search(*byte, link);
@@ -74,6 +74,6 @@ impl Framing {
         };
         self.is_found = true;
         // Not a whole frame, so there is no result.
-        let _ = self.decoder.next(&mut begun);
+        let _ = self.decoder.next_fields(&mut begun);
     }
 }

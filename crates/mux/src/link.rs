@@ -50,8 +50,8 @@ pub(crate) struct Link {
     state: State,
     at: Instant,
     ping_due: bool,
-    /// How many attempts to bring the link up were made one after another.
-    attempt: u8,
+    /// The wait behind the next attempt to bring the link up, in ms, if it is within the bounds.
+    wait_ms: u32,
     pongack_due: bool,
     /// The time in the peer's PING that is to be answered.
     pong_due: Option<u64>,
@@ -72,7 +72,7 @@ impl Link {
             state: State::Down,
             at: Instant::NEVER,
             ping_due: true,
-            attempt: 0,
+            wait_ms: 0,
             pongack_due: false,
             pong_due: None,
             last_ping: None,
@@ -131,7 +131,7 @@ impl Link {
     pub(crate) const fn go_down(&mut self) {
         self.set(State::Down, Instant::NEVER);
         self.ping_due = true;
-        self.attempt = 0;
+        self.wait_ms = 0;
         self.pongack_due = false;
         self.pong_due = None;
         self.last_ping = None;
@@ -148,7 +148,7 @@ impl Link {
     pub(crate) fn receive_ping(&mut self, now: Instant, sent_us: u64, config: &Config) {
         if self.state == State::Down {
             // The peer's handshake is under way: a RESET_TRANSPORT of ours would break it.
-            self.attempt = 0;
+            self.wait_ms = 0;
             self.at = self.retry_at(now, config).max(self.at);
         }
         self.pong_due = Some(sent_us);
@@ -195,7 +195,7 @@ impl Link {
                 out.reset();
                 self.ponged_us = None;
                 self.at = self.retry_at(now, config);
-                self.attempt = self.attempt.saturating_add(1);
+                self.wait_ms = self.wait_ms.saturating_mul(2);
                 out.ping(sent_us | WHILE_DOWN);
             } else {
                 out.ping(sent_us);
@@ -213,10 +213,8 @@ impl Link {
 
     /// When the next attempt is due.
     fn retry_at(&mut self, now: Instant, config: &Config) -> Instant {
-        let longest = config.retry_max_ms;
-        // Doubled 16 times it is longer than any.
-        let wait = config.retry_first_ms.checked_mul(1 << self.attempt.min(16));
-        later(now, self.shortened(wait.unwrap_or(longest).min(longest)))
+        self.wait_ms = self.wait_ms.max(config.retry_first_ms).min(config.retry_max_ms);
+        later(now, self.shortened(self.wait_ms))
     }
 
     /// Up to a quarter less, by chance.

@@ -1,8 +1,11 @@
 use core::num::NonZeroU64;
 
 use sspc_wire::limits::MUX_HEAD;
-use sspc_wire::mux_type::{MUX, RESET_TRANSPORT};
-use sspc_wire::{Instant, MuxFrame};
+use sspc_wire::mux_type::{
+    CHANNEL_ACK, CHANNEL_CLOSE, CHANNEL_CLOSE_ACK, CHANNEL_NACK, CHANNEL_REQ, MUX, PING, PONG,
+    PONGACK, RESET_TRANSPORT,
+};
+use sspc_wire::{Instant, MuxFields};
 
 use crate::channels::Channels;
 use crate::config::Config;
@@ -344,44 +347,42 @@ impl Mux {
         self.peer_unix_us.take().map(|unix_us| Event::PeerClock { unix_us: unix_us.get() })
     }
 
-    fn receive_frame<'i>(&mut self, now: Instant, frame: MuxFrame<'i>) -> Option<Event<'i>> {
+    fn receive_frame<'i>(&mut self, now: Instant, fields: MuxFields<'i>) -> Option<Event<'i>> {
         let was_up = self.is_up();
+        let MuxFields { frame, channel: index, first_us, data, is_first } = fields;
         match frame {
-            MuxFrame::Ping { sent_us } => {
-                if was_up && is_of_reset(sent_us) {
+            PING => {
+                if was_up && is_of_reset(first_us) {
                     self.receive_reset(now);
                 }
-                self.link.receive_ping(now, sent_us, &self.config);
+                self.link.receive_ping(now, first_us, &self.config);
             }
-            MuxFrame::Pong { echo_us, .. } => {
-                let rtt_us = self.link.receive_pong(now, echo_us, &self.config)?;
+            PONG => {
+                let rtt_us = self.link.receive_pong(now, first_us, &self.config)?;
                 return Some(match was_up {
                     true => Event::RoundTrip { rtt_us },
                     false => Event::LinkUp { rtt_us },
                 });
             }
-            MuxFrame::PongAck { unix_us } => {
+            PONGACK => {
                 let rtt_us = self.link.receive_pongack(now, &self.config)?;
-                self.peer_unix_us = NonZeroU64::new(unix_us);
+                self.peer_unix_us = NonZeroU64::new(first_us);
                 if !was_up {
                     return Some(Event::LinkUp { rtt_us });
                 }
             }
             // While the link is down no other frame means anything.
             _ if !was_up => {}
-            MuxFrame::Reset => self.receive_reset(now),
-            MuxFrame::ChannelReq(index) => {
+            RESET_TRANSPORT => self.receive_reset(now),
+            CHANNEL_REQ => {
                 return self.channels.receive_request(index, self.role == Role::Proxy);
             }
-            MuxFrame::ChannelAck(index) => return self.channels.receive_ack(index),
-            MuxFrame::ChannelNack(index) => return self.channels.receive_nack(index),
-            MuxFrame::ChannelClose(index) => return self.channels.receive_close(index),
-            MuxFrame::ChannelCloseAck(index) => self.channels.receive_close_ack(index),
-            MuxFrame::Data { channel, piece } => {
-                return self.channels.receive_data(channel, piece.data, piece.is_first());
-            }
+            CHANNEL_ACK => return self.channels.receive_ack(index),
+            CHANNEL_NACK => return self.channels.receive_nack(index),
+            CHANNEL_CLOSE => return self.channels.receive_close(index),
+            CHANNEL_CLOSE_ACK => self.channels.receive_close_ack(index),
             // There are no others.
-            _ => {}
+            _ => return self.channels.receive_data(index, data, is_first),
         }
         None
     }

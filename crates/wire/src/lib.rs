@@ -39,7 +39,7 @@ mod write;
 
 pub use error::{EncodeError, FrameError, FrameFault};
 pub use flags::Flags;
-pub use mux::{MuxDecoder, MuxError, MuxFrame, mux_type};
+pub use mux::{MuxDecoder, MuxError, MuxFields, MuxFrame, mux_type};
 pub use piece::{PayloadHead, Piece};
 pub use state::State;
 pub use time::Instant;

@@ -139,6 +139,22 @@ impl fmt::Display for MuxError {
 
 impl core::error::Error for MuxError {}
 
+/// A frame of the mux, or a piece of a MUX frame, by its fields. Those that the frame has not are
+/// anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MuxFields<'a> {
+    /// One of [`mux_type`].
+    pub frame: u8,
+    /// The channel's index.
+    pub channel: u8,
+    /// Of a PONG the time that the PING carried; of others the only time, in µs.
+    pub first_us: u64,
+    /// Bytes of a MUX frame.
+    pub data: &'a [u8],
+    /// True for the first bytes of a MUX frame.
+    pub is_first: bool,
+}
+
 /// Decodes mux frames from bytes in any cut.
 #[derive(Clone, Debug)]
 pub struct MuxDecoder {
@@ -165,9 +181,54 @@ impl MuxDecoder {
     /// are taken off the input and the decoder is at a frame's start again: what to do about lost
     /// framing is the caller's choice.
     pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<MuxFrame<'i>>, MuxError> {
+        let Some((offset, data)) = self.advance(input)? else { return Ok(None) };
+        let channel = self.head[1];
+        let (first_us, second_us) = (u64_at::<1, _>(&self.head), u64_at::<9, _>(&self.head));
+        Ok(Some(match self.head[0] {
+            CHANNEL_REQ => MuxFrame::ChannelReq(channel),
+            CHANNEL_ACK => MuxFrame::ChannelAck(channel),
+            CHANNEL_NACK => MuxFrame::ChannelNack(channel),
+            CHANNEL_CLOSE => MuxFrame::ChannelClose(channel),
+            CHANNEL_CLOSE_ACK => MuxFrame::ChannelCloseAck(channel),
+            MUX => MuxFrame::Data { channel, piece: Piece { data, offset, total: self.total() } },
+            PING => MuxFrame::Ping { sent_us: first_us },
+            PONG => MuxFrame::Pong { echo_us: first_us, sent_us: second_us },
+            PONGACK => MuxFrame::PongAck { unix_us: first_us },
+            _ => MuxFrame::Reset,
+        }))
+    }
+
+    /// The same as [`next`](Self::next), for devices that have no room to make a [`MuxFrame`].
+    ///
+    /// # Errors
+    /// The same.
+    pub fn next_fields<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+    ) -> Result<Option<MuxFields<'i>>, MuxError> {
+        let Some((offset, data)) = self.advance(input)? else { return Ok(None) };
+        Ok(Some(MuxFields {
+            frame: self.head[0],
+            channel: self.head[1],
+            first_us: u64_at::<1, _>(&self.head),
+            data,
+            is_first: offset == 0,
+        }))
+    }
+
+    /// Takes bytes up to the end of a control frame, which is in `head` then, or of a piece of a MUX
+    /// frame, which is returned behind its offset.
+    fn advance<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<(u16, &'i [u8])>, MuxError> {
         while let Some((byte, rest)) = input.split_first() {
-            if usize::from(self.have) == MUX_HEAD && self.head[0] == MUX {
-                return Ok(Some(self.body(input)));
+            let is_in_body = usize::from(self.have) == MUX_HEAD && self.head[0] == MUX;
+            if is_in_body {
+                let (offset, total) = (self.done, self.total());
+                let data = split(input, usize::from(total - offset));
+                self.done += data.len() as u16;
+                if self.done == total {
+                    (self.have, self.done) = (0, 0);
+                }
+                return Ok(Some((offset, data)));
             }
             *input = rest;
             if let Some(room) = self.head.get_mut(usize::from(self.have)) {
@@ -176,10 +237,7 @@ impl MuxDecoder {
             self.have += 1;
             let frame = self.head[0];
             let length = length_of(frame);
-            if self.have < length {
-                continue;
-            }
-            if frame == MUX && is_body(self.total()) {
+            if self.have < length || frame == MUX && is_body(self.total()) {
                 continue;
             }
             self.have = 0;
@@ -189,7 +247,7 @@ impl MuxDecoder {
             if frame == MUX {
                 return Err(MuxError::Length(self.total()));
             }
-            return Ok(Some(self.control()));
+            return Ok(Some((0, &[])));
         }
         Ok(None)
     }
@@ -197,34 +255,6 @@ impl MuxDecoder {
     /// The length of a MUX frame's body.
     const fn total(&self) -> u16 {
         u16::from_be_bytes([self.head[2], self.head[3]])
-    }
-
-    /// The next piece of a MUX frame.
-    fn body<'i>(&mut self, input: &mut &'i [u8]) -> MuxFrame<'i> {
-        let (offset, total) = (self.done, self.total());
-        let data = split(input, usize::from(total - offset));
-        self.done += data.len() as u16;
-        if self.done == total {
-            (self.have, self.done) = (0, 0);
-        }
-        MuxFrame::Data { channel: self.head[1], piece: Piece { data, offset, total } }
-    }
-
-    /// The control frame that is complete.
-    const fn control(&self) -> MuxFrame<'static> {
-        let channel = self.head[1];
-        let (first_us, second_us) = (u64_at::<1, _>(&self.head), u64_at::<9, _>(&self.head));
-        match self.head[0] {
-            CHANNEL_REQ => MuxFrame::ChannelReq(channel),
-            CHANNEL_ACK => MuxFrame::ChannelAck(channel),
-            CHANNEL_NACK => MuxFrame::ChannelNack(channel),
-            CHANNEL_CLOSE => MuxFrame::ChannelClose(channel),
-            CHANNEL_CLOSE_ACK => MuxFrame::ChannelCloseAck(channel),
-            PING => MuxFrame::Ping { sent_us: first_us },
-            PONG => MuxFrame::Pong { echo_us: first_us, sent_us: second_us },
-            PONGACK => MuxFrame::PongAck { unix_us: first_us },
-            _ => MuxFrame::Reset,
-        }
     }
 
     /// True between two frames.

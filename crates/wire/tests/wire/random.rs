@@ -3,10 +3,11 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sspc_wire::{
-    Flags, MuxDecoder, MuxFrame, PayloadHead, State, Timeout, ToClientDecoder, ToProxyDecoder,
+    Flags, MuxDecoder, MuxFields, MuxFrame, PayloadHead, State, Timeout, ToClientDecoder,
+    ToProxyDecoder,
 };
 
-use crate::owned::{Owned, harmless, round_trip};
+use crate::owned::{Owned, cut, encode_all, harmless, round_trip};
 
 fn name(max: usize) -> impl Strategy<Value = Vec<u8>> {
     vec(1..=u8::MAX, 1..=max)
@@ -96,6 +97,29 @@ fn frame_like() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// What the fields of a frame are, those that it has not as `next_fields` told them.
+fn fields_of<'a>(frame: MuxFrame<'a>, told: MuxFields<'a>) -> MuxFields<'a> {
+    let none = MuxFields { data: &[], is_first: true, ..told };
+    let control = |frame, channel| MuxFields { frame, channel, ..none };
+    let time = |frame, first_us| MuxFields { frame, first_us, ..none };
+    match frame {
+        MuxFrame::ChannelReq(index) => control(0xf0, index),
+        MuxFrame::ChannelAck(index) => control(0xf1, index),
+        MuxFrame::ChannelNack(index) => control(0xf2, index),
+        MuxFrame::ChannelClose(index) => control(0xf3, index),
+        MuxFrame::ChannelCloseAck(index) => control(0xf4, index),
+        MuxFrame::Data { channel, piece } => {
+            let is_first = piece.is_first();
+            MuxFields { data: piece.data, is_first, ..control(0xf5, channel) }
+        }
+        MuxFrame::Ping { sent_us } => time(0xf6, sent_us),
+        MuxFrame::Pong { echo_us, .. } => time(0xf7, echo_us),
+        MuxFrame::PongAck { unix_us } => time(0xf8, unix_us),
+        MuxFrame::Reset => MuxFields { frame: 0xf9, ..none },
+        other => panic!("a frame that the tests do not know: {other:?}"),
+    }
+}
+
 proptest! {
     #[test]
     fn frames_to_a_client_come_back(frames in vec(to_client(), 0..8), sizes in sizes()) {
@@ -124,5 +148,32 @@ proptest! {
         harmless::<ToClientDecoder>(&bytes, &sizes);
         harmless::<ToProxyDecoder>(&bytes, &sizes);
         harmless::<MuxDecoder>(&bytes, &sizes);
+    }
+
+    #[test]
+    fn the_fields_of_mux_frames_are_those_of_the_frames(
+        frames in vec(mux(), 0..8),
+        noise in frame_like(),
+        sizes in sizes(),
+    ) {
+        let bytes = encode_all::<MuxDecoder>(&frames);
+        let (mut one, mut other) = (MuxDecoder::new(), MuxDecoder::new());
+        for chunk in cut(&[bytes, noise].concat(), &sizes) {
+            let (mut input, mut again) = (chunk, chunk);
+            loop {
+                let frame = one.next(&mut input);
+                let fields = other.next_fields(&mut again);
+                assert_eq!(input, again, "as much is taken");
+                match (frame, fields) {
+                    (Ok(Some(frame)), Ok(Some(told))) => assert_eq!(fields_of(frame, told), told),
+                    (frame, fields) => {
+                        assert_eq!(frame.map(|it| it.is_some()), fields.map(|it| it.is_some()));
+                        if frame == Ok(None) {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
     }
 }
