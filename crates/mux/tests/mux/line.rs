@@ -135,10 +135,11 @@ fn a_small_message_passes_8_bulk_streams() {
             let mut world = world(rate, client, Pump::proxy());
             let sent_us = world.now_us + delay_us;
             world.end(Side::A).app.message_at = Some(sent_us);
-            world.run_ms(600);
             let index = world.end(Side::A).app.message_channel.unwrap().index();
-            let (bytes, came_us) = world.end(Side::B).app.heard[usize::from(index)];
-            assert_eq!(bytes, MESSAGE);
+            let heard = |world: &World<Pump>| world.ends[1].app.heard[usize::from(index)];
+            let came = world.run_until(sent_us + 600_000, |world| heard(world).0 == MESSAGE);
+            assert!(came, "not after 600 ms");
+            let came_us = heard(&world).1;
             let frame = usize::from(world.end(Side::A).mux.config().frame_max) + 4;
             // What the line's own driver holds goes first, and supervision.
             let ahead = 2 * frame + serial(rate).capacity + 35 + MESSAGE + 4;
