@@ -15,6 +15,8 @@ pub(crate) const WINDOW: u32 = 64 * 1024;
 /// As much credit is passed on as it is, if its program does not manage it: a proxy renews such
 /// credit by itself with each connection that it makes.
 const PLAIN_MAX: i32 = 256 * 1024;
+/// So many DISCONNECTEDs without a connection between them are not saved up.
+const UNHEARD_MAX: u32 = 100;
 /// Frames for the program up to this length, head and all, are written as a whole: deployed
 /// clients hand on a payload frame that they read in two parts as two, each with all its flags.
 const WHOLE_MAX: usize = 2048;
@@ -212,7 +214,7 @@ impl Upward {
         if matches!(self.sending, Sending::Bridge { .. }) {
             self.unheard = self.unheard.saturating_add(what.disconnected);
             // The proxy connected again by itself. A message that was begun before is still to end.
-            self.hears |= what.connected && self.unheard > 0;
+            self.hears |= (what.connected && self.unheard > 0) || self.unheard >= UNHEARD_MAX;
         }
     }
 

@@ -1,3 +1,4 @@
+use rand::{Rng, RngExt, SeedableRng};
 use sspc_wire::{PayloadHead, Piece, Streamtype, ToProxyDecoder};
 
 use super::*;
@@ -369,4 +370,69 @@ fn credit_for_the_bridge_is_left_out_of_what_the_program_gets() {
     downward.written(5).unwrap();
     assert_eq!(downward.credit(), Some((256, false)));
     assert_eq!(downward.next(), credit);
+}
+
+/// Whatever a program sends, the proxy gets it: only credit is changed, added or left out.
+#[test]
+fn no_bytes_are_lost_or_made_up() {
+    let kinds: [&dyn Fn(usize) -> Vec<u8>; 5] = [
+        &|n| message(WHOLE, n, None),
+        &|n| message(Flags::SOM, n, Some(b"x")),
+        &|n| frame(&ToProxy::LengthHint(n as u32)),
+        &|n| frame(&ToProxy::TxCredit(n as i32)),
+        &|_| frame(&ToProxy::OnwardConnect),
+    ];
+    for seed in 0..300 {
+        let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+        let (mut upward, mut out) = managed(500);
+        let (mut sent, mut expected) = (Vec::new(), Vec::new());
+        for _ in 0..50 {
+            let kind = random.random_range(0..kinds.len());
+            let bytes = kinds[kind](random.random_range(0..900));
+            sent.extend_from_slice(&bytes);
+            if kind != 3 {
+                expected.extend_from_slice(&bytes);
+            }
+        }
+        let mut rest = &sent[..];
+        while !rest.is_empty() || upward.waits() {
+            let length = random.random_range(0..=rest.len().min(700));
+            let taken = upward.pass(&rest[..length], &mut out);
+            rest = &rest[taken..];
+            let what = HandedOn {
+                payload: random.random_range(0..9000),
+                disconnected: random.random_range(0..2),
+                connected: random.random_bool(0.3),
+            };
+            upward.handed_on(&what);
+            upward.update(&mut out);
+            upward.take_credit(random.random_range(0..1000), false);
+        }
+        let (mut decoder, mut input, mut heard) = (ToProxyDecoder::new(), &out[..], Vec::new());
+        while !input.is_empty() {
+            let before = input;
+            let frame = decoder.next(&mut input).unwrap();
+            if !matches!(frame, Some(ToProxy::TxCredit(_))) {
+                heard.extend_from_slice(&before[..before.len() - input.len()]);
+            }
+        }
+        assert!(decoder.is_between_frames(), "seed {seed}");
+        assert!(heard == expected, "seed {seed}");
+    }
+}
+
+#[test]
+fn noise_does_no_harm() {
+    for seed in 0..300 {
+        let mut random = rand::rngs::StdRng::seed_from_u64(seed);
+        let mut noise = vec![0; 3000];
+        random.fill_bytes(&mut noise);
+        let (mut upward, mut out) = managed(500);
+        upward.pass(&noise, &mut out);
+        upward.update(&mut out);
+        let mut downward = Downward::default();
+        downward.push(&noise);
+        downward.skip_credit();
+        while !downward.next().is_empty() && downward.written(downward.next().len()).is_ok() {}
+    }
 }
