@@ -45,21 +45,22 @@ const ANY: u16 = 0x100;
 /// In front of the bytes of a channel.
 const HEAD: usize = 4;
 
-/// A mux: what C sees of it, and what it does not.
+/// A mux: what C sees of it, which its pointers lead to, and what it does not see.
 #[repr(C)]
 pub(crate) struct Whole {
-    pub(crate) public: UnsafeCell<Mux>,
-    pub(crate) sul: UnsafeCell<Sul>,
-    pub(crate) armed: Cell<Instant>,
-    pub(crate) engine: UnsafeCell<Engine>,
-    /// Where the channel that is being asked for bytes puts them, and how many there are then.
-    pub(crate) room: Cell<*mut u8>,
-    pub(crate) room_len: Cell<usize>,
-    pub(crate) room_used: Cell<usize>,
+    // What is used most comes first: short instructions reach it.
     pub(crate) busy: Cell<bool>,
     /// How many calls that use the mux are under way.
     pub(crate) depth: Cell<u8>,
     pub(crate) doomed: Cell<bool>,
+    /// Where the channel that is being asked for bytes puts them, and how many there are then.
+    pub(crate) room: Cell<*mut u8>,
+    pub(crate) room_len: Cell<usize>,
+    pub(crate) room_used: Cell<usize>,
+    pub(crate) armed: Cell<Instant>,
+    pub(crate) public: UnsafeCell<Mux>,
+    pub(crate) sul: UnsafeCell<Sul>,
+    pub(crate) engine: UnsafeCell<Engine>,
 }
 
 /// A mux by its address.
@@ -90,8 +91,7 @@ pub(crate) unsafe fn mux_of(channel: *mut Channel) -> Option<MuxRef> {
         if owner.is_null() {
             return None;
         }
-        let mux = owner.cast::<u8>().sub(core::mem::offset_of!(Mux, owner));
-        NonNull::new(mux.cast()).map(MuxRef)
+        MuxRef::from_c(owner.cast::<u8>().sub(core::mem::offset_of!(Mux, owner)).cast())
     }
 }
 
@@ -144,7 +144,10 @@ pub(crate) fn say_goodbye(path: &Path) {
 
 impl MuxRef {
     pub(crate) fn from_c(mux: *mut Mux) -> Option<Self> {
-        NonNull::new(mux.cast()).map(Self)
+        if mux.is_null() {
+            return None;
+        }
+        NonNull::new(mux.wrapping_byte_sub(core::mem::offset_of!(Whole, public)).cast()).map(Self)
     }
 
     pub(crate) fn public(self) -> *mut Mux {

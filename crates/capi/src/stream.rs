@@ -40,42 +40,12 @@ pub(crate) mod todo {
 #[cfg_attr(target_pointer_width = "64", repr(align(16)))]
 #[cfg_attr(not(target_pointer_width = "64"), repr(align(8)))]
 pub(crate) struct Shell {
-    /// In the context's list.
-    pub(crate) list: UnsafeCell<Dll2>,
-    sul: UnsafeCell<Sul>,
-    pub(crate) path: UnsafeCell<Path>,
-    stream: UnsafeCell<Stream<Storage>>,
-    pub(crate) room: Room,
-    pub(crate) cx: *mut Context,
-    pub(crate) rx: Cell<RxCb>,
-    pub(crate) tx: Cell<TxCb>,
-    pub(crate) state: Cell<StateCb>,
-    /// Values from the proxy.
-    pub(crate) received: List,
-    /// Values that were set while the engine was busy.
-    pub(crate) stashed: List,
-    /// The streamtype, and behind its NUL the tag for the log.
-    pub(crate) streamtype: *mut u8,
-    pub(crate) streamtype_len: usize,
-    /// Where the name that `lws_sspc_rideshare` gives is, once it was needed.
-    pub(crate) rideshare: Cell<*mut u8>,
-    /// When the timer is set to; 0 if it is not.
-    armed: Cell<Instant>,
-    pub(crate) hint: Cell<u32>,
-    pub(crate) timeout_ms: Cell<u32>,
-    pub(crate) credit: Cell<i32>,
-    /// How much more the remote peer may send, as far as known.
-    pub(crate) peer_credit: Cell<i32>,
-    ordinal: Cell<u32>,
-    /// The head of the link's first frame, behind a 1; 0 for none.
-    pub(crate) first_head: Cell<u32>,
-    /// How much of the storage is for rideshare names.
-    pub(crate) list_room: Cell<u16>,
-    /// How many calls of this library that use the handle are under way.
-    pub(crate) depth: Cell<u8>,
+    // What is used most comes first: short instructions reach it.
     pub(crate) todo: Cell<u8>,
     /// The engine is borrowed.
     busy: Cell<bool>,
+    /// How many calls of this library that use the handle are under way.
+    pub(crate) depth: Cell<u8>,
     /// There is more to do for the call that is under way.
     again: Cell<bool>,
     /// At its end the transport is to be asked for a chance to write.
@@ -86,6 +56,37 @@ pub(crate) struct Shell {
     /// The payload that is being given to the application came with a rideshare name, which is
     /// kept, or that which it is asked for has one.
     pub(crate) in_rideshare: Cell<bool>,
+    pub(crate) cx: *mut Context,
+    pub(crate) rx: Cell<RxCb>,
+    pub(crate) tx: Cell<TxCb>,
+    pub(crate) state: Cell<StateCb>,
+    pub(crate) path: UnsafeCell<Path>,
+    /// The streamtype, and behind its NUL the tag for the log.
+    pub(crate) streamtype: *mut u8,
+    pub(crate) streamtype_len: usize,
+    pub(crate) room: Room,
+    /// Where the name that `lws_sspc_rideshare` gives is, once it was needed.
+    pub(crate) rideshare: Cell<*mut u8>,
+    /// Values from the proxy.
+    pub(crate) received: List,
+    /// Values that were set while the engine was busy.
+    pub(crate) stashed: List,
+    pub(crate) hint: Cell<u32>,
+    pub(crate) timeout_ms: Cell<u32>,
+    pub(crate) credit: Cell<i32>,
+    /// How much more the remote peer may send, as far as known.
+    pub(crate) peer_credit: Cell<i32>,
+    ordinal: Cell<u32>,
+    /// The head of the link's first frame, behind a 1; 0 for none.
+    pub(crate) first_head: Cell<u32>,
+    /// How much of the storage is for rideshare names.
+    pub(crate) list_room: Cell<u16>,
+    /// When the timer is set to; 0 if it is not.
+    armed: Cell<Instant>,
+    /// In the context's list.
+    pub(crate) list: UnsafeCell<Dll2>,
+    sul: UnsafeCell<Sul>,
+    stream: UnsafeCell<Stream<Storage>>,
 }
 
 /// A handle, as the engine's shell.

@@ -44,18 +44,18 @@ pub unsafe extern "C" fn lws_transport_mux_create(
         };
         let whole = memory.cast::<Whole>();
         let ms = |us: u32, default: u32| if us == 0 { default } else { (us / 1000).max(1) };
-        let mut info = *info;
+        let info = *info;
         let config = Config {
             ping_ms: ms(info.ping_interval_us, Config::DEFAULT.ping_ms),
             pong_ms: ms(info.pong_grace_us, Config::DEFAULT.pong_ms),
             ..Config::DEFAULT
         };
-        info.txp_cpath.priv_in = whole.as_ptr().cast();
         // All else is right as 0.
         let p = whole.as_ptr();
         let public = (*p).public.get();
         (*public).cx = cx;
         (*public).info = info;
+        (*public).info.txp_cpath.priv_in = public.cast();
         (*public).txp_handle = txp_handle;
         (*p).engine.get().write(Engine::new(Role::Client, config, now().as_micros() as u32));
         let mux = MuxRef(whole);
