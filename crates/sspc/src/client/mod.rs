@@ -1,13 +1,13 @@
-//! Many streams over one mux, sans-IO. The way of a stream to its channel:
+//! Many streams over one mux, sans-IO. The way of a slot's stream to its channel:
 //!
 //! ```text
-//!          LinkWish::Open           the link is up                 CHANNEL_ACK
-//!   None ────────────────► Waiting ───────────────► Opening ──────────────────► Open
-//!    ▲                     ▲     │                     │                          │
-//!    │                     └─────┘ too long: the       ├─ no answer: Waiting      │
-//!    │                             attempt failed      │                          │
-//!    └─────────────────────────────────────────────────┴──────────────────────────┘
-//!              refused, closed by the proxy, LinkWish::Drop, the link is lost
+//!           LinkWish::Open            the link is up: open               CHANNEL_ACK
+//!   no channel ─────────────► waits ───────────────────────► has asked ──────────────► link_up
+//!    ▲                        ▲   │                           │      │                    │
+//!    │                        └───┘ too long: link_down, as   │      │                    │
+//!    │                         after an attempt that failed   │      └► no answer: waits  │
+//!    └────────────────────────────────────────────────────────┴───────────────────────────┘
+//!      refused, closed by the proxy, the link is lost: link_down; LinkWish::Drop: close
 //! ```
 
 mod event;

@@ -66,7 +66,7 @@ impl<B> Slot<B> {
 
     /// True if the slot may be given to another stream.
     pub(super) const fn is_free(&self) -> bool {
-        self.stream.is_closed() && !self.stream.has_event()
+        self.stream.is_closed() && !self.stream.has_event() && self.channel.is_none()
     }
 
     /// When something is to be asked of the link or told; [`Instant::NEVER`] for none.
