@@ -298,7 +298,7 @@ fn memory_is_as_promised() {
 /// asserts that), nothing came that was not sent, and all is well soon after the noise.
 #[test]
 fn states_are_legal_and_all_recovers_whatever_the_line_does() {
-    for seed in 0..50 {
+    for seed in 0..200 {
         noisy_life(seed);
     }
 }
@@ -317,7 +317,7 @@ fn noisy_life(seed: u64) {
     let profile = if rate > 1_000_000 { MuxConfig::FAST } else { slow };
     let config = Config { backoff_ms: &[20, 40, 80], handshake_ms: 500, ..STEADY };
     let mut world = World::new(
-        Link::new(seed, LinkConfig { noise, ..LinkConfig::serial(rate) }),
+        Link::new(seed, LinkConfig { noise, cut_max: 100, ..LinkConfig::serial(rate) }),
         profile.for_line(rate as u32),
         slots_with(config, &["echo", "ticker", "bulk", "echo"]),
     );
@@ -341,7 +341,7 @@ fn noisy_life(seed: u64) {
     }
     world.deaf = false;
     // The line itself is well again.
-    world.link = Link::new(seed, LinkConfig::serial(rate));
+    world.link = Link::new(seed, LinkConfig { cut_max: 100, ..LinkConfig::serial(rate) });
     world.written = Default::default();
     // The ends may still be of different opinions about the link.
     world.run_ms(3000);
