@@ -55,7 +55,12 @@ impl Core {
     pub(crate) fn receive(&mut self, now: Instant, mut input: &[u8]) {
         self.status.bytes_in += input.len() as u64;
         while let Some(event) = self.mux.receive(now, &mut input) {
+            let came_up = matches!(event, Event::LinkUp { .. });
             self.take(event);
+            if came_up && self.mux.role() == Role::Proxy {
+                // Only the end of a handshake that this side begins tells a device the time.
+                self.mux.ping(now);
+            }
         }
     }
 

@@ -210,6 +210,27 @@ fn the_streams_of_a_process_share_a_line() {
     client_line(&slower).unwrap();
 }
 
+/// A device without a clock learns the time soon, whoever began the handshake.
+#[test]
+fn the_client_is_told_the_proxys_clock_as_soon_as_the_link_is_up() {
+    let bench = Bench::new();
+    let open = |side: usize, role| {
+        // The default profile, in which no PING is due for long.
+        let path = bench.cable.port(side);
+        let address = format!("serial:{}?baud=2000000", path.display()).parse().unwrap();
+        let (tell, events) = channel();
+        (Line::open(&address, role, move |event| drop(tell.send(event))).unwrap(), events)
+    };
+    let (_client, events) = open(0, Role::Client);
+    let (_proxy, _events) = open(1, Role::Proxy);
+    loop {
+        match events.recv_timeout(LONG).unwrap() {
+            LineEvent::PeerClock { .. } => break,
+            event => assert!(matches!(event, LineEvent::Up { .. }), "{event}"),
+        }
+    }
+}
+
 #[test]
 fn pings_are_answered_when_asked_for() {
     let bench = Bench::new();
