@@ -31,7 +31,7 @@ unsafe fn bytes<'s>(text: *const c_char) -> &'s [u8] {
     }
 }
 
-/// Makes a stream; 0 if it could be made. See `sspc/streams.h`.
+/// Makes a stream; 0 if it was made and its callbacks did not end it at once. See `sspc/streams.h`.
 ///
 /// # Safety
 /// All pointers are valid or, the last four, null; the info's offsets are inside its object.
@@ -76,9 +76,10 @@ pub unsafe extern "C" fn lws_sspc_create(
         if !ppayload_fmt.is_null() {
             *ppayload_fmt = core::ptr::null();
         }
-        handle.settle(true);
+        let mut own = handle.as_ptr();
+        let pointer = if ppss.is_null() { &raw mut own } else { ppss };
+        c_int::from(handle.settle_new(pointer))
     }
-    0
 }
 
 /// Writes the streamtype and, behind its NUL, the tag.
@@ -200,7 +201,7 @@ pub unsafe extern "C" fn lws_sspc_set_metadata(
     if !handle.is_busy() {
         let failed = handle.set_metadata(name, value);
         if failed == 0 {
-            handle.settle(true);
+            handle.was_asked();
         }
         return failed;
     }

@@ -26,11 +26,13 @@
 pub mod abi;
 mod alloc;
 mod api;
+mod link;
 mod list;
 mod log;
 mod metadata;
 mod mux;
 mod names;
+mod send;
 mod storage;
 mod stream;
 mod told;

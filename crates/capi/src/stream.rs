@@ -6,22 +6,17 @@ use core::ffi::c_void;
 use core::ops::Deref;
 use core::ptr::{NonNull, null_mut};
 
-use sspc::{Config, Flags, Instant, LinkWish, Name, Stream, Timeout, Tx};
+use sspc::{Config, Instant, LinkWish, Name, Stream, Timeout};
 
 use crate::abi::imports::{lws_now_usecs, lws_sul_cancel, lws_sul_schedule};
 use crate::abi::{
-    Context, DESTROY_ME, DISCONNECT_ME, Dll2, Info, OK, Path, Return, RxCb, StateCb, Sul,
-    TX_DONT_SEND, TxCb,
+    Context, DESTROY_ME, DISCONNECT_ME, Dll2, Info, Path, Return, RxCb, StateCb, Sul, TxCb,
 };
 use crate::list::lws_dll2_remove;
 use crate::metadata::List;
 use crate::storage::{Room, Storage};
-use crate::told::DESTROYING;
+use crate::told::{DESTROYING, DISCONNECTED};
 use crate::{alloc, log, mux};
-
-/// What a transport may use in front of the bytes that it writes.
-pub(crate) const LWS_PRE: usize = 16;
-const DISCONNECTED: u32 = 2;
 
 /// What is to be done as soon as the engine is not busy.
 pub(crate) mod todo {
@@ -43,7 +38,7 @@ pub(crate) struct Shell {
     // What is used most comes first: short instructions reach it.
     pub(crate) todo: Cell<u8>,
     /// The engine is borrowed.
-    busy: Cell<bool>,
+    pub(crate) busy: Cell<bool>,
     /// How many calls of this library that use the handle are under way.
     pub(crate) depth: Cell<u8>,
     /// There is more to do for the call that is under way.
@@ -51,8 +46,8 @@ pub(crate) struct Shell {
     /// At its end the transport is to be asked for a chance to write.
     writes: Cell<bool>,
     pub(crate) doomed: Cell<bool>,
-    /// The application was told DESTROYING.
-    pub(crate) told_end: Cell<bool>,
+    /// The application was told CONNECTED, and not DISCONNECTED since.
+    pub(crate) connected: Cell<bool>,
     /// The payload that is being given to the application came with a rideshare name, which is
     /// kept, or that which it is asked for has one.
     pub(crate) in_rideshare: Cell<bool>,
@@ -76,7 +71,7 @@ pub(crate) struct Shell {
     pub(crate) credit: Cell<i32>,
     /// How much more the remote peer may send, as far as known.
     pub(crate) peer_credit: Cell<i32>,
-    ordinal: Cell<u32>,
+    pub(crate) ordinal: Cell<u32>,
     /// The head of the link's first frame, behind a 1; 0 for none.
     pub(crate) first_head: Cell<u32>,
     /// How much of the storage is for rideshare names.
@@ -86,7 +81,7 @@ pub(crate) struct Shell {
     /// In the context's list.
     pub(crate) list: UnsafeCell<Dll2>,
     sul: UnsafeCell<Sul>,
-    stream: UnsafeCell<Stream<Storage>>,
+    pub(crate) stream: UnsafeCell<Stream<Storage>>,
 }
 
 /// A handle, as the engine's shell.
@@ -134,6 +129,21 @@ pub(crate) unsafe fn arm(
     }
 }
 
+/// Begins a stream's life. One copy of this is enough.
+///
+/// # Safety
+/// The memory may be written to; the room is beside it.
+#[inline(never)]
+pub(crate) unsafe fn write_stream(
+    stream: *mut Stream<Storage>,
+    name: Name,
+    config: Config,
+    room: NonNull<Room>,
+) {
+    // SAFETY: the caller's promise; a stream has nothing to drop.
+    unsafe { stream.write(Stream::new(name, config, Storage(room))) };
+}
+
 impl Handle {
     /// `None` for null.
     pub(crate) fn from_c(handle: *mut c_void) -> Option<Self> {
@@ -175,7 +185,7 @@ impl Handle {
             (*path).ops_in = &raw const crate::api::lws_txp_inside_sspc;
             (*path).priv_in = p.cast();
             (*path).priv_onw = null_mut();
-            (*p).stream.get().write(Stream::new(name, config, Storage(room)));
+            write_stream((*p).stream.get(), name, config, room);
             (*p).cx = cx;
             (*p).rx = Cell::new(ssi.rx);
             (*p).tx = Cell::new(ssi.tx);
@@ -228,7 +238,19 @@ impl Handle {
     /// The application wants something of the engine.
     pub(crate) fn want(self, what: u8) {
         self.todo.set(self.todo.get() | what);
-        self.settle(true);
+        self.was_asked();
+    }
+
+    /// The application asked for something, which is done, if not now then before the call that is
+    /// under way ends. It is not called back from here: it may be anywhere.
+    pub(crate) fn was_asked(self) {
+        if self.busy.get() || self.depth.get() > 0 {
+            self.writes.set(true);
+            self.again.set(true);
+        } else {
+            self.apply();
+            self.request_write();
+        }
     }
 
     /// Does what the application wants of the engine, unless that is busy.
@@ -280,38 +302,71 @@ impl Handle {
     /// Lets the engine say and wish what it has to, unless that is being done already; then the
     /// timer is set, and the transport asked for a chance to write.
     pub(crate) fn settle(self, write: bool) {
+        if self.begin(write) {
+            self.work();
+            self.leave();
+        }
+    }
+
+    /// The same for a new handle. True if it is over already, and freed; then the pointer to it
+    /// is null.
+    ///
+    /// # Safety
+    /// The pointer may be written to.
+    pub(crate) unsafe fn settle_new(self, pointer: *mut *mut c_void) -> bool {
+        self.begin(true);
+        self.work();
+        self.exit();
+        let is_over = self.doomed.get();
+        if is_over {
+            // SAFETY: no call that uses it is under way.
+            unsafe { self.free(pointer) };
+        }
+        is_over
+    }
+
+    /// False if the handle is at work already; it goes on, then.
+    fn begin(self, write: bool) -> bool {
         self.writes.set(self.writes.get() || write);
         if self.busy.get() || self.depth.get() > 0 {
             self.again.set(true);
-            return;
+            return false;
         }
         self.enter();
+        true
+    }
+
+    fn work(self) {
         loop {
             self.again.set(false);
             self.apply();
-            while let Some(Some(told)) = self.engine(|s| s.poll_event().map(|e| self.note(e))) {
+            while !self.doomed.get()
+                && let Some(Some(told)) = self.engine(|s| s.poll_event().map(|e| self.note(e)))
+            {
                 self.tell(told);
             }
-            while let Some(Some(wish)) = self.poll_link() {
+            while !self.doomed.get()
+                && let Some(Some(wish)) = self.poll_link()
+            {
                 match wish {
                     LinkWish::Open => self.open_link(),
                     LinkWish::Drop => self.drop_link(),
                     // There are no others.
                 }
             }
-            if self.doomed.get() || !self.again.get() {
+            if self.doomed.get() {
+                return;
+            }
+            if !self.again.get() {
                 break;
             }
         }
-        if !self.doomed.get() {
-            let at = self.engine(|s| s.deadline()).flatten();
-            // SAFETY: the handle's own timer and context.
-            unsafe { arm(self.cx, self.sul.get(), &self.armed, at, sul_cb) };
-            if self.writes.take() {
-                self.request_write();
-            }
+        let at = self.engine(|s| s.deadline()).flatten();
+        // SAFETY: the handle's own timer and context.
+        unsafe { arm(self.cx, self.sul.get(), &self.armed, at, sul_cb) };
+        if self.writes.take() {
+            self.request_write();
         }
-        self.leave();
     }
 
     pub(crate) fn enter(self) {
@@ -329,64 +384,6 @@ impl Handle {
             // SAFETY: no call that uses it is under way.
             unsafe { self.free(&mut self.as_ptr()) };
         }
-    }
-
-    fn poll_link(self) -> Option<Option<LinkWish>> {
-        let now = now();
-        self.engine(|stream| stream.poll_link(now))
-    }
-
-    fn open_link(self) {
-        let path = self.path.get();
-        // SAFETY: the path is the handle's, and its operations the transport's.
-        let failed = unsafe {
-            match (*path).ops_onw.as_ref().and_then(|ops| ops.event_retry_connect) {
-                Some(retry_connect) => retry_connect(path, self.as_ptr()) != 0,
-                None => true,
-            }
-        };
-        if failed {
-            self.link_lost();
-        }
-    }
-
-    /// Gives up the link.
-    pub(crate) fn drop_link(self) {
-        let path = self.path();
-        // SAFETY: as above.
-        unsafe {
-            (*self.path.get()).priv_onw = null_mut();
-            if !path.priv_onw.is_null()
-                && let Some(close) = path.ops_onw.as_ref().and_then(|ops| ops.close)
-            {
-                close(path.priv_onw);
-            }
-        }
-        self.link_lost();
-    }
-
-    /// The link is gone, or could not be opened.
-    pub(crate) fn link_lost(self) {
-        mux::let_go(&self.path());
-        // SAFETY: no reference to the path is kept anywhere.
-        unsafe { (*self.path.get()).priv_onw = null_mut() };
-        self.want(todo::LINK_LOST);
-    }
-
-    pub(crate) fn link_up(self) {
-        let now = now();
-        if self.engine(|stream| stream.link_up(now)).is_none() {
-            return;
-        }
-        self.first_head.set(1);
-        self.settle(true);
-    }
-
-    /// True if a link would be of use.
-    pub(crate) fn wants_link(self) -> bool {
-        self.path().priv_onw.is_null()
-            && !self.doomed.get()
-            && self.engine(|stream| !stream.has_ended()) == Some(true)
     }
 
     pub(crate) fn obey(self, result: Return) {
@@ -420,96 +417,6 @@ impl Handle {
         self.settle(true);
     }
 
-    /// The transport can take bytes, of which there are no more than `limit`.
-    pub(crate) fn write(self, limit: usize) -> Return {
-        if self.busy.get() {
-            return OK;
-        }
-        let path = self.path();
-        if path.priv_onw.is_null() {
-            return OK;
-        }
-        self.enter();
-        let (mut memory, mut room) = (null_mut(), mux::room(&path));
-        if room.is_none() {
-            // SAFETY: the context is the handle's own.
-            if let Some(own) = unsafe { alloc::zeroed(self.cx, LWS_PRE + limit) } {
-                memory = own.as_ptr();
-                room = Some((memory.wrapping_add(LWS_PRE), limit));
-            }
-        }
-        let written = match room {
-            // SAFETY: the channel's buffer or the own one is valid until it is written, and nothing
-            // else uses those bytes.
-            Some((at, len)) => unsafe { self.write_into(&path, at, len) },
-            None => {
-                log::line(log::ERR, Some(self), c"no memory to write");
-                Some(0)
-            }
-        };
-        // SAFETY: it is the handle's context; what was written is the transport's now.
-        unsafe { alloc::give_back(self.cx, memory) };
-        self.exit();
-        self.settle(written.is_some_and(|bytes| bytes > 0) || self.todo.get() != 0);
-        if written.is_none() { DISCONNECT_ME } else { OK }
-    }
-
-    /// Transmits into the room and passes that on. How many bytes there were; `None` if the
-    /// transport does not take them.
-    ///
-    /// # Safety
-    /// The room is valid, and nobody else's.
-    unsafe fn write_into(self, path: &Path, at: *mut u8, len: usize) -> Option<usize> {
-        let mut result = OK;
-        self.in_rideshare.set(self.note_rideshare());
-        // SAFETY: the caller's promise.
-        let room = unsafe { core::slice::from_raw_parts_mut(at, len) };
-        let now = now();
-        self.busy.set(true);
-        // SAFETY: as it is busy nobody else has it.
-        let stream = unsafe { &mut *self.stream.get() };
-        let bytes = stream.transmit(now, room, &mut |body| self.ask(body, &mut result));
-        self.busy.set(false);
-        self.in_rideshare.set(false);
-        self.obey(result);
-        let bytes = bytes.unwrap_or_else(|_| {
-            // Behind other frames there was too little room; next time there is more.
-            mux::ask_again(path);
-            0
-        });
-        if bytes > 0 {
-            // SAFETY: the path's operations are the transport's, and the bytes were just written.
-            let write = unsafe { (*path.ops_onw).write }?;
-            // SAFETY: as above.
-            if unsafe { write(path.priv_onw, at, bytes) } != 0 {
-                return None;
-            }
-        }
-        Some(bytes)
-    }
-
-    /// Asks the application for payload.
-    fn ask(self, body: &mut [u8], result: &mut Return) -> Option<Tx> {
-        let cb = self.tx.get()?;
-        let (mut len, mut flags) = (body.len(), 0);
-        let ordinal = self.ordinal.get();
-        self.ordinal.set(ordinal.wrapping_add(1));
-        // SAFETY: the application's callback gets its own object and room for so many bytes.
-        *result = unsafe { cb(self.user(), ordinal, body.as_mut_ptr(), &mut len, &mut flags) };
-        match *result {
-            TX_DONT_SEND | DISCONNECT_ME | DESTROY_ME => None,
-            _ => {
-                // More of another message may have another rideshare name: it is asked for anew.
-                let flags = Flags::from_bits(flags as u32);
-                let more = self.todo.get() & todo::TX != 0 && !flags.contains(Flags::EOM);
-                if more {
-                    self.todo.set(self.todo.get() & !todo::TX);
-                }
-                Some(Tx { len: len.min(body.len()), flags, more })
-            }
-        }
-    }
-
     /// Ends the stream: at once, or as soon as no call that uses the handle is under way. The
     /// pointer to it becomes null; where that is in the application's object not before the last
     /// callback, which may need it.
@@ -536,7 +443,7 @@ impl Handle {
         self.doomed.set(true);
         // What the last callbacks ask for has no effect.
         self.enter();
-        if self.engine(|stream| stream.is_connected()) == Some(true) {
+        if self.connected.get() {
             self.tell_state(DISCONNECTED, 0);
         }
         let path = self.path();
@@ -545,7 +452,10 @@ impl Handle {
         // SAFETY: the handle is in no list and no timer afterwards, its link has been given up, and
         // nothing uses it any more: the memory came from this context.
         unsafe {
-            *pointer = null_mut();
+            // Unless it was set to another one meanwhile.
+            if *pointer == self.as_ptr() {
+                *pointer = null_mut();
+            }
             lws_sul_cancel(self.sul.get());
             lws_dll2_remove(self.list.get());
             if let (false, Some(ops)) = (path.priv_onw.is_null(), path.ops_onw.as_ref()) {

@@ -11,6 +11,8 @@ use crate::{alloc, log};
 
 /// The most payload that a callback gets at once: what applications of the reference expect.
 const RX_MAX: usize = 1380;
+pub(crate) const DISCONNECTED: u32 = 2;
+const CONNECTED: u32 = 5;
 /// The state that is the last.
 pub(crate) const DESTROYING: u32 = 7;
 /// The longest rideshare name that is kept.
@@ -106,6 +108,7 @@ impl Handle {
     pub(crate) fn tell(self, told: Told) {
         match told {
             Told::Nothing => {}
+            Told::State(DESTROYING, _) => self.begin_again(),
             Told::State(state, ordinal) => self.tell_state(state, ordinal),
             Told::Payload(data, len, flags) => self.tell_payload(data, len, flags),
             Told::Log(level, text) => log::line(level, Some(self), text),
@@ -113,10 +116,11 @@ impl Handle {
     }
 
     pub(crate) fn tell_state(self, state: u32, ordinal: u32) {
-        if self.told_end.get() {
-            return;
+        match state {
+            CONNECTED => self.connected.set(true),
+            DISCONNECTED => self.connected.set(false),
+            _ => {}
         }
-        self.told_end.set(state == DESTROYING);
         let Some(cb) = self.state.get() else { return };
         self.enter();
         // SAFETY: the application's callback gets its own object.

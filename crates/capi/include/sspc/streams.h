@@ -127,8 +127,9 @@ typedef struct lws_ss_info {
 
 /*
  * Makes a stream, and with it the application's object, which is all 0 but for handle and opaque
- * pointer. 0 if it could be made; then it looks for its link. ppss may be NULL, reserved and
- * ppayload_fmt should be.
+ * pointer. 0 if it could be made; then it looks for its link. Where there is none the state callback
+ * may be called from here; if that destroys the stream the result is 1. ppss may be NULL, reserved
+ * and ppayload_fmt should be.
  */
 int lws_sspc_create(struct lws_context_standalone *cx, int tsi, const lws_ss_info_t *ssi,
 		    void *opaque_user_data, struct lws_sspc_handle **ppss, void *reserved,

@@ -115,6 +115,32 @@ extern struct text last_words;
 extern int with_arena;
 extern size_t arena_bytes;
 
+/* What they are told when all goes well. */
+#define CREATED "CREATING "
+#define CONNECTED "CONNECTING CONNECTED "
+
+/* What applications do. */
+
+static inline lws_ss_state_return_t
+connects(void *user)
+{
+	return lws_ss_client_connect(((app_t *)user)->ss);
+}
+
+static inline lws_ss_state_return_t
+sends(void *user)
+{
+	return lws_ss_request_tx(((app_t *)user)->ss);
+}
+
+static inline void
+destroy(app_t *a)
+{
+	struct lws_ss_handle *h = a->ss;
+
+	lws_ss_destroy(&h);
+}
+
 void rig_fail(const char *file, int line, const char *what);
 void rig_check_text(const char *file, int line, const char *have, const char *want);
 
