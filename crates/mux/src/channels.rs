@@ -23,7 +23,6 @@ use sspc_wire::mux_type::{
 
 use crate::config::Config;
 use crate::event::{Channel, Event, Priority, Refusal};
-use crate::later;
 use crate::out::Out;
 
 const INDEXES: usize = 256;
@@ -32,8 +31,9 @@ const LOWEST: u8 = (INDEXES - MUX_CHANNELS_MAX) as u8;
 /// A channel that waits for an answer counts ticks of half the time that it has: so many make sure
 /// that the whole time has passed.
 const TICKS: u8 = 3;
-/// Every so many data frames a channel of lower priority gets one.
-const LOWER_TURN: u8 = 8;
+/// Behind so many data frames by priority, where there was a choice, one goes to the channel whose turn
+/// it is among all.
+const TURN: u8 = 5;
 /// The most bytes of control that one channel can owe.
 const CONTROL_MAX: usize = 6;
 
@@ -115,10 +115,10 @@ pub(crate) struct Channels {
     slots: [Slot; INDEXES],
     /// What is owed, two bits a channel.
     owed: [u8; INDEXES / 4],
-    /// The channel that had the last turn, by level, and of the turns of lower ones.
-    turns: [u8; 9],
-    /// Data frames until a lower one's turn.
-    until_lower: u8,
+    /// The channel that sent last by its priority, and the one that did by turns.
+    last: [u8; 2],
+    /// Data frames until one goes by turns.
+    until_turn: u8,
     /// The index opened last; the next one is below it, so that one just closed rests.
     opened: u8,
     /// Maybe there is control to be sent.
@@ -136,8 +136,8 @@ impl Channels {
         Self {
             slots: [Slot::FREE; INDEXES],
             owed: [0; INDEXES / 4],
-            turns: [0; 9],
-            until_lower: LOWER_TURN,
+            last: [0; 2],
+            until_turn: TURN,
             opened: 0,
             control_due: false,
             data_due: false,
@@ -385,7 +385,7 @@ impl Channels {
 
     fn start_ticking(&mut self, now: Instant, config: &Config) {
         if self.tick_at == Instant::NEVER {
-            self.tick_at = later(now, config.channel_ms / 2);
+            self.tick_at = now.plus_millis(config.channel_ms / 2);
         }
     }
 
@@ -429,32 +429,31 @@ impl Channels {
         if self.control_due || !self.data_due {
             return None;
         }
-        let (mut best, mut least) = (0, u8::MAX);
-        for slot in &self.slots {
-            if slot.wants_to_send() {
-                best = slot.level().max(best);
-                least = slot.level().min(least);
-            }
-        }
-        if least == u8::MAX {
-            self.data_due = false;
-            return None;
-        }
-        self.until_lower = if least < best { self.until_lower - 1 } else { LOWER_TURN };
-        let lower_turn = self.until_lower == 0;
-        if lower_turn {
-            self.until_lower = LOWER_TURN;
-        }
-        let turn = &mut self.turns[if lower_turn { 8 } else { usize::from(best) }];
-        let mut index = *turn;
+        let by_turns = self.until_turn == 0;
+        let last = &mut self.last[usize::from(by_turns)];
+        let (mut best, mut is_mixed, mut index) = (None, false, *last);
         for _ in 0..INDEXES {
             index = index.wrapping_sub(1);
             let slot = self.slots[usize::from(index)];
-            if slot.wants_to_send() && (slot.level() < best) == lower_turn {
-                *turn = index;
-                return Some(Channel::new(index));
+            if !slot.wants_to_send() {
+                continue;
+            }
+            let rank = Some(if by_turns { 0 } else { slot.level() });
+            is_mixed |= best.is_some() && best != rank;
+            if best < rank {
+                best = rank;
+                *last = index;
             }
         }
-        None
+        if best.is_none() {
+            self.data_due = false;
+            return None;
+        }
+        if by_turns {
+            self.until_turn = TURN;
+        } else if is_mixed {
+            self.until_turn -= 1;
+        }
+        Some(Channel::new(*last))
     }
 }

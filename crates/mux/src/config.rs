@@ -1,6 +1,6 @@
 use sspc_wire::limits::PAYLOAD_SAFE;
 
-/// Everything about a mux that can be chosen. All times are in ms; 0 counts as 1.
+/// Everything about a mux that can be chosen. All times are in ms, 1 at least.
 ///
 /// ```
 /// use sspc_mux::Config;
@@ -17,14 +17,14 @@ pub struct Config {
     pub retry_first_ms: u32,
     /// The longest of these waits. Must be longer than a round trip of the line takes.
     pub retry_max_ms: u32,
-    /// How long a CHANNEL_REQ or a CHANNEL_CLOSE waits for its answer; up to a half longer, because
-    /// all channels share one timer.
+    /// How long a CHANNEL_REQ or a CHANNEL_CLOSE waits for its answer, 2 at least; up to a half
+    /// longer, because all channels share one timer.
     pub channel_ms: u32,
     /// When no byte came for this long in the middle of a frame, and then a RESET_TRANSPORT seems
     /// to come, the peer began anew and the frame will never end.
     pub stall_ms: u32,
     /// The most bytes of a channel's stream in one MUX frame sent, which is also how long one
-    /// channel holds the line. Deployed peers take no more than 2,044.
+    /// channel holds the line: 1 to 65,534. Deployed peers take no more than 2,044.
     pub frame_max: u16,
 }
 
@@ -50,6 +50,27 @@ impl Config {
         stall_ms: 50,
         ..Self::DEFAULT
     };
+
+    /// With each field that is out of its bounds at the nearest value within.
+    pub(crate) const fn in_bounds(self) -> Self {
+        const fn at_least(least: u32, ms: u32) -> u32 {
+            if ms < least { least } else { ms }
+        }
+        let frame_max = match self.frame_max {
+            0 => 1,
+            u16::MAX => u16::MAX - 1,
+            frame_max => frame_max,
+        };
+        Self {
+            ping_ms: at_least(1, self.ping_ms),
+            pong_ms: at_least(1, self.pong_ms),
+            retry_first_ms: at_least(1, self.retry_first_ms),
+            retry_max_ms: at_least(1, self.retry_max_ms),
+            channel_ms: at_least(2, self.channel_ms),
+            stall_ms: at_least(1, self.stall_ms),
+            frame_max,
+        }
+    }
 
     /// The same with frames short enough for a line of so many bit/s: one takes no more than an
     /// eighth of the time in which a PONG must come, since PING and PONG each wait behind one.

@@ -24,8 +24,9 @@ impl fmt::Display for Channel {
     }
 }
 
-/// Who sends first: a channel of a higher level passes all of lower ones at the next frame, but
-/// for every eighth frame, which a lower one gets so that it does not starve. Equals take turns.
+/// Who sends first: a channel of a higher level passes all of lower ones at the next frame. Equals
+/// take turns. Every sixth frame goes to the channel whose turn it is among all, so that none
+/// starves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Priority(u8);
 

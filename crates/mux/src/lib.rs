@@ -30,8 +30,3 @@ pub use sspc_wire::Instant;
 /// once, and some bytes for channels. With one of `frame_max + 40` bytes no data frame is cut
 /// short.
 pub const TRANSMIT_MIN: usize = 64;
-
-/// The moment `ms` later, of which 0 counts as 1.
-fn later(now: Instant, ms: u32) -> Instant {
-    now.plus_millis(ms.max(1))
-}

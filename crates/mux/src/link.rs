@@ -23,7 +23,6 @@
 use sspc_wire::Instant;
 
 use crate::config::Config;
-use crate::later;
 use crate::out::Out;
 
 /// Set in the time of a PING that is sent while the link is down. No clock gets there in 1,141 years.
@@ -52,13 +51,17 @@ pub(crate) struct Link {
     ping_due: bool,
     /// The wait behind the next attempt to bring the link up, in ms, if it is within the bounds.
     wait_ms: u32,
+    pong_due: bool,
     pongack_due: bool,
-    /// The time in the peer's PING that is to be answered.
-    pong_due: Option<u64>,
-    /// The time in the last PING, without [`WHILE_DOWN`], until it is answered.
-    last_ping: Option<u64>,
-    /// When the last PONG was sent, in µs modulo 2^32, until it is answered.
-    ponged_us: Option<u32>,
+    /// A PING was sent and not answered, and a PONG.
+    pinged: bool,
+    ponged: bool,
+    /// The time in the peer's last PING.
+    heard_us: u64,
+    /// The time in the last PING sent, without [`WHILE_DOWN`].
+    pinged_us: u64,
+    /// When the last PONG was sent, in µs modulo 2^32.
+    ponged_us: u32,
     random: u32,
     /// What to add to the caller's clock to have µs since 1970.
     unix_offset_us: u64,
@@ -73,10 +76,13 @@ impl Link {
             at: Instant::NEVER,
             ping_due: true,
             wait_ms: 0,
+            pong_due: false,
             pongack_due: false,
-            pong_due: None,
-            last_ping: None,
-            ponged_us: None,
+            pinged: false,
+            ponged: false,
+            heard_us: 0,
+            pinged_us: 0,
+            ponged_us: 0,
             // Xorshift never leaves 0.
             random: if seed == 0 { 1 } else { seed },
             unix_offset_us: 0,
@@ -90,7 +96,7 @@ impl Link {
 
     /// True if this is the time in the last PING, which was not answered yet.
     pub(crate) fn is_last_ping(&self, us: u64) -> bool {
-        self.last_ping == Some(us & !WHILE_DOWN)
+        self.pinged && self.pinged_us == us & !WHILE_DOWN
     }
 
     pub(crate) const fn set_unix_time(&mut self, now: Instant, unix_us: u64) {
@@ -107,7 +113,7 @@ impl Link {
             State::Down => self.at = Instant::NEVER,
             // Counted from now, not from the time that was planned: after a sleep of the whole
             // machine nobody could have sent it.
-            State::Up => self.set(State::Probing, later(now, config.pong_ms)),
+            State::Up => self.set(State::Probing, now.plus_millis(config.pong_ms)),
             State::Probing => return,
         }
         self.ping_due = true;
@@ -132,10 +138,10 @@ impl Link {
         self.set(State::Down, Instant::NEVER);
         self.ping_due = true;
         self.wait_ms = 0;
+        self.pong_due = false;
         self.pongack_due = false;
-        self.pong_due = None;
-        self.last_ping = None;
-        self.ponged_us = None;
+        self.pinged = false;
+        self.ponged = false;
     }
 
     /// Goes down, but leaves the handshake to the peer for a while.
@@ -151,7 +157,8 @@ impl Link {
             self.wait_ms = 0;
             self.at = self.retry_at(now, config).max(self.at);
         }
-        self.pong_due = Some(sent_us);
+        self.pong_due = true;
+        self.heard_us = sent_us;
     }
 
     /// The round trip in µs, if it is proof of life.
@@ -164,20 +171,23 @@ impl Link {
         if !self.is_last_ping(echo_us) {
             return None;
         }
-        self.last_ping = None;
+        self.pinged = false;
         self.pongack_due = true;
         Some(self.proof(now, echo_us as u32, config))
     }
 
     /// The same.
     pub(crate) fn receive_pongack(&mut self, now: Instant, config: &Config) -> Option<u32> {
-        let sent_us = self.ponged_us.take()?;
-        Some(self.proof(now, sent_us, config))
+        if !self.ponged {
+            return None;
+        }
+        self.ponged = false;
+        Some(self.proof(now, self.ponged_us, config))
     }
 
     /// Bytes pass both ways, by the answer to what was sent at a time in µs modulo 2^32.
     fn proof(&mut self, now: Instant, sent_us: u32, config: &Config) -> u32 {
-        let at = later(now, self.shortened(config.ping_ms));
+        let at = now.plus_millis(self.shortened(config.ping_ms));
         self.set(State::Up, at);
         self.ping_due = false;
         self.rtt_us = (now.as_micros() as u32).wrapping_sub(sent_us);
@@ -190,10 +200,11 @@ impl Link {
         self.handle_timeout(now, config);
         if self.ping_due {
             self.ping_due = false;
-            self.last_ping = Some(sent_us);
+            self.pinged = true;
+            self.pinged_us = sent_us;
             if self.state == State::Down {
                 out.reset();
-                self.ponged_us = None;
+                self.ponged = false;
                 self.at = self.retry_at(now, config);
                 self.wait_ms = self.wait_ms.saturating_mul(2);
                 out.ping(sent_us | WHILE_DOWN);
@@ -201,9 +212,11 @@ impl Link {
                 out.ping(sent_us);
             }
         }
-        if let Some(echo_us) = self.pong_due.take() {
-            out.pong(echo_us, sent_us);
-            self.ponged_us = Some(sent_us as u32);
+        if self.pong_due {
+            self.pong_due = false;
+            out.pong(self.heard_us, sent_us);
+            self.ponged = true;
+            self.ponged_us = sent_us as u32;
         }
         if self.pongack_due {
             self.pongack_due = false;
@@ -214,7 +227,7 @@ impl Link {
     /// When the next attempt is due.
     fn retry_at(&mut self, now: Instant, config: &Config) -> Instant {
         self.wait_ms = self.wait_ms.max(config.retry_first_ms).min(config.retry_max_ms);
-        later(now, self.shortened(self.wait_ms))
+        now.plus_millis(self.shortened(self.wait_ms))
     }
 
     /// Up to a quarter less, by chance.

@@ -7,6 +7,7 @@ use sspc_wire::mux_type::{
 };
 use sspc_wire::{Instant, MuxFields};
 
+use crate::TRANSMIT_MIN;
 use crate::channels::Channels;
 use crate::config::Config;
 use crate::error::{NoRoom, NotRequested, OpenError};
@@ -14,7 +15,6 @@ use crate::event::{Channel, Event, LinkLoss, Priority};
 use crate::framing::Framing;
 use crate::link::{Link, is_of_reset};
 use crate::out::Out;
-use crate::{TRANSMIT_MIN, later};
 
 /// Which end of the line this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -131,7 +131,7 @@ impl Mux {
     pub const fn new(role: Role, config: Config, seed: u32) -> Self {
         Self {
             role,
-            config,
+            config: config.in_bounds(),
             framing: Framing::new(),
             link: Link::new(seed),
             channels: Channels::new(),
@@ -147,7 +147,7 @@ impl Mux {
         self.role
     }
 
-    /// The configuration.
+    /// The configuration, within the bounds of its fields.
     pub const fn config(&self) -> &Config {
         &self.config
     }
@@ -256,7 +256,7 @@ impl Mux {
     pub fn receive<'i>(&mut self, now: Instant, input: &mut &'i [u8]) -> Option<Event<'i>> {
         if let Some(first) = input.first() {
             // A peer that restarts leaves its last frame without an end.
-            let stalls_at = later(self.heard_at, self.config.stall_ms);
+            let stalls_at = self.heard_at.plus_millis(self.config.stall_ms);
             self.heard_at = now;
             let is_stalled = now >= stalls_at && self.framing.is_inside_frame();
             if *first == RESET_TRANSPORT && is_stalled {
@@ -321,7 +321,7 @@ impl Mux {
         source: &mut dyn FnMut(Channel, &mut [u8]) -> usize,
     ) {
         let body = out.room().get_mut(MUX_HEAD..).unwrap_or_default();
-        let most = body.len().min(usize::from(self.config.frame_max.clamp(1, u16::MAX - 1)));
+        let most = body.len().min(usize::from(self.config.frame_max));
         let body = body.get_mut(..most).unwrap_or_default();
         if body.is_empty() {
             return;

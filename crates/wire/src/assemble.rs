@@ -166,7 +166,7 @@ impl Assembler {
         &mut self,
         layout_of: fn(frame: u8, rest: u16) -> Result<Layout, FrameFault>,
     ) -> Result<(), FrameFault> {
-        let rest = rest_of(&self.prefix);
+        let (rest, left) = (rest_of(&self.prefix), self.left());
         let (length, next) = match self.stage {
             Stage::Frame => {
                 (self.have, self.need, self.name_len) = (0, 0, 0);
@@ -180,19 +180,24 @@ impl Assembler {
                 }
                 (fixed, Stage::Fixed(then))
             }
-            Stage::Fixed(Then::Name) => (self.name_length(self.left())?, Stage::Name),
-            Stage::Fixed(Then::NameTail) => {
-                if self.left() == 0 {
-                    return Err(FrameFault::Length { rest });
-                }
-                (1, Stage::NameLength)
+            Stage::Fixed(Then::NameTail) if left == 0 => {
+                return Err(FrameFault::Length { rest });
             }
+            Stage::Fixed(Then::NameTail) => (1, Stage::NameLength),
             Stage::Fixed(Then::Payload) if flags_of(&self.prefix).contains(Flags::RIDESHARE) => {
                 (0, Stage::Fixed(Then::NameTail))
             }
-            Stage::NameLength => {
-                let length = self.prefix.get(usize::from(self.have).wrapping_sub(1)).copied();
-                (self.name_length(u16::from(length.unwrap_or_default()))?, Stage::Name)
+            Stage::Fixed(Then::Name) | Stage::NameLength => {
+                let mut length = left;
+                if self.stage == Stage::NameLength {
+                    let last = self.prefix.get(usize::from(self.have).wrapping_sub(1));
+                    length = u16::from(last.copied().unwrap_or_default());
+                }
+                if length == 0 || length > left || usize::from(length) > NAME_RECEIVED_MAX {
+                    return Err(FrameFault::NameLength { length });
+                }
+                self.name_len = length as u8;
+                (self.name_len, Stage::Name)
             }
             Stage::Name if has_nul(self.name()) => return Err(FrameFault::NameByte),
             Stage::Fixed(_) | Stage::Name | Stage::Prefix => (0, Stage::Prefix),
@@ -206,15 +211,6 @@ impl Assembler {
     const fn left(&self) -> u16 {
         // Never less than 0: each part of the prefix was checked against it.
         rest_of(&self.prefix).wrapping_sub(self.have as u16).wrapping_add(FRAME_HEAD as u16)
-    }
-
-    /// Checks the length of a name that is part of what is left.
-    const fn name_length(&mut self, length: u16) -> Result<u8, FrameFault> {
-        if length == 0 || length > self.left() || length as usize > NAME_RECEIVED_MAX {
-            return Err(FrameFault::NameLength { length });
-        }
-        self.name_len = length as u8;
-        Ok(self.name_len)
     }
 
     /// The next piece of the tail.
