@@ -110,11 +110,12 @@ enum Owed {
     CloseAck = 2,
 }
 
+// Small fields first: they are reached by short instructions.
 #[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Channels {
-    slots: [Slot; INDEXES],
-    /// What is owed, two bits a channel.
-    owed: [u8; INDEXES / 4],
+    /// When those that wait for an answer have waited for one more tick.
+    tick_at: Instant,
     /// The channel that sent last by its priority, and the one that did by turns.
     last: [u8; 2],
     /// Data frames until one goes by turns.
@@ -127,8 +128,9 @@ pub(crate) struct Channels {
     data_due: bool,
     /// Maybe there is one that has waited long enough.
     expired: bool,
-    /// When those that wait for an answer have waited for one more tick.
-    tick_at: Instant,
+    slots: [Slot; INDEXES],
+    /// What is owed, two bits a channel.
+    owed: [u8; INDEXES / 4],
 }
 
 impl Channels {
