@@ -157,6 +157,8 @@ static uint64_t memory[2560 / 8];
 
 LWS_SS_USER_TYPEDEF
 	uint32_t		crc, bytes, count;
+	char			text[48];
+	size_t			len;
 	lws_sorted_usec_list_t	again;
 } app_t;
 
@@ -222,11 +224,18 @@ ticker_rx(void *user, const uint8_t *buf, size_t len, int flags)
 {
 	app_t *ticker = user;
 
-	if (flags & LWSSS_FLAG_SOM && ++ticker->count % 20 == 1) {
+	/* A message may come in parts. */
+	if (flags & LWSSS_FLAG_SOM)
+		ticker->len = 0;
+	if (len > sizeof(ticker->text) - ticker->len)
+		len = sizeof(ticker->text) - ticker->len;
+	memcpy(ticker->text + ticker->len, buf, len);
+	ticker->len += len;
+	if (flags & LWSSS_FLAG_EOM && ++ticker->count % 20 == 1) {
 		print("price ");
 		print_number(ticker->count, 10);
 		print(" is ");
-		print_bytes((const char *)buf, len < 60 ? len : 60);
+		print_bytes(ticker->text, ticker->len);
 		print("\n");
 	}
 	return LWSSSSRET_OK;
