@@ -80,7 +80,7 @@ impl<'d> Found<'d> {
     /// The fixed part of a payload, and its rideshare name.
     pub(crate) fn payload(&self) -> (PayloadHead, Option<&'d [u8]>) {
         let flags = flags_of(self.prefix);
-        let (held_us, written_us) = (self.u32_at::<7>(), u64_at::<11, _>(self.prefix));
+        let (held_us, written_us) = (self.u32_at::<7>(), u64_at::<11, PREFIX_MAX>(self.prefix));
         let head = PayloadHead { flags, held_us, written_us };
         (head, flags.contains(Flags::RIDESHARE).then_some(self.name))
     }

@@ -183,7 +183,8 @@ impl MuxDecoder {
     pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<MuxFrame<'i>>, MuxError> {
         let Some((offset, data)) = self.advance(input)? else { return Ok(None) };
         let channel = self.head[1];
-        let (first_us, second_us) = (u64_at::<1, _>(&self.head), u64_at::<9, _>(&self.head));
+        let (first_us, second_us) =
+            (u64_at::<1, MUX_CONTROL_MAX>(&self.head), u64_at::<9, MUX_CONTROL_MAX>(&self.head));
         Ok(Some(match self.head[0] {
             CHANNEL_REQ => MuxFrame::ChannelReq(channel),
             CHANNEL_ACK => MuxFrame::ChannelAck(channel),
@@ -210,7 +211,7 @@ impl MuxDecoder {
         Ok(Some(MuxFields {
             frame: self.head[0],
             channel: self.head[1],
-            first_us: u64_at::<1, _>(&self.head),
+            first_us: u64_at::<1, MUX_CONTROL_MAX>(&self.head),
             data,
             is_first: offset == 0,
         }))
