@@ -20,6 +20,15 @@ const STALL_US: u64 = 200_000;
 /// RESET_TRANSPORT, or a PING whose time is below 2^48 µs.
 const STARTS: [[u8; 3]; 2] = [[0xf9, 0xf6, 0x00], [0xf6, 0x00, 0x00]];
 
+/// Set by senders of this project in the time of a PING while their link is down.
+const WHILE_DOWN: u64 = 1 << 55;
+
+/// The time in a PING, and with it the mark that may be in it.
+fn time(us: u64) -> String {
+    let mark = if us & WHILE_DOWN != 0 { "(down)" } else { "" };
+    format!("{}us{mark}", us & !WHILE_DOWN)
+}
+
 /// Decodes and prints.
 #[derive(Debug)]
 pub(super) struct Line {
@@ -142,9 +151,9 @@ impl Line {
             MuxFrame::ChannelNack(channel) => format!("CHANNEL_NACK ch{channel}"),
             MuxFrame::ChannelClose(channel) => format!("CHANNEL_CLOSE ch{channel}"),
             MuxFrame::ChannelCloseAck(channel) => format!("CHANNEL_CLOSE_ACK ch{channel}"),
-            MuxFrame::Ping { sent_us } => format!("PING sent={sent_us}us"),
+            MuxFrame::Ping { sent_us } => format!("PING sent={}", time(sent_us)),
             MuxFrame::Pong { echo_us, sent_us } => {
-                format!("PONG echo={echo_us}us sent={sent_us}us")
+                format!("PONG echo={} sent={}", time(echo_us), time(sent_us))
             }
             MuxFrame::PongAck { unix_us } => {
                 format!("PONGACK unix={unix_us}us ({})", wall_clock(unix_us))

@@ -318,6 +318,13 @@ fn a_fault_is_told_and_what_follows_is_decoded() {
 }
 
 #[test]
+fn pings_of_an_end_that_is_down_are_marked() {
+    let (lines, code) = hex(&["--mux"], "f9f60080000000000001 f700800000000000010000000000000002");
+    let expected = ["RESET_TRANSPORT", "PING sent=1us(down)", "PONG echo=1us(down) sent=2us"];
+    assert_eq!((lines, code), (expected.map(String::from).to_vec(), 0));
+}
+
+#[test]
 fn frames_of_the_mux_are_found_again() {
     let noise = "f0ff f5ff0003ab0000 41f6f9 4142 f9f60000000000000001 f0ff f5ff0003ab0000";
     let (lines, code) = hex(&["--mux"], noise);
