@@ -39,7 +39,7 @@ mod told;
 mod transport;
 
 /// Bare metal has nothing to unwind to. No panic is reachable, and the linker leaves this out.
-#[cfg(feature = "panic-handler")]
+#[cfg(sspc_panic_handler)]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
