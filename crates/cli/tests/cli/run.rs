@@ -137,6 +137,14 @@ impl Stderr {
         }
     }
 
+    /// The same, if it did not say one before.
+    #[track_caller]
+    pub(crate) fn wait_for_once(&mut self, part: &str) {
+        if !self.said.iter().any(|line| line.contains(part)) {
+            self.wait_for(part);
+        }
+    }
+
     /// Everything that it said, or says until it ends.
     pub(crate) fn rest(&mut self) -> Vec<String> {
         self.said.extend(self.lines.iter());
