@@ -56,8 +56,8 @@ impl Channel {
     }
 
     #[cfg(feature = "tokio")]
-    pub(crate) const fn write_half(&self) -> &WriteHalf {
-        &self.write
+    pub(crate) const fn halves(&mut self) -> (&mut ReadHalf, &mut WriteHalf) {
+        (&mut self.read, &mut self.write)
     }
 
     /// The line that it is on.
