@@ -15,15 +15,14 @@
 //!         CHANNEL_CLOSE_ACK owed
 //! ```
 
-use sspc_wire::Instant;
 use sspc_wire::limits::MUX_CHANNELS_MAX;
 use sspc_wire::mux_type::{
     CHANNEL_ACK, CHANNEL_CLOSE, CHANNEL_CLOSE_ACK, CHANNEL_NACK, CHANNEL_REQ,
 };
+use sspc_wire::{FieldWriter, Instant};
 
 use crate::config::Config;
 use crate::event::{Channel, Event, Priority, Refusal};
-use crate::out::Out;
 
 const INDEXES: usize = 256;
 /// The lowest index that is opened: no more than the most that deployed peers have in use.
@@ -392,7 +391,7 @@ impl Channels {
     }
 
     /// Writes control frames that are due, as many as fit.
-    pub(crate) fn transmit(&mut self, now: Instant, config: &Config, out: &mut Out<'_>) {
+    pub(crate) fn transmit(&mut self, now: Instant, config: &Config, out: &mut FieldWriter<'_>) {
         if !self.control_due {
             return;
         }
@@ -402,10 +401,10 @@ impl Channels {
             }
             let index = index as u8;
             if self.pay(index, Owed::CloseAck) {
-                out.control(CHANNEL_CLOSE_ACK, index);
+                control(out, CHANNEL_CLOSE_ACK, index);
             }
             if self.pay(index, Owed::Nack) {
-                out.control(CHANNEL_NACK, index);
+                control(out, CHANNEL_NACK, index);
             }
             const REQUEST_DUE: u8 = Phase::RequestDue as u8;
             const ACK_DUE: u8 = Phase::AckDue as u8;
@@ -416,7 +415,7 @@ impl Channels {
                 CLOSE_DUE => (CHANNEL_CLOSE, Phase::Closing),
                 _ => continue,
             };
-            out.control(frame, index);
+            control(out, frame, index);
             self.set(index, next);
             if next != Phase::Open {
                 self.start_ticking(now, config);
@@ -458,4 +457,11 @@ impl Channels {
         }
         Some(Channel::new(*last))
     }
+}
+
+/// Writes a frame, or the beginning of one, that names a channel.
+#[inline(never)]
+pub(crate) fn control(out: &mut FieldWriter<'_>, frame: u8, index: u8) {
+    out.u8(frame);
+    out.u8(index);
 }

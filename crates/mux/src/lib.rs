@@ -18,7 +18,6 @@ mod event;
 mod framing;
 mod link;
 mod mux;
-mod out;
 
 pub use config::Config;
 pub use error::{NoRoom, NotRequested, OpenError};

@@ -20,10 +20,10 @@
 //! time ([`WHILE_DOWN`]), which an end that is up takes for the RESET_TRANSPORT that it missed. Other
 //! peers have no use for the time but to send it back.
 
-use sspc_wire::Instant;
+use sspc_wire::mux_type::{PING, PONG, PONGACK, RESET_TRANSPORT};
+use sspc_wire::{FieldWriter, Instant};
 
 use crate::config::Config;
-use crate::out::Out;
 
 /// Set in the time of a PING that is sent while the link is down. No clock gets there in 1,141 years.
 const WHILE_DOWN: u64 = 1 << 55;
@@ -195,32 +195,36 @@ impl Link {
     }
 
     /// Writes what is due into a buffer of [`crate::TRANSMIT_MIN`] bytes or more.
-    pub(crate) fn transmit(&mut self, now: Instant, config: &Config, out: &mut Out<'_>) {
+    pub(crate) fn transmit(&mut self, now: Instant, config: &Config, out: &mut FieldWriter<'_>) {
         let sent_us = now.as_micros();
         self.handle_timeout(now, config);
         if self.ping_due {
             self.ping_due = false;
             self.pinged = true;
             self.pinged_us = sent_us;
+            let mut ping_us = sent_us;
             if self.state == State::Down {
-                out.reset();
                 self.ponged = false;
                 self.at = self.retry_at(now, config);
                 self.wait_ms = self.wait_ms.saturating_mul(2);
-                out.ping(sent_us | WHILE_DOWN);
-            } else {
-                out.ping(sent_us);
+                ping_us |= WHILE_DOWN;
+                out.u8(RESET_TRANSPORT);
             }
+            out.u8(PING);
+            out.u64(ping_us);
         }
         if self.pong_due {
             self.pong_due = false;
-            out.pong(self.heard_us, sent_us);
             self.ponged = true;
             self.ponged_us = sent_us as u32;
+            out.u8(PONG);
+            out.u64(self.heard_us);
+            out.u64(sent_us);
         }
         if self.pongack_due {
             self.pongack_due = false;
-            out.pongack(sent_us.wrapping_add(self.unix_offset_us));
+            out.u8(PONGACK);
+            out.u64(sent_us.wrapping_add(self.unix_offset_us));
         }
     }
 

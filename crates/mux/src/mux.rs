@@ -5,16 +5,15 @@ use sspc_wire::mux_type::{
     CHANNEL_ACK, CHANNEL_CLOSE, CHANNEL_CLOSE_ACK, CHANNEL_NACK, CHANNEL_REQ, MUX, PING, PONG,
     PONGACK, RESET_TRANSPORT,
 };
-use sspc_wire::{Instant, MuxFields};
+use sspc_wire::{FieldWriter, Instant, MuxFields};
 
 use crate::TRANSMIT_MIN;
-use crate::channels::Channels;
+use crate::channels::{Channels, control};
 use crate::config::Config;
 use crate::error::{NoRoom, NotRequested, OpenError};
 use crate::event::{Channel, Event, LinkLoss, Priority};
 use crate::framing::Framing;
 use crate::link::{Link, is_of_reset};
-use crate::out::Out;
 
 /// Which end of the line this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -306,18 +305,19 @@ impl Mux {
         if out.len() < TRANSMIT_MIN {
             return Err(NoRoom);
         }
-        let mut out = Out::new(out);
+        let size = out.len();
+        let mut out = FieldWriter::new(out);
         self.link.transmit(now, &self.config, &mut out);
         if self.is_up() {
             self.channels.transmit(now, &self.config, &mut out);
             self.transmit_data(&mut out, source);
         }
-        Ok(out.used)
+        Ok(size - out.room().len())
     }
 
     fn transmit_data(
         &mut self,
-        out: &mut Out<'_>,
+        out: &mut FieldWriter<'_>,
         source: &mut dyn FnMut(Channel, &mut [u8]) -> usize,
     ) {
         let body = out.room().get_mut(MUX_HEAD..).unwrap_or_default();
@@ -329,10 +329,9 @@ impl Mux {
         while let Some(channel) = self.channels.next_sender() {
             let length = source(channel, body).min(most);
             if length > 0 {
-                out.control(MUX, channel.index());
-                out.byte((length >> 8) as u8);
-                out.byte(length as u8);
-                out.used += length;
+                control(out, MUX, channel.index());
+                out.u16(length as u16);
+                out.skip(length);
                 return;
             }
             self.channels.wants_to_send(channel, false);

@@ -13,7 +13,6 @@ use crate::piece::{PayloadHead, Piece};
 use crate::write::has_nul;
 
 pub(crate) const METADATA_TO_CLIENT: u8 = 0x59;
-pub(crate) const METADATA_TO_PROXY: u8 = 0xae;
 
 /// What the bytes behind a frame's fixed part are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -27,6 +27,7 @@
 
 mod assemble;
 mod error;
+mod field_writer;
 mod flags;
 pub mod limits;
 mod mux;
@@ -38,10 +39,11 @@ mod to_proxy;
 mod write;
 
 pub use error::{EncodeError, FrameError, FrameFault};
+pub use field_writer::FieldWriter;
 pub use flags::Flags;
 pub use mux::{MuxDecoder, MuxError, MuxFields, MuxFrame, mux_type};
 pub use piece::{PayloadHead, Piece};
 pub use state::State;
 pub use time::Instant;
 pub use to_client::{ToClient, ToClientDecoder, streamtype_names};
-pub use to_proxy::{Streamtype, Timeout, ToProxy, ToProxyDecoder};
+pub use to_proxy::{Streamtype, Timeout, ToProxy, ToProxyDecoder, to_proxy_type};

@@ -2,20 +2,36 @@
 
 use core::ops::RangeInclusive;
 
-use crate::assemble::{Assembler, Layout, METADATA_TO_PROXY, Then, not_of};
+use crate::assemble::{Assembler, Layout, Then, not_of};
 use crate::error::{EncodeError, FrameError, FrameFault};
 use crate::limits::{CREDIT_UNLIMITED, PID_CREDIT_BIT, STREAMTYPE_NAME_MAX};
 use crate::piece::{PayloadHead, Piece};
 use crate::to_client::{self, PERF, encode_metadata, encode_payload, encode_perf};
 use crate::write::Writer;
+use to_proxy_type::{
+    DESTROYING, METADATA, ONWARD_CONNECT, PAYLOAD_LENGTH_HINT, STREAMTYPE, TIMEOUT_UPDATE,
+    TX_PAYLOAD, TXCR_UPDATE,
+};
 
-const STREAMTYPE: u8 = 0xaa;
-const ONWARD_CONNECT: u8 = 0xab;
-const DESTROYING: u8 = 0xac;
-const TX_PAYLOAD: u8 = 0xad;
-const TXCR_UPDATE: u8 = 0xaf;
-const TIMEOUT_UPDATE: u8 = 0xb0;
-const PAYLOAD_LENGTH_HINT: u8 = 0xb1;
+/// The types of the frames from client to proxy, which are their first bytes. PERF goes both ways.
+pub mod to_proxy_type {
+    /// [`ToProxy::Streamtype`](super::ToProxy::Streamtype).
+    pub const STREAMTYPE: u8 = 0xaa;
+    /// [`ToProxy::OnwardConnect`](super::ToProxy::OnwardConnect).
+    pub const ONWARD_CONNECT: u8 = 0xab;
+    /// [`ToProxy::Destroying`](super::ToProxy::Destroying).
+    pub const DESTROYING: u8 = 0xac;
+    /// [`ToProxy::Payload`](super::ToProxy::Payload).
+    pub const TX_PAYLOAD: u8 = 0xad;
+    /// [`ToProxy::Metadata`](super::ToProxy::Metadata).
+    pub const METADATA: u8 = 0xae;
+    /// [`ToProxy::TxCredit`](super::ToProxy::TxCredit).
+    pub const TXCR_UPDATE: u8 = 0xaf;
+    /// [`ToProxy::Timeout`](super::ToProxy::Timeout).
+    pub const TIMEOUT_UPDATE: u8 = 0xb0;
+    /// [`ToProxy::LengthHint`](super::ToProxy::LengthHint).
+    pub const PAYLOAD_LENGTH_HINT: u8 = 0xb1;
+}
 
 /// Without PERF, which goes both ways.
 pub(crate) const TYPES: RangeInclusive<u8> = STREAMTYPE..=PAYLOAD_LENGTH_HINT;
@@ -139,7 +155,7 @@ impl ToProxy<'_> {
                 encode_payload(&mut to, TX_PAYLOAD, head, rideshare, piece);
             }
             Self::Metadata { name, value } => {
-                encode_metadata(&mut to, METADATA_TO_PROXY, name, value);
+                encode_metadata(&mut to, METADATA, name, value);
             }
             Self::TxCredit(credit) => to.number(TXCR_UPDATE, credit as u32),
             Self::Timeout(timeout) => to.number(TIMEOUT_UPDATE, timeout.to_wire()),
@@ -155,7 +171,7 @@ fn layout(frame: u8, _rest: u16) -> Result<Layout, FrameFault> {
         STREAMTYPE => Layout::new(9, Then::Name),
         ONWARD_CONNECT | DESTROYING => Layout::new(0, Then::Nothing),
         TX_PAYLOAD => Layout::PAYLOAD,
-        METADATA_TO_PROXY => Layout::new(0, Then::NameTail),
+        METADATA => Layout::new(0, Then::NameTail),
         TXCR_UPDATE | TIMEOUT_UPDATE | PAYLOAD_LENGTH_HINT => Layout::new(4, Then::Nothing),
         PERF => Layout::new(0, Then::Tail),
         _ => return Err(not_of(to_client::TYPES, frame)),
@@ -197,7 +213,7 @@ impl ToProxyDecoder {
                 let (head, rideshare) = found.payload();
                 ToProxy::Payload { head, rideshare, piece: found.piece }
             }
-            METADATA_TO_PROXY => ToProxy::Metadata { name: found.name, value: found.piece },
+            METADATA => ToProxy::Metadata { name: found.name, value: found.piece },
             TXCR_UPDATE => ToProxy::TxCredit(found.u32_at::<3>() as i32),
             TIMEOUT_UPDATE => ToProxy::Timeout(Timeout::from_wire(found.u32_at::<3>())),
             PAYLOAD_LENGTH_HINT => ToProxy::LengthHint(found.u32_at::<3>()),

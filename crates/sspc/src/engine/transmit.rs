@@ -4,10 +4,14 @@
 use sspc_wire::limits::{
     FRAME_HEAD, PAYLOAD_FIXED, PAYLOAD_MAX, PID_CREDIT_BIT, STREAMTYPE_NAME_MAX, VERSION,
 };
-use sspc_wire::{Flags, PayloadHead, Piece, Streamtype, Timeout, ToProxy};
+use sspc_wire::to_proxy_type::{
+    DESTROYING, METADATA, ONWARD_CONNECT, PAYLOAD_LENGTH_HINT, STREAMTYPE, TIMEOUT_UPDATE,
+    TX_PAYLOAD, TXCR_UPDATE,
+};
+use sspc_wire::{FieldWriter, Flags, Timeout};
 
 use super::link::Link;
-use super::{Engine, Hint, Onward, copy};
+use super::{Engine, Hint, Onward};
 use crate::config::Config;
 use crate::error::NoRoom;
 use sspc_wire::Instant;
@@ -36,32 +40,6 @@ pub struct Tx {
     pub more: bool,
 }
 
-/// Frames in the caller's room, back to back.
-struct Out<'o> {
-    room: &'o mut [u8],
-    at: usize,
-}
-
-impl Out<'_> {
-    /// Puts the frame behind the others.
-    fn put(&mut self, frame: ToProxy<'_>) {
-        let room = self.room.get_mut(self.at..).unwrap_or_default();
-        // Names and values were checked when they were set, and the callers know that it fits.
-        self.at += frame.encode(room).unwrap_or(0);
-    }
-
-    const fn left(&self) -> usize {
-        self.room.len() - self.at
-    }
-
-    /// Puts bytes behind the frames; returns how many fit.
-    fn put_bytes(&mut self, bytes: &[u8]) -> usize {
-        let fit = copy(self.room.get_mut(self.at..).unwrap_or_default(), bytes);
-        self.at += fit;
-        fit
-    }
-}
-
 impl Engine {
     pub(crate) fn transmit(
         &mut self,
@@ -73,22 +51,23 @@ impl Engine {
         if room.len() < ROOM_MIN {
             return Err(NoRoom { needed: ROOM_MIN });
         }
-        let mut out = Out { room, at: 0 };
+        let size = room.len();
+        let mut out = FieldWriter::new(room);
         match self.link {
             Link::Greeting => {
-                out.put(ToProxy::Streamtype(self.streamtype()));
+                self.put_streamtype(&mut out);
                 self.link = Link::Asking;
             }
             Link::Closing => {
                 // Half a frame cannot be followed by another.
                 if self.kept.cut == 0 {
-                    out.put(ToProxy::Destroying);
+                    out.head(DESTROYING, 0);
                 }
                 self.drop_link();
             }
             Link::Created => {
-                if self.put_control(&mut out, storage) {
-                    self.put_payload(now, &mut out, source);
+                if self.put_control(&mut out, size, storage) {
+                    self.put_payload(now, &mut out, size, source);
                 }
             }
             Link::Down
@@ -98,23 +77,27 @@ impl Engine {
             | Link::Dropped
             | Link::Closed => {}
         }
-        Ok(out.at)
+        Ok(size - out.room().len())
     }
 
-    fn streamtype(&self) -> Streamtype<'_> {
+    fn put_streamtype(&self, out: &mut FieldWriter<'_>) {
         let mut pid = self.config.pid & !PID_CREDIT_BIT;
         if self.config.honour_credit {
             pid |= PID_CREDIT_BIT;
         }
-        let tx_credit = self.config.window.min(Config::UNLIMITED) as i32;
-        Streamtype { version: VERSION, pid, tx_credit, name: self.name.as_bytes() }
+        let name = self.name.as_bytes();
+        out.head(STREAMTYPE, 9 + name.len());
+        out.u8(VERSION);
+        out.u32(pid);
+        out.u32(self.config.window.min(Config::UNLIMITED));
+        out.bytes(name);
     }
 
     /// Puts all that is not payload; `false` if there was no room for all. What was cut goes on
     /// before all else.
-    fn put_control(&mut self, out: &mut Out<'_>, storage: &[u8]) -> bool {
+    fn put_control(&mut self, out: &mut FieldWriter<'_>, size: usize, storage: &[u8]) -> bool {
         if let (true, 0, Some(timeout)) = (self.timeout_pending, self.kept.cut, self.timeout) {
-            out.put(ToProxy::Timeout(timeout));
+            out.number(TIMEOUT_UPDATE, timeout.to_wire());
             self.timeout_pending = false;
             if timeout == Timeout::Cancel {
                 self.timeout = None;
@@ -124,34 +107,37 @@ impl Engine {
             let (name, end) = (record.name, record.end());
             let rest = record.value.get(usize::from(self.kept.cut)..).unwrap_or_default();
             if self.kept.cut == 0 {
+                let left = out.room().len();
                 // Only what fits no room is cut.
-                if out.at > 0 && out.left() < METADATA_HEAD + name.len() + rest.len() {
+                if left < size && left < METADATA_HEAD + name.len() + rest.len() {
                     return false;
                 }
-                let value = Piece { data: &[], offset: 0, total: rest.len() as u16 };
-                out.put(ToProxy::Metadata { name, value });
+                out.head(METADATA, 1 + name.len() + rest.len());
+                out.u8(name.len() as u8);
+                out.bytes(name);
             }
-            let put = out.put_bytes(rest);
-            if put < rest.len() {
-                self.kept.cut += put as u16;
+            let left = out.room().len();
+            out.bytes(rest);
+            if left < rest.len() {
+                self.kept.cut += left as u16;
                 return false;
             }
             self.kept.cut = 0;
             self.kept.mark_sent(end);
         }
-        if out.left() < CONTROL_MAX {
+        if out.room().len() < CONTROL_MAX {
             return false;
         }
         if self.of_link.heard > 0 {
             // What follows is not for the connection that is gone.
-            out.put(ToProxy::TxCredit(0));
+            out.number(TXCR_UPDATE, 0);
             self.of_link.heard -= 1;
             if self.of_link.heard > 0 {
                 return false;
             }
         }
         if self.of_link.top_up != 0 {
-            out.put(ToProxy::TxCredit(self.of_link.top_up));
+            out.number(TXCR_UPDATE, self.of_link.top_up as u32);
             self.of_link.top_up = 0;
         }
         if let Hint::Pending(length) = self.hint {
@@ -159,12 +145,12 @@ impl Engine {
             // wake an idle stream, which the application has to ask for.
             let asked = self.connected || self.onward != Onward::Idle;
             if asked && !self.message_open {
-                out.put(ToProxy::LengthHint(length));
+                out.number(PAYLOAD_LENGTH_HINT, length);
                 self.hint = Hint::Sent(length);
             }
         }
         if self.onward == Onward::Wanted {
-            out.put(ToProxy::OnwardConnect);
+            out.head(ONWARD_CONNECT, 0);
             self.onward = Onward::Asked;
         }
         true
@@ -173,7 +159,8 @@ impl Engine {
     fn put_payload(
         &mut self,
         now: Instant,
-        out: &mut Out<'_>,
+        out: &mut FieldWriter<'_>,
+        size: usize,
         source: &mut dyn FnMut(&mut [u8]) -> Option<Tx>,
     ) {
         while self.connected && self.tx_wanted {
@@ -185,9 +172,10 @@ impl Engine {
                 most = most.min(credit as u16);
             }
             let most = usize::from(most).min(PAYLOAD_MAX);
-            let body = out.room.get_mut(out.at + PAYLOAD_HEAD..).unwrap_or_default();
+            let is_first = out.room().len() == size;
+            let body = out.room().get_mut(PAYLOAD_HEAD..).unwrap_or_default();
             let fits = body.len().min(most);
-            if fits == 0 || fits < most.min(WORTHWHILE) && out.at > 0 {
+            if fits == 0 || fits < most.min(WORTHWHILE) && !is_first {
                 return;
             }
             let Some(tx) = source(body.get_mut(..fits).unwrap_or_default()) else {
@@ -196,13 +184,12 @@ impl Engine {
             };
             let length = tx.len.min(fits);
             let now_us = now.as_micros();
-            let mut head = PayloadHead::new(tx.flags);
-            head.held_us = (now_us as u32).wrapping_sub(self.tx_since_us);
-            head.written_us = now_us;
-            let piece = Piece { data: &[], offset: 0, total: length as u16 };
-            // Its bytes are behind the head already.
-            out.put(ToProxy::Payload { head, rideshare: None, piece });
-            out.at += length;
+            out.head(TX_PAYLOAD, PAYLOAD_FIXED + length);
+            out.u32(tx.flags.without(Flags::RIDESHARE).bits());
+            out.u32((now_us as u32).wrapping_sub(self.tx_since_us));
+            out.u64(now_us);
+            // Its bytes are there already.
+            out.skip(length);
             self.of_link.credit = self.of_link.credit.saturating_sub(length as i32);
             self.tx_wanted = tx.more;
             self.tx_since_us = now_us as u32;
