@@ -1,12 +1,14 @@
 //! What a line does, without its I/O: the mux and the channels of those who use it.
 
 use std::collections::{HashMap, VecDeque};
+use std::mem::take;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use sspc_mux::{Channel, Event, Instant, LinkLoss, Mux, OpenError, Priority, Refusal, Role};
 
 use crate::event::{LineEvent, Status};
+use crate::held::{Held, is_start, start_at_end};
 use crate::line::LineConfig;
 use crate::pipe::{End, OUTBOX_MAX, Phase, Pipe};
 
@@ -17,6 +19,7 @@ pub(crate) struct Id(u64);
 #[derive(Debug)]
 pub(crate) struct Core {
     mux: Mux,
+    held: Held,
     pipes: HashMap<Id, Pipe>,
     /// Whose an open channel is.
     owners: Box<[Option<Id>; 256]>,
@@ -36,6 +39,7 @@ impl Core {
     pub(crate) fn new(role: Role, config: &LineConfig) -> Self {
         Self {
             mux: Mux::new(role, config.mux, config.seed),
+            held: Held::default(),
             pipes: HashMap::new(),
             owners: Box::new([None; 256]),
             wanted: VecDeque::new(),
@@ -52,8 +56,46 @@ impl Core {
     // What the driver calls.
 
     /// Takes bytes that came.
-    pub(crate) fn receive(&mut self, now: Instant, mut input: &[u8]) {
+    pub(crate) fn receive(&mut self, now: Instant, input: &[u8]) {
+        if input.is_empty() {
+            return;
+        }
         self.status.bytes_in += input.len() as u64;
+        self.handle_held(now);
+        if self.held.bytes.is_empty() {
+            self.receive_or_hold(now, input);
+        } else {
+            let mut bytes = take(&mut self.held.bytes);
+            bytes.extend_from_slice(input);
+            self.receive_or_hold(now, &bytes);
+        }
+    }
+
+    fn receive_or_hold(&mut self, now: Instant, input: &[u8]) {
+        let (clear, tail) = input.split_at(start_at_end(input));
+        self.pass(now, clear);
+        if self.mux.is_within_frame(tail) {
+            self.held = Held { bytes: tail.to_vec(), since: now };
+        } else {
+            self.pass(now, tail);
+        }
+    }
+
+    /// Passes on what was held, if the time for it has come. To the mux, a RESET_TRANSPORT after a
+    /// silence is one; all else is as if it had not been held.
+    fn handle_held(&mut self, now: Instant) {
+        if self.held_until().is_some_and(|until| until <= now) {
+            let Held { bytes, since } = take(&mut self.held);
+            self.pass(if is_start(&bytes) { now } else { since }, &bytes);
+        }
+    }
+
+    fn held_until(&self) -> Option<Instant> {
+        let until = self.held.since.plus_millis(self.mux.config().stall_ms);
+        if self.held.bytes.is_empty() { None } else { Some(until) }
+    }
+
+    fn pass(&mut self, now: Instant, mut input: &[u8]) {
         while let Some(event) = self.mux.receive(now, &mut input) {
             let came_up = matches!(event, Event::LinkUp { .. });
             self.take(event);
@@ -66,6 +108,7 @@ impl Core {
 
     /// Does what the time has come for. To be called after everything that came was received.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.handle_held(now);
         while let Some(event) = self.mux.handle_timeout(now) {
             self.take(event);
         }
@@ -98,7 +141,7 @@ impl Core {
 
     /// When to call `handle_timeout` and `transmit` if nothing happens before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.mux.deadline()
+        self.mux.deadline().into_iter().chain(self.held_until()).min()
     }
 
     /// The port is gone.
@@ -143,6 +186,7 @@ impl Core {
     /// Gives up the link and begins anew.
     pub(crate) fn reset(&mut self) {
         self.mux.reset();
+        self.held = Held::default();
         let now = Instant::ZERO;
         let mut nothing: &[u8] = &[];
         while let Some(event) = self.mux.receive(now, &mut nothing) {

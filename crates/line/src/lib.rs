@@ -26,6 +26,7 @@ mod address;
 mod channel;
 mod core;
 mod event;
+mod held;
 mod line;
 mod pipe;
 mod port;

@@ -42,6 +42,16 @@ impl Framing {
         self.is_found && !self.decoder.is_between_frames()
     }
 
+    /// True if these bytes would all be of the frame that began, and would not end it.
+    pub(crate) fn is_within_frame(&self, mut bytes: &[u8]) -> bool {
+        let mut decoder = self.decoder.clone();
+        let mut is_within = self.is_inside_frame();
+        while is_within && !bytes.is_empty() {
+            is_within = decoder.next_fields(&mut bytes).is_ok() && !decoder.is_between_frames();
+        }
+        is_within
+    }
+
     /// The next frame, or piece of one; `None` when the input is used up.
     pub(crate) fn next<'i>(
         &mut self,

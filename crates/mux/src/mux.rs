@@ -177,6 +177,12 @@ impl Mux {
         self.framing_losses
     }
 
+    /// True if these bytes, were they received next, would all be of the frame that began, and
+    /// would not end it: what they are is not certain before more comes.
+    pub fn is_within_frame(&self, bytes: &[u8]) -> bool {
+        self.framing.is_within_frame(bytes)
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout) at the latest, and
     /// [`transmit`](Self::transmit) after it; `None` if nothing happens without I/O or a command.
     pub fn deadline(&self) -> Option<Instant> {

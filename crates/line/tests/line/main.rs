@@ -5,5 +5,6 @@
     reason = "a test's helpers may panic as its tests do"
 )]
 
+mod anew;
 mod over;
 mod port;
