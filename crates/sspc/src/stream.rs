@@ -222,22 +222,26 @@ impl<B> Stream<B> {
         event
     }
 
-    /// The same, but that names are empty, until [`Stream::put_name`].
-    pub(crate) fn receive_unnamed<'i>(
-        &mut self,
-        now: Instant,
-        input: &mut &'i [u8],
-    ) -> Option<Event<'i>>
+    /// The same, but that names are empty, so that nothing is borrowed from the stream; they are in
+    /// [`Stream::event_name`].
+    #[doc(hidden)]
+    pub fn receive_unnamed<'i>(&mut self, now: Instant, input: &mut &'i [u8]) -> Option<Event<'i>>
     where
         B: AsMut<[u8]>,
     {
         self.engine.receive(&mut self.decoder, now, input, self.storage.as_mut())
     }
 
+    /// The name of the event that came last; empty if it has none.
+    #[doc(hidden)]
+    pub fn event_name(&self) -> &[u8] {
+        self.decoder.name()
+    }
+
     /// Puts the name in the event that came last.
     pub(crate) fn put_name<'s>(&'s self, event: &mut Event<'s>) {
         if let Event::Payload { rideshare: Some(name), .. } | Event::Metadata { name, .. } = event {
-            *name = self.decoder.name();
+            *name = self.event_name();
         }
     }
 
@@ -304,6 +308,13 @@ impl<B> Stream<B> {
     /// Ends the stream's life. What was not transmitted is not sent.
     pub fn close(&mut self) {
         self.engine.close();
+    }
+
+    /// Makes a stream go on that the proxy destroyed, as after the loss of its link: it is made again
+    /// with all that was set. DISCONNECTED is told, and the onward connection asked for again if it
+    /// ever was, as deployed clients do.
+    pub fn revive(&mut self, now: Instant) {
+        self.engine.revive(now);
     }
 
     /// Breaks off what was to be sent: drops the link, and with it the onward connection, and makes

@@ -194,6 +194,20 @@ impl Engine {
         }
     }
 
+    /// What the proxy ended goes on.
+    pub(crate) fn revive(&mut self, now: Instant) {
+        self.ended = false;
+        if self.link == Link::Closed {
+            self.link = Link::Dropped;
+            self.link_down(now);
+        }
+        self.lose(now);
+        self.tell(Pending::DISCONNECTED);
+        if self.asked {
+            self.onward = Onward::Wanted;
+        }
+    }
+
     /// The stream's life is over, but for what is left to be told and sent.
     pub(super) fn end(&mut self) {
         self.ended = true;

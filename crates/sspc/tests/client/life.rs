@@ -129,6 +129,37 @@ fn the_proxys_destroying_ends_the_stream() {
 }
 
 #[test]
+fn what_the_proxy_destroyed_goes_on_if_it_is_revived() {
+    let mut bench = Bench::connected(STEADY);
+    bench.stream.set_metadata("who", b"me").unwrap();
+    bench.react = |bench, event| {
+        if event == "DESTROYING" {
+            bench.stream.revive(bench.now);
+        }
+    };
+    bench.hear(&[state(State::Destroying), payload(b"late", Flags::WHOLE)].concat());
+    assert_eq!(bench.events(), ["DESTROYING", "DISCONNECTED"]);
+    assert!(!bench.up && !bench.stream.is_closed());
+    bench.pass(250);
+    bench.open();
+    bench.hear(&[created(), state(State::Creating), state(State::Connecting)].concat());
+    assert_eq!(bench.events(), ["CONNECTING"]);
+    let frames = ["STREAMTYPE mintest 500000000", "METADATA who=me", "ONWARD_CONNECT"];
+    assert_eq!(bench.frames(), frames);
+
+    // Also when its link is gone already.
+    let mut bench = Bench::created(STEADY);
+    bench.hear(&state(State::Destroying));
+    assert!(bench.stream.is_closed());
+    bench.stream.revive(bench.now);
+    bench.pass(250);
+    bench.open();
+    bench.hear(&created());
+    assert_eq!(bench.events(), ["DESTROYING", "DISCONNECTED"]);
+    assert_eq!(bench.frames(), ["STREAMTYPE mintest 500000000"]);
+}
+
+#[test]
 fn close_tells_the_proxy_and_the_user() {
     let mut bench = Bench::connected(STEADY);
     bench.stream.close();
