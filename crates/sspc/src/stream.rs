@@ -114,6 +114,20 @@ impl<B> Stream<B> {
         (&mut self.engine, &mut self.storage)
     }
 
+    /// The storage.
+    pub const fn storage(&self) -> &B {
+        &self.storage
+    }
+
+    /// Another storage, in which what is kept goes as far as it fits; returns the former one.
+    pub fn replace_storage(&mut self, mut storage: B) -> B
+    where
+        B: AsRef<[u8]> + AsMut<[u8]>,
+    {
+        self.engine.move_kept(self.storage.as_ref(), storage.as_mut());
+        core::mem::replace(&mut self.storage, storage)
+    }
+
     /// The storage, and the name of the event that came last; empty if it has none.
     #[cfg(feature = "embedded-io-async")]
     pub(crate) fn storage_and_name(&mut self) -> (&mut B, &[u8]) {

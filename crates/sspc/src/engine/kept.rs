@@ -75,6 +75,14 @@ impl Kept {
         Ok(())
     }
 
+    /// Copies all to another storage: the metadata to its front, the list to its end.
+    pub(super) fn move_to(&self, from: &[u8], to: &mut [u8]) {
+        copy(to, from.get(..usize::from(self.used)).unwrap_or_default());
+        let list = |size: usize| size.saturating_sub(usize::from(self.list))..size;
+        let end = to.get_mut(list(size(to))).unwrap_or_default();
+        copy(end, from.get(list(size(from))).unwrap_or_default());
+    }
+
     /// The first value that this link's proxy does not have.
     pub(super) fn unsent<'s>(&self, storage: &'s [u8]) -> Option<Record<'s>> {
         self.record(storage, self.sent)

@@ -280,6 +280,10 @@ impl Engine {
         self.kept.set(storage, name, value)
     }
 
+    pub(crate) fn move_kept(&self, from: &[u8], to: &mut [u8]) {
+        self.kept.move_to(from, to);
+    }
+
     pub(crate) fn set_timeout(&mut self, timeout: Timeout) {
         self.timeout = Some(timeout);
         self.timeout_pending = true;

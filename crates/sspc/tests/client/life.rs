@@ -583,6 +583,28 @@ fn rideshare_names_take_turns_at_each_message() {
 }
 
 #[test]
+fn what_is_kept_moves_to_another_storage() {
+    let mut bench = Bench::new("mintest", STEADY);
+    bench.stream.replace_storage(vec![0; 30]);
+    bench.stream.set_metadata("a", b"1").unwrap();
+    bench.open();
+    bench.hear(&[create_result(0, b",mintest,second"), state(State::Creating)].concat());
+    bench.stream.connect();
+    bench.hear(&[state(State::Connecting), state(State::Connected)].concat());
+    assert!(bench.stream.set_metadata("b", b"a longer value").is_err());
+    assert_eq!(bench.stream.replace_storage(vec![0; 60]).len(), 30);
+    bench.stream.set_metadata("b", b"a longer value").unwrap();
+    bench.messages = vec![b"x".to_vec()];
+    bench.stream.request_tx(bench.now);
+    bench.settle();
+    let frames = bench.frames();
+    assert!(frames.contains(&"METADATA a=1".into()), "{frames:?}");
+    assert!(frames.contains(&"METADATA b=a longer value".into()), "{frames:?}");
+    assert_eq!(bench.stream.rideshare_name(), Some(&b"second"[..]));
+    assert_eq!(bench.stream.storage().len(), 60);
+}
+
+#[test]
 fn a_room_that_is_too_small_is_told() {
     let mut stream = Stream::new(Name::literal("mintest"), Config::DEFAULT, [0; 20]);
     stream.link_up(sspc::Instant::ZERO);
