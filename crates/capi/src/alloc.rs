@@ -5,7 +5,7 @@
 //! is taken, and free neighbours are joined on the way.
 
 use core::ffi::c_void;
-use core::ptr::{NonNull, null_mut};
+use core::ptr::null_mut;
 
 use crate::abi::{Arena, Context};
 
@@ -19,24 +19,21 @@ unsafe extern "C" {
     fn free(memory: *mut c_void);
 }
 
-/// Memory for so many bytes, all 0, aligned to two words; `None` if there is none.
+/// Memory for so many bytes, all 0, aligned to two words; null if there is none.
 ///
 /// # Safety
 /// The context is valid, its arena null or one of `sspc_arena_init`.
 #[inline(never)]
-pub(crate) unsafe fn zeroed(cx: *const Context, bytes: usize) -> Option<NonNull<u8>> {
-    // SAFETY: the caller's promise.
-    let memory = match unsafe { (*cx).arena } {
-        arena if !arena.is_null() => {
-            // SAFETY: the caller's promise.
-            unsafe { take(arena.cast(), bytes) }
+pub(crate) unsafe fn zeroed(cx: *const Context, bytes: usize) -> *mut u8 {
+    // SAFETY: the caller's promise; so many bytes are just allocated.
+    unsafe {
+        let arena = (*cx).arena;
+        let memory = if arena.is_null() { from_malloc(bytes) } else { take(arena.cast(), bytes) };
+        if !memory.is_null() {
+            memory.write_bytes(0, bytes);
         }
-        _ => from_malloc(bytes),
-    };
-    let memory = NonNull::new(memory)?;
-    // SAFETY: so many bytes were just allocated.
-    unsafe { memory.write_bytes(0, bytes) };
-    Some(memory)
+        memory
+    }
 }
 
 /// Gives back what [`zeroed`] gave; null is nothing.

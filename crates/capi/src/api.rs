@@ -1,12 +1,13 @@
 //! `lws_sspc_*`: what the application asks for, and `lws_txp_inside_sspc`: what its transport tells.
 
 use core::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
-use core::ptr::null_mut;
+use core::ptr::{NonNull, null_mut};
 
 use sspc::{Config, Name};
 
 use crate::abi::{Context, Handle as CHandle, Info, OK, Ops, Priv, Return, RxCb, StateCb, TxCb};
 use crate::list::lws_dll2_add_tail;
+use crate::metadata::Node;
 use crate::stream::{Handle, Shell, ascii, now, todo};
 use crate::{alloc, log};
 
@@ -29,6 +30,27 @@ unsafe fn bytes<'s>(text: *const c_char) -> &'s [u8] {
         }
         core::slice::from_raw_parts(text.cast(), len)
     }
+}
+
+/// Copies a string, no more of it than fits in `size` bytes with a NUL, which it puts behind it if
+/// there is room for anything. How many bytes there are in front of that.
+///
+/// # Safety
+/// The string ends with a NUL or has `size - 1` bytes; there is room for `size`, or for all of it.
+#[inline(never)]
+unsafe fn copy(to: *mut c_char, text: *const c_char, size: usize) -> usize {
+    let mut at = 0;
+    // SAFETY: the caller's promise.
+    unsafe {
+        while at + 1 < size && *text.add(at) != 0 {
+            *to.add(at) = *text.add(at);
+            at += 1;
+        }
+        if size > 0 {
+            *to.add(at) = 0;
+        }
+    }
+    at
 }
 
 /// Makes a stream; 0 if it was made and its callbacks did not end it at once. See `sspc/streams.h`.
@@ -58,13 +80,13 @@ pub unsafe extern "C" fn lws_sspc_create(
             config.window = credit;
         }
         let texts = 2 * streamtype.len() + 1 + TAG_EXTRA;
-        let size = size_of::<Shell>().checked_add(ssi.user_alloc).map(|n| n.saturating_add(texts));
-        let Some(memory) = size.and_then(|size| alloc::zeroed(cx, size)) else {
+        let size = (size_of::<Shell>() + texts).saturating_add(ssi.user_alloc);
+        let Some(memory) = NonNull::new(alloc::zeroed(cx, size)) else {
             log::line(log::ERR, None, c"no memory for a stream");
             return 1;
         };
         let handle = Handle::init(memory, cx, ssi, name, config);
-        write_texts(handle, streamtype, (*cx).ssidx);
+        write_texts(handle.streamtype.cast(), ssi.streamtype, (*cx).ssidx);
         (*cx).ssidx = (*cx).ssidx.wrapping_add(1);
         lws_dll2_add_tail(handle.list.get(), &raw mut (*cx).ss_client_owner);
         let user = handle.user().cast::<u8>();
@@ -76,9 +98,12 @@ pub unsafe extern "C" fn lws_sspc_create(
         if !ppayload_fmt.is_null() {
             *ppayload_fmt = core::ptr::null();
         }
-        let mut own = handle.as_ptr();
-        let pointer = if ppss.is_null() { &raw mut own } else { ppss };
-        c_int::from(handle.settle_new(pointer))
+        let is_over = handle.settle(true, &[]);
+        // Unless it was set to another one meanwhile.
+        if is_over && !ppss.is_null() && *ppss == handle.as_ptr() {
+            *ppss = null_mut();
+        }
+        c_int::from(is_over)
     }
 }
 
@@ -86,25 +111,22 @@ pub unsafe extern "C" fn lws_sspc_create(
 ///
 /// # Safety
 /// There is room for both.
-unsafe fn write_texts(handle: Handle, streamtype: &[u8], index: u32) {
-    let mut at = handle.streamtype;
-    let mut put = |text: &[u8]| {
-        // SAFETY: the caller's promise.
-        unsafe {
-            at.copy_from_nonoverlapping(text.as_ptr(), text.len());
-            at = at.add(text.len());
+unsafe fn write_texts(to: *mut c_char, streamtype: *const c_char, index: u32) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut at = to;
+        for text in [streamtype, c"[sspc|".as_ptr(), streamtype, c"|".as_ptr()] {
+            // The streamtype alone, with its NUL, stands in front of the tag.
+            at = at.add(copy(at, text, usize::MAX) + usize::from(at == to));
         }
-    };
-    put(streamtype);
-    put(b"\0[sspc|");
-    put(streamtype);
-    put(b"|");
-    let digits = (8 - index.leading_zeros() / 4).max(1);
-    for digit in (0..digits).rev() {
-        let value = (index >> (4 * digit)) as u8 & 0xf;
-        put(&[if value < 10 { b'0' + value } else { b'a' - 10 + value }]);
+        let digits = (8 - index.leading_zeros() / 4).max(1);
+        for digit in (0..digits).rev() {
+            let value = (index >> (4 * digit)) as u8 & 0xf;
+            *at = (if value < 10 { b'0' + value } else { b'a' - 10 + value }) as c_char;
+            at = at.add(1);
+        }
+        copy(at, c"]".as_ptr(), usize::MAX);
     }
-    put(b"]\0");
 }
 
 /// Ends a stream and sets the pointer to null; nothing if that is null.
@@ -120,16 +142,23 @@ pub unsafe extern "C" fn lws_sspc_destroy(ppss: *mut *mut CHandle) {
     }
 }
 
+/// The application wants something of a stream, if that is not null.
+#[inline(never)]
+fn want(handle: *mut CHandle, what: u8) -> Return {
+    if let Some(handle) = Handle::from_c(handle) {
+        handle.also_todo(what);
+        handle.was_asked();
+    }
+    OK
+}
+
 /// Asks to send: the tx callback comes when that is possible. Connects if needed.
 ///
 /// # Safety
 /// The handle is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lws_sspc_request_tx(handle: *mut CHandle) -> Return {
-    if let Some(handle) = Handle::from_c(handle) {
-        handle.want(todo::TX);
-    }
-    OK
+    want(handle, todo::TX)
 }
 
 /// Asks to send a message of this many bytes.
@@ -140,9 +169,8 @@ pub unsafe extern "C" fn lws_sspc_request_tx(handle: *mut CHandle) -> Return {
 pub unsafe extern "C" fn lws_sspc_request_tx_len(handle: *mut CHandle, len: c_ulong) -> Return {
     if let Some(handle) = Handle::from_c(handle) {
         handle.hint.set(u32::try_from(len).unwrap_or(u32::MAX));
-        handle.want(todo::HINT | todo::TX);
     }
-    OK
+    want(handle, todo::HINT | todo::TX)
 }
 
 /// Asks for the onward connection.
@@ -151,10 +179,7 @@ pub unsafe extern "C" fn lws_sspc_request_tx_len(handle: *mut CHandle, len: c_ul
 /// The handle is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lws_sspc_client_connect(handle: *mut CHandle) -> Return {
-    if let Some(handle) = Handle::from_c(handle) {
-        handle.want(todo::CONNECT);
-    }
-    OK
+    want(handle, todo::CONNECT)
 }
 
 /// The context that the stream was made with.
@@ -195,25 +220,22 @@ pub unsafe extern "C" fn lws_sspc_set_metadata(
     if value.is_null() || len == 0 {
         return 1;
     }
-    // SAFETY: the caller's promise.
-    let (name, value) =
-        unsafe { (bytes(name), core::slice::from_raw_parts(value.cast::<u8>(), len)) };
-    if !handle.is_busy() {
-        let failed = handle.set_metadata(name, value);
-        if failed == 0 {
-            handle.was_asked();
-        }
-        return failed;
-    }
-    // SAFETY: the context is the handle's own, and what is added has room for the value.
+    // SAFETY: the caller's promise; the context is the handle's own, and what is added has room for
+    // the value.
     unsafe {
-        let at = handle.stashed.add(handle.cx, name, len);
-        if at.is_null() {
+        let name = bytes(name);
+        if handle.busy.get() {
+            let node = handle.stashed.add(handle.cx, name, len);
+            if node.is_null() {
+                return 1;
+            }
+            Node::value(node).copy_from_nonoverlapping(value.cast(), len);
+            handle.also_todo(todo::METADATA);
+        } else if handle.set_metadata(name, core::slice::from_raw_parts(value.cast(), len)) != 0 {
             return 1;
         }
-        at.copy_from_nonoverlapping(value.as_ptr(), len);
     }
-    handle.want(todo::METADATA);
+    handle.was_asked();
     0
 }
 
@@ -246,9 +268,12 @@ pub unsafe extern "C" fn lws_sspc_get_metadata(
     let Some(handle) = Handle::from_c(handle) else { return 1 };
     // SAFETY: the caller's promise.
     unsafe {
-        let Some((at, bytes)) = handle.received.find(bytes(name)) else { return 1 };
-        *value = at.cast();
-        *len = bytes;
+        let node = handle.received.find(bytes(name));
+        if node.is_null() {
+            return 1;
+        }
+        *value = Node::value(node).cast();
+        *len = (*node).value_len;
     }
     0
 }
@@ -259,11 +284,11 @@ pub unsafe extern "C" fn lws_sspc_get_metadata(
 /// The handle is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lws_sspc_add_peer_tx_credit(handle: *mut CHandle, add: i32) -> c_int {
-    let Some(handle) = Handle::from_c(handle) else { return 1 };
-    handle.credit.set(handle.credit.get().wrapping_add(add));
-    handle.peer_credit.set(handle.peer_credit.get().wrapping_add(add));
-    handle.want(todo::CREDIT);
-    0
+    if let Some(handle) = Handle::from_c(handle) {
+        handle.credit.set(handle.credit.get().wrapping_add(add));
+        handle.peer_credit.set(handle.peer_credit.get().wrapping_add(add));
+    }
+    want(handle, todo::CREDIT)
 }
 
 /// How many more bytes the remote peer may send, as far as known.
@@ -283,8 +308,8 @@ pub unsafe extern "C" fn lws_sspc_get_est_peer_tx_credit(handle: *mut CHandle) -
 pub unsafe extern "C" fn lws_sspc_start_timeout(handle: *mut CHandle, timeout_ms: c_uint) {
     if let Some(handle) = Handle::from_c(handle) {
         handle.timeout_ms.set(timeout_ms);
-        handle.want(todo::TIMEOUT);
     }
+    want(handle, todo::TIMEOUT);
 }
 
 /// Cancels the stream's timeout.
@@ -335,7 +360,7 @@ pub extern "C" fn lws_sspc_server_ack(_handle: *mut CHandle, _nack: c_int) {}
 pub unsafe extern "C" fn lws_sspc_tag(handle: *mut CHandle) -> *const c_char {
     match Handle::from_c(handle) {
         // SAFETY: the tag is behind the streamtype's NUL.
-        Some(handle) => unsafe { handle.streamtype.add(handle.streamtype_len + 1).cast() },
+        Some(handle) => unsafe { handle.streamtype.add(usize::from(handle.name_len) + 1).cast() },
         None => c"[null sspc]".as_ptr(),
     }
 }
@@ -353,19 +378,9 @@ pub unsafe extern "C" fn lws_log_prepend_sspc(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let tag = bytes(lws_sspc_tag(obj));
-        let mut at = *p;
-        for byte in tag.iter().chain(b": ") {
-            if at.add(1) >= end {
-                break;
-            }
-            *at = *byte as c_char;
-            at = at.add(1);
+        for text in [lws_sspc_tag(obj), c": ".as_ptr()] {
+            *p = (*p).add(copy(*p, text, end.offset_from_unsigned(*p)));
         }
-        if at < end {
-            *at = 0;
-        }
-        *p = at;
     }
 }
 
@@ -380,16 +395,7 @@ pub unsafe extern "C" fn lws_strncpy(
     size: usize,
 ) -> *mut c_char {
     // SAFETY: the caller's promise.
-    unsafe {
-        let mut at = 0;
-        while at + 1 < size && *src.add(at) != 0 {
-            *dest.add(at) = *src.add(at);
-            at += 1;
-        }
-        if size > 0 {
-            *dest.add(at) = 0;
-        }
-    }
+    unsafe { copy(dest, src, size) };
     dest
 }
 

@@ -177,15 +177,16 @@ pub unsafe extern "C" fn lws_dll2_add_sorted(
     owner: *mut Owner,
     compare: unsafe extern "C" fn(*const Dll2, *const Dll2) -> c_int,
 ) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let mut at = (*owner).head;
-        while !at.is_null() && compare(at, d) < 0 {
-            at = (*at).next;
+    unsafe extern "C" fn compare3(compare: *mut c_void, d: *const Dll2, i: *const Dll2) -> c_int {
+        // SAFETY: it is the caller's function, as it was given below.
+        unsafe {
+            let compare = compare.cast::<unsafe extern "C" fn(*const Dll2, *const Dll2) -> c_int>();
+            (*compare)(d, i)
         }
-        let prev = if at.is_null() { (*owner).tail } else { (*at).prev };
-        insert(d, owner, prev, at);
     }
+    let mut compare = compare;
+    // SAFETY: the caller's promise.
+    unsafe { lws_dll2_add_sorted_priv(d, owner, (&raw mut compare).cast(), compare3) }
 }
 
 /// The same, with a pointer for the comparison.
@@ -201,11 +202,10 @@ pub unsafe extern "C" fn lws_dll2_add_sorted_priv(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        let mut at = (*owner).head;
+        let (mut prev, mut at) = (null_mut(), (*owner).head);
         while !at.is_null() && compare(private, at, d) < 0 {
-            at = (*at).next;
+            (prev, at) = (at, (*at).next);
         }
-        let prev = if at.is_null() { (*owner).tail } else { (*at).prev };
         insert(d, owner, prev, at);
     }
 }
@@ -229,13 +229,16 @@ pub unsafe extern "C" fn _lws_dll2_search_sz_pl(
         while !d.is_null() {
             let object = d.cast::<u8>().sub(dll2_ofs);
             let text = *object.add(ptr_ofs).cast::<*const c_char>();
-            if !text.is_null() {
-                let same = (0..namelen)
-                    .take_while(|&at| *text.add(at) != 0 && *text.add(at) == *name.add(at))
-                    .count();
-                if same == namelen && *text.add(namelen) == 0 {
+            let mut at = 0;
+            while !text.is_null() {
+                let byte = *text.add(at);
+                if at == namelen && byte == 0 {
                     return object.cast();
                 }
+                if at == namelen || byte == 0 || byte != *name.add(at) {
+                    break;
+                }
+                at += 1;
             }
             d = (*d).next;
         }

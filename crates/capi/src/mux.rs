@@ -13,15 +13,16 @@
 //! Commands to the engine are given in [`sync`](MuxRef::sync), when it is not busy.
 
 use core::cell::{Cell, UnsafeCell};
+use core::mem::offset_of;
 use core::ptr::{NonNull, null_mut};
 
-use sspc_mux::{Channel as Index, Event, Instant, Mux as Engine, Priority};
+use sspc_mux::{Channel as Index, Event, Mux as Engine, Priority};
 
 use crate::abi::imports::lws_sul_cancel;
-use crate::abi::{Channel, Context, LINK_DOWN, LINK_UP, Mux, Owner, ParseCbs, Path, Sul};
+use crate::abi::{Channel, Context, LINK_DOWN, LINK_UP, Mux, Owner, ParseCbs, Path};
 use crate::list::{lws_dll2_add_tail, lws_dll2_remove};
-use crate::stream::{Handle, Shell, arm, now};
-use crate::transport::{close_channel, lws_transport_mux_client_ops, sul_cb};
+use crate::stream::{Handle, Timer, now};
+use crate::transport::{close_channel, lws_transport_mux_client_ops};
 use crate::{alloc, log};
 
 /// Of [`Channel::state`], as in the header.
@@ -57,9 +58,8 @@ pub(crate) struct Whole {
     pub(crate) room: Cell<*mut u8>,
     pub(crate) room_len: Cell<usize>,
     pub(crate) room_used: Cell<usize>,
-    pub(crate) armed: Cell<Instant>,
     pub(crate) public: UnsafeCell<Mux>,
-    pub(crate) sul: UnsafeCell<Sul>,
+    pub(crate) timer: Timer,
     pub(crate) engine: UnsafeCell<Engine>,
 }
 
@@ -91,54 +91,49 @@ pub(crate) unsafe fn mux_of(channel: *mut Channel) -> Option<MuxRef> {
         if owner.is_null() {
             return None;
         }
-        MuxRef::from_c(owner.cast::<u8>().sub(core::mem::offset_of!(Mux, owner)).cast())
+        MuxRef::from_c(owner.cast::<u8>().sub(offset_of!(Mux, owner)).cast())
     }
 }
 
-/// The channel of a stream's path, if its transport is the mux.
-fn channel_of(path: &Path) -> Option<*mut Channel> {
+/// The channel of a stream's path; null if its transport is not the mux, or it has none.
+fn channel_of(path: &Path) -> *mut Channel {
     let is_mux = core::ptr::eq(path.ops_onw, &raw const lws_transport_mux_client_ops);
-    (is_mux && !path.priv_onw.is_null()).then(|| path.priv_onw.cast())
+    if is_mux { path.priv_onw.cast() } else { null_mut() }
 }
 
-/// The room in which the stream's bytes are to be put, if its mux asks it for some just now.
-///
-/// # Safety
-/// The path is a handle's.
-pub(crate) fn room(path: &Path) -> Option<(*mut u8, usize)> {
+/// The room in which the stream's bytes are to be put and its length, if its mux asks it for some
+/// just now; else null.
+pub(crate) fn room(path: &Path) -> (*mut u8, usize) {
     // SAFETY: a stream's channel is valid.
-    let mux = unsafe { mux_of(channel_of(path)?) }?;
-    match mux.room.get() {
-        at if at.is_null() => None,
-        at => Some((at, mux.room_len.get())),
+    match unsafe { mux_of(channel_of(path)) } {
+        Some(mux) => (mux.room.get(), mux.room_len.get()),
+        None => (null_mut(), 0),
     }
 }
 
 /// The stream has more to write than there was room for.
 pub(crate) fn ask_again(path: &Path) {
-    if let Some(channel) = channel_of(path) {
-        // SAFETY: a stream's channel is valid.
-        unsafe { (*channel).todo |= WRITE };
+    // SAFETY: a stream's channel is valid.
+    if let Some(channel) = unsafe { channel_of(path).as_mut() } {
+        channel.todo |= WRITE;
     }
 }
 
 /// The stream uses its channel no more.
 pub(crate) fn let_go(path: &Path) {
-    if let Some(channel) = channel_of(path) {
-        // SAFETY: a stream's channel is valid.
-        unsafe { (*channel).priv_ = null_mut() };
+    // SAFETY: a stream's channel is valid.
+    if let Some(channel) = unsafe { channel_of(path).as_mut() } {
+        channel.priv_ = null_mut();
     }
 }
 
 /// The stream's end is to be told to the proxy before the channel is closed.
 pub(crate) fn say_goodbye(path: &Path) {
-    if let Some(channel) = channel_of(path) {
-        // SAFETY: a stream's channel is valid.
-        unsafe {
-            if (*channel).state == state::OPEN {
-                (*channel).todo |= GOODBYE;
-            }
-        }
+    // SAFETY: a stream's channel is valid.
+    if let Some(channel) = unsafe { channel_of(path).as_mut() }
+        && channel.state == state::OPEN
+    {
+        channel.todo |= GOODBYE;
     }
 }
 
@@ -147,7 +142,7 @@ impl MuxRef {
         if mux.is_null() {
             return None;
         }
-        NonNull::new(mux.wrapping_byte_sub(core::mem::offset_of!(Whole, public)).cast()).map(Self)
+        NonNull::new(mux.wrapping_byte_sub(offset_of!(Whole, public)).cast()).map(Self)
     }
 
     pub(crate) fn public(self) -> *mut Mux {
@@ -164,13 +159,13 @@ impl MuxRef {
         unsafe { (*self.public()).cx }
     }
 
-    /// Does something with the engine, which calls no C; `None` if that is busy.
-    pub(crate) fn engine<R>(self, f: impl FnOnce(&mut Engine) -> R) -> Option<R> {
-        if self.busy.get() {
-            return None;
-        }
+    /// The engine.
+    ///
+    /// # Safety
+    /// It is not busy, and the reference is not used after C code ran.
+    pub(crate) unsafe fn engine<'e>(self) -> &'e mut Engine {
         // SAFETY: nobody else has it: what could come in between marks it as busy.
-        Some(f(unsafe { &mut *self.engine.get() }))
+        unsafe { &mut *self.engine.get() }
     }
 
     /// The channel with this index, or [`ANY`], and one of these states, a bit for each; null if
@@ -206,10 +201,11 @@ impl MuxRef {
     pub(crate) fn attach(self, handle: Handle) -> bool {
         // SAFETY: the memory has room for a channel; the handle's path is its own.
         unsafe {
-            let Some(memory) = alloc::zeroed(self.cx(), size_of::<Channel>()) else { return false };
-            let channel = memory.as_ptr().cast::<Channel>();
+            let channel = alloc::zeroed(self.cx(), size_of::<Channel>()).cast::<Channel>();
+            if channel.is_null() {
+                return false;
+            }
             (*channel).priv_ = handle.as_ptr();
-            (*channel).state = state::PENDING;
             lws_dll2_add_tail(&raw mut (*channel).list, self.owner());
             (*handle.path.get()).priv_onw = channel.cast();
         }
@@ -226,15 +222,22 @@ impl MuxRef {
         }
     }
 
-    /// A channel is at its end: its stream is told, and it is freed.
+    /// A channel is at its end: its stream is told, by the callbacks too if there are any, and it
+    /// is freed.
     ///
     /// # Safety
     /// As of [`MuxRef::free`], apart from its stream.
-    unsafe fn end(self, channel: *mut Channel, tell: impl FnOnce(*mut Channel)) {
+    unsafe fn end(self, channel: *mut Channel, cbs: Option<&ParseCbs>) {
         // SAFETY: the caller's promise; while it is ending nobody else frees it.
         unsafe {
-            (*channel).state = state::ENDING;
-            tell(channel);
+            let state = core::mem::replace(&mut (*channel).state, state::ENDING);
+            if let Some(cbs) = cbs {
+                match (state, cbs.ch_opens, cbs.ch_closes) {
+                    (state::ASKED, Some(ch_opens), _) => _ = ch_opens(channel, 1),
+                    (state::OPEN, _, Some(ch_closes)) => _ = ch_closes(channel),
+                    _ => {}
+                }
+            }
             if let Some(handle) = Handle::from_c((*channel).priv_) {
                 // Unless it has another one by now.
                 if handle.path().priv_onw == channel.cast() {
@@ -245,70 +248,58 @@ impl MuxRef {
         }
     }
 
-    /// Gives the engine the commands that the channels have for it.
+    /// Gives the engine, if it is not busy, the commands that the channels have for it.
     fn sync(self) {
-        let Some(is_up) = self.engine(|engine| engine.is_up()) else { return };
-        loop {
-            let mut refused = null_mut::<Channel>();
-            // SAFETY: no callback runs while the list is walked, and what is next is read before a
-            // channel is freed.
-            unsafe {
-                let mut at = (*self.owner()).head.cast::<Channel>();
-                while !at.is_null() {
-                    let (channel, next) = (at, (*at).list.next.cast());
-                    at = next;
-                    let index = Index::new((*channel).ch_idx);
-                    match (*channel).state {
-                        state::PENDING if is_up => {
-                            match self.engine(|engine| engine.open(Priority::HIGHEST)) {
-                                Some(Ok(index)) => {
-                                    (*channel).ch_idx = index.index();
-                                    (*channel).state = state::ASKED;
-                                }
-                                _ => refused = channel,
-                            }
+        if self.busy.get() {
+            return;
+        }
+        // SAFETY: no callback runs while the list is walked, and what is next is read before a
+        // channel is freed.
+        unsafe {
+            let engine = self.engine();
+            let mut next = (*self.owner()).head.cast::<Channel>();
+            while let Some(channel) = next.as_mut() {
+                next = channel.list.next.cast();
+                let index = Index::new(channel.ch_idx);
+                match channel.state {
+                    // Without a free index, or a link, it waits.
+                    state::PENDING => {
+                        if let Ok(index) = engine.open(Priority::HIGHEST) {
+                            channel.ch_idx = index.index();
+                            channel.state = state::ASKED;
                         }
-                        state::OPEN | state::LEAVING if (*channel).todo != 0 => {
-                            (*channel).todo &= !WRITE;
-                            self.engine(|engine| engine.wants_to_send(index, true));
-                        }
-                        state::LEAVING => {
-                            self.engine(|engine| engine.close(index));
-                            self.free(channel);
-                        }
-                        _ => {}
                     }
+                    state::OPEN | state::LEAVING if channel.todo != 0 => {
+                        channel.todo &= !WRITE;
+                        engine.wants_to_send(index, true);
+                    }
+                    state::LEAVING => {
+                        engine.close(index);
+                        self.free(channel);
+                    }
+                    _ => {}
                 }
-                if refused.is_null() {
-                    return;
-                }
-                self.end(refused, |_| {});
             }
         }
     }
 
-    /// Bytes came from the firmware's transport.
-    pub(crate) fn feed(self, input: &[u8], cbs: &ParseCbs) {
+    /// Bytes came from the firmware's transport, for an engine that is not busy; or time went on.
+    /// Does what the time has come for, and what the streams want.
+    pub(crate) fn wake(self, mut input: &[u8], cbs: &ParseCbs) {
+        if self.busy.get() {
+            return;
+        }
         self.enter();
-        let mut rest = input;
         while !self.doomed.get() {
             let now = now();
-            match self.engine(|engine| engine.receive(now, &mut rest)).flatten() {
-                Some(event) => self.tell(event, cbs),
-                None => break,
-            }
-        }
-        self.wake(cbs);
-    }
-
-    /// Does what the time has come for, and what the streams want; the mux was entered.
-    pub(crate) fn wake(self, cbs: &ParseCbs) {
-        while !self.doomed.get() {
-            let now = now();
-            match self.engine(|engine| engine.handle_timeout(now)).flatten() {
-                Some(event) => self.tell(event, cbs),
-                None => break,
-            }
+            // SAFETY: the engine is not busy; an event borrows from the input alone.
+            let engine = unsafe { self.engine() };
+            let Some(event) =
+                engine.receive(now, &mut input).or_else(|| engine.handle_timeout(now))
+            else {
+                break;
+            };
+            self.tell(event, cbs);
         }
         self.sync();
         self.request_write();
@@ -328,9 +319,8 @@ impl MuxRef {
             self.destroy();
             return;
         }
-        let at = self.engine(|engine| engine.deadline()).flatten();
-        // SAFETY: the mux's own timer and its context.
-        unsafe { arm(self.cx(), self.sul.get(), &self.armed, at, sul_cb) };
+        // SAFETY: the engine is not busy where no call is under way.
+        unsafe { self.timer.arm(self.engine().deadline(), self.cx()) };
     }
 
     fn tell(self, event: Event<'_>, cbs: &ParseCbs) {
@@ -351,36 +341,12 @@ impl MuxRef {
                 }
             }
             Event::Opened { channel } => self.opened(channel.index().into(), cbs),
-            Event::Refused { channel, .. } => {
-                let index = channel.index().into();
-                let channel = self.find(index, !(1 << state::PENDING));
-                if channel.is_null() {
-                    return;
-                }
-                // SAFETY: the channel is this mux's; one that is leaving has no stream.
-                unsafe {
-                    match ((*channel).state, cbs.ch_opens) {
-                        (state::ASKED, Some(ch_opens)) => {
-                            self.end(channel, |channel| _ = ch_opens(channel, 1));
-                        }
-                        _ => self.end(channel, |_| {}),
-                    }
-                }
-            }
-            Event::Closed { channel } => {
-                let index = channel.index().into();
-                let channel = self.find(index, !(1 << state::PENDING));
-                if channel.is_null() {
-                    return;
-                }
-                // SAFETY: as above.
-                unsafe {
-                    match ((*channel).state, cbs.ch_closes) {
-                        (state::OPEN, Some(ch_closes)) => {
-                            self.end(channel, |channel| _ = ch_closes(channel));
-                        }
-                        _ => self.end(channel, |_| {}),
-                    }
+            Event::Refused { channel, .. } | Event::Closed { channel } => {
+                let states = !(1 << state::PENDING | 1 << state::ENDING);
+                let channel = self.find(channel.index().into(), states);
+                if !channel.is_null() {
+                    // SAFETY: the channel is this mux's; one that is leaving has no stream.
+                    unsafe { self.end(channel, Some(cbs)) };
                 }
             }
             Event::Data { channel, piece } => {
@@ -432,14 +398,11 @@ impl MuxRef {
             (*self.public()).link_state = LINK_UP;
             let mut at = (*self.cx()).ss_client_owner.head;
             while !at.is_null() {
-                let next = (*at).next;
-                if let Some(handle) = Handle::from_member(at, core::mem::offset_of!(Shell, list))
-                    && handle.path().mux == self.public()
-                    && handle.wants_link()
-                {
+                let handle = Handle::from_list(at);
+                if handle.path().mux == self.public() && handle.wants_link() {
                     self.attach(handle);
                 }
-                at = next;
+                at = (*at).next;
             }
         }
     }
@@ -455,7 +418,7 @@ impl MuxRef {
                 if channel.is_null() {
                     return;
                 }
-                self.end(channel, |_| {});
+                self.end(channel, None);
             }
         }
     }
@@ -471,7 +434,7 @@ impl MuxRef {
         let now = now();
         self.busy.set(true);
         // SAFETY: as it is busy nobody else has it.
-        let engine = unsafe { &mut *self.engine.get() };
+        let engine = unsafe { self.engine() };
         let mut source =
             |index: Index, body: &mut [u8]| self.ask(index.index().into(), body, whole, cbs);
         let bytes = engine.transmit(now, out, &mut source).unwrap_or(0);
@@ -523,7 +486,7 @@ impl MuxRef {
 
     pub(crate) fn destroy(self) {
         self.doomed.set(true);
-        if self.depth.get() > 0 || self.busy.get() {
+        if self.depth.get() > 0 {
             return;
         }
         self.enter();
@@ -533,18 +496,16 @@ impl MuxRef {
             let cx = self.cx();
             let mut at = (*cx).ss_client_owner.head;
             while !at.is_null() {
-                if let Some(handle) = Handle::from_member(at, core::mem::offset_of!(Shell, list)) {
-                    let path = handle.path.get();
-                    if (*path).mux == self.public() {
-                        (*path).mux = null_mut();
-                    }
+                let path = Handle::from_list(at).path.get();
+                if (*path).mux == self.public() {
+                    (*path).mux = null_mut();
                 }
                 at = (*at).next;
             }
             if (*cx).txp_cpath.mux == self.public() {
                 (*cx).txp_cpath.mux = null_mut();
             }
-            lws_sul_cancel(self.sul.get());
+            lws_sul_cancel(self.timer.sul.get());
             alloc::give_back(cx, self.0.as_ptr().cast());
         }
     }

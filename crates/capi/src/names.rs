@@ -1,38 +1,49 @@
 //! The names of the states.
 
-use core::ffi::{CStr, c_char, c_int};
+use core::ffi::{c_char, c_int};
 
-const NAMES: [&CStr; 21] = [
-    c"(unset)",
-    c"LWSSSCS_CREATING",
-    c"LWSSSCS_DISCONNECTED",
-    c"LWSSSCS_UNREACHABLE",
-    c"LWSSSCS_AUTH_FAILED",
-    c"LWSSSCS_CONNECTED",
-    c"LWSSSCS_CONNECTING",
-    c"LWSSSCS_DESTROYING",
-    c"LWSSSCS_POLL",
-    c"LWSSSCS_ALL_RETRIES_FAILED",
-    c"LWSSSCS_QOS_ACK_REMOTE",
-    c"LWSSSCS_QOS_NACK_REMOTE",
-    c"LWSSSCS_QOS_ACK_LOCAL",
-    c"LWSSSCS_QOS_NACK_LOCAL",
-    c"LWSSSCS_TIMEOUT",
-    c"LWSSSCS_SERVER_TXN",
-    c"LWSSSCS_SERVER_UPGRADE",
-    c"LWSSSCS_EVENT_WAIT_CANCELLED",
-    c"LWSSSCS_UPSTREAM_LINK_RETRY",
-    c"LWSSSCS_SINK_JOIN",
-    c"LWSSSCS_SINK_PART",
-];
+/// By number, each with a NUL behind it; and what other numbers are.
+static NAMES: &[u8] = b"(unset)\0\
+    LWSSSCS_CREATING\0\
+    LWSSSCS_DISCONNECTED\0\
+    LWSSSCS_UNREACHABLE\0\
+    LWSSSCS_AUTH_FAILED\0\
+    LWSSSCS_CONNECTED\0\
+    LWSSSCS_CONNECTING\0\
+    LWSSSCS_DESTROYING\0\
+    LWSSSCS_POLL\0\
+    LWSSSCS_ALL_RETRIES_FAILED\0\
+    LWSSSCS_QOS_ACK_REMOTE\0\
+    LWSSSCS_QOS_NACK_REMOTE\0\
+    LWSSSCS_QOS_ACK_LOCAL\0\
+    LWSSSCS_QOS_NACK_LOCAL\0\
+    LWSSSCS_TIMEOUT\0\
+    LWSSSCS_SERVER_TXN\0\
+    LWSSSCS_SERVER_UPGRADE\0\
+    LWSSSCS_EVENT_WAIT_CANCELLED\0\
+    LWSSSCS_UPSTREAM_LINK_RETRY\0\
+    LWSSSCS_SINK_JOIN\0\
+    LWSSSCS_SINK_PART\0\
+    unknown\0\
+    user state\0";
+const UNKNOWN: c_int = 21;
+const USER_STATE: c_int = 22;
 
 /// The name of a state, for a log.
 #[unsafe(no_mangle)]
 pub extern "C" fn lws_ss_state_name(state: c_int) -> *const c_char {
-    let name = match usize::try_from(state).ok().and_then(|state| NAMES.get(state)) {
-        Some(name) => name,
-        None if state >= 1000 => c"user state",
-        None => c"unknown",
+    let mut left = match state {
+        0..UNKNOWN => state,
+        1000.. => USER_STATE,
+        _ => UNKNOWN,
     };
-    name.as_ptr()
+    let mut name = NAMES.as_ptr();
+    while left > 0 {
+        // SAFETY: behind each NUL but the last there is another name.
+        unsafe {
+            left -= c_int::from(*name == 0);
+            name = name.add(1);
+        }
+    }
+    name.cast()
 }

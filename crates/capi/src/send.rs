@@ -14,70 +14,64 @@ const LWS_PRE: usize = 16;
 impl Handle {
     /// The transport can take bytes, of which there are no more than `limit`.
     pub(crate) fn write(self, limit: usize) -> Return {
-        if self.busy.get() {
-            return OK;
-        }
         let path = self.path();
-        if path.priv_onw.is_null() {
+        if self.busy.get() || path.priv_onw.is_null() {
             return OK;
         }
         self.enter();
-        let (mut memory, mut room) = (null_mut(), mux::room(&path));
-        if room.is_none() {
+        let mut memory = null_mut();
+        let (mut at, mut len) = mux::room(&path);
+        if at.is_null() {
             // SAFETY: the context is the handle's own.
-            if let Some(own) = unsafe { alloc::zeroed(self.cx, LWS_PRE + limit) } {
-                memory = own.as_ptr();
-                room = Some((memory.wrapping_add(LWS_PRE), limit));
+            memory = unsafe { alloc::zeroed(self.cx, LWS_PRE + limit) };
+            if memory.is_null() {
+                log::line(log::ERR, Some(self), c"no memory to write");
+            } else {
+                (at, len) = (memory.wrapping_add(LWS_PRE), limit);
             }
         }
-        let written = match room {
-            // SAFETY: the channel's buffer or the own one is valid until it is written, and nothing
-            // else uses those bytes.
-            Some((at, len)) => unsafe { self.write_into(&path, at, len) },
-            None => {
-                log::line(log::ERR, Some(self), c"no memory to write");
-                Some(0)
-            }
-        };
-        // SAFETY: it is the handle's context; what was written is the transport's now.
+        // SAFETY: the mux's buffer or the own one is valid until it is written, and nothing else
+        // uses those bytes; what was written is the transport's.
+        let is_taken = at.is_null() || unsafe { self.write_into(&path, at, len) };
+        // SAFETY: the same.
         unsafe { alloc::give_back(self.cx, memory) };
         self.exit();
-        self.settle(written.is_some_and(|bytes| bytes > 0) || self.todo.get() != 0);
-        if written.is_none() { DISCONNECT_ME } else { OK }
+        self.settle(false, &[]);
+        if is_taken { OK } else { DISCONNECT_ME }
     }
 
-    /// Transmits into the room and passes that on. How many bytes there were; `None` if the
-    /// transport does not take them.
+    /// Transmits into the room and passes that on; false if the transport does not take it.
     ///
     /// # Safety
-    /// The room is valid, and nobody else's.
-    unsafe fn write_into(self, path: &Path, at: *mut u8, len: usize) -> Option<usize> {
+    /// The room is valid, and nobody else's; the engine is not busy.
+    unsafe fn write_into(self, path: &Path, at: *mut u8, len: usize) -> bool {
         let mut result = OK;
         self.in_rideshare.set(self.note_rideshare());
-        // SAFETY: the caller's promise.
-        let room = unsafe { core::slice::from_raw_parts_mut(at, len) };
         let now = now();
         self.busy.set(true);
-        // SAFETY: as it is busy nobody else has it.
-        let stream = unsafe { &mut *self.stream.get() };
-        let bytes = stream.transmit(now, room, &mut |body| self.ask(body, &mut result));
+        // SAFETY: the caller's promise; as it is busy nobody else has the engine.
+        let bytes = unsafe {
+            let room = core::slice::from_raw_parts_mut(at, len);
+            self.engine().transmit(now, room, &mut |body| self.ask(body, &mut result))
+        };
         self.busy.set(false);
         self.in_rideshare.set(false);
         self.obey(result);
-        let bytes = bytes.unwrap_or_else(|_| {
-            // Behind other frames there was too little room; next time there is more.
-            mux::ask_again(path);
-            0
-        });
-        if bytes > 0 {
-            // SAFETY: the path's operations are the transport's, and the bytes were just written.
-            let write = unsafe { (*path.ops_onw).write }?;
-            // SAFETY: as above.
-            if unsafe { write(path.priv_onw, at, bytes) } != 0 {
-                return None;
+        match bytes {
+            Ok(0) => true,
+            Ok(bytes) => {
+                self.writes.set(true);
+                // SAFETY: the bytes were just written, the link is the transport's.
+                self.ops()
+                    .write
+                    .is_some_and(|write| unsafe { write(path.priv_onw, at, bytes) } == 0)
+            }
+            Err(_) => {
+                // Behind other frames there was too little room; next time there is more.
+                mux::ask_again(path);
+                true
             }
         }
-        Some(bytes)
     }
 
     /// Asks the application for payload.
@@ -93,9 +87,10 @@ impl Handle {
             _ => {
                 // More of another message may have another rideshare name: it is asked for anew.
                 let flags = Flags::from_bits(flags as u32);
-                let more = self.todo.get() & todo::TX != 0 && !flags.contains(Flags::EOM);
+                let todo = self.todo.get();
+                let more = todo & todo::TX != 0 && !flags.contains(Flags::EOM);
                 if more {
-                    self.todo.set(self.todo.get() & !todo::TX);
+                    self.todo.set(todo & !todo::TX);
                 }
                 Some(Tx { len: len.min(body.len()), flags, more })
             }

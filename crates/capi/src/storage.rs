@@ -1,8 +1,7 @@
 //! The memory in which the engine keeps metadata.
 
-use core::cell::Cell;
 use core::ffi::c_int;
-use core::ptr::NonNull;
+use core::ptr::{NonNull, null_mut};
 
 use crate::alloc;
 use crate::stream::{Handle, ascii};
@@ -10,92 +9,94 @@ use crate::stream::{Handle, ascii};
 /// What is in front of the names in CREATE_RESULT, after its head.
 const CREATE_RESULT_FIXED: u16 = 5;
 
-/// Memory for the engine's storage, which grows when it is too small.
-pub(crate) struct Room {
-    pub(crate) at: Cell<*mut u8>,
-    pub(crate) len: Cell<usize>,
+/// Memory for the engine's storage, which grows when it is too small. It is the engine's own.
+pub(crate) struct Storage {
+    at: NonNull<u8>,
+    len: usize,
 }
 
-/// The engine's storage: where its [`Room`] is.
-pub(crate) struct Storage(pub(crate) NonNull<Room>);
+impl Storage {
+    pub(crate) const NONE: Self = Self { at: NonNull::dangling(), len: 0 };
+
+    /// What is to be given back.
+    pub(crate) fn memory(&self) -> *mut u8 {
+        if self.len > 0 { self.at.as_ptr() } else { null_mut() }
+    }
+}
 
 impl AsRef<[u8]> for Storage {
     fn as_ref(&self) -> &[u8] {
-        // SAFETY: the room is in the shell that the engine is in, and so is valid; the engine alone
-        // reads and writes what it leads to, and the room changes only when the engine is idle.
-        unsafe {
-            let room = self.0.as_ref();
-            match room.at.get() {
-                at if at.is_null() => &[],
-                at => core::slice::from_raw_parts(at, room.len.get()),
-            }
-        }
+        // SAFETY: so many bytes were allocated.
+        unsafe { core::slice::from_raw_parts(self.at.as_ptr(), self.len) }
     }
 }
 
 impl AsMut<[u8]> for Storage {
     fn as_mut(&mut self) -> &mut [u8] {
         // SAFETY: as above.
-        unsafe {
-            let room = self.0.as_ref();
-            match room.at.get() {
-                at if at.is_null() => &mut [],
-                at => core::slice::from_raw_parts_mut(at, room.len.get()),
-            }
-        }
+        unsafe { core::slice::from_raw_parts_mut(self.at.as_ptr(), self.len) }
     }
 }
 
 impl Handle {
-    /// Sets metadata; other than 0 if that is not possible. The engine is not busy.
-    pub(crate) fn set_metadata(self, name: &[u8], value: &[u8]) -> c_int {
+    /// Sets metadata; other than 0 if that is not possible.
+    ///
+    /// # Safety
+    /// The engine is not busy.
+    pub(crate) unsafe fn set_metadata(self, name: &[u8], value: &[u8]) -> c_int {
         let Some(name) = ascii(name) else { return 1 };
         loop {
-            match self.engine(|stream| stream.set_metadata(name, value)) {
-                Some(Ok(())) => return 0,
-                Some(Err(sspc::MetadataError::NoRoom { needed, size })) if needed > size => {
-                    if !self.grow(needed) {
+            // SAFETY: the caller's promise.
+            match unsafe { self.engine() }.set_metadata(name, value) {
+                Ok(()) => return 0,
+                Err(sspc::MetadataError::NoRoom { needed, size }) if needed > size => {
+                    // SAFETY: the same.
+                    if !unsafe { self.grow(needed) } {
                         return 1;
                     }
                 }
-                _ => return 1,
+                Err(_) => return 1,
             }
         }
     }
 
     /// Bytes came while the link's first frame, CREATE_RESULT, may not have begun: makes room for
     /// the rideshare names in it, which come behind the stream's own name.
-    pub(crate) fn make_list_room(self, input: &[u8]) {
+    ///
+    /// # Safety
+    /// The engine is not busy.
+    pub(crate) unsafe fn make_list_room(self, input: &[u8]) {
         let mut head = self.first_head.get();
         for byte in input {
-            head = head << 8 | u32::from(*byte);
-            if head >> 24 != 0 {
-                self.first_head.set(0);
-                let list = (head as u16).saturating_sub(CREATE_RESULT_FIXED);
-                let more = list.saturating_sub(self.list_room.get());
-                if usize::from(list) > self.streamtype_len + 1 && more > 0 {
-                    self.list_room.set(list);
-                    self.grow(self.room.len.get() + usize::from(more));
-                }
-                return;
+            if head >> 24 != 0 || head == 0 {
+                break;
             }
+            head = head << 8 | u32::from(*byte);
         }
         self.first_head.set(head);
+        if head >> 24 != 0 {
+            self.first_head.set(0);
+            let list = (head as u16).saturating_sub(CREATE_RESULT_FIXED);
+            let more = list.saturating_sub(self.list_room.get());
+            if list > u16::from(self.name_len) + 1 && more > 0 {
+                self.list_room.set(list);
+                // SAFETY: the caller's promise.
+                unsafe { self.grow(self.engine().storage().len + usize::from(more)) };
+            }
+        }
     }
 
     /// Makes the engine's storage larger.
-    fn grow(self, needed: usize) -> bool {
-        // SAFETY: the context is the handle's own; what was there is copied before it is freed, and
-        // the engine does not have it now.
+    ///
+    /// # Safety
+    /// The engine is not busy.
+    unsafe fn grow(self, needed: usize) -> bool {
+        // SAFETY: the context is the handle's own, the engine has the new storage when the old one is
+        // given back.
         unsafe {
-            let Some(memory) = alloc::zeroed(self.cx, needed) else { return false };
-            let (old, len) = (self.room.at.get(), self.room.len.get());
-            if !old.is_null() {
-                memory.as_ptr().copy_from_nonoverlapping(old, len.min(needed));
-            }
-            self.room.at.set(memory.as_ptr());
-            self.room.len.set(needed);
-            alloc::give_back(self.cx, old);
+            let Some(at) = NonNull::new(alloc::zeroed(self.cx, needed)) else { return false };
+            let storage = self.engine().replace_storage(Storage { at, len: needed });
+            alloc::give_back(self.cx, storage.memory());
         }
         true
     }

@@ -3,19 +3,20 @@
 
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::c_void;
+use core::mem::offset_of;
 use core::ops::Deref;
 use core::ptr::{NonNull, null_mut};
 
-use sspc::{Config, Instant, LinkWish, Name, Stream, Timeout};
+use sspc::{Config, Instant, LinkWish, Name, State, Stream, Timeout};
 
 use crate::abi::imports::{lws_now_usecs, lws_sul_cancel, lws_sul_schedule};
 use crate::abi::{
-    Context, DESTROY_ME, DISCONNECT_ME, Dll2, Info, Path, Return, RxCb, StateCb, Sul, TxCb,
+    Context, DESTROY_ME, DISCONNECT_ME, Dll2, Info, Ops, Path, Return, RxCb, StateCb, Sul, TxCb,
 };
+use crate::api::lws_txp_inside_sspc;
 use crate::list::lws_dll2_remove;
-use crate::metadata::List;
-use crate::storage::{Room, Storage};
-use crate::told::{DESTROYING, DISCONNECTED};
+use crate::metadata::{List, Node};
+use crate::storage::Storage;
 use crate::{alloc, log, mux};
 
 /// What is to be done as soon as the engine is not busy.
@@ -37,20 +38,19 @@ pub(crate) mod todo {
 pub(crate) struct Shell {
     // What is used most comes first: short instructions reach it.
     pub(crate) todo: Cell<u8>,
-    /// The engine is borrowed.
+    /// The engine is borrowed, in a call that counts in `depth`.
     pub(crate) busy: Cell<bool>,
     /// How many calls of this library that use the handle are under way.
     pub(crate) depth: Cell<u8>,
-    /// There is more to do for the call that is under way.
-    again: Cell<bool>,
-    /// At its end the transport is to be asked for a chance to write.
-    writes: Cell<bool>,
     pub(crate) doomed: Cell<bool>,
+    /// When no call is under way any more the transport is to be asked for a chance to write.
+    pub(crate) writes: Cell<bool>,
     /// The application was told CONNECTED, and not DISCONNECTED since.
     pub(crate) connected: Cell<bool>,
     /// The payload that is being given to the application came with a rideshare name, which is
     /// kept, or that which it is asked for has one.
     pub(crate) in_rideshare: Cell<bool>,
+    pub(crate) name_len: u8,
     pub(crate) cx: *mut Context,
     pub(crate) rx: Cell<RxCb>,
     pub(crate) tx: Cell<TxCb>,
@@ -58,8 +58,6 @@ pub(crate) struct Shell {
     pub(crate) path: UnsafeCell<Path>,
     /// The streamtype, and behind its NUL the tag for the log.
     pub(crate) streamtype: *mut u8,
-    pub(crate) streamtype_len: usize,
-    pub(crate) room: Room,
     /// Where the name that `lws_sspc_rideshare` gives is, once it was needed.
     pub(crate) rideshare: Cell<*mut u8>,
     /// Values from the proxy.
@@ -74,14 +72,43 @@ pub(crate) struct Shell {
     pub(crate) ordinal: Cell<u32>,
     /// The head of the link's first frame, behind a 1; 0 for none.
     pub(crate) first_head: Cell<u32>,
-    /// How much of the storage is for rideshare names.
-    pub(crate) list_room: Cell<u16>,
-    /// When the timer is set to; 0 if it is not.
-    armed: Cell<Instant>,
     /// In the context's list.
     pub(crate) list: UnsafeCell<Dll2>,
-    sul: UnsafeCell<Sul>,
+    /// How much of the storage is for rideshare names.
+    pub(crate) list_room: Cell<u16>,
+    timer: Timer,
     pub(crate) stream: UnsafeCell<Stream<Storage>>,
+}
+
+/// A timer of the firmware's, for a deadline.
+#[repr(C)]
+pub(crate) struct Timer {
+    pub(crate) sul: UnsafeCell<Sul>,
+    /// What it is set to; 0 if it is not set.
+    pub(crate) armed: Cell<Instant>,
+}
+
+impl Timer {
+    /// Sets it, if it is not set so already; to nothing if there is no time.
+    ///
+    /// # Safety
+    /// The context is valid.
+    #[inline(never)]
+    pub(crate) unsafe fn arm(&self, at: Option<Instant>, cx: *mut Context) {
+        let at = at.unwrap_or(Instant::ZERO);
+        if self.armed.replace(at) == at {
+            return;
+        }
+        let sul = self.sul.get();
+        // SAFETY: the caller's promise; it was given its callback when it was made.
+        unsafe {
+            if at == Instant::ZERO {
+                lws_sul_cancel(sul);
+            } else {
+                lws_sul_schedule(cx, 0, sul, (*sul).cb, at.micros_since(now()) as i64);
+            }
+        }
+    }
 }
 
 /// A handle, as the engine's shell.
@@ -103,47 +130,6 @@ pub(crate) fn now() -> Instant {
     Instant::from_micros(unsafe { lws_now_usecs() } as u64)
 }
 
-/// Sets a timer, if it is not set so already; to nothing if there is no time.
-///
-/// # Safety
-/// The timer is one of ours, the context valid.
-pub(crate) unsafe fn arm(
-    cx: *mut Context,
-    sul: *mut Sul,
-    armed: &Cell<Instant>,
-    at: Option<Instant>,
-    cb: unsafe extern "C" fn(*mut Sul),
-) {
-    let at = at.unwrap_or(Instant::ZERO);
-    if armed.replace(at) == at {
-        return;
-    }
-    // SAFETY: the caller's promise.
-    unsafe {
-        if at == Instant::ZERO {
-            lws_sul_cancel(sul);
-        } else {
-            let wait = at.micros_since(now());
-            lws_sul_schedule(cx, 0, sul, Some(cb), wait as i64);
-        }
-    }
-}
-
-/// Begins a stream's life. One copy of this is enough.
-///
-/// # Safety
-/// The memory may be written to; the room is beside it.
-#[inline(never)]
-pub(crate) unsafe fn write_stream(
-    stream: *mut Stream<Storage>,
-    name: Name,
-    config: Config,
-    room: NonNull<Room>,
-) {
-    // SAFETY: the caller's promise; a stream has nothing to drop.
-    unsafe { stream.write(Stream::new(name, config, Storage(room))) };
-}
-
 impl Handle {
     /// `None` for null.
     pub(crate) fn from_c(handle: *mut c_void) -> Option<Self> {
@@ -154,20 +140,20 @@ impl Handle {
         self.0.as_ptr().cast()
     }
 
-    /// The handle whose list element or timer this is.
+    /// The handle whose list element this is.
     ///
     /// # Safety
-    /// It is one of a handle, at this offset.
-    pub(crate) unsafe fn from_member<T>(member: *mut T, offset: usize) -> Option<Self> {
+    /// It is in the list of a context.
+    pub(crate) unsafe fn from_list(element: *mut Dll2) -> Self {
         // SAFETY: the caller's promise.
-        Self::from_c(unsafe { member.cast::<u8>().sub(offset) }.cast())
+        Self(unsafe { NonNull::new_unchecked(element.byte_sub(offset_of!(Shell, list)).cast()) })
     }
 
-    /// A new handle in memory that is all 0, as which all else is right, with what follows it: the application's object of this
-    /// size, the streamtype and the tag.
+    /// A new handle in memory that is all 0, as which all else is right, with what follows it: the
+    /// application's object of this size, the streamtype and the tag.
     ///
     /// # Safety
-    /// The memory is large enough and aligned, the context and the streamtype valid.
+    /// The memory is large enough and aligned, the context valid.
     pub(crate) unsafe fn init(
         memory: NonNull<u8>,
         cx: *mut Context,
@@ -176,23 +162,27 @@ impl Handle {
         config: Config,
     ) -> Self {
         let shell = memory.cast::<Shell>();
-        // SAFETY: the room is inside the memory, which is not read before it is written.
+        // SAFETY: the caller's promise; nothing is read before it is written.
         unsafe {
             let p = shell.as_ptr();
-            let room = NonNull::new_unchecked(&raw mut (*p).room);
+            (*p).stream.get().write(Stream::new(name, config, Storage::NONE));
             let path = (*p).path.get();
             *path = (*cx).txp_cpath;
-            (*path).ops_in = &raw const crate::api::lws_txp_inside_sspc;
+            (*path).ops_in = &raw const lws_txp_inside_sspc;
             (*path).priv_in = p.cast();
             (*path).priv_onw = null_mut();
-            write_stream((*p).stream.get(), name, config, room);
+            if (*path).ops_onw.is_null() {
+                // None of whose operations is one of a transport.
+                (*path).ops_onw = (*path).ops_in;
+            }
             (*p).cx = cx;
             (*p).rx = Cell::new(ssi.rx);
             (*p).tx = Cell::new(ssi.tx);
             (*p).state = Cell::new(ssi.state);
             (*p).streamtype = memory.as_ptr().add(size_of::<Shell>() + ssi.user_alloc);
-            (*p).streamtype_len = name.as_bytes().len();
+            (*p).name_len = name.as_bytes().len() as u8;
             (*p).peer_credit = Cell::new(config.window as i32);
+            (*(*p).timer.sul.get()).cb = Some(sul_cb);
         }
         Self(shell)
     }
@@ -203,17 +193,13 @@ impl Handle {
         unsafe { self.0.as_ptr().add(1).cast() }
     }
 
-    /// Does something with the engine, which calls no C; `None` if that is busy.
-    pub(crate) fn engine<R>(self, f: impl FnOnce(&mut Stream<Storage>) -> R) -> Option<R> {
-        if self.busy.get() {
-            return None;
-        }
+    /// The engine.
+    ///
+    /// # Safety
+    /// It is not busy, and the reference is not used after C code ran.
+    pub(crate) unsafe fn engine<'e>(self) -> &'e mut Stream<Storage> {
         // SAFETY: nobody else has it: what could come in between marks it as busy.
-        Some(f(unsafe { &mut *self.stream.get() }))
-    }
-
-    pub(crate) fn is_busy(self) -> bool {
-        self.busy.get()
+        unsafe { &mut *self.stream.get() }
     }
 
     pub(crate) fn path(self) -> Path {
@@ -221,151 +207,119 @@ impl Handle {
         unsafe { *self.path.get() }
     }
 
+    /// The operations of the transport.
+    pub(crate) fn ops(self) -> &'static Ops {
+        // SAFETY: the transport's operations are valid for as long as there are streams.
+        unsafe { &*self.path().ops_onw }
+    }
+
     /// Asks the transport to let the stream write, if it has a link.
     fn request_write(self) {
-        let path = self.path();
-        if path.priv_onw.is_null() || path.ops_onw.is_null() {
-            return;
-        }
-        // SAFETY: the transport's operations and what it gave for this link are valid.
-        unsafe {
-            if let Some(req_write) = (*path.ops_onw).req_write {
-                req_write(path.priv_onw);
-            }
+        let link = self.path().priv_onw;
+        if let (false, Some(req_write)) = (link.is_null(), self.ops().req_write) {
+            // SAFETY: it gets what the transport gave for this link.
+            unsafe { req_write(link) };
         }
     }
 
-    /// The application wants something of the engine.
-    pub(crate) fn want(self, what: u8) {
+    pub(crate) fn also_todo(self, what: u8) {
         self.todo.set(self.todo.get() | what);
-        self.was_asked();
     }
 
     /// The application asked for something, which is done, if not now then before the call that is
     /// under way ends. It is not called back from here: it may be anywhere.
     pub(crate) fn was_asked(self) {
-        if self.busy.get() || self.depth.get() > 0 {
+        if self.depth.get() > 0 {
             self.writes.set(true);
-            self.again.set(true);
         } else {
             self.apply();
             self.request_write();
         }
     }
 
-    /// Does what the application wants of the engine, unless that is busy.
-    pub(crate) fn apply(self) {
-        let todo = self.todo.get();
-        if todo == 0 || self.busy.get() {
+    /// Does what the application wants of the engine, which is not busy.
+    fn apply(self) {
+        let todo = self.todo.replace(0);
+        if todo == 0 {
             return;
         }
-        self.todo.set(0);
         let now = now();
-        self.engine(|stream| {
-            if todo & todo::LINK_LOST != 0 {
-                stream.link_down(now);
+        // SAFETY: the engine is not busy, and no C code runs.
+        let stream = unsafe { self.engine() };
+        if todo & todo::LINK_LOST != 0 {
+            stream.link_down(now);
+        }
+        if todo & todo::TIMEOUT != 0 {
+            stream.set_timeout(match self.timeout_ms.get() {
+                0 => Timeout::Policy,
+                u32::MAX => Timeout::Cancel,
+                ms => Timeout::Millis(ms),
+            });
+        }
+        if todo & todo::CREDIT != 0 {
+            stream.add_credit(self.credit.replace(0));
+        }
+        if todo & todo::HINT != 0 {
+            stream.request_tx_len(now, self.hint.get());
+        }
+        if todo & todo::TX != 0 {
+            stream.request_tx(now);
+        }
+        if todo & todo::CONNECT != 0 {
+            stream.connect();
+        }
+        if todo & todo::ABANDON != 0 {
+            stream.abandon(now);
+        }
+        loop {
+            let node = self.stashed.take();
+            if node.is_null() {
+                break;
             }
-            if todo & todo::TIMEOUT != 0 {
-                stream.set_timeout(match self.timeout_ms.get() {
-                    0 => Timeout::Policy,
-                    u32::MAX => Timeout::Cancel,
-                    ms => Timeout::Millis(ms),
-                });
-            }
-            if todo & todo::CREDIT != 0 {
-                stream.add_credit(self.credit.replace(0));
-            }
-            if todo & todo::HINT != 0 {
-                stream.request_tx_len(now, self.hint.get());
-            }
-            if todo & todo::TX != 0 {
-                stream.request_tx(now);
-            }
-            if todo & todo::CONNECT != 0 {
-                stream.connect();
-            }
-            if todo & todo::ABANDON != 0 {
-                stream.abandon(now);
-            }
-        });
-        if todo & todo::METADATA != 0 {
-            let mut set = |name: &[u8], value: &[u8]| {
-                if self.set_metadata(name, value) != 0 {
+            // SAFETY: the node was the list's, the engine is not busy.
+            unsafe {
+                let value = core::slice::from_raw_parts(Node::value(node), (*node).value_len);
+                if self.set_metadata(Node::name(node), value) != 0 {
                     log::line(log::ERR, Some(self), c"metadata could not be set");
                 }
-            };
-            // SAFETY: the context is the handle's own.
-            while unsafe { self.stashed.pop(self.cx, &mut set) } {}
+                alloc::give_back(self.cx, node.cast());
+            }
         }
     }
 
-    /// Lets the engine say and wish what it has to, unless that is being done already; then the
-    /// timer is set, and the transport asked for a chance to write.
-    pub(crate) fn settle(self, write: bool) {
-        if self.begin(write) {
-            self.work();
-            self.leave();
+    /// Gives the engine bytes that came, and lets it say and wish what it has to; then the timer is
+    /// set, and the transport asked for a chance to write if that is wanted. If a call is under way
+    /// that uses the handle, it does all but the first of these at its end. True if the handle is
+    /// freed.
+    pub(crate) fn settle(self, write: bool, input: &[u8]) -> bool {
+        if write {
+            self.writes.set(true);
         }
-    }
-
-    /// The same for a new handle. True if it is over already, and freed; then the pointer to it
-    /// is null.
-    ///
-    /// # Safety
-    /// The pointer may be written to.
-    pub(crate) unsafe fn settle_new(self, pointer: *mut *mut c_void) -> bool {
-        self.begin(true);
-        self.work();
-        self.exit();
-        let is_over = self.doomed.get();
-        if is_over {
-            // SAFETY: no call that uses it is under way.
-            unsafe { self.free(pointer) };
-        }
-        is_over
-    }
-
-    /// False if the handle is at work already; it goes on, then.
-    fn begin(self, write: bool) -> bool {
-        self.writes.set(self.writes.get() || write);
-        if self.busy.get() || self.depth.get() > 0 {
-            self.again.set(true);
+        if self.busy.get() || self.depth.get() > 0 && input.is_empty() {
             return false;
         }
         self.enter();
-        true
+        self.work(input);
+        self.leave()
     }
 
-    fn work(self) {
-        loop {
-            self.again.set(false);
+    fn work(self, mut input: &[u8]) {
+        while !self.doomed.get() {
             self.apply();
-            while !self.doomed.get()
-                && let Some(Some(told)) = self.engine(|s| s.poll_event().map(|e| self.note(e)))
-            {
-                self.tell(told);
-            }
-            while !self.doomed.get()
-                && let Some(Some(wish)) = self.poll_link()
-            {
-                match wish {
-                    LinkWish::Open => self.open_link(),
-                    LinkWish::Drop => self.drop_link(),
-                    // There are no others.
+            let now = now();
+            // SAFETY: the engine is not busy; an event borrows from the input alone.
+            unsafe {
+                if let Some(event) = self.engine().receive_unnamed(now, &mut input) {
+                    self.tell(event);
+                    continue;
+                }
+                match self.engine().poll_link(now) {
+                    Some(LinkWish::Open) => self.open_link(),
+                    Some(LinkWish::Drop) => self.drop_link(),
+                    None if self.writes.take() => self.request_write(),
+                    None => return self.timer.arm(self.engine().deadline(), self.cx),
                 }
             }
-            if self.doomed.get() {
-                return;
-            }
-            if !self.again.get() {
-                break;
-            }
-        }
-        let at = self.engine(|s| s.deadline()).flatten();
-        // SAFETY: the handle's own timer and context.
-        unsafe { arm(self.cx, self.sul.get(), &self.armed, at, sul_cb) };
-        if self.writes.take() {
-            self.request_write();
         }
     }
 
@@ -377,101 +331,76 @@ impl Handle {
         self.depth.set(self.depth.get().wrapping_sub(1));
     }
 
-    /// Exits, and frees the handle if that was asked for meanwhile.
-    fn leave(self) {
+    /// Exits, and frees the handle if that was asked for meanwhile, which it says.
+    fn leave(self) -> bool {
         self.exit();
-        if self.doomed.get() && self.depth.get() == 0 && !self.busy.get() {
+        let is_over = self.doomed.get() && self.depth.get() == 0;
+        if is_over {
             // SAFETY: no call that uses it is under way.
-            unsafe { self.free(&mut self.as_ptr()) };
+            unsafe { self.free() };
         }
+        is_over
     }
 
+    /// Does what a callback returned.
     pub(crate) fn obey(self, result: Return) {
         match result {
-            DISCONNECT_ME => self.todo.set(self.todo.get() | todo::ABANDON),
+            DISCONNECT_ME => self.also_todo(todo::ABANDON),
             DESTROY_ME => self.doomed.set(true),
             _ => {}
         }
     }
 
-    /// Bytes came for the stream.
-    pub(crate) fn feed(self, input: &[u8]) {
-        if self.busy.get() {
-            return;
-        }
-        self.enter();
-        if self.first_head.get() != 0 {
-            self.make_list_room(input);
-        }
-        let mut rest = input;
-        while !self.doomed.get() {
-            let now = now();
-            let told =
-                self.engine(|stream| stream.receive(now, &mut rest).map(|event| self.note(event)));
-            match told {
-                Some(Some(told)) => self.tell(told),
-                _ => break,
-            }
-        }
-        self.exit();
-        self.settle(true);
-    }
-
     /// Ends the stream: at once, or as soon as no call that uses the handle is under way. The
-    /// pointer to it becomes null; where that is in the application's object not before the last
-    /// callback, which may need it.
+    /// pointer to it becomes null, if it is not in the application's object, whose last callback
+    /// may need it.
     ///
     /// # Safety
     /// The pointer may be written to.
     pub(crate) unsafe fn destroy(self, pointer: *mut *mut c_void) {
-        if self.depth.get() > 0 || self.busy.get() {
-            self.doomed.set(true);
-            let object = self.user().cast()..self.streamtype.cast();
-            if !object.contains(&pointer) {
-                // SAFETY: the caller's promise.
-                unsafe { *pointer = null_mut() };
+        let object = self.user().cast()..self.streamtype.cast();
+        self.doomed.set(true);
+        self.enter();
+        self.leave();
+        // SAFETY: the caller's promise.
+        unsafe {
+            // Unless it was set to another one meanwhile.
+            if !object.contains(&pointer) && *pointer == self.as_ptr() {
+                *pointer = null_mut();
             }
-        } else {
-            // SAFETY: the same.
-            unsafe { self.free(pointer) };
         }
     }
 
     /// # Safety
-    /// Nobody uses the handle any more; the pointer to it may be written to.
-    unsafe fn free(self, pointer: *mut *mut c_void) {
-        self.doomed.set(true);
+    /// Nobody uses the handle any more.
+    unsafe fn free(self) {
         // What the last callbacks ask for has no effect.
         self.enter();
-        if self.connected.get() {
-            self.tell_state(DISCONNECTED, 0);
-        }
-        let path = self.path();
-        let was_created = self.engine(|stream| stream.is_created()) == Some(true);
-        self.tell_state(DESTROYING, 0);
         // SAFETY: the handle is in no list and no timer afterwards, its link has been given up, and
         // nothing uses it any more: the memory came from this context.
         unsafe {
-            // Unless it was set to another one meanwhile.
-            if *pointer == self.as_ptr() {
-                *pointer = null_mut();
+            // What the proxy's own DESTROYING told is not told again.
+            if self.engine().state() != Some(State::Destroying) {
+                self.tell_end();
             }
-            lws_sul_cancel(self.sul.get());
+            lws_sul_cancel(self.timer.sul.get());
             lws_dll2_remove(self.list.get());
-            if let (false, Some(ops)) = (path.priv_onw.is_null(), path.ops_onw.as_ref()) {
-                if was_created {
-                    mux::say_goodbye(&path);
-                }
-                if let Some(close) = ops.close {
-                    close(path.priv_onw);
+            if self.engine().is_created() {
+                mux::say_goodbye(&self.path());
+            }
+            self.close_link();
+            for list in [&self.received, &self.stashed] {
+                loop {
+                    let node = list.take();
+                    if node.is_null() {
+                        break;
+                    }
+                    alloc::give_back(self.cx, node.cast());
                 }
             }
-            let cx = self.cx;
-            while self.received.pop(cx, &mut |_, _| {}) {}
-            while self.stashed.pop(cx, &mut |_, _| {}) {}
-            alloc::give_back(cx, self.rideshare.get());
-            alloc::give_back(cx, self.room.at.get());
-            alloc::give_back(cx, self.0.as_ptr().cast());
+            alloc::give_back(self.cx, self.rideshare.get());
+            alloc::give_back(self.cx, self.engine().storage().memory());
+            alloc::give_back(self.cx, self.0.as_ptr().cast());
         }
     }
 }
@@ -488,12 +417,13 @@ pub(crate) fn ascii(bytes: &[u8]) -> Option<&str> {
 /// The time has come that the timer was set to.
 unsafe extern "C" fn sul_cb(sul: *mut Sul) {
     // SAFETY: the timer is a handle's.
-    let Some(handle) = (unsafe { Handle::from_member(sul, core::mem::offset_of!(Shell, sul)) })
-    else {
-        return;
-    };
-    handle.armed.set(Instant::ZERO);
+    let handle = unsafe { sul.byte_sub(offset_of!(Shell, timer)) };
+    let Some(handle) = Handle::from_c(handle.cast()) else { return };
+    handle.timer.armed.set(Instant::ZERO);
     let now = now();
-    handle.engine(|stream| stream.handle_timeout(now));
-    handle.settle(false);
+    if !handle.busy.get() {
+        // SAFETY: it is not busy.
+        unsafe { handle.engine() }.handle_timeout(now);
+    }
+    handle.settle(false, &[]);
 }

@@ -1,6 +1,7 @@
 //! What C calls of the mux: as a transport of streams, and by the firmware's transport.
 
 use core::ffi::{c_int, c_void};
+use core::mem::offset_of;
 use core::ptr::{NonNull, null_mut};
 
 use sspc_mux::{Config, Instant, Mux as Engine, Role};
@@ -11,17 +12,16 @@ use crate::abi::{
 };
 use crate::api::{connect_disposition, event_can_write};
 use crate::mux::{GOODBYE, MuxRef, WRITE, Whole, mux_of, state};
-use crate::stream::{Handle, arm, now};
+use crate::stream::{Handle, now};
 use crate::{alloc, log};
 
 /// The time has come that the timer was set to.
-pub(crate) unsafe extern "C" fn sul_cb(sul: *mut Sul) {
+unsafe extern "C" fn sul_cb(sul: *mut Sul) {
     // SAFETY: the timer is a mux's.
-    let whole = unsafe { sul.cast::<u8>().sub(core::mem::offset_of!(Whole, sul)) };
+    let whole = unsafe { sul.byte_sub(offset_of!(Whole, timer)) };
     if let Some(mux) = NonNull::new(whole.cast()).map(MuxRef) {
-        mux.armed.set(Instant::ZERO);
-        mux.enter();
-        mux.wake(&CBS);
+        mux.timer.armed.set(Instant::ZERO);
+        mux.wake(&[], &CBS);
     }
 }
 
@@ -38,30 +38,30 @@ pub unsafe extern "C" fn lws_transport_mux_create(
     // SAFETY: the caller's promise; the memory has room for all that is written, and is not read
     // before.
     unsafe {
-        let Some(memory) = alloc::zeroed(cx, size_of::<Whole>()) else {
+        let Some(whole) = NonNull::new(alloc::zeroed(cx, size_of::<Whole>()).cast::<Whole>())
+        else {
             log::line(log::ERR, None, c"no memory for a mux");
             return null_mut();
         };
-        let whole = memory.cast::<Whole>();
-        let ms = |us: u32, default: u32| if us == 0 { default } else { (us / 1000).max(1) };
-        let info = *info;
+        let ms = |us: u32, default: u32| if us == 0 { default } else { us / 1000 };
         let config = Config {
-            ping_ms: ms(info.ping_interval_us, Config::DEFAULT.ping_ms),
-            pong_ms: ms(info.pong_grace_us, Config::DEFAULT.pong_ms),
+            ping_ms: ms((*info).ping_interval_us, Config::DEFAULT.ping_ms),
+            pong_ms: ms((*info).pong_grace_us, Config::DEFAULT.pong_ms),
             ..Config::DEFAULT
         };
         // All else is right as 0.
         let p = whole.as_ptr();
         let public = (*p).public.get();
         (*public).cx = cx;
-        (*public).info = info;
+        (&raw mut (*public).info).copy_from_nonoverlapping(info, 1);
         (*public).info.txp_cpath.priv_in = public.cast();
         (*public).txp_handle = txp_handle;
-        (*p).engine.get().write(Engine::new(Role::Client, config, now().as_micros() as u32));
-        let mux = MuxRef(whole);
+        let now = now();
+        (*p).engine.get().write(Engine::new(Role::Client, config, now.as_micros() as u32));
+        (*(*p).timer.sul.get()).cb = Some(sul_cb);
         // The first PING goes as soon as the event loop runs: not all is wired up yet.
-        arm(cx, mux.sul.get(), &mux.armed, Some(now()), sul_cb);
-        mux.public()
+        (*p).timer.arm(Some(now), cx);
+        public
     }
 }
 
@@ -110,10 +110,8 @@ pub unsafe extern "C" fn lws_transport_mux_rx_parse(
         }
         (cbs.as_ref().unwrap_or(&CBS), core::slice::from_raw_parts(buf, len))
     };
-    if let Some(mux) = MuxRef::from_c(tm)
-        && !mux.busy.get()
-    {
-        mux.feed(input, cbs);
+    if let Some(mux) = MuxRef::from_c(tm) {
+        mux.wake(input, cbs);
     }
     0
 }
@@ -209,9 +207,10 @@ unsafe extern "C" fn event_read(mux: Priv, buf: *const u8, len: usize) -> Return
 
 unsafe extern "C" fn lost_coherence(mux: Priv) {
     let Some(mux) = MuxRef::from_c(mux.cast()) else { return };
-    if mux.engine(|engine| engine.reset()).is_some() {
-        mux.enter();
-        mux.wake(&CBS);
+    if !mux.busy.get() {
+        // SAFETY: the engine is not busy.
+        unsafe { mux.engine() }.reset();
+        mux.wake(&[], &CBS);
     }
 }
 

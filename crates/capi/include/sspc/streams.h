@@ -40,7 +40,7 @@ typedef enum {
 	LWSSSCS_AUTH_FAILED		= 4,
 	LWSSSCS_CONNECTED		= 5,
 	LWSSSCS_CONNECTING		= 6,
-	LWSSSCS_DESTROYING		= 7,	/* the last callback */
+	LWSSSCS_DESTROYING		= 7,	/* the last callback; or the proxy's, see below */
 	LWSSSCS_POLL			= 8,	/* the proxy is about to try again */
 	LWSSSCS_ALL_RETRIES_FAILED	= 9,
 	LWSSSCS_QOS_ACK_REMOTE		= 10,	/* the remote peer has it: a 2xx, a PUBACK */
@@ -138,6 +138,9 @@ int lws_sspc_create(struct lws_context_standalone *cx, int tsi, const lws_ss_inf
 /*
  * Ends a stream and sets the pointer to NULL. In a callback of this very stream it ends after the
  * callback. DESTROYING is its last callback, before which comes DISCONNECTED if it was connected.
+ *
+ * The same is told when the proxy destroys a stream, as when its policy changes. Then the handle
+ * stays, and the stream goes on with DISCONNECTED, unless the callback destroys it.
  */
 void lws_sspc_destroy(struct lws_sspc_handle **ppss);
 

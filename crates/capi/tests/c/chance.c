@@ -68,6 +68,8 @@ mad_state(void *user, void *h_src, lws_ss_constate_t state, lws_ss_tx_ordinal_t 
 		CHECK(*slot == mad->ss);
 		*slot = NULL;
 		ended++;
+		/* Also if it was the proxy that destroyed it. */
+		return LWSSSSRET_DESTROY_ME;
 	}
 	return random_below(3) ? LWSSSSRET_OK : act(mad, 1);
 }

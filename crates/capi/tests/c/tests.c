@@ -401,6 +401,11 @@ rideshares(void)
 	peer_send(rig.last, "\x55\0\x17\0\0\0\x23\0\0\0\0\0\0\0\0\0\0\0\0\4sosoyy", 26);
 	rig_run(SECOND);
 	CHECK_TEXT(a->body.at, "yy");
+	/* The names stay where what is set needs more memory. */
+	CHECK(!lws_ss_set_metadata(a->ss, "name", "a value", 7));
+	CHECK_TEXT(lws_ss_rideshare(a->ss), "second");
+	CHECK(!lws_ss_set_metadata(a->ss, "other", "another value", 13));
+	CHECK_TEXT(lws_ss_rideshare(a->ss), "second");
 	destroy(a);
 	rig_stop();
 }
@@ -421,30 +426,65 @@ performance_reports(void)
 	rig_stop();
 }
 
-/* When a proxy destroys a stream, as it does when its policy changes, that is made anew. */
+static lws_ss_state_return_t
+returns_destroy(void *user)
+{
+	(void)user;
+	return LWSSSSRET_DESTROY_ME;
+}
+
+static lws_ss_state_return_t
+destroys(void *user)
+{
+	destroy(user);
+	return LWSSSSRET_OK;
+}
+
+/*
+ * When a proxy destroys a stream, as it does when its policy changes, the application is told so,
+ * and the stream goes on, unless it is then destroyed.
+ */
 static void
 destroyed_by_the_proxy(void)
 {
+	lws_ss_state_return_t (*how[])(void *) = { returns_destroy, destroys };
+	size_t n;
 	app_t *a;
 
 	rig_start(PEER_CONNECTS);
 	a = app_with("ticker", LWSSSCS_CREATING, connects);
+	CHECK(!lws_ss_set_metadata(a->ss, "who", "me", 2));
 	rig_run(SECOND);
 	told(a);
 	peer_heard();
 	peer_state(rig.last, LWSSSCS_DESTROYING);
 	peer_payload(rig.last, 3, "not heard", 9);
 	rig_run(5 * SECOND);
-	CHECK(!ended);
-	CHECK_TEXT(told(a), "DISCONNECTED LINK_RETRY " CREATED CONNECTED);
-	CHECK_TEXT(peer_heard(), "close open streamtype ticker connect ");
+	CHECK_TEXT(told(a), "DISCONNECTED DESTROYING DISCONNECTED " CONNECTED);
+	CHECK_TEXT(peer_heard(), "close open streamtype ticker who=me connect ");
 	/* No sooner than it may. */
+	peer_state(rig.last, LWSSSCS_DISCONNECTED);
 	peer_state(rig.last, LWSSSCS_DESTROYING);
 	rig_run(200 * MS);
-	CHECK_TEXT(told(a), "DISCONNECTED LINK_RETRY ");
+	CHECK_TEXT(told(a), "DISCONNECTED DESTROYING DISCONNECTED ");
+	CHECK_TEXT(peer_heard(), "close ");
 	destroy(a);
+	CHECK(ended == 3);
 	CHECK_TEXT(last_words.at, "DESTROYING ");
 	rig_stop();
+
+	for (n = 0; n < LWS_ARRAY_SIZE(how); n++) {
+		rig_start(PEER_CONNECTS);
+		app_with("ticker", LWSSSCS_DESTROYING, how[n]);
+		rig_run(SECOND);
+		peer_state(rig.last, LWSSSCS_DESTROYING);
+		rig_run(5 * SECOND);
+		CHECK(ended == 1);
+		CHECK_TEXT(last_words.at, CREATED "DESTROYING ");
+		CHECK_TEXT(peer_heard(), "open streamtype ticker close ");
+		CHECK(!rig.cx.ss_client_owner.head && !rig.mux->owner.head);
+		rig_stop();
+	}
 }
 
 static lws_ss_state_return_t
