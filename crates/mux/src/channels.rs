@@ -19,7 +19,7 @@ use sspc_wire::limits::MUX_CHANNELS_MAX;
 use sspc_wire::mux_type::{
     CHANNEL_ACK, CHANNEL_CLOSE, CHANNEL_CLOSE_ACK, CHANNEL_NACK, CHANNEL_REQ,
 };
-use sspc_wire::{FieldWriter, Instant};
+use sspc_wire::{FieldWriter, Instant, Piece};
 
 use crate::config::Config;
 use crate::event::{Channel, Event, Priority, Refusal};
@@ -325,19 +325,14 @@ impl Channels {
     }
 
     /// What becomes of a piece of a MUX frame: an event, if it is for the caller.
-    pub(crate) fn receive_data<'i>(
-        &mut self,
-        index: u8,
-        piece: &'i [u8],
-        is_first: bool,
-    ) -> Option<Event<'i>> {
+    pub(crate) fn receive_data<'i>(&mut self, index: u8, piece: Piece<'i>) -> Option<Event<'i>> {
         const UNKNOWN: Phases = Phases::of(&[Phase::Free, Phase::Unusable]);
         const TOO_EARLY: Phases = Phases::of(&[Phase::Offered, Phase::AckDue]);
         if self.is_any(index, const { Phases::of(&[Phase::Open]) }) {
-            return Some(Event::Data { channel: Channel::new(index), piece });
+            return Some(Event::Data { channel: Channel::new(index), piece: piece.data });
         }
         let is_too_early = self.is_any(index, TOO_EARLY);
-        if is_too_early || is_first && self.is_any(index, UNKNOWN) {
+        if is_too_early || piece.is_first() && self.is_any(index, UNKNOWN) {
             self.owe(index, Owed::Nack);
         }
         // Data before CHANNEL_ACK: the peer does not mean the channel that is being opened. All

@@ -14,13 +14,14 @@
 //! the head of a long frame swallows nothing.
 
 use sspc_wire::mux_type::{PING, PONG, RESET_TRANSPORT};
-use sspc_wire::{MuxDecoder, MuxError, MuxFields};
+use sspc_wire::{MuxDecoder, MuxError, Piece};
 
 use crate::link::Link;
 
 #[derive(Debug)]
 pub(crate) struct Framing {
-    decoder: MuxDecoder,
+    /// What it tells of the last frame is what [`Self::next`] found.
+    pub(crate) decoder: MuxDecoder,
     /// Where frames begin is known.
     is_found: bool,
     /// The last bytes that the search went over.
@@ -47,23 +48,23 @@ impl Framing {
         let mut decoder = self.decoder.clone();
         let mut is_within = self.is_inside_frame();
         while is_within && !bytes.is_empty() {
-            is_within = decoder.next_fields(&mut bytes).is_ok() && !decoder.is_between_frames();
+            is_within = decoder.next_piece(&mut bytes).is_ok() && !decoder.is_between_frames();
         }
         is_within
     }
 
-    /// The next frame, or piece of one; `None` when the input is used up.
+    /// The next frame's piece, which is empty for all but MUX; `None` when the input is used up.
     pub(crate) fn next<'i>(
         &mut self,
         input: &mut &'i [u8],
         link: &Link,
-    ) -> Result<Option<MuxFields<'i>>, MuxError> {
+    ) -> Result<Option<Piece<'i>>, MuxError> {
         while let Some((byte, rest)) = input.split_first() {
             let is_frame = link.is_up()
                 || !self.decoder.is_between_frames()
                 || (PING..=RESET_TRANSPORT).contains(byte);
             if is_frame && self.is_found {
-                return self.decoder.next_fields(input);
+                return self.decoder.next_piece(input);
             }
             *input = rest;
             self.search(*byte, link);
@@ -84,6 +85,6 @@ impl Framing {
         };
         self.is_found = true;
         // Not a whole frame, so there is no result.
-        let _ = self.decoder.next_fields(&mut begun);
+        let _ = self.decoder.next_piece(&mut begun);
     }
 }

@@ -21,7 +21,7 @@
 //! peers have no use for the time but to send it back.
 
 use sspc_wire::mux_type::{PING, PONG, PONGACK, RESET_TRANSPORT};
-use sspc_wire::{FieldWriter, Instant};
+use sspc_wire::{FieldWriter, Instant, Random};
 
 use crate::config::Config;
 
@@ -62,7 +62,7 @@ pub(crate) struct Link {
     pinged_us: u64,
     /// When the last PONG was sent, in µs modulo 2^32.
     ponged_us: u32,
-    random: u32,
+    random: Random,
     /// What to add to the caller's clock to have µs since 1970.
     unix_offset_us: u64,
     /// Of the last round trip.
@@ -83,8 +83,7 @@ impl Link {
             heard_us: 0,
             pinged_us: 0,
             ponged_us: 0,
-            // Xorshift never leaves 0.
-            random: if seed == 0 { 1 } else { seed },
+            random: Random::new(seed),
             unix_offset_us: 0,
             rtt_us: 0,
         }
@@ -144,9 +143,8 @@ impl Link {
         self.ponged = false;
     }
 
-    /// Goes down, but leaves the handshake to the peer for a while.
-    pub(crate) fn receive_reset(&mut self, now: Instant, config: &Config) {
-        self.go_down();
+    /// Leaves the handshake to the peer for a while.
+    pub(crate) fn leave_to_peer(&mut self, now: Instant, config: &Config) {
         self.ping_due = false;
         self.at = self.retry_at(now, config);
     }
@@ -236,10 +234,6 @@ impl Link {
 
     /// Up to a quarter less, by chance.
     fn shortened(&mut self, ms: u32) -> u32 {
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 17;
-        self.random ^= self.random << 5;
-        let less = (u64::from(ms / 4) * u64::from(self.random)) >> 32;
-        ms - less as u32
+        ms - self.random.below(ms / 4)
     }
 }

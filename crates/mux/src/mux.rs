@@ -5,7 +5,7 @@ use sspc_wire::mux_type::{
     CHANNEL_ACK, CHANNEL_CLOSE, CHANNEL_CLOSE_ACK, CHANNEL_NACK, CHANNEL_REQ, MUX, PING, PONG,
     PONGACK, RESET_TRANSPORT,
 };
-use sspc_wire::{FieldWriter, Instant, MuxFields};
+use sspc_wire::{FieldWriter, Instant, Piece};
 
 use crate::TRANSMIT_MIN;
 use crate::channels::{Channels, control};
@@ -273,8 +273,8 @@ impl Mux {
                 return Some(event);
             }
             match self.framing.next(input, &self.link) {
-                Ok(Some(frame)) => {
-                    if let Some(event) = self.receive_frame(now, frame) {
+                Ok(Some(piece)) => {
+                    if let Some(event) = self.receive_frame(now, piece) {
                         return Some(event);
                     }
                 }
@@ -352,10 +352,11 @@ impl Mux {
         self.peer_unix_us.take().map(|unix_us| Event::PeerClock { unix_us: unix_us.get() })
     }
 
-    fn receive_frame<'i>(&mut self, now: Instant, fields: MuxFields<'i>) -> Option<Event<'i>> {
+    fn receive_frame<'i>(&mut self, now: Instant, piece: Piece<'i>) -> Option<Event<'i>> {
         let was_up = self.is_up();
-        let MuxFields { frame, channel: index, first_us, data, is_first } = fields;
-        match frame {
+        let frame = &self.framing.decoder;
+        let (index, first_us) = (frame.channel(), frame.first_us());
+        match frame.frame() {
             PING => {
                 if was_up && is_of_reset(first_us) {
                     self.receive_reset(now);
@@ -387,16 +388,15 @@ impl Mux {
             CHANNEL_CLOSE => return self.channels.receive_close(index),
             CHANNEL_CLOSE_ACK => self.channels.receive_close_ack(index),
             // There are no others.
-            _ => return self.channels.receive_data(index, data, is_first),
+            _ => return self.channels.receive_data(index, piece),
         }
         None
     }
 
     /// The link is lost, but framing is not: the PING that follows is to be answered.
     fn receive_reset(&mut self, now: Instant) {
-        self.lost = Some(LinkLoss::PeerReset);
-        self.channels.reset();
-        self.link.receive_reset(now, &self.config);
+        self.go_down(LinkLoss::PeerReset);
+        self.link.leave_to_peer(now, &self.config);
     }
 
     fn lose_framing(&mut self) {
@@ -406,14 +406,20 @@ impl Mux {
         self.lose(LinkLoss::Framing);
     }
 
-    /// Framing is lost, and the link if it was up, which is still to be told.
+    /// Framing is lost, and the link if it was up.
     fn lose(&mut self, why: LinkLoss) {
         self.framing.lose();
         if self.is_up() {
-            self.lost = Some(why);
-            self.peer_unix_us = None;
-            self.channels.reset();
-            self.link.go_down();
+            self.go_down(why);
         }
+    }
+
+    /// The link, which was up, is lost, and that is still to be told.
+    #[inline(never)]
+    fn go_down(&mut self, why: LinkLoss) {
+        self.lost = Some(why);
+        self.peer_unix_us = None;
+        self.channels.reset();
+        self.link.go_down();
     }
 }

@@ -12,8 +12,6 @@ use crate::limits::{FRAME_HEAD, NAME_RECEIVED_MAX, PAYLOAD_FIXED};
 use crate::piece::{PayloadHead, Piece};
 use crate::write::has_nul;
 
-pub(crate) const METADATA_TO_CLIENT: u8 = 0x59;
-
 /// What the bytes behind a frame's fixed part are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Then {
@@ -47,43 +45,6 @@ impl Layout {
 
 /// The most bytes in front of a tail: the head, a payload's fixed part, and a name with its length.
 const PREFIX_MAX: usize = FRAME_HEAD + PAYLOAD_FIXED + 1 + NAME_RECEIVED_MAX;
-
-/// What the assembler found; the typed decoders give it meaning.
-pub(crate) struct Found<'d> {
-    prefix: &'d [u8; PREFIX_MAX],
-    /// Empty if the frame has none.
-    pub(crate) name: &'d [u8],
-    pub(crate) piece: Piece<'d>,
-}
-
-impl<'d> Found<'d> {
-    pub(crate) const fn frame(&self) -> u8 {
-        self.prefix[0]
-    }
-
-    /// `rest` in the frame's head.
-    pub(crate) const fn rest(&self) -> u16 {
-        rest_of(self.prefix)
-    }
-
-    /// A byte of the frame, counted from its type.
-    pub(crate) const fn u8_at<const AT: usize>(&self) -> u8 {
-        self.prefix[AT]
-    }
-
-    /// A number in the frame, counted the same way.
-    pub(crate) const fn u32_at<const AT: usize>(&self) -> u32 {
-        u32_at::<AT>(self.prefix)
-    }
-
-    /// The fixed part of a payload, and its rideshare name.
-    pub(crate) fn payload(&self) -> (PayloadHead, Option<&'d [u8]>) {
-        let flags = flags_of(self.prefix);
-        let (held_us, written_us) = (self.u32_at::<7>(), u64_at::<11, PREFIX_MAX>(self.prefix));
-        let head = PayloadHead { flags, held_us, written_us };
-        (head, flags.contains(Flags::RIDESHARE).then_some(self.name))
-    }
-}
 
 /// What is complete when all bytes that are needed have been gathered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,13 +97,47 @@ impl Assembler {
         self.prefix.get(end.wrapping_sub(len)..end).unwrap_or_default()
     }
 
-    /// Takes bytes off the input until something is found or the input is empty. What failed once
-    /// fails again, since nothing is taken and nothing changes then.
-    pub(crate) fn next<'d, 'i: 'd>(
-        &'d mut self,
+    /// The type of the frame of which a piece was found last, as those below.
+    pub(crate) const fn frame(&self) -> u8 {
+        self.prefix[0]
+    }
+
+    /// `rest` in the frame's head.
+    pub(crate) const fn rest(&self) -> u16 {
+        u16::from_be_bytes([self.prefix[1], self.prefix[2]])
+    }
+
+    /// A byte of the frame, counted from its type.
+    pub(crate) const fn u8_at<const AT: usize>(&self) -> u8 {
+        self.prefix[AT]
+    }
+
+    /// A number in the frame, counted the same way.
+    pub(crate) const fn u32_at<const AT: usize>(&self) -> u32 {
+        u32_at::<AT>(&self.prefix)
+    }
+
+    /// The flags of a payload, which tell of a name too.
+    pub(crate) const fn flags(&self) -> Flags {
+        Flags::from_bits(self.u32_at::<FRAME_HEAD>())
+    }
+
+    /// The fixed part of a payload, and its rideshare name.
+    pub(crate) fn payload(&self) -> (PayloadHead, Option<&[u8]>) {
+        let flags = self.flags();
+        let (held_us, written_us) = (self.u32_at::<7>(), u64_at::<11, PREFIX_MAX>(&self.prefix));
+        let head = PayloadHead { flags, held_us, written_us };
+        (head, flags.contains(Flags::RIDESHARE).then(|| self.name()))
+    }
+
+    /// Takes bytes off the input until a piece of a tail is found or the input is empty; a frame
+    /// without a tail has an empty one. What failed once fails again, since nothing is taken and
+    /// nothing changes then.
+    pub(crate) fn next<'i>(
+        &mut self,
         input: &mut &'i [u8],
         layout_of: fn(frame: u8, rest: u16) -> Result<Layout, FrameFault>,
-    ) -> Result<Option<Found<'d>>, FrameError> {
+    ) -> Result<Option<Piece<'i>>, FrameError> {
         while self.stage != Stage::Prefix {
             if self.have < self.need {
                 let Some((byte, rest)) = input.split_first() else { return Ok(None) };
@@ -152,7 +147,7 @@ impl Assembler {
                 }
                 self.have += 1;
             } else if let Err(fault) = self.advance(layout_of) {
-                return Err(FrameError { frame: self.prefix[0], fault });
+                return Err(FrameError { frame: self.frame(), fault });
             }
         }
         Ok(self.tail(input))
@@ -165,14 +160,14 @@ impl Assembler {
         &mut self,
         layout_of: fn(frame: u8, rest: u16) -> Result<Layout, FrameFault>,
     ) -> Result<(), FrameFault> {
-        let (rest, left) = (rest_of(&self.prefix), self.left());
+        let (rest, left) = (self.rest(), self.left());
         let (length, next) = match self.stage {
             Stage::Frame => {
                 (self.have, self.need, self.name_len) = (0, 0, 0);
                 (FRAME_HEAD as u8, Stage::Head)
             }
             Stage::Head => {
-                let Layout { fixed, then } = layout_of(self.prefix[0], rest)?;
+                let Layout { fixed, then } = layout_of(self.frame(), rest)?;
                 let is_all = then == Then::Nothing;
                 if rest < u16::from(fixed) || is_all && rest > u16::from(fixed) {
                     return Err(FrameFault::Length { rest });
@@ -183,7 +178,7 @@ impl Assembler {
                 return Err(FrameFault::Length { rest });
             }
             Stage::Fixed(Then::NameTail) => (1, Stage::NameLength),
-            Stage::Fixed(Then::Payload) if flags_of(&self.prefix).contains(Flags::RIDESHARE) => {
+            Stage::Fixed(Then::Payload) if self.flags().contains(Flags::RIDESHARE) => {
                 (0, Stage::Fixed(Then::NameTail))
             }
             Stage::Fixed(Then::Name) | Stage::NameLength => {
@@ -209,12 +204,12 @@ impl Assembler {
     /// How many bytes of the frame follow those gathered.
     const fn left(&self) -> u16 {
         // Never less than 0: each part of the prefix was checked against it.
-        rest_of(&self.prefix).wrapping_sub(self.have as u16).wrapping_add(FRAME_HEAD as u16)
+        self.rest().wrapping_sub(self.have as u16).wrapping_add(FRAME_HEAD as u16)
     }
 
     /// The next piece of the tail.
     #[inline(never)]
-    fn tail<'d, 'i: 'd>(&'d mut self, input: &mut &'i [u8]) -> Option<Found<'d>> {
+    fn tail<'i>(&mut self, input: &mut &'i [u8]) -> Option<Piece<'i>> {
         let (total, offset) = (self.left(), self.done);
         let left = usize::from(total - offset);
         if input.is_empty() && left > 0 {
@@ -226,17 +221,8 @@ impl Assembler {
             self.done = 0;
             self.stage = Stage::Frame;
         }
-        let piece = Piece { data, offset, total };
-        Some(Found { prefix: &self.prefix, name: self.name(), piece })
+        Some(Piece { data, offset, total })
     }
-}
-
-const fn rest_of(prefix: &[u8; PREFIX_MAX]) -> u16 {
-    u16::from_be_bytes([prefix[1], prefix[2]])
-}
-
-const fn flags_of(prefix: &[u8; PREFIX_MAX]) -> Flags {
-    Flags::from_bits(u32_at::<FRAME_HEAD>(prefix))
 }
 
 /// A number at a place that is known to lie in the bytes, so that nothing is left to be checked.

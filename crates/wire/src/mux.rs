@@ -139,22 +139,6 @@ impl fmt::Display for MuxError {
 
 impl core::error::Error for MuxError {}
 
-/// A frame of the mux, or a piece of a MUX frame, by its fields. Those that the frame has not are
-/// anything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MuxFields<'a> {
-    /// One of [`mux_type`].
-    pub frame: u8,
-    /// The channel's index.
-    pub channel: u8,
-    /// Of a PONG the time that the PING carried; of others the only time, in µs.
-    pub first_us: u64,
-    /// Bytes of a MUX frame.
-    pub data: &'a [u8],
-    /// True for the first bytes of a MUX frame.
-    pub is_first: bool,
-}
-
 /// Decodes mux frames from bytes in any cut.
 #[derive(Clone, Debug)]
 pub struct MuxDecoder {
@@ -181,47 +165,34 @@ impl MuxDecoder {
     /// are taken off the input and the decoder is at a frame's start again: what to do about lost
     /// framing is the caller's choice.
     pub fn next<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<MuxFrame<'i>>, MuxError> {
-        let Some((offset, data)) = self.advance(input)? else { return Ok(None) };
-        let channel = self.head[1];
-        let (first_us, second_us) =
-            (u64_at::<1, MUX_CONTROL_MAX>(&self.head), u64_at::<9, MUX_CONTROL_MAX>(&self.head));
-        Ok(Some(match self.head[0] {
+        let Some(piece) = self.next_piece(input)? else { return Ok(None) };
+        let (channel, first_us) = (self.channel(), self.first_us());
+        Ok(Some(match self.frame() {
             CHANNEL_REQ => MuxFrame::ChannelReq(channel),
             CHANNEL_ACK => MuxFrame::ChannelAck(channel),
             CHANNEL_NACK => MuxFrame::ChannelNack(channel),
             CHANNEL_CLOSE => MuxFrame::ChannelClose(channel),
             CHANNEL_CLOSE_ACK => MuxFrame::ChannelCloseAck(channel),
-            MUX => MuxFrame::Data { channel, piece: Piece { data, offset, total: self.total() } },
+            MUX => MuxFrame::Data { channel, piece },
             PING => MuxFrame::Ping { sent_us: first_us },
-            PONG => MuxFrame::Pong { echo_us: first_us, sent_us: second_us },
+            PONG => MuxFrame::Pong {
+                echo_us: first_us,
+                sent_us: u64_at::<9, MUX_CONTROL_MAX>(&self.head),
+            },
             PONGACK => MuxFrame::PongAck { unix_us: first_us },
             _ => MuxFrame::Reset,
         }))
     }
 
-    /// The same as [`next`](Self::next), for devices that have no room to make a [`MuxFrame`].
+    /// The same as [`next`](Self::next), for devices that have no room to make a [`MuxFrame`]: the
+    /// piece alone, which is empty for all but MUX. Until the next call the methods below tell of the
+    /// frame that it belongs to; what the frame has not is anything.
     ///
     /// # Errors
     /// The same.
-    pub fn next_fields<'i>(
-        &mut self,
-        input: &mut &'i [u8],
-    ) -> Result<Option<MuxFields<'i>>, MuxError> {
-        let Some((offset, data)) = self.advance(input)? else { return Ok(None) };
-        Ok(Some(MuxFields {
-            frame: self.head[0],
-            channel: self.head[1],
-            first_us: u64_at::<1, MUX_CONTROL_MAX>(&self.head),
-            data,
-            is_first: offset == 0,
-        }))
-    }
-
-    /// Takes bytes up to the end of a control frame, which is in `head` then, or of a piece of a MUX
-    /// frame, which is returned behind its offset.
-    fn advance<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<(u16, &'i [u8])>, MuxError> {
+    pub fn next_piece<'i>(&mut self, input: &mut &'i [u8]) -> Result<Option<Piece<'i>>, MuxError> {
         while let Some((byte, rest)) = input.split_first() {
-            let is_in_body = usize::from(self.have) == MUX_HEAD && self.head[0] == MUX;
+            let is_in_body = usize::from(self.have) == MUX_HEAD && self.frame() == MUX;
             if is_in_body {
                 let (offset, total) = (self.done, self.total());
                 let data = split(input, usize::from(total - offset));
@@ -229,14 +200,14 @@ impl MuxDecoder {
                 if self.done == total {
                     (self.have, self.done) = (0, 0);
                 }
-                return Ok(Some((offset, data)));
+                return Ok(Some(Piece { data, offset, total }));
             }
             *input = rest;
             if let Some(room) = self.head.get_mut(usize::from(self.have)) {
                 *room = *byte;
             }
             self.have += 1;
-            let frame = self.head[0];
+            let frame = self.frame();
             let length = length_of(frame);
             if self.have < length || frame == MUX && is_body(self.total()) {
                 continue;
@@ -248,9 +219,24 @@ impl MuxDecoder {
             if frame == MUX {
                 return Err(MuxError::Length(self.total()));
             }
-            return Ok(Some((0, &[])));
+            return Ok(Some(Piece { data: &[], offset: 0, total: 0 }));
         }
         Ok(None)
+    }
+
+    /// The frame's type: one of [`mux_type`].
+    pub const fn frame(&self) -> u8 {
+        self.head[0]
+    }
+
+    /// The channel's index.
+    pub const fn channel(&self) -> u8 {
+        self.head[1]
+    }
+
+    /// Of a PONG the time that the PING carried; of others the only time, in µs.
+    pub const fn first_us(&self) -> u64 {
+        u64_at::<1, MUX_CONTROL_MAX>(&self.head)
     }
 
     /// The length of a MUX frame's body.

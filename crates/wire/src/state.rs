@@ -111,14 +111,6 @@ impl State {
     /// The number on the wire.
     pub const fn code(self) -> u32 {
         match self {
-            Self::User(code) | Self::Other(code) => code,
-            named => named.small_code() as u32,
-        }
-    }
-
-    /// The number of a state that has a name; 0 for others.
-    const fn small_code(self) -> u8 {
-        match self {
             Self::Creating => 1,
             Self::Disconnected => 2,
             Self::Unreachable => 3,
@@ -139,7 +131,7 @@ impl State {
             Self::UpstreamLinkRetry => 18,
             Self::SinkJoin => 19,
             Self::SinkPart => 20,
-            Self::User(_) | Self::Other(_) => 0,
+            Self::User(code) | Self::Other(code) => code,
         }
     }
 
@@ -163,15 +155,20 @@ impl State {
     /// This is what a receiver takes: the union of what deployed proxies send. What a proxy of
     /// ours sends is narrower, so that every deployed client takes it: [`State::is_safe_after`].
     pub const fn may_follow(next: Self, current: Option<Self>) -> bool {
-        if next.is_transparent() {
-            return true;
-        }
         let current = match current {
-            Some(state) => state.small_code() as usize,
             None => NO_STATE,
+            Some(Self::User(_) | Self::Other(_)) => NO_NAME,
+            Some(named) => named.code() as u8,
         };
-        // Always so, but the compiler does not know it.
-        current < ALLOWED.len() && (ALLOWED[current] as u32) << 1 >> next.small_code() & 1 != 0
+        next.is_transparent() || Self::code_may_follow(next.code(), current)
+    }
+
+    /// The same by the numbers of states that are not transparent; 0 is a stream without a state yet.
+    pub const fn code_may_follow(next: u32, current: u8) -> bool {
+        // The second is always so, but the compiler does not know it.
+        next < NO_NAME as u32
+            && current <= NO_NAME
+            && (ALLOWED[current as usize] as u32) << 1 >> next & 1 != 0
     }
 
     /// True if `next` may be sent after `current` to every deployed client. After TIMEOUT the
@@ -221,19 +218,20 @@ const SERVER_UPGRADE: u32 = bit(State::ServerUpgrade);
 const QOS_REMOTE: u32 = bit(State::QosAckRemote) | bit(State::QosNackRemote);
 const QOS_LOCAL: u32 = bit(State::QosAckLocal) | bit(State::QosNackLocal);
 
-/// The place in [`ALLOWED`] of a stream without a state yet.
-const NO_STATE: usize = 21;
+/// The places in [`ALLOWED`] of a stream without a state yet, and of states that have no name.
+const NO_STATE: u8 = 0;
+const NO_NAME: u8 = 21;
 
 /// What may follow the states, by their numbers. The lowest bit is CREATING's.
-const ALLOWED: [u16; NO_STATE + 1] = {
-    let mut allowed = [(DESTROYING >> 1) as u16; NO_STATE + 1];
+const ALLOWED: [u16; NO_NAME as usize + 1] = {
+    let mut allowed = [(DESTROYING >> 1) as u16; NO_NAME as usize + 1];
     let mut code = 1;
-    while code < NO_STATE {
-        allowed[code] |= (after(State::from_code(code as u32)) >> 1) as u16;
+    while code < NO_NAME {
+        allowed[code as usize] |= (after(State::from_code(code as u32)) >> 1) as u16;
         code += 1;
     }
-    allowed[State::Destroying.small_code() as usize] = 0;
-    allowed[NO_STATE] |= (CREATING >> 1) as u16;
+    allowed[State::Destroying.code() as usize] = 0;
+    allowed[NO_STATE as usize] |= (CREATING >> 1) as u16;
     allowed
 };
 

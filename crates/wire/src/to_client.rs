@@ -2,7 +2,7 @@
 
 use core::ops::RangeInclusive;
 
-use crate::assemble::{Assembler, Layout, METADATA_TO_CLIENT, Then, not_of};
+use crate::assemble::{Assembler, Layout, Then, not_of};
 use crate::error::{EncodeError, FrameError, FrameFault};
 use crate::flags::Flags;
 use crate::limits::{METADATA_NAME_MAX, PAYLOAD_FIXED, STREAMTYPE_LIST_MAX, STREAMTYPE_NAME_MAX};
@@ -10,15 +10,26 @@ use crate::piece::{PayloadHead, Piece};
 use crate::state::State;
 use crate::to_proxy;
 use crate::write::Writer;
+use to_client_type::{CONNSTATE, CREATE_RESULT, METADATA, PERF, RX_PAYLOAD, TXCR_UPDATE};
 
-const RX_PAYLOAD: u8 = 0x55;
-const CREATE_RESULT: u8 = 0x56;
-const CONNSTATE: u8 = 0x57;
-const TXCR_UPDATE: u8 = 0x58;
-pub(crate) const PERF: u8 = 0x5b;
+/// The types of the frames from proxy to client, which are their first bytes.
+pub mod to_client_type {
+    /// [`ToClient::Payload`](super::ToClient::Payload).
+    pub const RX_PAYLOAD: u8 = 0x55;
+    /// [`ToClient::CreateResult`](super::ToClient::CreateResult).
+    pub const CREATE_RESULT: u8 = 0x56;
+    /// [`ToClient::State`](super::ToClient::State).
+    pub const CONNSTATE: u8 = 0x57;
+    /// [`ToClient::TxCredit`](super::ToClient::TxCredit).
+    pub const TXCR_UPDATE: u8 = 0x58;
+    /// [`ToClient::Metadata`](super::ToClient::Metadata).
+    pub const METADATA: u8 = 0x59;
+    /// [`ToClient::Perf`](super::ToClient::Perf), in both directions.
+    pub const PERF: u8 = 0x5b;
+}
 
 /// PERF aside, which goes both ways.
-pub(crate) const TYPES: RangeInclusive<u8> = RX_PAYLOAD..=METADATA_TO_CLIENT;
+pub(crate) const TYPES: RangeInclusive<u8> = RX_PAYLOAD..=METADATA;
 
 /// A frame from proxy to client, or a piece of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +108,7 @@ impl ToClient<'_> {
             }
             Self::TxCredit(credit) => to.number(TXCR_UPDATE, credit as u32),
             Self::Metadata { name, value } => {
-                encode_metadata(&mut to, METADATA_TO_CLIENT, name, value);
+                encode_metadata(&mut to, METADATA, name, value);
             }
             Self::Perf(piece) => encode_perf(&mut to, piece),
         }
@@ -155,7 +166,7 @@ fn layout(frame: u8, rest: u16) -> Result<Layout, FrameFault> {
         CREATE_RESULT => Layout::new(5, Then::Tail),
         CONNSTATE => Layout::new(if rest == 8 { 8 } else { 5 }, Then::Nothing),
         TXCR_UPDATE => Layout::new(4, Then::Nothing),
-        METADATA_TO_CLIENT => Layout::new(0, Then::NameTail),
+        METADATA => Layout::new(0, Then::NameTail),
         PERF => Layout::new(0, Then::Tail),
         _ => return Err(not_of(to_proxy::TYPES, frame)),
     })
@@ -182,28 +193,71 @@ impl ToClientDecoder {
         &'d mut self,
         input: &mut &'i [u8],
     ) -> Result<Option<ToClient<'d>>, FrameError> {
-        let Some(found) = self.0.next(input, layout)? else { return Ok(None) };
-        Ok(Some(match found.frame() {
+        let Some(piece) = self.next_piece(input)? else { return Ok(None) };
+        Ok(Some(match self.frame() {
             RX_PAYLOAD => {
-                let (head, rideshare) = found.payload();
-                ToClient::Payload { head, rideshare, piece: found.piece }
+                let (head, rideshare) = self.0.payload();
+                ToClient::Payload { head, rideshare, piece }
             }
             CREATE_RESULT => ToClient::CreateResult {
-                result: found.u8_at::<3>(),
-                client_buflen: found.u32_at::<4>(),
-                list: found.piece,
+                result: self.result(),
+                client_buflen: self.client_buflen(),
+                list: piece,
             },
             CONNSTATE => {
-                let (code, ordinal) = match found.rest() {
-                    5 => (u32::from(found.u8_at::<3>()), found.u32_at::<4>()),
-                    _ => (found.u32_at::<3>(), found.u32_at::<7>()),
-                };
+                let (code, ordinal) = self.state();
                 ToClient::State { state: State::from_code(code), ordinal }
             }
-            TXCR_UPDATE => ToClient::TxCredit(found.u32_at::<3>() as i32),
-            METADATA_TO_CLIENT => ToClient::Metadata { name: found.name, value: found.piece },
-            _ => ToClient::Perf(found.piece),
+            TXCR_UPDATE => ToClient::TxCredit(self.credit()),
+            METADATA => ToClient::Metadata { name: self.name(), value: piece },
+            _ => ToClient::Perf(piece),
         }))
+    }
+
+    /// The same as [`next`](Self::next), for devices that have no room to make a [`ToClient`]: the
+    /// piece alone, which is empty if the frame has none. Until the next call the methods below tell
+    /// of the frame that it belongs to.
+    ///
+    /// # Errors
+    /// The same.
+    pub fn next_piece<'i>(
+        &mut self,
+        input: &mut &'i [u8],
+    ) -> Result<Option<Piece<'i>>, FrameError> {
+        self.0.next(input, layout)
+    }
+
+    /// The frame's type: one of [`to_client_type`].
+    pub const fn frame(&self) -> u8 {
+        self.0.frame()
+    }
+
+    /// The flags of RX_PAYLOAD, all of the frame's.
+    pub const fn flags(&self) -> Flags {
+        self.0.flags()
+    }
+
+    /// The result in CREATE_RESULT.
+    pub const fn result(&self) -> u8 {
+        self.0.u8_at::<3>()
+    }
+
+    /// The size of a buffer in CREATE_RESULT, in bytes; 0 for none.
+    pub const fn client_buflen(&self) -> u32 {
+        self.0.u32_at::<4>()
+    }
+
+    /// The [number](State::from_code) of the state in CONNSTATE, and what it says beside its name.
+    pub const fn state(&self) -> (u32, u32) {
+        match self.0.rest() {
+            5 => (self.0.u8_at::<3>() as u32, self.0.u32_at::<4>()),
+            _ => (self.0.u32_at::<3>(), self.0.u32_at::<7>()),
+        }
+    }
+
+    /// The credit in TXCR_UPDATE.
+    pub const fn credit(&self) -> i32 {
+        self.0.u32_at::<3>() as i32
     }
 
     /// The name in the frame of the piece that came last: a metadata's, or a payload's rideshare;

@@ -6,7 +6,8 @@ use crate::assemble::{Assembler, Layout, Then, not_of};
 use crate::error::{EncodeError, FrameError, FrameFault};
 use crate::limits::{CREDIT_UNLIMITED, PID_CREDIT_BIT, STREAMTYPE_NAME_MAX};
 use crate::piece::{PayloadHead, Piece};
-use crate::to_client::{self, PERF, encode_metadata, encode_payload, encode_perf};
+use crate::to_client::to_client_type::PERF;
+use crate::to_client::{self, encode_metadata, encode_payload, encode_perf};
 use crate::write::Writer;
 use to_proxy_type::{
     DESTROYING, METADATA, ONWARD_CONNECT, PAYLOAD_LENGTH_HINT, STREAMTYPE, TIMEOUT_UPDATE,
@@ -199,25 +200,26 @@ impl ToProxyDecoder {
         &'d mut self,
         input: &mut &'i [u8],
     ) -> Result<Option<ToProxy<'d>>, FrameError> {
-        let Some(found) = self.0.next(input, layout)? else { return Ok(None) };
+        let Some(piece) = self.0.next(input, layout)? else { return Ok(None) };
+        let found = &self.0;
         Ok(Some(match found.frame() {
             STREAMTYPE => ToProxy::Streamtype(Streamtype {
                 version: found.u8_at::<3>(),
                 pid: found.u32_at::<4>(),
                 tx_credit: found.u32_at::<8>() as i32,
-                name: found.name,
+                name: found.name(),
             }),
             ONWARD_CONNECT => ToProxy::OnwardConnect,
             DESTROYING => ToProxy::Destroying,
             TX_PAYLOAD => {
                 let (head, rideshare) = found.payload();
-                ToProxy::Payload { head, rideshare, piece: found.piece }
+                ToProxy::Payload { head, rideshare, piece }
             }
-            METADATA => ToProxy::Metadata { name: found.name, value: found.piece },
+            METADATA => ToProxy::Metadata { name: found.name(), value: piece },
             TXCR_UPDATE => ToProxy::TxCredit(found.u32_at::<3>() as i32),
             TIMEOUT_UPDATE => ToProxy::Timeout(Timeout::from_wire(found.u32_at::<3>())),
             PAYLOAD_LENGTH_HINT => ToProxy::LengthHint(found.u32_at::<3>()),
-            _ => ToProxy::Perf(found.piece),
+            _ => ToProxy::Perf(piece),
         }))
     }
 

@@ -349,12 +349,10 @@ impl<S: Slots + ?Sized> Client<S> {
     /// The next event that a stream has to tell by itself; [`receive`](Self::receive) and
     /// [`handle_timeout`](Self::handle_timeout) tell those too.
     pub fn poll_event(&mut self) -> Option<ClientEvent<'static>> {
-        for (index, slot) in self.slots.slots_mut().iter_mut().enumerate() {
-            if let Some(event) = slot.stream.poll_event() {
-                return Some(ClientEvent::Stream { id: StreamId::new(index as u8), event });
-            }
-        }
-        None
+        let mut slots = self.slots.slots_mut().iter_mut().enumerate();
+        let (index, slot) = slots.find(|(_, slot)| slot.stream.has_event())?;
+        let event = slot.stream.poll_event()?;
+        Some(ClientEvent::Stream { id: StreamId::new(index as u8), event })
     }
 
     /// Writes what is to be sent next into `out`, and returns how many bytes: control frames, and
@@ -454,8 +452,9 @@ impl<S: Slots + ?Sized> Client<S> {
                 return Some(event);
             }
             if self.inside.length > 0 {
-                if let Some(event) = self.receive_inside(now, input) {
-                    return Some(event);
+                let event = self.receive_inside(now, input);
+                if event.is_some() {
+                    return event;
                 }
             }
             let before = *input;

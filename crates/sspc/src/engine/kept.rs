@@ -1,9 +1,8 @@
 //! What the caller's storage holds: at its front the metadata of the stream's life in the order set,
 //! so that it can be sent again; at its end this link's list of names, if it has rideshares.
 
-use sspc_wire::Piece;
+use sspc_wire::{FieldWriter, Piece};
 
-use super::copy;
 use crate::error::MetadataError;
 
 /// A record's head: the name's length u8, the value's length u16.
@@ -65,22 +64,22 @@ impl Kept {
         if self.sent > start {
             self.sent -= freed;
         }
-        let [high, low] = (value.len() as u16).to_be_bytes();
-        let head = [name.len() as u8, high, low];
-        let mut at = usize::from(self.used);
-        for part in [&head[..], name, value] {
-            at += copy(storage.get_mut(at..).unwrap_or_default(), part);
-        }
+        let free = storage.get_mut(usize::from(self.used)..).unwrap_or_default();
+        let mut record = FieldWriter::new(free);
+        record.u8(name.len() as u8);
+        record.u16(value.len() as u16);
+        record.bytes(name);
+        record.bytes(value);
         self.used += length as u16;
         Ok(())
     }
 
     /// Copies all to another storage: the metadata to its front, the list to its end.
     pub(super) fn move_to(&self, from: &[u8], to: &mut [u8]) {
-        copy(to, from.get(..usize::from(self.used)).unwrap_or_default());
+        FieldWriter::new(to).bytes(from.get(..usize::from(self.used)).unwrap_or_default());
         let list = |size: usize| size.saturating_sub(usize::from(self.list))..size;
         let end = to.get_mut(list(size(to))).unwrap_or_default();
-        copy(end, from.get(list(size(from))).unwrap_or_default());
+        FieldWriter::new(end).bytes(from.get(list(size(from))).unwrap_or_default());
     }
 
     /// The first value that this link's proxy does not have.
@@ -115,7 +114,8 @@ impl Kept {
         let total = usize::from(piece.total);
         if usize::from(self.used) + total <= size && (piece.is_first() || self.list > 0) {
             let at = size - total + usize::from(piece.offset);
-            copy(storage.get_mut(at..).unwrap_or_default(), piece.data);
+            let place = storage.get_mut(at..).unwrap_or_default();
+            FieldWriter::new(place).bytes(piece.data);
             self.list = piece.total;
         }
         if piece.is_last() && self.names <= 1 {

@@ -49,33 +49,6 @@ pub enum LinkWish {
     Drop,
 }
 
-/// The waits between attempts.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Backoff {
-    random: u32,
-    attempt: u8,
-}
-
-impl Backoff {
-    pub(super) const fn new(seed: u32) -> Self {
-        // Xorshift never leaves 0.
-        Self { random: if seed == 0 { 1 } else { seed }, attempt: 0 }
-    }
-
-    /// The next wait in ms, longer each time until the table's end.
-    fn next(&mut self, table: &[u32], jitter_percent: u8) -> u32 {
-        let last = table.last().copied().unwrap_or(1000);
-        let wait = table.get(usize::from(self.attempt)).copied().unwrap_or(last);
-        self.attempt = self.attempt.saturating_add(1);
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 17;
-        self.random ^= self.random << 5;
-        let most = wait.saturating_mul(u32::from(jitter_percent)) / 100;
-        let extra = (u64::from(most) * u64::from(self.random)) >> 32;
-        wait.saturating_add(extra as u32)
-    }
-}
-
 impl Engine {
     pub(crate) fn poll_link(&mut self, now: Instant) -> Option<LinkWish> {
         match self.link {
@@ -140,8 +113,8 @@ impl Engine {
 
     /// The ms tried are counted from the first attempt.
     fn begin_trying(&mut self, now: Instant) {
-        if self.untried {
-            self.untried = false;
+        if !self.tried {
+            self.tried = true;
             self.since = now;
         }
     }
@@ -160,10 +133,19 @@ impl Engine {
         if self.ended {
             self.link = Link::Closed;
         } else {
-            let wait = self.backoff.next(self.config.backoff_ms, self.config.jitter_percent);
             self.link = Link::Down;
-            self.link_at = now.plus_millis(wait);
+            self.link_at = now.plus_millis(self.next_wait());
         }
+    }
+
+    /// The wait before the next attempt in ms, longer each time until the table's end.
+    fn next_wait(&mut self) -> u32 {
+        let table = self.config.backoff_ms;
+        let last = table.last().copied().unwrap_or(1000);
+        let wait = table.get(usize::from(self.attempts)).copied().unwrap_or(last);
+        self.attempts = self.attempts.saturating_add(1);
+        let most = wait.saturating_mul(u32::from(self.config.jitter_percent)) / 100;
+        wait.saturating_add(self.random.below(most))
     }
 
     pub(crate) fn close(&mut self) {
@@ -235,10 +217,10 @@ impl Engine {
             // or whose proxy hangs up before anything comes of the stream, does not.
             let calm_ms = self.config.backoff_ms.last().copied().unwrap_or_default();
             if self.of_link.progressed && now.millis_since(self.since) >= calm_ms {
-                self.backoff.attempt = 0;
+                self.attempts = 0;
             }
             self.since = now;
-            self.untried = false;
+            self.tried = true;
         }
         if self.connected {
             self.tell(Pending::DISCONNECTED);
@@ -256,7 +238,7 @@ impl Engine {
     pub(super) fn created(&mut self, now: Instant) {
         self.link = Link::Created;
         self.since = now;
-        self.untried = true;
+        self.tried = false;
     }
 
     fn tell_retry(&mut self, now: Instant) {

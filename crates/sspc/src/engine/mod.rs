@@ -1,21 +1,21 @@
 //! What a stream knows and does, whatever memory it was given: the storage comes with each call,
 //! so that this code exists once however many kinds of storage a program has.
 
+mod code;
 mod kept;
 mod link;
 mod receive;
 mod transmit;
 
 use sspc_wire::limits::{METADATA_NAME_MAX, PAYLOAD_MAX};
-use sspc_wire::{State, Timeout};
+use sspc_wire::{Instant, Random, State, Timeout};
 
 use crate::config::Config;
 use crate::error::MetadataError;
 use crate::name::{Name, check_name};
 use kept::Kept;
+use link::Link;
 pub use link::LinkWish;
-use link::{Backoff, Link};
-use sspc_wire::Instant;
 pub use transmit::{ROOM_MIN, Tx};
 
 /// The longest metadata value that fits a frame with the longest name.
@@ -57,32 +57,12 @@ impl Pending {
     const DESTROYING: u8 = 0x20;
 }
 
-/// A state that a sequence may hold, in one byte; 0 for none yet.
-#[derive(Clone, Copy, Debug)]
-struct Code(u8);
-
-impl Code {
-    const NONE: Self = Self(0);
-
-    /// States of more than one byte are in no sequence.
-    const fn of(state: State) -> Self {
-        Self(state.code() as u8)
-    }
-
-    const fn state(self) -> Option<State> {
-        match self.0 {
-            0 => None,
-            code => Some(State::from_code(code as u32)),
-        }
-    }
-}
-
 /// What is known of a link, and forgotten with it.
 #[derive(Debug)]
 #[repr(C)]
 struct OfLink {
-    /// The state that this link's proxy reported last.
-    peer: Code,
+    /// The state that this link's proxy reported last, by its number.
+    peer: u8,
     /// The proxy's own CREATING has come, which the application does not see.
     creating_came: bool,
     /// This link brought a state beyond CREATING, or payload.
@@ -102,7 +82,7 @@ struct OfLink {
 
 impl OfLink {
     const NEW: Self = Self {
-        peer: Code::NONE,
+        peer: code::NONE,
         creating_came: false,
         progressed: false,
         credit_managed: false,
@@ -122,8 +102,8 @@ impl OfLink {
 pub(crate) struct Engine {
     link: Link,
     onward: Onward,
-    /// The state that the application saw last.
-    shown: Code,
+    /// The state that the application saw last, by its number.
+    shown: u8,
     /// Events to be told, bits of [`Pending`].
     pending: u8,
     /// The application asked for an onward connection at some time.
@@ -132,8 +112,8 @@ pub(crate) struct Engine {
     connected: bool,
     /// The application saw its CREATING.
     created_once: bool,
-    /// No attempt to open the link was made since the last success.
-    untried: bool,
+    /// An attempt to open the link was made since the last success.
+    tried: bool,
     /// The application closed the stream or the proxy destroyed it.
     ended: bool,
     tx_wanted: bool,
@@ -142,22 +122,25 @@ pub(crate) struct Engine {
     timeout_pending: bool,
     /// Which name the next message has: 0 the stream's own, then the list's.
     rideshare_turn: u8,
-    of_link: OfLink,
+    /// How many attempts to open the link were made in a row.
+    attempts: u8,
     kept: Kept,
-    backoff: Backoff,
-    /// Of UPSTREAM_LINK_RETRY, or of the state that waits behind a DISCONNECTED.
-    pending_ordinal: u32,
-    /// When the application asked to send, in µs modulo 2^32.
-    tx_since_us: u32,
-    hint: Hint,
-    timeout: Option<Timeout>,
+    of_link: OfLink,
     /// When the link is to be opened or must have brought its answer; [`Instant::NEVER`] in those
     /// states of it that have no time.
     link_at: Instant,
     /// While the link is up: when the stream was created. Else: when it was lost or first tried.
     since: Instant,
-    config: Config,
+    /// Of UPSTREAM_LINK_RETRY, or of the state that waits behind a DISCONNECTED.
+    pending_ordinal: u32,
+    /// When the application asked to send, in µs modulo 2^32.
+    tx_since_us: u32,
+    hint: Hint,
+    /// What TIMEOUT_UPDATE carries.
+    timeout: Option<u32>,
     advised_buffer: u32,
+    random: Random,
+    config: Config,
     pub(crate) tag: &'static str,
     pub(crate) name: Name,
 }
@@ -165,7 +148,8 @@ pub(crate) struct Engine {
 impl Engine {
     pub(crate) const fn new(name: Name, config: Config) -> Self {
         Self {
-            backoff: Backoff::new(config.seed),
+            random: Random::new(config.seed),
+            attempts: 0,
             config,
             name,
             tag: "",
@@ -174,14 +158,14 @@ impl Engine {
             link: Link::Down,
             link_at: Instant::ZERO,
             since: Instant::ZERO,
-            shown: Code::NONE,
+            shown: code::NONE,
             pending: 0,
             pending_ordinal: 0,
             onward: Onward::Idle,
             asked: false,
             connected: false,
             created_once: false,
-            untried: true,
+            tried: false,
             ended: false,
             tx_wanted: false,
             message_open: false,
@@ -208,7 +192,10 @@ impl Engine {
     }
 
     pub(crate) const fn state(&self) -> Option<State> {
-        self.shown.state()
+        match self.shown {
+            code::NONE => None,
+            code => Some(State::from_code(code as u32)),
+        }
     }
 
     pub(crate) const fn is_connected(&self) -> bool {
@@ -285,7 +272,7 @@ impl Engine {
     }
 
     pub(crate) fn set_timeout(&mut self, timeout: Timeout) {
-        self.timeout = Some(timeout);
+        self.timeout = Some(timeout.to_wire());
         self.timeout_pending = true;
     }
 
@@ -319,11 +306,4 @@ impl Engine {
             self.hint = Hint::Pending(length);
         }
     }
-}
-
-/// Copies what fits; returns how many bytes. Once for all, byte by byte: that takes less code than
-/// several calls of memcpy with all that stands before them.
-fn copy(to: &mut [u8], from: &[u8]) -> usize {
-    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-    to.len().min(from.len())
 }

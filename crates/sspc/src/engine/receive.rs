@@ -1,19 +1,12 @@
 //! From the proxy's frames to the application's events.
 
-use sspc_wire::{Flags, Piece, State, ToClient, ToClientDecoder};
+use sspc_wire::to_client_type::{CONNSTATE, CREATE_RESULT, METADATA, RX_PAYLOAD, TXCR_UPDATE};
+use sspc_wire::{Flags, PayloadHead, State, ToClientDecoder};
 
 use super::link::Link;
-use super::{Code, Engine, Onward, Pending};
+use super::{Engine, Onward, Pending, code};
 use crate::event::{Event, Fault};
 use sspc_wire::Instant;
-
-/// A piece of a frame, with its bytes where they are in the input: the last of those taken. What the
-/// decoder yields cannot be kept longer than the decoder is borrowed.
-fn in_input<'i>(piece: &Piece<'_>, before: &'i [u8], after: &[u8]) -> Piece<'i> {
-    let end = before.len().saturating_sub(after.len());
-    let data = before.get(end.saturating_sub(piece.data.len())..end).unwrap_or_default();
-    Piece { data, offset: piece.offset, total: piece.total }
-}
 
 impl Engine {
     /// Takes bytes off the input up to the next event; names in it are empty, so that nothing is
@@ -33,50 +26,51 @@ impl Engine {
                 *input = &[];
                 return None;
             }
-            let before = *input;
-            let frame = match decoder.next(input) {
-                Ok(Some(frame)) => frame,
+            let piece = match decoder.next_piece(input) {
+                Ok(Some(piece)) => piece,
                 Ok(None) => return None,
                 Err(error) => return Some(self.fault(now, Fault::Frame(error))),
             };
-            let is_answer = matches!(frame, ToClient::CreateResult { .. });
-            let place = if is_answer { Link::Asking } else { Link::Created };
+            let frame = decoder.frame();
+            let place = if frame == CREATE_RESULT { Link::Asking } else { Link::Created };
             if self.link != place {
-                return Some(self.fault(now, Fault::Unexpected { frame: type_of(&frame) }));
+                return Some(self.fault(now, Fault::Unexpected { frame }));
             }
             match frame {
-                ToClient::State { state, ordinal } => {
+                CONNSTATE => {
+                    let (state, ordinal) = decoder.state();
                     let event = self.state_came(now, state, ordinal);
                     if event.is_some() {
                         return event;
                     }
                 }
-                ToClient::CreateResult { result, client_buflen, list } => {
+                CREATE_RESULT => {
+                    let result = decoder.result();
                     if result != 0 {
                         self.lose(now);
                         self.drop_link();
                         return Some(Event::Refused { result });
                     }
-                    self.kept.add_names(storage, &list);
-                    if list.is_last() {
-                        self.advised_buffer = client_buflen;
+                    self.kept.add_names(storage, &piece);
+                    if piece.is_last() {
+                        self.advised_buffer = decoder.client_buflen();
                         self.created(now);
-                        self.of_link.peer = Code::of(State::Creating);
+                        self.of_link.peer = code::CREATING as u8;
                         if !self.created_once {
                             self.created_once = true;
-                            return Some(self.show(State::Creating, 0));
+                            return Some(self.show(code::CREATING, 0));
                         }
                     }
                 }
-                ToClient::TxCredit(more) => {
+                TXCR_UPDATE => {
                     if !self.of_link.creating_came && self.config.honour_credit {
                         self.of_link.credit_managed = true;
                     }
-                    self.of_link.credit = self.of_link.credit.saturating_add(more);
+                    self.of_link.credit = self.of_link.credit.saturating_add(decoder.credit());
                 }
-                ToClient::Payload { head, rideshare, piece } => {
-                    let flags = head.flags_of(&piece);
-                    let piece = in_input(&piece, before, input);
+                RX_PAYLOAD => {
+                    let all = decoder.flags();
+                    let flags = PayloadHead::new(all).flags_of(&piece);
                     if flags.contains(Flags::PERF_JSON) {
                         return Some(Event::Perf(piece));
                     }
@@ -84,18 +78,11 @@ impl Engine {
                     self.of_link.progressed = true;
                     self.of_link.unconsumed =
                         self.of_link.unconsumed.saturating_add(data.len() as u32);
-                    let rideshare = rideshare.map(|_| &[][..]);
+                    let rideshare = all.contains(Flags::RIDESHARE).then_some(&[][..]);
                     return Some(Event::Payload { data, flags, rideshare });
                 }
-                ToClient::Metadata { value, .. } => {
-                    let value = in_input(&value, before, input);
-                    return Some(Event::Metadata { name: &[], value });
-                }
-                ToClient::Perf(piece) => {
-                    return Some(Event::Perf(in_input(&piece, before, input)));
-                }
-                // A frame that later versions of the wire may know.
-                _ => {}
+                METADATA => return Some(Event::Metadata { name: &[], value: piece }),
+                _ => return Some(Event::Perf(piece)),
             }
         }
     }
@@ -116,24 +103,24 @@ impl Engine {
             Pending::NO_ANSWER => return Some(Event::Fault(Fault::NoAnswer)),
             Pending::DISCONNECTED => {
                 ordinal = 0;
-                State::Disconnected
+                code::DISCONNECTED
             }
-            Pending::POLL => State::Poll,
-            Pending::CONNECTING => State::Connecting,
+            Pending::POLL => code::POLL,
+            Pending::CONNECTING => code::CONNECTING,
             Pending::RETRY => {
                 return Some(Event::State { state: State::UpstreamLinkRetry, ordinal });
             }
             _ => {
                 ordinal = 0;
-                State::Destroying
+                code::DESTROYING
             }
         };
         Some(self.show(state, ordinal))
     }
 
-    fn show(&mut self, state: State, ordinal: u32) -> Event<'static> {
-        self.shown = Code::of(state);
-        Event::State { state, ordinal }
+    fn show(&mut self, state: u32, ordinal: u32) -> Event<'static> {
+        self.shown = state as u8;
+        Event::State { state: State::from_code(state), ordinal }
     }
 
     /// What comes behind it is thrown away.
@@ -144,37 +131,38 @@ impl Engine {
     }
 
     /// Judges a state that the proxy reports, and does what it means.
-    fn state_came(&mut self, now: Instant, state: State, ordinal: u32) -> Option<Event<'static>> {
-        let peer = self.of_link.peer.state().unwrap_or(State::Creating);
+    fn state_came(&mut self, now: Instant, state: u32, ordinal: u32) -> Option<Event<'static>> {
+        let peer = self.of_link.peer;
         match state {
-            State::User(_) => {
+            State::USER_BASE.. => {
                 self.of_link.progressed = true;
-                return Some(Event::State { state, ordinal });
+                return Some(Event::State { state: State::User(state), ordinal });
             }
             // Those are a client's own.
-            State::EventWaitCancelled | State::UpstreamLinkRetry => return None,
+            code::EVENT_WAIT_CANCELLED | code::UPSTREAM_LINK_RETRY => return None,
             // The application saw it when CREATE_RESULT came.
-            State::Creating if peer == State::Creating && !self.of_link.creating_came => {
+            code::CREATING if u32::from(peer) == code::CREATING && !self.of_link.creating_came => {
                 self.of_link.creating_came = true;
                 return None;
             }
-            State::Connected if self.connected => return None,
+            code::CONNECTED if self.connected => return None,
             _ => {}
         }
-        if !State::may_follow(state, Some(peer)) {
-            return Some(self.fault(now, Fault::Transition { from: peer, to: state }));
+        if !State::code_may_follow(state, peer) {
+            let (from, to) = (State::from_code(peer.into()), State::from_code(state));
+            return Some(self.fault(now, Fault::Transition { from, to }));
         }
-        self.of_link.peer = Code::of(state);
+        self.of_link.peer = state as u8;
         self.of_link.progressed = true;
         match state {
-            State::Connected => {
+            code::CONNECTED => {
                 self.connected = true;
                 self.rideshare_turn = 0;
                 if self.onward != Onward::Idle {
                     self.onward = Onward::Asked;
                 }
             }
-            State::Connecting | State::Poll => {
+            code::CONNECTING | code::POLL => {
                 if self.asked && matches!(self.onward, Onward::Idle | Onward::Retrying) {
                     self.onward = Onward::Asked;
                 }
@@ -184,42 +172,42 @@ impl Engine {
                     self.tell(Pending::DISCONNECTED);
                     self.pending_ordinal = ordinal;
                     self.tell(match state {
-                        State::Poll => Pending::POLL,
+                        code::POLL => Pending::POLL,
                         _ => Pending::CONNECTING,
                     });
                     return None;
                 }
             }
-            State::Disconnected
-            | State::AuthFailed
-            | State::AllRetriesFailed
-            | State::QosAckRemote
-            | State::QosNackRemote
-            | State::Timeout => {
+            code::DISCONNECTED
+            | code::AUTH_FAILED
+            | code::ALL_RETRIES_FAILED
+            | code::QOS_ACK_REMOTE
+            | code::QOS_NACK_REMOTE
+            | code::TIMEOUT => {
                 if !self.timeout_pending {
                     self.timeout = None;
                 }
-                if state != State::Timeout && self.onward != Onward::Wanted {
+                if state != code::TIMEOUT && self.onward != Onward::Wanted {
                     self.onward = Onward::Idle;
                 }
                 if matches!(
                     state,
-                    State::Disconnected | State::AuthFailed | State::AllRetriesFailed
+                    code::DISCONNECTED | code::AUTH_FAILED | code::ALL_RETRIES_FAILED
                 ) {
                     self.disconnected();
-                    if state == State::Disconnected && self.of_link.credit_managed {
+                    if state == code::DISCONNECTED && self.of_link.credit_managed {
                         self.of_link.heard = self.of_link.heard.saturating_add(1);
                     }
                 }
             }
-            State::Unreachable => {
+            code::UNREACHABLE => {
                 self.connected = false;
                 self.message_open = false;
                 if self.onward == Onward::Asked {
                     self.onward = Onward::Retrying;
                 }
             }
-            State::Destroying => {
+            code::DESTROYING => {
                 self.end();
                 self.drop_link();
             }
@@ -227,22 +215,9 @@ impl Engine {
         }
         // After the stream was made again the proxy's states begin anew and may repeat what the
         // application has seen.
-        if !State::may_follow(state, self.shown.state()) {
+        if !State::code_may_follow(state, self.shown) {
             return None;
         }
         Some(self.show(state, ordinal))
-    }
-}
-
-/// The frame's type on the wire.
-const fn type_of(frame: &ToClient<'_>) -> u8 {
-    match frame {
-        ToClient::Payload { .. } => 0x55,
-        ToClient::CreateResult { .. } => 0x56,
-        ToClient::State { .. } => 0x57,
-        ToClient::TxCredit(_) => 0x58,
-        ToClient::Metadata { .. } => 0x59,
-        ToClient::Perf(_) => 0x5b,
-        _ => 0,
     }
 }

@@ -97,9 +97,9 @@ impl Engine {
     /// before all else.
     fn put_control(&mut self, out: &mut FieldWriter<'_>, size: usize, storage: &[u8]) -> bool {
         if let (true, 0, Some(timeout)) = (self.timeout_pending, self.kept.cut, self.timeout) {
-            out.number(TIMEOUT_UPDATE, timeout.to_wire());
+            out.number(TIMEOUT_UPDATE, timeout);
             self.timeout_pending = false;
-            if timeout == Timeout::Cancel {
+            if timeout == Timeout::Cancel.to_wire() {
                 self.timeout = None;
             }
         }

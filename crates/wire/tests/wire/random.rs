@@ -3,8 +3,8 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 use sspc_wire::{
-    Flags, MuxDecoder, MuxFields, MuxFrame, PayloadHead, State, Timeout, ToClientDecoder,
-    ToProxyDecoder,
+    Flags, MuxDecoder, MuxFrame, PayloadHead, Piece, State, Timeout, ToClient, ToClientDecoder,
+    ToProxyDecoder, to_client_type,
 };
 
 use crate::owned::{Owned, cut, encode_all, harmless, round_trip};
@@ -97,27 +97,78 @@ fn frame_like() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// What the fields of a frame are, those that it has not as `next_fields` told them.
-fn fields_of<'a>(frame: MuxFrame<'a>, told: MuxFields<'a>) -> MuxFields<'a> {
-    let none = MuxFields { data: &[], is_first: true, ..told };
-    let control = |frame, channel| MuxFields { frame, channel, ..none };
-    let time = |frame, first_us| MuxFields { frame, first_us, ..none };
-    match frame {
-        MuxFrame::ChannelReq(index) => control(0xf0, index),
-        MuxFrame::ChannelAck(index) => control(0xf1, index),
-        MuxFrame::ChannelNack(index) => control(0xf2, index),
-        MuxFrame::ChannelClose(index) => control(0xf3, index),
-        MuxFrame::ChannelCloseAck(index) => control(0xf4, index),
-        MuxFrame::Data { channel, piece } => {
-            let is_first = piece.is_first();
-            MuxFields { data: piece.data, is_first, ..control(0xf5, channel) }
-        }
-        MuxFrame::Ping { sent_us } => time(0xf6, sent_us),
-        MuxFrame::Pong { echo_us, .. } => time(0xf7, echo_us),
-        MuxFrame::PongAck { unix_us } => time(0xf8, unix_us),
-        MuxFrame::Reset => MuxFields { frame: 0xf9, ..none },
+/// Asserts that the decoder tells of the frame what is in it.
+fn told_of_mux(frame: MuxFrame<'_>, piece: Piece<'_>, told: &MuxDecoder) {
+    let none = Piece { data: &[], offset: 0, total: 0 };
+    let (kind, channel, us, data) = match frame {
+        MuxFrame::ChannelReq(index) => (0xf0, Some(index), None, none),
+        MuxFrame::ChannelAck(index) => (0xf1, Some(index), None, none),
+        MuxFrame::ChannelNack(index) => (0xf2, Some(index), None, none),
+        MuxFrame::ChannelClose(index) => (0xf3, Some(index), None, none),
+        MuxFrame::ChannelCloseAck(index) => (0xf4, Some(index), None, none),
+        MuxFrame::Data { channel, piece } => (0xf5, Some(channel), None, piece),
+        MuxFrame::Ping { sent_us } => (0xf6, None, Some(sent_us), none),
+        MuxFrame::Pong { echo_us, .. } => (0xf7, None, Some(echo_us), none),
+        MuxFrame::PongAck { unix_us } => (0xf8, None, Some(unix_us), none),
+        MuxFrame::Reset => (0xf9, None, None, none),
         other => panic!("a frame that the tests do not know: {other:?}"),
-    }
+    };
+    assert_eq!((kind, data), (told.frame(), piece));
+    assert_eq!(channel.unwrap_or(told.channel()), told.channel());
+    assert_eq!(us.unwrap_or(told.first_us()), told.first_us());
+}
+
+/// The same for what a proxy sends.
+fn told_to_client(frame: ToClient<'_>, piece: Piece<'_>, told: &ToClientDecoder) {
+    let none = Piece { data: &[], offset: 0, total: 0 };
+    let (kind, body) = match frame {
+        ToClient::Payload { head, rideshare, piece } => {
+            assert_eq!((head.flags, rideshare.unwrap_or_default()), (told.flags(), told.name()));
+            (to_client_type::RX_PAYLOAD, piece)
+        }
+        ToClient::CreateResult { result, client_buflen, list } => {
+            assert_eq!((result, client_buflen), (told.result(), told.client_buflen()));
+            (to_client_type::CREATE_RESULT, list)
+        }
+        ToClient::State { state, ordinal } => {
+            assert_eq!((state.code(), ordinal), told.state());
+            (to_client_type::CONNSTATE, none)
+        }
+        ToClient::TxCredit(credit) => {
+            assert_eq!(credit, told.credit());
+            (to_client_type::TXCR_UPDATE, none)
+        }
+        ToClient::Metadata { name, value } => {
+            assert_eq!(name, told.name());
+            (to_client_type::METADATA, value)
+        }
+        ToClient::Perf(json) => (to_client_type::PERF, json),
+        other => panic!("a frame that the tests do not know: {other:?}"),
+    };
+    assert_eq!((kind, body), (told.frame(), piece));
+}
+
+/// Decodes the bytes both ways.
+macro_rules! same_both_ways {
+    ($decoder:ty, $bytes:expr, $sizes:expr, $told:path) => {
+        let (mut one, mut other) = (<$decoder>::new(), <$decoder>::new());
+        'all: for chunk in cut(&$bytes, $sizes) {
+            let (mut input, mut again) = (chunk, chunk);
+            loop {
+                let (frame, piece) = (one.next(&mut input), other.next_piece(&mut again));
+                assert_eq!(input, again, "as much is taken");
+                match (frame, piece) {
+                    (Ok(Some(frame)), Ok(Some(piece))) => $told(frame, piece, &other),
+                    (Ok(None), Ok(None)) => break,
+                    (Err(one), Err(other)) => {
+                        assert_eq!(one, other);
+                        break 'all;
+                    }
+                    (frame, piece) => panic!("{frame:?} and {piece:?}"),
+                }
+            }
+        }
+    };
 }
 
 proptest! {
@@ -151,29 +202,22 @@ proptest! {
     }
 
     #[test]
-    fn the_fields_of_mux_frames_are_those_of_the_frames(
+    fn a_decoder_tells_of_a_mux_frame_what_is_in_it(
         frames in vec(mux(), 0..8),
         noise in frame_like(),
         sizes in sizes(),
     ) {
-        let bytes = encode_all::<MuxDecoder>(&frames);
-        let (mut one, mut other) = (MuxDecoder::new(), MuxDecoder::new());
-        for chunk in cut(&[bytes, noise].concat(), &sizes) {
-            let (mut input, mut again) = (chunk, chunk);
-            loop {
-                let frame = one.next(&mut input);
-                let fields = other.next_fields(&mut again);
-                assert_eq!(input, again, "as much is taken");
-                match (frame, fields) {
-                    (Ok(Some(frame)), Ok(Some(told))) => assert_eq!(fields_of(frame, told), told),
-                    (frame, fields) => {
-                        assert_eq!(frame.map(|it| it.is_some()), fields.map(|it| it.is_some()));
-                        if frame == Ok(None) {
-                            break;
-                        }
-                    }
-                }
-            }
-        }
+        let bytes = [encode_all::<MuxDecoder>(&frames), noise].concat();
+        same_both_ways!(MuxDecoder, bytes, &sizes, told_of_mux);
+    }
+
+    #[test]
+    fn a_decoder_tells_of_a_frame_to_a_client_what_is_in_it(
+        frames in vec(to_client(), 0..8),
+        noise in frame_like(),
+        sizes in sizes(),
+    ) {
+        let bytes = [encode_all::<ToClientDecoder>(&frames), noise].concat();
+        same_both_ways!(ToClientDecoder, bytes, &sizes, told_to_client);
     }
 }
