@@ -115,15 +115,19 @@ unsafe fn write_texts(to: *mut c_char, streamtype: *const c_char, index: u32) {
     // SAFETY: the caller's promise.
     unsafe {
         let mut at = to;
-        for text in [streamtype, c"[sspc|".as_ptr(), streamtype, c"|".as_ptr()] {
+        for text in &[streamtype, c"[sspc|".as_ptr(), streamtype, c"|".as_ptr()] {
             // The streamtype alone, with its NUL, stands in front of the tag.
-            at = at.add(copy(at, text, usize::MAX) + usize::from(at == to));
+            at = at.add(copy(at, *text, usize::MAX) + usize::from(at == to));
         }
-        let digits = (8 - index.leading_zeros() / 4).max(1);
-        for digit in (0..digits).rev() {
-            let value = (index >> (4 * digit)) as u8 & 0xf;
-            *at = (if value < 10 { b'0' + value } else { b'a' - 10 + value }) as c_char;
+        let mut shift = 28 - ((index | 1).leading_zeros() & 28);
+        loop {
+            let digit = (index >> shift) as u8 & 0xf;
+            *at = (if digit < 10 { b'0' + digit } else { b'a' - 10 + digit }) as c_char;
             at = at.add(1);
+            if shift == 0 {
+                break;
+            }
+            shift -= 4;
         }
         copy(at, c"]".as_ptr(), usize::MAX);
     }
@@ -378,8 +382,8 @@ pub unsafe extern "C" fn lws_log_prepend_sspc(
 ) {
     // SAFETY: the caller's promise.
     unsafe {
-        for text in [lws_sspc_tag(obj), c": ".as_ptr()] {
-            *p = (*p).add(copy(*p, text, end.offset_from_unsigned(*p)));
+        for text in &[lws_sspc_tag(obj), c": ".as_ptr()] {
+            *p = (*p).add(copy(*p, *text, end.offset_from_unsigned(*p)));
         }
     }
 }
