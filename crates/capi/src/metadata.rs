@@ -93,4 +93,20 @@ impl List {
         }
         node
     }
+
+    /// Gives all back.
+    ///
+    /// # Safety
+    /// As of [`List::add`].
+    #[inline(never)]
+    pub(crate) unsafe fn clear(&self, cx: *const Context) {
+        loop {
+            let node = self.take();
+            if node.is_null() {
+                return;
+            }
+            // SAFETY: the caller's promise; nothing leads to the node any more.
+            unsafe { alloc::give_back(cx, node.cast()) };
+        }
+    }
 }

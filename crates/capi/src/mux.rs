@@ -16,7 +16,7 @@ use core::cell::{Cell, UnsafeCell};
 use core::mem::offset_of;
 use core::ptr::{NonNull, null_mut};
 
-use sspc_mux::{Channel as Index, Event, Mux as Engine, Priority};
+use sspc_mux::{Channel as Index, Event, Instant, Mux as Engine, Priority};
 
 use crate::abi::imports::lws_sul_cancel;
 use crate::abi::{Channel, Context, LINK_DOWN, LINK_UP, Mux, Owner, ParseCbs, Path};
@@ -320,7 +320,9 @@ impl MuxRef {
             return;
         }
         // SAFETY: the engine is not busy where no call is under way.
-        unsafe { self.timer.arm(self.engine().deadline(), self.cx()) };
+        unsafe {
+            Timer::arm(self.engine().deadline().unwrap_or(Instant::NEVER), &self.timer, self.cx())
+        };
     }
 
     fn tell(self, event: Event<'_>, cbs: &ParseCbs) {

@@ -84,7 +84,7 @@ pub(crate) struct Shell {
 #[repr(C)]
 pub(crate) struct Timer {
     pub(crate) sul: UnsafeCell<Sul>,
-    /// What it is set to; 0 if it is not set.
+    /// What it is set to; 0 or [`Instant::NEVER`] if it is not set.
     pub(crate) armed: Cell<Instant>,
 }
 
@@ -94,15 +94,14 @@ impl Timer {
     /// # Safety
     /// The context is valid.
     #[inline(never)]
-    pub(crate) unsafe fn arm(&self, at: Option<Instant>, cx: *mut Context) {
-        let at = at.unwrap_or(Instant::ZERO);
-        if self.armed.replace(at) == at {
+    pub(crate) unsafe fn arm(at: Instant, timer: &Self, cx: *mut Context) {
+        if timer.armed.replace(at) == at {
             return;
         }
-        let sul = self.sul.get();
+        let sul = timer.sul.get();
         // SAFETY: the caller's promise; it was given its callback when it was made.
         unsafe {
-            if at == Instant::ZERO {
+            if at == Instant::NEVER {
                 lws_sul_cancel(sul);
             } else {
                 lws_sul_schedule(cx, 0, sul, (*sul).cb, at.micros_since(now()) as i64);
@@ -317,7 +316,13 @@ impl Handle {
                     Some(LinkWish::Open) => self.open_link(),
                     Some(LinkWish::Drop) => self.drop_link(),
                     None if self.writes.take() => self.request_write(),
-                    None => return self.timer.arm(self.engine().deadline(), self.cx),
+                    None => {
+                        return Timer::arm(
+                            self.engine().deadline().unwrap_or(Instant::NEVER),
+                            &self.timer,
+                            self.cx,
+                        );
+                    }
                 }
             }
         }
@@ -389,15 +394,8 @@ impl Handle {
                 mux::say_goodbye(&self.path());
             }
             self.close_link();
-            for list in [&self.received, &self.stashed] {
-                loop {
-                    let node = list.take();
-                    if node.is_null() {
-                        break;
-                    }
-                    alloc::give_back(self.cx, node.cast());
-                }
-            }
+            self.received.clear(self.cx);
+            self.stashed.clear(self.cx);
             alloc::give_back(self.cx, self.rideshare.get());
             alloc::give_back(self.cx, self.engine().storage().memory());
             alloc::give_back(self.cx, self.0.as_ptr().cast());
@@ -420,8 +418,8 @@ unsafe extern "C" fn sul_cb(sul: *mut Sul) {
     let handle = unsafe { sul.byte_sub(offset_of!(Shell, timer)) };
     let Some(handle) = Handle::from_c(handle.cast()) else { return };
     handle.timer.armed.set(Instant::ZERO);
-    let now = now();
     if !handle.busy.get() {
+        let now = now();
         // SAFETY: it is not busy.
         unsafe { handle.engine() }.handle_timeout(now);
     }

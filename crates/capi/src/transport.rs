@@ -12,7 +12,7 @@ use crate::abi::{
 };
 use crate::api::{connect_disposition, event_can_write};
 use crate::mux::{GOODBYE, MuxRef, WRITE, Whole, mux_of, state};
-use crate::stream::{Handle, now};
+use crate::stream::{Handle, Timer, now};
 use crate::{alloc, log};
 
 /// The time has come that the timer was set to.
@@ -60,7 +60,7 @@ pub unsafe extern "C" fn lws_transport_mux_create(
         (*p).engine.get().write(Engine::new(Role::Client, config, now.as_micros() as u32));
         (*(*p).timer.sul.get()).cb = Some(sul_cb);
         // The first PING goes as soon as the event loop runs: not all is wired up yet.
-        (*p).timer.arm(Some(now), cx);
+        Timer::arm(now, &(*p).timer, cx);
         public
     }
 }
