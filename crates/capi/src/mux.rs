@@ -49,7 +49,7 @@ const HEAD: usize = 4;
 /// A mux: what C sees of it, which its pointers lead to, and what it does not see.
 #[repr(C)]
 pub(crate) struct Whole {
-    // What is used most comes first: short instructions reach it.
+    pub(crate) public: UnsafeCell<Mux>,
     pub(crate) busy: Cell<bool>,
     /// How many calls that use the mux are under way.
     pub(crate) depth: Cell<u8>,
@@ -58,7 +58,6 @@ pub(crate) struct Whole {
     pub(crate) room: Cell<*mut u8>,
     pub(crate) room_len: Cell<usize>,
     pub(crate) room_used: Cell<usize>,
-    pub(crate) public: UnsafeCell<Mux>,
     pub(crate) timer: Timer,
     pub(crate) engine: UnsafeCell<Engine>,
 }
@@ -139,10 +138,7 @@ pub(crate) fn say_goodbye(path: &Path) {
 
 impl MuxRef {
     pub(crate) fn from_c(mux: *mut Mux) -> Option<Self> {
-        if mux.is_null() {
-            return None;
-        }
-        NonNull::new(mux.wrapping_byte_sub(offset_of!(Whole, public)).cast()).map(Self)
+        NonNull::new(mux.cast()).map(Self)
     }
 
     pub(crate) fn public(self) -> *mut Mux {
