@@ -98,7 +98,7 @@ pub unsafe extern "C" fn lws_sspc_create(
         if !ppayload_fmt.is_null() {
             *ppayload_fmt = core::ptr::null();
         }
-        let is_over = handle.settle(true, &[]);
+        let is_over = handle.settle();
         // Unless it was set to another one meanwhile.
         if is_over && !ppss.is_null() && *ppss == handle.as_ptr() {
             *ppss = null_mut();
@@ -347,9 +347,15 @@ pub unsafe extern "C" fn lws_sspc_change_handlers(
     state: StateCb,
 ) {
     let Some(handle) = Handle::from_c(handle) else { return };
-    handle.rx.set(rx.or(handle.rx.get()));
-    handle.tx.set(tx.or(handle.tx.get()));
-    handle.state.set(state.or(handle.state.get()));
+    if rx.is_some() {
+        handle.rx.set(rx);
+    }
+    if tx.is_some() {
+        handle.tx.set(tx);
+    }
+    if state.is_some() {
+        handle.state.set(state);
+    }
 }
 
 /// Nothing: only servers acknowledge.

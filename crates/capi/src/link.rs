@@ -37,7 +37,7 @@ impl Handle {
         // SAFETY: no reference to the path is kept anywhere.
         unsafe { (*self.path.get()).priv_onw = null_mut() };
         self.also_todo(todo::LINK_LOST);
-        self.settle(true, &[]);
+        self.settle();
     }
 
     pub(crate) fn link_up(self) {
@@ -48,7 +48,7 @@ impl Handle {
         // SAFETY: the engine is not busy.
         unsafe { self.engine() }.link_up(now);
         self.first_head.set(1);
-        self.settle(true, &[]);
+        self.settle();
     }
 
     /// Bytes came for the stream.
@@ -58,7 +58,8 @@ impl Handle {
         }
         // SAFETY: the engine is not busy.
         unsafe { self.make_list_room(input) };
-        self.settle(true, input);
+        self.writes.set(true);
+        self.run(input);
     }
 
     /// True if a link would be of use.

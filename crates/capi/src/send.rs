@@ -36,7 +36,7 @@ impl Handle {
         // SAFETY: the same.
         unsafe { alloc::give_back(self.cx, memory) };
         self.exit();
-        self.settle(false, &[]);
+        self.run(&[]);
         if is_taken { OK } else { DISCONNECT_ME }
     }
 

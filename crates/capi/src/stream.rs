@@ -286,14 +286,17 @@ impl Handle {
         }
     }
 
-    /// Gives the engine bytes that came, and lets it say and wish what it has to; then the timer is
-    /// set, and the transport asked for a chance to write if that is wanted. If a call is under way
-    /// that uses the handle, it does all but the first of these at its end. True if the handle is
-    /// freed.
-    pub(crate) fn settle(self, write: bool, input: &[u8]) -> bool {
-        if write {
-            self.writes.set(true);
-        }
+    /// Lets the engine say and wish what it has to; then the timer is set, and the transport asked
+    /// for a chance to write. True if the handle is freed.
+    pub(crate) fn settle(self) -> bool {
+        self.writes.set(true);
+        self.run(&[])
+    }
+
+    /// The same with bytes that came, and the transport is asked only if something wanted it. If a
+    /// call is under way that uses the handle, it does all but give the bytes to the engine at its
+    /// end.
+    pub(crate) fn run(self, input: &[u8]) -> bool {
         if self.busy.get() || self.depth.get() > 0 && input.is_empty() {
             return false;
         }
@@ -423,5 +426,5 @@ unsafe extern "C" fn sul_cb(sul: *mut Sul) {
         // SAFETY: it is not busy.
         unsafe { handle.engine() }.handle_timeout(now);
     }
-    handle.settle(false, &[]);
+    handle.run(&[]);
 }
