@@ -72,7 +72,7 @@ pub unsafe extern "C" fn lws_sspc_create(
         let ssi = &*ssi;
         let streamtype = bytes(ssi.streamtype);
         let Some(Ok(name)) = ascii(streamtype).map(Name::new) else {
-            log::line(log::ERR, None, c"no proxy takes the name of the streamtype");
+            log::line(log::ERR, None, c"wrong streamtype");
             return 1;
         };
         let mut config = Config { seed: now().as_micros() as u32, ..Config::DEFAULT };
@@ -82,7 +82,7 @@ pub unsafe extern "C" fn lws_sspc_create(
         let texts = 2 * streamtype.len() + 1 + TAG_EXTRA;
         let size = (size_of::<Shell>() + texts).saturating_add(ssi.user_alloc);
         let Some(memory) = NonNull::new(alloc::zeroed(cx, size)) else {
-            log::line(log::ERR, None, c"no memory for a stream");
+            log::line(log::ERR, None, log::NO_MEMORY);
             return 1;
         };
         let handle = Handle::init(memory, cx, ssi, name, config);
@@ -243,21 +243,6 @@ pub unsafe extern "C" fn lws_sspc_set_metadata(
     0
 }
 
-/// The same: values are copied anyway.
-///
-/// # Safety
-/// As of [`lws_sspc_set_metadata`].
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn lws_sspc_alloc_set_metadata(
-    handle: *mut CHandle,
-    name: *const c_char,
-    value: *const c_void,
-    len: usize,
-) -> c_int {
-    // SAFETY: the caller's promise.
-    unsafe { lws_sspc_set_metadata(handle, name, value, len) }
-}
-
 /// The last value that the proxy sent of this name; other than 0 if there is none.
 ///
 /// # Safety
@@ -304,7 +289,7 @@ pub unsafe extern "C" fn lws_sspc_get_est_peer_tx_credit(handle: *mut CHandle) -
     Handle::from_c(handle).map_or(0, |handle| handle.peer_credit.get())
 }
 
-/// Starts the stream's timeout; 0 for the policy's.
+/// Starts the stream's timeout; 0 for the policy's. The largest number cancels it.
 ///
 /// # Safety
 /// The handle is null or valid.
@@ -314,16 +299,6 @@ pub unsafe extern "C" fn lws_sspc_start_timeout(handle: *mut CHandle, timeout_ms
         handle.timeout_ms.set(timeout_ms);
     }
     want(handle, todo::TIMEOUT);
-}
-
-/// Cancels the stream's timeout.
-///
-/// # Safety
-/// The handle is null or valid.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn lws_sspc_cancel_timeout(handle: *mut CHandle) {
-    // SAFETY: the caller's promise.
-    unsafe { lws_sspc_start_timeout(handle, c_uint::MAX) }
 }
 
 /// The object that was allocated with the stream.
@@ -357,10 +332,6 @@ pub unsafe extern "C" fn lws_sspc_change_handlers(
         handle.state.set(state);
     }
 }
-
-/// Nothing: only servers acknowledge.
-#[unsafe(no_mangle)]
-pub extern "C" fn lws_sspc_server_ack(_handle: *mut CHandle, _nack: c_int) {}
 
 /// The stream's tag for the log.
 ///

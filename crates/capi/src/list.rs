@@ -11,16 +11,6 @@ impl Dll2 {
         Self { prev: null_mut(), next: null_mut(), owner: null_mut() };
 }
 
-/// 1 if the element is in no list.
-///
-/// # Safety
-/// The element is valid.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn lws_dll2_is_detached(d: *const Dll2) -> c_int {
-    // SAFETY: the caller's promise.
-    c_int::from(unsafe { (*d).owner.is_null() })
-}
-
 /// Puts an element between two neighbours, either of which may be null for the list's end; nothing
 /// if it is in a list.
 ///
@@ -120,26 +110,6 @@ pub unsafe extern "C" fn lws_dll2_remove(d: *mut Dll2) {
         (*owner).count = (*owner).count.wrapping_sub(1);
         *d = Dll2::DETACHED;
     }
-}
-
-/// Makes an element one that is in no list, whatever it was.
-///
-/// # Safety
-/// It may be written to.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn lws_dll2_clear(d: *mut Dll2) {
-    // SAFETY: the caller's promise.
-    unsafe { *d = Dll2::DETACHED }
-}
-
-/// Makes a list an empty one, whatever it was.
-///
-/// # Safety
-/// It may be written to.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn lws_dll2_owner_clear(owner: *mut Owner) {
-    // SAFETY: the caller's promise.
-    unsafe { *owner = Owner { tail: null_mut(), head: null_mut(), count: 0 } }
 }
 
 /// Calls back with each element, which the callback may remove; ends with 1 when the callback

@@ -4,7 +4,7 @@ use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr::{null, null_mut};
 
 use crate::abi::imports::__lws_logv;
-use crate::api::lws_log_prepend_sspc;
+use crate::api::{lws_log_prepend_sspc, lws_txp_inside_sspc};
 use crate::stream::Handle;
 
 /// `LLL_ERR`
@@ -14,14 +14,13 @@ pub(crate) const WARN: c_int = 1 << 1;
 /// `LLL_NOTICE`
 pub(crate) const NOTICE: c_int = 1 << 2;
 
-/// What a `va_list` without arguments may be: all ABIs in use pass it as one word or as a pointer
-/// to no more than this. It is not read, as no line has a conversion.
-static NO_ARGUMENTS: [usize; 4] = [0; 4];
+pub(crate) const NO_MEMORY: &CStr = c"no memory";
 
 /// A line, without `%`. It is tagged if it is about a stream.
 pub(crate) fn line(level: c_int, about: Option<Handle>, text: &'static CStr) {
     let obj = about.map_or(null_mut::<c_void>(), Handle::as_ptr);
-    // SAFETY: the text ends with a NUL and names no arguments.
+    // SAFETY: the text ends with a NUL and names no arguments. All ABIs in use pass a `va_list` as one
+    // word or as a pointer to a few, which are not read; the operations are as good as any.
     unsafe {
         __lws_logv(
             null_mut(),
@@ -30,7 +29,7 @@ pub(crate) fn line(level: c_int, about: Option<Handle>, text: &'static CStr) {
             level,
             null::<c_char>(),
             text.as_ptr(),
-            NO_ARGUMENTS.as_ptr().cast(),
+            (&raw const lws_txp_inside_sspc).cast(),
         );
     }
 }

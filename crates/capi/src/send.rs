@@ -25,7 +25,7 @@ impl Handle {
             // SAFETY: the context is the handle's own.
             memory = unsafe { alloc::zeroed(self.cx, LWS_PRE + limit) };
             if memory.is_null() {
-                log::line(log::ERR, Some(self), c"no memory to write");
+                log::line(log::ERR, Some(self), log::NO_MEMORY);
             } else {
                 (at, len) = (memory.wrapping_add(LWS_PRE), limit);
             }

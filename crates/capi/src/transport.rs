@@ -40,7 +40,7 @@ pub unsafe extern "C" fn lws_transport_mux_create(
     unsafe {
         let Some(whole) = NonNull::new(alloc::zeroed(cx, size_of::<Whole>()).cast::<Whole>())
         else {
-            log::line(log::ERR, None, c"no memory for a mux");
+            log::line(log::ERR, None, log::NO_MEMORY);
             return null_mut();
         };
         let ms = |us: u32, default: u32| if us == 0 { default } else { us / 1000 };

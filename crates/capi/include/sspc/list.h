@@ -38,7 +38,11 @@ lws_dll2_owner(const struct lws_dll2 *d)
 }
 
 /* 1 if the element is in no list. One that is in a list can be added to none. */
-int lws_dll2_is_detached(const struct lws_dll2 *d);
+static inline int
+lws_dll2_is_detached(const struct lws_dll2 *d)
+{
+	return !d->owner;
+}
 
 void lws_dll2_add_head(struct lws_dll2 *d, struct lws_dll2_owner *owner);
 void lws_dll2_add_tail(struct lws_dll2 *d, struct lws_dll2_owner *owner);
@@ -56,8 +60,19 @@ void lws_dll2_add_sorted_priv(lws_dll2_t *d, lws_dll2_owner_t *owner, void *priv
 void lws_dll2_remove(struct lws_dll2 *d);
 
 /* Makes it all 0. */
-void lws_dll2_clear(struct lws_dll2 *d);
-void lws_dll2_owner_clear(struct lws_dll2_owner *owner);
+static inline void
+lws_dll2_clear(struct lws_dll2 *d)
+{
+	d->prev = d->next = NULL;
+	d->owner = NULL;
+}
+
+static inline void
+lws_dll2_owner_clear(struct lws_dll2_owner *owner)
+{
+	owner->tail = owner->head = NULL;
+	owner->count = 0;
+}
 
 typedef int (*lws_dll2_foreach_cb_t)(struct lws_dll2 *d, void *user);
 

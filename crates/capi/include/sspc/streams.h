@@ -159,8 +159,12 @@ lws_ss_state_return_t lws_sspc_client_connect(struct lws_sspc_handle *h);
  */
 int lws_sspc_set_metadata(struct lws_sspc_handle *h, const char *name, const void *value,
 			  size_t len);
-int lws_sspc_alloc_set_metadata(struct lws_sspc_handle *h, const char *name, const void *value,
-				size_t len);
+static inline int
+lws_sspc_alloc_set_metadata(struct lws_sspc_handle *h, const char *name, const void *value,
+			    size_t len)
+{
+	return lws_sspc_set_metadata(h, name, value, len);
+}
 
 /*
  * The last value from the proxy, which stays until the next of that name, and has a NUL behind it.
@@ -176,7 +180,11 @@ int lws_sspc_get_est_peer_tx_credit(struct lws_sspc_handle *h);
 /* Has the proxy report TIMEOUT after so long. */
 #define LWSSS_TIMEOUT_FROM_POLICY 0
 void lws_sspc_start_timeout(struct lws_sspc_handle *h, unsigned int timeout_ms);
-void lws_sspc_cancel_timeout(struct lws_sspc_handle *h);
+static inline void
+lws_sspc_cancel_timeout(struct lws_sspc_handle *h)
+{
+	lws_sspc_start_timeout(h, 0xffffffff);
+}
 
 /* In rx: which streamtype the payload is of. Else, and in tx: of which it is to be. */
 const char *lws_sspc_rideshare(struct lws_sspc_handle *h);
@@ -195,6 +203,11 @@ const char *lws_sspc_tag(struct lws_sspc_handle *h);
 const char *lws_ss_state_name(lws_ss_constate_t state);
 
 /* For servers; nothing here. */
-void lws_sspc_server_ack(struct lws_sspc_handle *h, int nack);
+static inline void
+lws_sspc_server_ack(struct lws_sspc_handle *h, int nack)
+{
+	(void)h;
+	(void)nack;
+}
 
 #endif
