@@ -183,6 +183,7 @@ impl MuxRef {
     }
 
     /// Asks the firmware's transport for a chance to write.
+    #[inline(never)]
     pub(crate) fn request_write(self) {
         // SAFETY: the path's operations and their argument are valid.
         unsafe {

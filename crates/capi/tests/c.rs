@@ -46,11 +46,13 @@ fn compile<S: AsRef<OsStr>>(
     program
 }
 
-const TESTS: [&str; 5] = [
+const TESTS: [&str; 7] = [
     "tests/c/rig.c",
     "tests/c/callbacks.c",
     "tests/c/chance.c",
     "tests/c/direct.c",
+    "tests/c/links.c",
+    "tests/c/streams.c",
     "tests/c/tests.c",
 ];
 

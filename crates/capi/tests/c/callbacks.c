@@ -1,11 +1,5 @@
 /* Streams that are ended, made and disconnected in callbacks, their own and others'. */
-#include "rig.h"
-
-void destroyed_in_its_callbacks(void);
-void destroyed_by_another(void);
-void created_in_callbacks(void);
-void disconnected_by_its_callbacks(void);
-void mux_destroyed_before_its_streams(void);
+#include "tests.h"
 
 /* What applications do in their callbacks. */
 

@@ -2,9 +2,7 @@
  * Streams, callbacks and a proxy that all do what chance says: whatever comes in which order, the
  * tools find nothing, and in the end the link is up again and everything freed.
  */
-#include "rig.h"
-
-void chance(void);
+#include "tests.h"
 
 #define STREAMS 5
 

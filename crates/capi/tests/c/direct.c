@@ -1,7 +1,5 @@
 /* Streams whose transport is the application's own, a link for each, without the mux. */
-#include "rig.h"
-
-void direct_transport(void);
+#include "tests.h"
 
 static struct {
 	struct lws_sspc_handle	*h;
