@@ -3,12 +3,12 @@
 use core::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 use core::ptr::{NonNull, null_mut};
 
-use sspc::{Config, Name};
+use sspc::{Config, Name, Timeout};
 
 use crate::abi::{Context, Handle as CHandle, Info, OK, Ops, Priv, Return, RxCb, StateCb, TxCb};
 use crate::list::lws_dll2_add_tail;
 use crate::metadata::Node;
-use crate::stream::{Handle, Shell, ascii, now, todo};
+use crate::stream::{Handle, Shell, ascii, now};
 use crate::{alloc, log};
 
 /// The longest tag: `[sspc|`, a streamtype, `|`, 8 digits, `]` and a NUL.
@@ -146,13 +146,38 @@ pub unsafe extern "C" fn lws_sspc_destroy(ppss: *mut *mut CHandle) {
     }
 }
 
+/// What the application may ask of a stream, beside metadata.
+enum Want {
+    Tx,
+    TxLen,
+    Connect,
+    Credit,
+    Timeout,
+}
+
 /// The application wants something of a stream, if that is not null.
 #[inline(never)]
-fn want(handle: *mut CHandle, what: u8) -> Return {
-    if let Some(handle) = Handle::from_c(handle) {
-        handle.also_todo(what);
-        handle.was_asked();
+fn want(handle: *mut CHandle, what: Want, value: u32) -> Return {
+    let Some(handle) = Handle::from_c(handle) else { return OK };
+    let now = now();
+    // SAFETY: no C code runs.
+    let stream = unsafe { handle.engine() };
+    match what {
+        Want::Tx => stream.request_tx(now),
+        Want::TxLen => stream.request_tx_len(now, value),
+        Want::Connect => stream.connect(),
+        Want::Credit => {
+            let credit = value as i32;
+            handle.peer_credit.set(handle.peer_credit.get().wrapping_add(credit));
+            stream.add_credit(credit);
+        }
+        Want::Timeout => stream.set_timeout(match value {
+            0 => Timeout::Policy,
+            u32::MAX => Timeout::Cancel,
+            ms => Timeout::Millis(ms),
+        }),
     }
+    handle.was_asked();
     OK
 }
 
@@ -162,7 +187,7 @@ fn want(handle: *mut CHandle, what: u8) -> Return {
 /// The handle is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lws_sspc_request_tx(handle: *mut CHandle) -> Return {
-    want(handle, todo::TX)
+    want(handle, Want::Tx, 0)
 }
 
 /// Asks to send a message of this many bytes.
@@ -171,10 +196,7 @@ pub unsafe extern "C" fn lws_sspc_request_tx(handle: *mut CHandle) -> Return {
 /// The handle is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lws_sspc_request_tx_len(handle: *mut CHandle, len: c_ulong) -> Return {
-    if let Some(handle) = Handle::from_c(handle) {
-        handle.hint.set(u32::try_from(len).unwrap_or(u32::MAX));
-    }
-    want(handle, todo::HINT | todo::TX)
+    want(handle, Want::TxLen, u32::try_from(len).unwrap_or(u32::MAX))
 }
 
 /// Asks for the onward connection.
@@ -183,7 +205,7 @@ pub unsafe extern "C" fn lws_sspc_request_tx_len(handle: *mut CHandle, len: c_ul
 /// The handle is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lws_sspc_client_connect(handle: *mut CHandle) -> Return {
-    want(handle, todo::CONNECT)
+    want(handle, Want::Connect, 0)
 }
 
 /// The context that the stream was made with.
@@ -224,23 +246,11 @@ pub unsafe extern "C" fn lws_sspc_set_metadata(
     if value.is_null() || len == 0 {
         return 1;
     }
-    // SAFETY: the caller's promise; the context is the handle's own, and what is added has room for
-    // the value.
-    unsafe {
-        let name = bytes(name);
-        if handle.busy.get() {
-            let node = handle.stashed.add(handle.cx, name, len);
-            if node.is_null() {
-                return 1;
-            }
-            Node::value(node).copy_from_nonoverlapping(value.cast(), len);
-            handle.also_todo(todo::METADATA);
-        } else if handle.set_metadata(name, core::slice::from_raw_parts(value.cast(), len)) != 0 {
-            return 1;
-        }
-    }
+    // SAFETY: the caller's promise.
+    let (name, value) = unsafe { (bytes(name), core::slice::from_raw_parts(value.cast(), len)) };
+    let failed = handle.set_metadata(name, value);
     handle.was_asked();
-    0
+    failed
 }
 
 /// The last value that the proxy sent of this name; other than 0 if there is none.
@@ -273,11 +283,7 @@ pub unsafe extern "C" fn lws_sspc_get_metadata(
 /// The handle is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lws_sspc_add_peer_tx_credit(handle: *mut CHandle, add: i32) -> c_int {
-    if let Some(handle) = Handle::from_c(handle) {
-        handle.credit.set(handle.credit.get().wrapping_add(add));
-        handle.peer_credit.set(handle.peer_credit.get().wrapping_add(add));
-    }
-    want(handle, todo::CREDIT)
+    want(handle, Want::Credit, add as u32)
 }
 
 /// How many more bytes the remote peer may send, as far as known.
@@ -295,10 +301,7 @@ pub unsafe extern "C" fn lws_sspc_get_est_peer_tx_credit(handle: *mut CHandle) -
 /// The handle is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lws_sspc_start_timeout(handle: *mut CHandle, timeout_ms: c_uint) {
-    if let Some(handle) = Handle::from_c(handle) {
-        handle.timeout_ms.set(timeout_ms);
-    }
-    want(handle, todo::TIMEOUT);
+    want(handle, Want::Timeout, timeout_ms);
 }
 
 /// The object that was allocated with the stream.

@@ -8,9 +8,9 @@
 //! # How the shell stays sound
 //!
 //! C code is called from many places, and may call any function of the API from there. So:
-//! - An engine is never borrowed while C code runs, with one exception: the callback that fills a
-//!   payload runs inside [`sspc::Stream::transmit`] inside [`sspc_mux::Mux::transmit`]. Meanwhile
-//!   both are marked as busy; what the callback asks of them is kept and done afterwards.
+//! - A stream's engine is never borrowed while C code runs. That of a mux is while its channels are
+//!   asked for bytes, inside [`sspc_mux::Mux::transmit`]; meanwhile it is marked as busy, and what is
+//!   asked of it waits in its channels.
 //! - A handle is freed only when no call of this library that uses it is under way (`depth` in
 //!   `stream.rs`); until then it is only marked.
 //! - All state besides the engines is in `Cell`s.

@@ -3,7 +3,7 @@
 use core::ptr::null_mut;
 
 use crate::mux;
-use crate::stream::{Handle, now, todo};
+use crate::stream::{Handle, now};
 
 impl Handle {
     pub(crate) fn open_link(self) {
@@ -36,16 +36,15 @@ impl Handle {
         mux::let_go(&self.path());
         // SAFETY: no reference to the path is kept anywhere.
         unsafe { (*self.path.get()).priv_onw = null_mut() };
-        self.also_todo(todo::LINK_LOST);
+        let now = now();
+        // SAFETY: no C code runs.
+        unsafe { self.engine() }.link_down(now);
         self.settle();
     }
 
     pub(crate) fn link_up(self) {
-        if self.busy.get() {
-            return;
-        }
         let now = now();
-        // SAFETY: the engine is not busy.
+        // SAFETY: as above.
         unsafe { self.engine() }.link_up(now);
         self.first_head.set(1);
         self.settle();
@@ -53,21 +52,15 @@ impl Handle {
 
     /// Bytes came for the stream.
     pub(crate) fn feed(self, input: &[u8]) {
-        if self.busy.get() {
-            return;
-        }
-        // SAFETY: the engine is not busy.
-        unsafe { self.make_list_room(input) };
+        self.make_list_room(input);
         self.writes.set(true);
         self.run(input);
     }
 
     /// True if a link would be of use.
     pub(crate) fn wants_link(self) -> bool {
-        // SAFETY: the engine is not busy, as no stream's bytes are asked for while the mux hears.
-        self.path().priv_onw.is_null()
-            && !self.doomed.get()
-            && !self.busy.get()
-            && !unsafe { self.engine() }.has_ended()
+        // SAFETY: no C code runs.
+        let has_ended = unsafe { self.engine() }.has_ended();
+        self.path().priv_onw.is_null() && !self.doomed.get() && !has_ended
     }
 }

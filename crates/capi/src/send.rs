@@ -4,18 +4,20 @@ use core::ptr::null_mut;
 
 use sspc::{Flags, Tx};
 
-use crate::abi::{DESTROY_ME, DISCONNECT_ME, OK, Path, Return, TX_DONT_SEND};
-use crate::stream::{Handle, now, todo};
+use crate::abi::{DESTROY_ME, DISCONNECT_ME, OK, Return, TX_DONT_SEND};
+use crate::stream::{Handle, now};
 use crate::{alloc, log, mux};
 
 /// What a transport may use in front of the bytes that it writes.
 const LWS_PRE: usize = 16;
+/// With less room than this behind other frames payload waits for the next room.
+const WORTHWHILE: usize = 256;
 
 impl Handle {
     /// The transport can take bytes, of which there are no more than `limit`.
     pub(crate) fn write(self, limit: usize) -> Return {
         let path = self.path();
-        if self.busy.get() || path.priv_onw.is_null() {
+        if self.gathers.get() || path.priv_onw.is_null() {
             return OK;
         }
         self.enter();
@@ -30,70 +32,66 @@ impl Handle {
                 (at, len) = (memory.wrapping_add(LWS_PRE), limit);
             }
         }
-        // SAFETY: the mux's buffer or the own one is valid until it is written, and nothing else
-        // uses those bytes; what was written is the transport's.
-        let is_taken = at.is_null() || unsafe { self.write_into(&path, at, len) };
-        // SAFETY: the same.
+        let mut is_taken = true;
+        if !at.is_null() {
+            self.gathers.set(true);
+            // SAFETY: the mux's buffer or the own one is valid until it is written, and nothing else
+            // uses those bytes.
+            let bytes = unsafe { self.gather(at, len) };
+            self.gathers.set(false);
+            // The application may have lost it meanwhile.
+            let link = self.path().priv_onw;
+            if bytes > 0 && !link.is_null() {
+                self.writes.set(true);
+                // SAFETY: the bytes were just written, the link is the transport's.
+                is_taken =
+                    self.ops().write.is_some_and(|write| unsafe { write(link, at, bytes) } == 0);
+            }
+        }
+        // SAFETY: it came from there; what was written is the transport's.
         unsafe { alloc::give_back(self.cx, memory) };
         self.exit();
         self.run(&[]);
         if is_taken { OK } else { DISCONNECT_ME }
     }
 
-    /// Transmits into the room and passes that on; false if the transport does not take it.
+    /// Puts frames in the room; how many bytes they have.
     ///
     /// # Safety
-    /// The room is valid, and nobody else's; the engine is not busy.
-    unsafe fn write_into(self, path: &Path, at: *mut u8, len: usize) -> bool {
-        let mut result = OK;
-        self.in_rideshare.set(self.note_rideshare());
-        let now = now();
-        self.busy.set(true);
-        // SAFETY: the caller's promise; as it is busy nobody else has the engine.
-        let bytes = unsafe {
-            let room = core::slice::from_raw_parts_mut(at, len);
-            self.engine().transmit(now, room, &mut |body| self.ask(body, &mut result))
-        };
-        self.busy.set(false);
-        self.in_rideshare.set(false);
-        self.obey(result);
-        match bytes {
-            Ok(0) => true,
-            Ok(bytes) => {
-                self.writes.set(true);
-                // SAFETY: the bytes were just written, the link is the transport's.
-                self.ops()
-                    .write
-                    .is_some_and(|write| unsafe { write(path.priv_onw, at, bytes) } == 0)
-            }
-            Err(_) => {
-                // Behind other frames there was too little room; next time there is more.
-                mux::ask_again(path);
-                true
-            }
+    /// The room is valid, and nobody else's.
+    unsafe fn gather(self, at: *mut u8, len: usize) -> usize {
+        let mut used = 0;
+        while !self.doomed.get() && (used == 0 || len - used >= WORTHWHILE) {
+            // SAFETY: the caller's promise.
+            let room = || unsafe { core::slice::from_raw_parts_mut(at.add(used), len - used) };
+            let now = now();
+            // SAFETY: no C code runs.
+            let Ok((bytes, asked)) = (unsafe { self.engine() }).transmit_asking(now, room()) else {
+                // Behind frames of others there was too little; next time there is more.
+                mux::ask_again(&self.path());
+                break;
+            };
+            let tx =
+                asked.and_then(|asked| Some((asked, self.ask(room().get_mut(asked.range())?)?)));
+            let Some((asked, tx)) = tx else { return used + bytes };
+            // SAFETY: as above.
+            used += bytes + unsafe { self.engine() }.put_piece(now, room(), asked, tx);
         }
+        used
     }
 
     /// Asks the application for payload.
-    fn ask(self, body: &mut [u8], result: &mut Return) -> Option<Tx> {
+    fn ask(self, body: &mut [u8]) -> Option<Tx> {
         let cb = self.tx.get()?;
         let (mut len, mut flags) = (body.len(), 0);
         let ordinal = self.ordinal.get();
         self.ordinal.set(ordinal.wrapping_add(1));
         // SAFETY: the application's callback gets its own object and room for so many bytes.
-        *result = unsafe { cb(self.user(), ordinal, body.as_mut_ptr(), &mut len, &mut flags) };
-        match *result {
+        let result = unsafe { cb(self.user(), ordinal, body.as_mut_ptr(), &mut len, &mut flags) };
+        self.obey(result);
+        match result {
             TX_DONT_SEND | DISCONNECT_ME | DESTROY_ME => None,
-            _ => {
-                // More of another message may have another rideshare name: it is asked for anew.
-                let flags = Flags::from_bits(flags as u32);
-                let todo = self.todo.get();
-                let more = todo & todo::TX != 0 && !flags.contains(Flags::EOM);
-                if more {
-                    self.todo.set(todo & !todo::TX);
-                }
-                Some(Tx { len: len.min(body.len()), flags, more })
-            }
+            _ => Some(Tx { len, flags: Flags::from_bits(flags as u32), more: false }),
         }
     }
 }

@@ -40,18 +40,14 @@ impl AsMut<[u8]> for Storage {
 
 impl Handle {
     /// Sets metadata; other than 0 if that is not possible.
-    ///
-    /// # Safety
-    /// The engine is not busy.
-    pub(crate) unsafe fn set_metadata(self, name: &[u8], value: &[u8]) -> c_int {
+    pub(crate) fn set_metadata(self, name: &[u8], value: &[u8]) -> c_int {
         let Some(name) = ascii(name) else { return 1 };
         loop {
-            // SAFETY: the caller's promise.
+            // SAFETY: no C code runs.
             match unsafe { self.engine() }.set_metadata(name, value) {
                 Ok(()) => return 0,
                 Err(sspc::MetadataError::NoRoom { needed, size }) if needed > size => {
-                    // SAFETY: the same.
-                    if !unsafe { self.grow(needed) } {
+                    if !self.grow(needed) {
                         return 1;
                     }
                 }
@@ -62,10 +58,7 @@ impl Handle {
 
     /// Bytes came while the link's first frame, CREATE_RESULT, may not have begun: makes room for
     /// the rideshare names in it, which come behind the stream's own name.
-    ///
-    /// # Safety
-    /// The engine is not busy.
-    pub(crate) unsafe fn make_list_room(self, input: &[u8]) {
+    pub(crate) fn make_list_room(self, input: &[u8]) {
         let mut head = self.first_head.get();
         for byte in input {
             if head >> 24 != 0 || head == 0 {
@@ -80,19 +73,17 @@ impl Handle {
             let more = list.saturating_sub(self.list_room.get());
             if list > u16::from(self.name_len) + 1 && more > 0 {
                 self.list_room.set(list);
-                // SAFETY: the caller's promise.
-                unsafe { self.grow(self.engine().storage().len + usize::from(more)) };
+                // SAFETY: no C code runs.
+                let len = unsafe { self.engine() }.storage().len;
+                self.grow(len + usize::from(more));
             }
         }
     }
 
     /// Makes the engine's storage larger.
-    ///
-    /// # Safety
-    /// The engine is not busy.
-    unsafe fn grow(self, needed: usize) -> bool {
-        // SAFETY: the context is the handle's own, the engine has the new storage when the old one is
-        // given back.
+    fn grow(self, needed: usize) -> bool {
+        // SAFETY: the context is the handle's own; the engine has the new storage when the old one is
+        // given back; malloc() is no code that calls back.
         unsafe {
             let Some(at) = NonNull::new(alloc::zeroed(self.cx, needed)) else { return false };
             let storage = self.engine().replace_storage(Storage { at, len: needed });

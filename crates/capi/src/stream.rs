@@ -7,7 +7,7 @@ use core::mem::offset_of;
 use core::ops::Deref;
 use core::ptr::{NonNull, null_mut};
 
-use sspc::{Config, Instant, LinkWish, Name, State, Stream, Timeout};
+use sspc::{Config, Instant, LinkWish, Name, State, Stream};
 
 use crate::abi::imports::{lws_now_usecs, lws_sul_cancel, lws_sul_schedule};
 use crate::abi::{
@@ -15,21 +15,9 @@ use crate::abi::{
 };
 use crate::api::lws_txp_inside_sspc;
 use crate::list::lws_dll2_remove;
-use crate::metadata::{List, Node};
+use crate::metadata::List;
 use crate::storage::Storage;
-use crate::{alloc, log, mux};
-
-/// What is to be done as soon as the engine is not busy.
-pub(crate) mod todo {
-    pub(crate) const TX: u8 = 0x01;
-    pub(crate) const CONNECT: u8 = 0x02;
-    pub(crate) const HINT: u8 = 0x04;
-    pub(crate) const TIMEOUT: u8 = 0x08;
-    pub(crate) const CREDIT: u8 = 0x10;
-    pub(crate) const ABANDON: u8 = 0x20;
-    pub(crate) const LINK_LOST: u8 = 0x40;
-    pub(crate) const METADATA: u8 = 0x80;
-}
+use crate::{alloc, mux};
 
 /// `struct lws_sspc_handle`. The application's object follows it.
 #[repr(C)]
@@ -37,9 +25,8 @@ pub(crate) mod todo {
 #[cfg_attr(not(target_pointer_width = "64"), repr(align(8)))]
 pub(crate) struct Shell {
     // What is used most comes first: short instructions reach it.
-    pub(crate) todo: Cell<u8>,
-    /// The engine is borrowed, in a call that counts in `depth`.
-    pub(crate) busy: Cell<bool>,
+    /// Bytes to be written are gathered.
+    pub(crate) gathers: Cell<bool>,
     /// How many calls of this library that use the handle are under way.
     pub(crate) depth: Cell<u8>,
     pub(crate) doomed: Cell<bool>,
@@ -47,8 +34,7 @@ pub(crate) struct Shell {
     pub(crate) writes: Cell<bool>,
     /// The application was told CONNECTED, and not DISCONNECTED since.
     pub(crate) connected: Cell<bool>,
-    /// The payload that is being given to the application came with a rideshare name, which is
-    /// kept, or that which it is asked for has one.
+    /// The payload that is being given to the application came with a rideshare name, which is kept.
     pub(crate) in_rideshare: Cell<bool>,
     pub(crate) name_len: u8,
     pub(crate) cx: *mut Context,
@@ -62,11 +48,6 @@ pub(crate) struct Shell {
     pub(crate) rideshare: Cell<*mut u8>,
     /// Values from the proxy.
     pub(crate) received: List,
-    /// Values that were set while the engine was busy.
-    pub(crate) stashed: List,
-    pub(crate) hint: Cell<u32>,
-    pub(crate) timeout_ms: Cell<u32>,
-    pub(crate) credit: Cell<i32>,
     /// How much more the remote peer may send, as far as known.
     pub(crate) peer_credit: Cell<i32>,
     pub(crate) ordinal: Cell<u32>,
@@ -195,9 +176,9 @@ impl Handle {
     /// The engine.
     ///
     /// # Safety
-    /// It is not busy, and the reference is not used after C code ran.
+    /// The reference is not used after C code ran.
     pub(crate) unsafe fn engine<'e>(self) -> &'e mut Stream<Storage> {
-        // SAFETY: nobody else has it: what could come in between marks it as busy.
+        // SAFETY: as that is so everywhere, nobody else has it.
         unsafe { &mut *self.stream.get() }
     }
 
@@ -221,68 +202,14 @@ impl Handle {
         }
     }
 
-    pub(crate) fn also_todo(self, what: u8) {
-        self.todo.set(self.todo.get() | what);
-    }
-
-    /// The application asked for something, which is done, if not now then before the call that is
-    /// under way ends. It is not called back from here: it may be anywhere.
+    /// The application asked the engine for something. The transport is asked for a chance to write,
+    /// if not now then before the call that is under way ends. The application is not called back
+    /// from here: it may be anywhere.
     pub(crate) fn was_asked(self) {
         if self.depth.get() > 0 {
             self.writes.set(true);
         } else {
-            self.apply();
             self.request_write();
-        }
-    }
-
-    /// Does what the application wants of the engine, which is not busy.
-    fn apply(self) {
-        let todo = self.todo.replace(0);
-        if todo == 0 {
-            return;
-        }
-        let now = now();
-        // SAFETY: the engine is not busy, and no C code runs.
-        let stream = unsafe { self.engine() };
-        if todo & todo::LINK_LOST != 0 {
-            stream.link_down(now);
-        }
-        if todo & todo::TIMEOUT != 0 {
-            stream.set_timeout(match self.timeout_ms.get() {
-                0 => Timeout::Policy,
-                u32::MAX => Timeout::Cancel,
-                ms => Timeout::Millis(ms),
-            });
-        }
-        if todo & todo::CREDIT != 0 {
-            stream.add_credit(self.credit.replace(0));
-        }
-        if todo & todo::HINT != 0 {
-            stream.request_tx_len(now, self.hint.get());
-        }
-        if todo & todo::TX != 0 {
-            stream.request_tx(now);
-        }
-        if todo & todo::CONNECT != 0 {
-            stream.connect();
-        }
-        if todo & todo::ABANDON != 0 {
-            stream.abandon(now);
-        }
-        loop {
-            let node = self.stashed.take();
-            if node.is_null() {
-                break;
-            }
-            // SAFETY: the node was the list's, the engine is not busy.
-            unsafe {
-                let value = core::slice::from_raw_parts(Node::value(node), (*node).value_len);
-                if self.set_metadata(Node::name(node), value) != 0 {
-                    log::line(log::ERR, Some(self), c"metadata could not be set");
-                }
-                alloc::give_back(self.cx, node.cast());
-            }
         }
     }
 
@@ -297,7 +224,7 @@ impl Handle {
     /// call is under way that uses the handle, it does all but give the bytes to the engine at its
     /// end.
     pub(crate) fn run(self, input: &[u8]) -> bool {
-        if self.busy.get() || self.depth.get() > 0 && input.is_empty() {
+        if self.depth.get() > 0 && input.is_empty() {
             return false;
         }
         self.enter();
@@ -307,9 +234,8 @@ impl Handle {
 
     fn work(self, mut input: &[u8]) {
         while !self.doomed.get() {
-            self.apply();
             let now = now();
-            // SAFETY: the engine is not busy; an event borrows from the input alone.
+            // SAFETY: an event borrows from the input alone.
             unsafe {
                 if let Some(event) = self.engine().receive_unnamed(now, &mut input) {
                     self.tell(event);
@@ -353,7 +279,11 @@ impl Handle {
     /// Does what a callback returned.
     pub(crate) fn obey(self, result: Return) {
         match result {
-            DISCONNECT_ME => self.also_todo(todo::ABANDON),
+            DISCONNECT_ME => {
+                let now = now();
+                // SAFETY: no C code runs.
+                unsafe { self.engine() }.abandon(now);
+            }
             DESTROY_ME => self.doomed.set(true),
             _ => {}
         }
@@ -398,7 +328,6 @@ impl Handle {
             }
             self.close_link();
             self.received.clear(self.cx);
-            self.stashed.clear(self.cx);
             alloc::give_back(self.cx, self.rideshare.get());
             alloc::give_back(self.cx, self.engine().storage().memory());
             alloc::give_back(self.cx, self.0.as_ptr().cast());
@@ -421,10 +350,8 @@ unsafe extern "C" fn sul_cb(sul: *mut Sul) {
     let handle = unsafe { sul.byte_sub(offset_of!(Shell, timer)) };
     let Some(handle) = Handle::from_c(handle.cast()) else { return };
     handle.timer.armed.set(Instant::ZERO);
-    if !handle.busy.get() {
-        let now = now();
-        // SAFETY: it is not busy.
-        unsafe { handle.engine() }.handle_timeout(now);
-    }
+    let now = now();
+    // SAFETY: no C code runs.
+    unsafe { handle.engine() }.handle_timeout(now);
     handle.run(&[]);
 }

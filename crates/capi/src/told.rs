@@ -21,29 +21,26 @@ const RIDESHARE_MAX: usize = 32;
 
 impl Handle {
     /// Tells the application of an event, or keeps what it brought.
-    ///
-    /// # Safety
-    /// The engine is not busy; the event's name is the last that came.
-    pub(crate) unsafe fn tell(self, event: Event<'_>) {
+    /// Its name is the last that came.
+    pub(crate) fn tell(self, event: Event<'_>) {
         match event {
             Event::State { state, ordinal } => match state.code() {
                 DESTROYING => {
                     self.tell_end();
                     let now = now();
-                    // SAFETY: it is not busy.
+                    // SAFETY: no C code runs.
                     unsafe { self.engine() }.revive(now);
                 }
                 state => self.tell_state(state, ordinal),
             },
             Event::Payload { data, flags, rideshare } => {
-                // SAFETY: it is not busy.
+                // SAFETY: no C code runs.
                 let name = unsafe { self.engine() }.event_name();
                 self.in_rideshare.set(rideshare.is_some() && self.keep_rideshare(name));
                 self.tell_payload(data, flags.without(Flags::RIDESHARE));
                 self.in_rideshare.set(false);
             }
-            // SAFETY: the caller's promise.
-            Event::Metadata { value, .. } => unsafe { self.keep_metadata(value) },
+            Event::Metadata { value, .. } => self.keep_metadata(value),
             Event::Perf(piece) => {
                 let mut flags = Flags::PERF_JSON;
                 if piece.is_first() {
@@ -62,12 +59,10 @@ impl Handle {
         }
     }
 
-    /// # Safety
-    /// As of [`Handle::tell`].
-    unsafe fn keep_metadata(self, value: Piece<'_>) {
+    fn keep_metadata(self, value: Piece<'_>) {
         let (offset, total) = (usize::from(value.offset), usize::from(value.total));
-        // SAFETY: the engine is not busy, the context the handle's own; a value has as many bytes
-        // as its node says.
+        // SAFETY: no C code runs; the context is the handle's own; a value has as many bytes as its
+        // node says.
         unsafe {
             let name = self.engine().event_name();
             let node = if offset == 0 {
@@ -85,10 +80,7 @@ impl Handle {
 
     /// Keeps the name of the message to be sent next, if it is not the stream's own; false if it is.
     pub(crate) fn note_rideshare(self) -> bool {
-        if self.busy.get() {
-            return false;
-        }
-        // SAFETY: the engine is not busy.
+        // SAFETY: no C code runs.
         let stream = unsafe { self.engine() };
         let own = stream.streamtype().as_bytes().as_ptr();
         stream

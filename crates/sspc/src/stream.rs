@@ -1,7 +1,7 @@
 use sspc_wire::{State, Timeout, ToClientDecoder};
 
 use crate::config::Config;
-use crate::engine::{Engine, LinkWish, Tx};
+use crate::engine::{Asked, Engine, LinkWish, Tx};
 use crate::error::{MetadataError, NoRoom};
 use crate::event::Event;
 use crate::name::Name;
@@ -359,6 +359,27 @@ impl<B> Stream<B> {
         B: AsRef<[u8]>,
     {
         self.engine.transmit(now, room, self.storage.as_ref(), source)
+    }
+
+    /// [`Stream::transmit`] for a caller whose source needs the stream itself: it stops where payload
+    /// is asked for. The source then puts it there, and [`Stream::put_piece`] the frame around it.
+    #[doc(hidden)]
+    pub fn transmit_asking(
+        &mut self,
+        now: Instant,
+        room: &mut [u8],
+    ) -> Result<(usize, Option<Asked>), NoRoom>
+    where
+        B: AsRef<[u8]>,
+    {
+        self.engine.transmit_asking(now, room, self.storage.as_ref())
+    }
+
+    /// Puts the frame around payload that is in the same room where it was asked for; behind what was
+    /// transmitted there are so many more bytes, none if the connection is gone by now.
+    #[doc(hidden)]
+    pub fn put_piece(&mut self, now: Instant, room: &mut [u8], asked: Asked, tx: Tx) -> usize {
+        self.engine.put_piece(now, room, asked, tx)
     }
 
     /// What is to be done with the link, each wish once.

@@ -16,7 +16,7 @@ use crate::name::{Name, check_name};
 use kept::Kept;
 use link::Link;
 pub use link::LinkWish;
-pub use transmit::{ROOM_MIN, Tx};
+pub use transmit::{Asked, ROOM_MIN, Tx};
 
 /// The longest metadata value that fits a frame with the longest name.
 const VALUE_MAX: usize = PAYLOAD_MAX - METADATA_NAME_MAX;

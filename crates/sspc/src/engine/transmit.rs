@@ -1,6 +1,8 @@
 //! From the application's wishes to frames, in the order of the protocol: the timeout, metadata in
 //! the order set, credit, the length hint, ONWARD_CONNECT, payload.
 
+use core::ops::Range;
+
 use sspc_wire::limits::{
     FRAME_HEAD, PAYLOAD_FIXED, PAYLOAD_MAX, PID_CREDIT_BIT, STREAMTYPE_NAME_MAX, VERSION,
 };
@@ -40,7 +42,59 @@ pub struct Tx {
     pub more: bool,
 }
 
+/// Room in which payload is to be put.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug)]
+pub struct Asked {
+    start: usize,
+    len: usize,
+    /// When the application asked to send, in µs modulo 2^32.
+    since_us: u32,
+}
+
+impl Asked {
+    /// Where it is in the room that was given.
+    pub const fn range(&self) -> Range<usize> {
+        self.start..self.start + self.len
+    }
+}
+
 impl Engine {
+    /// [`Engine::transmit`], but that payload is given by [`Engine::put_piece`], if room for it is
+    /// asked for. How many bytes there are in front of that.
+    pub(crate) fn transmit_asking(
+        &mut self,
+        now: Instant,
+        room: &mut [u8],
+        storage: &[u8],
+    ) -> Result<(usize, Option<Asked>), NoRoom> {
+        let (since_us, mut found) = (self.tx_since_us, None);
+        let bytes = self.transmit(now, room, storage, &mut |body| {
+            found = Some(body.len());
+            None
+        })?;
+        Ok((bytes, found.map(|len| Asked { start: bytes + PAYLOAD_HEAD, len, since_us })))
+    }
+
+    /// Puts the frame around a piece that is where it was asked for; how many bytes it has, 0 if the
+    /// connection is gone meanwhile.
+    pub(crate) fn put_piece(
+        &mut self,
+        now: Instant,
+        room: &mut [u8],
+        asked: Asked,
+        tx: Tx,
+    ) -> usize {
+        let frame = room.get_mut(asked.start - PAYLOAD_HEAD..).unwrap_or_default();
+        if !self.connected {
+            return 0;
+        }
+        self.tx_since_us = asked.since_us;
+        let length = tx.len.min(asked.len);
+        self.put_frame(now, &mut FieldWriter::new(frame), length, tx);
+        PAYLOAD_HEAD + length
+    }
+
     pub(crate) fn transmit(
         &mut self,
         now: Instant,
@@ -178,22 +232,9 @@ impl Engine {
             if fits == 0 || fits < most.min(WORTHWHILE) && !is_first {
                 return;
             }
-            let Some(tx) = source(body.get_mut(..fits).unwrap_or_default()) else {
-                self.tx_wanted = false;
-                return;
-            };
-            let length = tx.len.min(fits);
-            let now_us = now.as_micros();
-            out.head(TX_PAYLOAD, PAYLOAD_FIXED + length);
-            out.u32(tx.flags.without(Flags::RIDESHARE).bits());
-            out.u32((now_us as u32).wrapping_sub(self.tx_since_us));
-            out.u64(now_us);
-            // Its bytes are there already.
-            out.skip(length);
-            self.of_link.credit = self.of_link.credit.saturating_sub(length as i32);
-            self.tx_wanted = tx.more;
-            self.tx_since_us = now_us as u32;
-            self.sent(tx.flags);
+            self.tx_wanted = false;
+            let Some(tx) = source(body.get_mut(..fits).unwrap_or_default()) else { return };
+            self.put_frame(now, out, tx.len.min(fits), tx);
             if let Hint::Pending(_) = self.hint {
                 if !self.message_open {
                     // The next message's hint goes first.
@@ -201,6 +242,20 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// A piece of a message, whose bytes are there already, behind the room for the head.
+    fn put_frame(&mut self, now: Instant, out: &mut FieldWriter<'_>, length: usize, tx: Tx) {
+        let now_us = now.as_micros();
+        out.head(TX_PAYLOAD, PAYLOAD_FIXED + length);
+        out.u32(tx.flags.without(Flags::RIDESHARE).bits());
+        out.u32((now_us as u32).wrapping_sub(self.tx_since_us));
+        out.u64(now_us);
+        out.skip(length);
+        self.of_link.credit = self.of_link.credit.saturating_sub(length as i32);
+        self.tx_wanted |= tx.more;
+        self.tx_since_us = now_us as u32;
+        self.sent(tx.flags);
     }
 
     fn sent(&mut self, flags: Flags) {
