@@ -25,6 +25,7 @@ use crate::{alloc, mux};
 #[cfg_attr(not(target_pointer_width = "64"), repr(align(8)))]
 pub(crate) struct Shell {
     // What is used most comes first: short instructions reach it.
+    pub(crate) stream: UnsafeCell<Stream<Storage>>,
     /// Bytes to be written are gathered.
     pub(crate) gathers: Cell<bool>,
     /// How many calls of this library that use the handle are under way.
@@ -58,7 +59,6 @@ pub(crate) struct Shell {
     /// How much of the storage is for rideshare names.
     pub(crate) list_room: Cell<u16>,
     timer: Timer,
-    pub(crate) stream: UnsafeCell<Stream<Storage>>,
 }
 
 /// A timer of the firmware's, for a deadline.
