@@ -1,5 +1,5 @@
 //! Metadata that is kept outside of the engine: what the proxy sent, until the next value of the
-//! same name, and what the application sets while its payload is asked for.
+//! same name.
 
 use core::cell::Cell;
 
@@ -30,7 +30,7 @@ impl Node {
     }
 }
 
-/// Values, the oldest first; all 0 there are none.
+/// Values, the newest first; all 0 there are none.
 pub(crate) struct List {
     head: Cell<*mut Node>,
 }
@@ -50,23 +50,13 @@ impl List {
         // SAFETY: the caller's promise; all nodes are of this list, and the new one has the room
         // that is written to.
         unsafe {
-            let mut link = self.head.as_ptr();
-            while !(*link).is_null() {
-                let node = *link;
-                if Node::name(node) == name {
-                    *link = (*node).next;
-                    alloc::give_back(cx, node.cast());
-                } else {
-                    link = &raw mut (*node).next;
-                }
-            }
+            remove(self.link_to(name), cx);
             let bytes = size_of::<Node>() + name.len() + value_len + 1;
             let node = alloc::zeroed(cx, bytes).cast::<Node>();
             if !node.is_null() {
-                (*node).name_len = name.len();
-                (*node).value_len = value_len;
+                *node = Node { next: self.head.get(), name_len: name.len(), value_len };
                 node.add(1).cast::<u8>().copy_from_nonoverlapping(name.as_ptr(), name.len());
-                *link = node;
+                self.head.set(node);
             }
             node
         }
@@ -74,39 +64,46 @@ impl List {
 
     /// The value of this name, or null.
     pub(crate) fn find(&self, name: &[u8]) -> *mut Node {
-        let mut node = self.head.get();
-        // SAFETY: all nodes are of this list.
-        unsafe {
-            while !node.is_null() && Node::name(node) != name {
-                node = (*node).next;
-            }
-        }
-        node
+        // SAFETY: the link is of this list.
+        unsafe { *self.link_to(name) }
     }
 
-    /// Takes the oldest out, which the caller is to give back; null if there is none.
-    pub(crate) fn take(&self) -> *mut Node {
-        let node = self.head.get();
-        if !node.is_null() {
-            // SAFETY: all nodes are of this list.
-            self.head.set(unsafe { (*node).next });
+    /// What leads to the value of this name, or the null at the end.
+    #[inline(never)]
+    fn link_to(&self, name: &[u8]) -> *mut *mut Node {
+        let mut link = self.head.as_ptr();
+        // SAFETY: all nodes are of this list.
+        unsafe {
+            while !(*link).is_null() && Node::name(*link) != name {
+                link = &raw mut (**link).next;
+            }
         }
-        node
+        link
     }
 
     /// Gives all back.
     ///
     /// # Safety
     /// As of [`List::add`].
-    #[inline(never)]
     pub(crate) unsafe fn clear(&self, cx: *const Context) {
-        loop {
-            let node = self.take();
-            if node.is_null() {
-                return;
-            }
-            // SAFETY: the caller's promise; nothing leads to the node any more.
-            unsafe { alloc::give_back(cx, node.cast()) };
+        while !self.head.get().is_null() {
+            // SAFETY: the caller's promise.
+            unsafe { remove(self.head.as_ptr(), cx) };
+        }
+    }
+}
+
+/// Gives the node back to which this leads, if there is one.
+///
+/// # Safety
+/// It is a link of a [`List`], the context the one of its values.
+unsafe fn remove(link: *mut *mut Node, cx: *const Context) {
+    // SAFETY: the caller's promise; nothing leads to the node any more.
+    unsafe {
+        let node = *link;
+        if !node.is_null() {
+            *link = (*node).next;
+            alloc::give_back(cx, node.cast());
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use core::ffi::{c_int, c_void};
 use core::mem::offset_of;
-use core::ptr::{NonNull, null_mut};
+use core::ptr::{NonNull, null, null_mut};
 
 use sspc_mux::{Config, Instant, Mux as Engine, Role};
 
@@ -202,7 +202,7 @@ unsafe extern "C" fn stream_up(_: Priv) {}
 
 unsafe extern "C" fn event_read(mux: Priv, buf: *const u8, len: usize) -> Return {
     // SAFETY: the transport gives the mux that it was made with, and so many bytes.
-    unsafe { lws_transport_mux_rx_parse(mux.cast(), buf, len, &CBS) }
+    unsafe { lws_transport_mux_rx_parse(mux.cast(), buf, len, null()) }
 }
 
 unsafe extern "C" fn lost_coherence(mux: Priv) {
