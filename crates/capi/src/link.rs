@@ -5,6 +5,9 @@ use core::ptr::null_mut;
 use crate::mux;
 use crate::stream::{Handle, now};
 
+/// The most payload that a callback gets at once: what applications of the reference expect.
+const RX_MAX: usize = 1380;
+
 impl Handle {
     pub(crate) fn open_link(self) {
         // SAFETY: the path is the handle's own.
@@ -50,11 +53,15 @@ impl Handle {
         self.settle();
     }
 
-    /// Bytes came for the stream.
+    /// Bytes came for the stream. What is payload among them is passed on as it is.
     pub(crate) fn feed(self, input: &[u8]) {
-        self.make_list_room(input);
-        self.writes.set(true);
-        self.run(input);
+        for part in input.chunks(RX_MAX) {
+            self.make_list_room(part);
+            self.writes.set(true);
+            if self.run(part) {
+                return;
+            }
+        }
     }
 
     /// True if a link would be of use.

@@ -5,13 +5,10 @@ use core::ptr::null_mut;
 
 use sspc::{Event, Flags, Piece};
 
-use crate::abi::{DESTROY_ME, DISCONNECT_ME};
 use crate::metadata::Node;
 use crate::stream::{Handle, now};
 use crate::{alloc, log};
 
-/// The most payload that a callback gets at once: what applications of the reference expect.
-const RX_MAX: usize = 1380;
 const DISCONNECTED: u32 = 2;
 const CONNECTED: u32 = 5;
 /// The state that is the last, if the application ended the stream.
@@ -37,7 +34,7 @@ impl Handle {
                 // SAFETY: no C code runs.
                 let name = unsafe { self.engine() }.event_name();
                 self.in_rideshare.set(rideshare.is_some() && self.keep_rideshare(name));
-                self.tell_payload(data, flags.without(Flags::RIDESHARE));
+                self.tell_payload(data, flags);
                 self.in_rideshare.set(false);
             }
             Event::Metadata { value, .. } => self.keep_metadata(value),
@@ -127,27 +124,13 @@ impl Handle {
         }
     }
 
-    /// Payload, in pieces if it is long; bits of `flags` that are only for the first or the last
-    /// piece are given with no other.
     fn tell_payload(self, data: &[u8], flags: Flags) {
         self.peer_credit.set(self.peer_credit.get().wrapping_sub(data.len() as i32));
-        let Some(cb) = self.rx.get() else { return };
-        let (mut rest, mut flags) = (data, flags);
-        loop {
-            let (piece, behind) = rest.split_at(rest.len().min(RX_MAX));
-            let mut of_piece = flags;
-            if !behind.is_empty() {
-                of_piece = of_piece.without(Flags::EOM | Flags::RELATED_END);
-            }
+        if let Some(cb) = self.rx.get() {
             // SAFETY: the bytes are the transport's, which lent them for this call.
             let result =
-                unsafe { cb(self.user(), piece.as_ptr(), piece.len(), of_piece.bits() as c_int) };
+                unsafe { cb(self.user(), data.as_ptr(), data.len(), flags.bits() as c_int) };
             self.obey(result);
-            let ends = matches!(result, DISCONNECT_ME | DESTROY_ME) || self.doomed.get();
-            if behind.is_empty() || ends {
-                return;
-            }
-            (rest, flags) = (behind, flags.without(Flags::SOM));
         }
     }
 }
