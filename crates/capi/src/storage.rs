@@ -7,7 +7,7 @@ use crate::alloc;
 use crate::stream::{Handle, ascii};
 
 /// What is in front of the names in CREATE_RESULT, after its head.
-const CREATE_RESULT_FIXED: u16 = 5;
+const CREATE_RESULT_FIXED: usize = 5;
 
 /// Memory for the engine's storage, which grows when it is too small. It is the engine's own.
 pub(crate) struct Storage {
@@ -69,13 +69,12 @@ impl Handle {
         self.first_head.set(head);
         if head >> 24 != 0 {
             self.first_head.set(0);
-            let list = (head as u16).saturating_sub(CREATE_RESULT_FIXED);
-            let more = list.saturating_sub(self.list_room.get());
-            if list > u16::from(self.name_len) + 1 && more > 0 {
-                self.list_room.set(list);
-                // SAFETY: no C code runs.
-                let len = unsafe { self.engine() }.storage().len;
-                self.grow(len + usize::from(more));
+            let list = usize::from(head as u16).saturating_sub(CREATE_RESULT_FIXED);
+            // SAFETY: no C code runs.
+            let stream = unsafe { self.engine() };
+            let (size, left) = (stream.storage().len, stream.storage_left());
+            if list > usize::from(self.name_len) + 1 && list > left {
+                self.grow(size + list - left);
             }
         }
     }

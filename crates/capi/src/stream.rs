@@ -56,8 +56,6 @@ pub(crate) struct Shell {
     pub(crate) first_head: Cell<u32>,
     /// In the context's list.
     pub(crate) list: UnsafeCell<Dll2>,
-    /// How much of the storage is for rideshare names.
-    pub(crate) list_room: Cell<u16>,
     timer: Timer,
 }
 

@@ -119,6 +119,14 @@ impl<B> Stream<B> {
         &self.storage
     }
 
+    /// How many bytes of the storage are free.
+    pub fn storage_left(&self) -> usize
+    where
+        B: AsRef<[u8]>,
+    {
+        self.engine.storage_left(self.storage.as_ref())
+    }
+
     /// Another storage, in which what is kept goes as far as it fits; returns the former one.
     pub fn replace_storage(&mut self, mut storage: B) -> B
     where

@@ -74,6 +74,10 @@ impl Kept {
         Ok(())
     }
 
+    pub(super) fn left(&self, storage: &[u8]) -> usize {
+        size(storage).saturating_sub(usize::from(self.used) + usize::from(self.list))
+    }
+
     /// Copies all to another storage: the metadata to its front, the list to its end.
     pub(super) fn move_to(&self, from: &[u8], to: &mut [u8]) {
         FieldWriter::new(to).bytes(from.get(..usize::from(self.used)).unwrap_or_default());

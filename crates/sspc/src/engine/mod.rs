@@ -267,6 +267,10 @@ impl Engine {
         self.kept.set(storage, name, value)
     }
 
+    pub(crate) fn storage_left(&self, storage: &[u8]) -> usize {
+        self.kept.left(storage)
+    }
+
     pub(crate) fn move_kept(&self, from: &[u8], to: &mut [u8]) {
         self.kept.move_to(from, to);
     }
