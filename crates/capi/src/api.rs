@@ -171,11 +171,8 @@ fn want(handle: *mut CHandle, what: Want, value: u32) -> Return {
             handle.peer_credit.set(handle.peer_credit.get().wrapping_add(credit));
             stream.add_credit(credit);
         }
-        Want::Timeout => stream.set_timeout(match value {
-            0 => Timeout::Policy,
-            u32::MAX => Timeout::Cancel,
-            ms => Timeout::Millis(ms),
-        }),
+        // On the wire 0 is the policy's, and the largest number cancels, as in the header.
+        Want::Timeout => stream.set_timeout(Timeout::Millis(value)),
     }
     handle.was_asked();
     OK
