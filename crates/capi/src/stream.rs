@@ -315,13 +315,14 @@ impl Handle {
         // SAFETY: the handle is in no list and no timer afterwards, its link has been given up, and
         // nothing uses it any more: the memory came from this context.
         unsafe {
+            let was_created = self.engine().is_created();
             // What the proxy's own DESTROYING told is not told again.
             if self.engine().state() != Some(State::Destroying) {
                 self.tell_end();
             }
             lws_sul_cancel(self.timer.sul.get());
             lws_dll2_remove(self.list.get());
-            if self.engine().is_created() {
+            if was_created {
                 mux::say_goodbye(&self.path());
             }
             self.close_link();

@@ -189,6 +189,15 @@ disconnected_by_its_callbacks(void)
 	CHECK_TEXT(told(a), "DISCONNECTED ");
 	destroy(a);
 	rig_stop();
+
+	/* At its end there is no more to disconnect. */
+	rig_start(PEER_CONNECTS);
+	a = app_with("ticker", LWSSSCS_DESTROYING, returns_disconnect);
+	rig_run(SECOND);
+	destroy(a);
+	rig_run(SECOND);
+	CHECK_TEXT(peer_heard(), "open streamtype ticker destroying close ");
+	rig_stop();
 }
 
 static lws_ss_state_return_t
