@@ -110,14 +110,6 @@ pub(crate) fn room(path: &Path) -> (*mut u8, usize) {
     }
 }
 
-/// The stream has more to write than there was room for.
-pub(crate) fn ask_again(path: &Path) {
-    // SAFETY: a stream's channel is valid.
-    if let Some(channel) = unsafe { channel_of(path).as_mut() } {
-        channel.todo |= WRITE;
-    }
-}
-
 /// The stream uses its channel no more.
 pub(crate) fn let_go(path: &Path) {
     // SAFETY: a stream's channel is valid.

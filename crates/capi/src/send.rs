@@ -66,11 +66,9 @@ impl Handle {
             let room = || unsafe { core::slice::from_raw_parts_mut(at.add(used), len - used) };
             let now = now();
             // SAFETY: no C code runs.
-            let Ok((bytes, asked)) = (unsafe { self.engine() }).transmit_asking(now, room()) else {
-                // Behind frames of others there was too little; next time there is more.
-                mux::ask_again(&self.path());
-                break;
-            };
+            let sent = unsafe { self.engine() }.transmit_asking(now, room());
+            // Too little room, which a mux never gives, is as if there were nothing.
+            let (bytes, asked) = sent.unwrap_or((0, None));
             let tx =
                 asked.and_then(|asked| Some((asked, self.ask(room().get_mut(asked.range())?)?)));
             let Some((asked, tx)) = tx else { return used + bytes };
