@@ -70,6 +70,10 @@ impl Phases {
         }
         Self(set)
     }
+
+    const fn is_any(self, of: Self) -> bool {
+        self.0 & of.0 != 0
+    }
 }
 
 /// In the low 4 bits [`Phase`], and in the low 2 of these how many ticks a channel has waited if it
@@ -84,8 +88,9 @@ impl Slot {
     const PHASE: u8 = 0x0f;
     const LEVEL: u8 = 0x70;
 
-    const fn is_any(self, phases: Phases) -> bool {
-        phases.0 >> (self.0 & Self::PHASE) & 1 != 0
+    /// Where the channel stands, as a set of one phase.
+    const fn phase(self) -> Phases {
+        Phases(1 << (self.0 & Self::PHASE))
     }
 
     /// It has waited for an answer long enough.
@@ -161,32 +166,33 @@ impl Channels {
 
     /// How many channels are in use or unusable.
     pub(crate) fn used(&self) -> usize {
-        self.slots.iter().filter(|slot| !slot.is_any(FREE)).count()
+        self.slots.iter().filter(|slot| !slot.phase().is_any(FREE)).count()
     }
 
     pub(crate) fn has_unusable(&self) -> bool {
-        self.slots.iter().any(|slot| slot.is_any(const { Phases::of(&[Phase::Unusable]) }))
+        self.slots.iter().any(|slot| slot.phase().is_any(const { Phases::of(&[Phase::Unusable]) }))
     }
 
     pub(crate) const fn is_open(&self, channel: Channel) -> bool {
-        self.is_any(channel.index(), OPEN)
+        self.phase(channel.index()).is_any(OPEN)
     }
 
+    const fn phase(&self, index: u8) -> Phases {
+        self.slots[index as usize].phase()
+    }
+
+    /// A new phase for a channel, which forgets its priority and what it wants.
     // Many callers, of this and of those below: a call is shorter than what they do.
     #[inline(never)]
-    const fn is_any(&self, index: u8, phases: Phases) -> bool {
-        self.slots[index as usize].is_any(phases)
+    const fn set(&mut self, index: u8, phase: Phase) {
+        self.slots[index as usize] = Slot(phase as u8);
+        self.control_due = true;
     }
 
-    /// A new phase for a channel; a free one has no priority and wants nothing.
-    #[inline(never)]
-    const fn set(&mut self, index: u8, phase: Phase) {
+    /// The next phase of a channel that is being opened.
+    const fn advance(&mut self, index: u8, phase: Phase) {
         let slot = &mut self.slots[index as usize];
-        if matches!(phase, Phase::Free) {
-            *slot = Slot::FREE;
-        }
         slot.0 = slot.0 & !Slot::PHASE | phase as u8;
-        self.control_due = true;
     }
 
     #[inline(never)]
@@ -208,7 +214,7 @@ impl Channels {
         let mut index = self.opened;
         for _ in 0..MUX_CHANNELS_MAX {
             index = if index > LOWEST { index - 1 } else { u8::MAX };
-            if self.is_any(index, FREE) {
+            if self.phase(index).is_any(FREE) {
                 self.opened = index;
                 self.set(index, Phase::RequestDue);
                 self.set_priority(Channel::new(index), priority);
@@ -220,7 +226,8 @@ impl Channels {
 
     /// False if the channel is not offered.
     pub(crate) fn accept(&mut self, channel: Channel, priority: Priority) -> bool {
-        let is_offered = self.is_any(channel.index(), const { Phases::of(&[Phase::Offered]) });
+        let is_offered =
+            self.phase(channel.index()).is_any(const { Phases::of(&[Phase::Offered]) });
         if is_offered {
             self.set(channel.index(), Phase::AckDue);
             self.set_priority(channel, priority);
@@ -232,19 +239,20 @@ impl Channels {
         const KNOWN_TO_THE_PEER: Phases = Phases::of(&[Phase::Requested, Phase::Open]);
         const UNANSWERED: Phases = Phases::of(&[Phase::Offered, Phase::AckDue]);
         let index = channel.index();
-        if self.is_any(index, KNOWN_TO_THE_PEER) {
+        let was = self.phase(index);
+        if was.is_any(KNOWN_TO_THE_PEER) {
             self.set(index, Phase::CloseDue);
-        } else if self.is_any(index, UNANSWERED) {
+        } else if was.is_any(UNANSWERED) {
             self.set(index, Phase::Free);
             self.owe(index, Owed::Nack);
-        } else if self.is_any(index, const { Phases::of(&[Phase::RequestDue]) }) {
+        } else if was.is_any(const { Phases::of(&[Phase::RequestDue]) }) {
             self.set(index, Phase::Free);
         }
     }
 
     pub(crate) fn set_priority(&mut self, channel: Channel, priority: Priority) {
         let slot = &mut self.slots[usize::from(channel.index())];
-        if !slot.is_any(FREE) {
+        if !slot.phase().is_any(FREE) {
             slot.0 = slot.0 & !Slot::LEVEL | priority.level() << 4;
         }
     }
@@ -253,17 +261,92 @@ impl Channels {
     pub(crate) fn wants_to_send(&mut self, channel: Channel, wants: bool) {
         let slot = &mut self.slots[usize::from(channel.index())];
         slot.0 &= !Slot::WANTS;
-        if wants && slot.is_any(OPEN) {
+        if wants && slot.phase().is_any(OPEN) {
             slot.0 |= Slot::WANTS;
             self.data_due = true;
         }
     }
 
+    /// What a frame of the peer's does to the channel that it names; an event, if there is something
+    /// for the caller. `accepts` is false at an end that refuses what the peer wants to open.
+    pub(crate) fn receive<'i>(
+        &mut self,
+        frame: u8,
+        index: u8,
+        piece: Piece<'i>,
+        accepts: bool,
+    ) -> Option<Event<'i>> {
+        let channel = Channel::new(index);
+        let was = self.phase(index);
+        match frame {
+            CHANNEL_REQ => {
+                // What the peer asks for is free at its side.
+                const FREE_AT_THE_PEER: Phases =
+                    Phases::of(&[Phase::Free, Phase::Unusable, Phase::CloseDue, Phase::Closing]);
+                if accepts && was.is_any(FREE_AT_THE_PEER) {
+                    self.pay(index, Owed::Nack);
+                    self.set(index, Phase::Offered);
+                    return Some(Event::ChannelRequested { channel });
+                }
+                if was.is_any(FREE) {
+                    self.owe(index, Owed::Nack);
+                }
+                // Else it is doubled, or from a peer that lost count; it will give up and close.
+                None
+            }
+            CHANNEL_ACK => {
+                if was.is_any(REQUESTED) {
+                    self.advance(index, Phase::Open);
+                    return Some(Event::Opened { channel });
+                }
+                if was.is_any(FREE) {
+                    // The peer believes that the channel is open.
+                    self.set(index, Phase::CloseDue);
+                }
+                None
+            }
+            CHANNEL_NACK => {
+                // One that comes before the request was sent means an earlier channel of this index.
+                const NOT_MEANT: Phases = Phases::of(&[Phase::RequestDue]);
+                if was.is_any(NOT_MEANT) { None } else { self.end(index, was) }
+            }
+            CHANNEL_CLOSE => {
+                // Of an earlier channel of this index; or both close, and the peer will answer too.
+                const NOT_MEANT: Phases = Phases::of(&[Phase::RequestDue, Phase::Closing]);
+                // Always acknowledged: a peer that closes something unknown here has lost count, and
+                // would wait, and never use the index again.
+                self.owe(index, Owed::CloseAck);
+                if was.is_any(NOT_MEANT) { None } else { self.end(index, was) }
+            }
+            CHANNEL_CLOSE_ACK => {
+                if was.is_any(const { Phases::of(&[Phase::Closing, Phase::Unusable]) }) {
+                    self.set(index, Phase::Free);
+                }
+                None
+            }
+            // MUX: there are no others.
+            _ => {
+                const UNKNOWN: Phases = Phases::of(&[Phase::Free, Phase::Unusable]);
+                const TOO_EARLY: Phases = Phases::of(&[Phase::Offered, Phase::AckDue]);
+                if was.is_any(const { Phases::of(&[Phase::Open]) }) {
+                    return Some(Event::Data { channel, piece: piece.data });
+                }
+                let is_too_early = was.is_any(TOO_EARLY);
+                if is_too_early || piece.is_first() && was.is_any(UNKNOWN) {
+                    self.owe(index, Owed::Nack);
+                }
+                // Data before CHANNEL_ACK: the peer does not mean the channel that is being opened.
+                // All other was under way when the channel was closed, or is of an earlier one of
+                // this index.
+                if is_too_early { self.end(index, was) } else { None }
+            }
+        }
+    }
+
     /// The channel ends by the peer's doing; the caller is told if it knew of the channel.
-    fn end(&mut self, index: u8) -> Option<Event<'static>> {
+    fn end(&mut self, index: u8, was: Phases) -> Option<Event<'static>> {
         const TOLD: Phases = Phases::of(&[Phase::Offered, Phase::AckDue, Phase::Open]);
         let channel = Channel::new(index);
-        let was = self.slots[usize::from(index)];
         self.set(index, Phase::Free);
         if was.is_any(TOLD) {
             Some(Event::Closed { channel })
@@ -272,72 +355,6 @@ impl Channels {
         } else {
             None
         }
-    }
-
-    pub(crate) fn receive_request(&mut self, index: u8, accepts: bool) -> Option<Event<'static>> {
-        // What the peer asks for is free at its side.
-        const FREE_AT_THE_PEER: Phases =
-            Phases::of(&[Phase::Free, Phase::Unusable, Phase::CloseDue, Phase::Closing]);
-        if accepts && self.is_any(index, FREE_AT_THE_PEER) {
-            self.pay(index, Owed::Nack);
-            self.set(index, Phase::Free);
-            self.set(index, Phase::Offered);
-            return Some(Event::ChannelRequested { channel: Channel::new(index) });
-        }
-        if self.is_any(index, FREE) {
-            self.owe(index, Owed::Nack);
-        }
-        // Else it is doubled, or from a peer that lost count; it will give up and close.
-        None
-    }
-
-    pub(crate) fn receive_ack(&mut self, index: u8) -> Option<Event<'static>> {
-        if self.is_any(index, REQUESTED) {
-            self.set(index, Phase::Open);
-            return Some(Event::Opened { channel: Channel::new(index) });
-        }
-        if self.is_any(index, FREE) {
-            // The peer believes that the channel is open.
-            self.set(index, Phase::CloseDue);
-        }
-        None
-    }
-
-    pub(crate) fn receive_nack(&mut self, index: u8) -> Option<Event<'static>> {
-        // One that comes before the request was sent means an earlier channel of this index.
-        const NOT_MEANT: Phases = Phases::of(&[Phase::RequestDue]);
-        if self.is_any(index, NOT_MEANT) { None } else { self.end(index) }
-    }
-
-    pub(crate) fn receive_close(&mut self, index: u8) -> Option<Event<'static>> {
-        // Of an earlier channel of this index; or both close, and the peer will answer too.
-        const NOT_MEANT: Phases = Phases::of(&[Phase::RequestDue, Phase::Closing]);
-        // Always acknowledged: a peer that closes something unknown here has lost count, and would
-        // wait, and never use the index again.
-        self.owe(index, Owed::CloseAck);
-        if self.is_any(index, NOT_MEANT) { None } else { self.end(index) }
-    }
-
-    pub(crate) fn receive_close_ack(&mut self, index: u8) {
-        if self.is_any(index, const { Phases::of(&[Phase::Closing, Phase::Unusable]) }) {
-            self.set(index, Phase::Free);
-        }
-    }
-
-    /// What becomes of a piece of a MUX frame: an event, if it is for the caller.
-    pub(crate) fn receive_data<'i>(&mut self, index: u8, piece: Piece<'i>) -> Option<Event<'i>> {
-        const UNKNOWN: Phases = Phases::of(&[Phase::Free, Phase::Unusable]);
-        const TOO_EARLY: Phases = Phases::of(&[Phase::Offered, Phase::AckDue]);
-        if self.is_any(index, const { Phases::of(&[Phase::Open]) }) {
-            return Some(Event::Data { channel: Channel::new(index), piece: piece.data });
-        }
-        let is_too_early = self.is_any(index, TOO_EARLY);
-        if is_too_early || piece.is_first() && self.is_any(index, UNKNOWN) {
-            self.owe(index, Owed::Nack);
-        }
-        // Data before CHANNEL_ACK: the peer does not mean the channel that is being opened. All
-        // other was under way when the channel was closed, or is of an earlier one of this index.
-        if is_too_early { self.end(index) } else { None }
     }
 
     /// Lets those that wait for an answer grow older; tells of a request that got none.
@@ -366,7 +383,7 @@ impl Channels {
                 break;
             };
             let index = index as u8;
-            if self.is_any(index, REQUESTED) {
+            if self.phase(index).is_any(REQUESTED) {
                 // The peer may have accepted, and the answer been lost.
                 self.set(index, Phase::CloseDue);
                 let channel = Channel::new(index);
@@ -411,7 +428,7 @@ impl Channels {
                 _ => continue,
             };
             control(out, frame, index);
-            self.set(index, next);
+            self.advance(index, next);
             if next != Phase::Open {
                 self.start_ticking(now, config);
             }
@@ -455,7 +472,6 @@ impl Channels {
 }
 
 /// Writes a frame, or the beginning of one, that names a channel.
-#[inline(never)]
 pub(crate) fn control(out: &mut FieldWriter<'_>, frame: u8, index: u8) {
     out.u8(frame);
     out.u8(index);

@@ -59,16 +59,15 @@ impl Framing {
         input: &mut &'i [u8],
         link: &Link,
     ) -> Result<Option<Piece<'i>>, MuxError> {
-        while let Some((byte, rest)) = input.split_first() {
-            let is_frame = link.is_up()
-                || !self.decoder.is_between_frames()
-                || (PING..=RESET_TRANSPORT).contains(byte);
-            if is_frame && self.is_found {
-                return self.decoder.next_piece(input);
-            }
-            *input = rest;
-            self.search(*byte, link);
+        let Some((byte, rest)) = input.split_first() else { return Ok(None) };
+        let is_frame = link.is_up()
+            || !self.decoder.is_between_frames()
+            || (PING..=RESET_TRANSPORT).contains(byte);
+        if is_frame && self.is_found {
+            return self.decoder.next_piece(input);
         }
+        *input = rest;
+        self.search(*byte, link);
         Ok(None)
     }
 

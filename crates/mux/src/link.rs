@@ -153,7 +153,10 @@ impl Link {
         if self.state == State::Down {
             // The peer's handshake is under way: a RESET_TRANSPORT of ours would break it.
             self.wait_ms = 0;
-            self.at = self.retry_at(now, config).max(self.at);
+            let at = self.retry_at(now, config);
+            if self.at < at {
+                self.at = at;
+            }
         }
         self.pong_due = true;
         self.heard_us = sent_us;

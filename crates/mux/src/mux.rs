@@ -1,10 +1,7 @@
 use core::num::NonZeroU64;
 
 use sspc_wire::limits::MUX_HEAD;
-use sspc_wire::mux_type::{
-    CHANNEL_ACK, CHANNEL_CLOSE, CHANNEL_CLOSE_ACK, CHANNEL_NACK, CHANNEL_REQ, MUX, PING, PONG,
-    PONGACK, RESET_TRANSPORT,
-};
+use sspc_wire::mux_type::{MUX, PING, PONG, PONGACK, RESET_TRANSPORT};
 use sspc_wire::{FieldWriter, Instant, Piece};
 
 use crate::TRANSMIT_MIN;
@@ -269,16 +266,21 @@ impl Mux {
             }
         }
         loop {
-            if let Some(event) = self.pending() {
-                return Some(event);
+            let event = self.pending();
+            if event.is_some() {
+                return event;
+            }
+            if input.is_empty() {
+                return None;
             }
             match self.framing.next(input, &self.link) {
                 Ok(Some(piece)) => {
-                    if let Some(event) = self.receive_frame(now, piece) {
-                        return Some(event);
+                    let event = self.receive_frame(now, piece);
+                    if event.is_some() {
+                        return event;
                     }
                 }
-                Ok(None) => return None,
+                Ok(None) => {}
                 Err(_) => self.lose_framing(),
             }
         }
@@ -289,8 +291,9 @@ impl Mux {
         if self.link.handle_timeout(now, &self.config) {
             self.lose(LinkLoss::NoPong);
         }
-        if let Some(event) = self.pending() {
-            return Some(event);
+        let event = self.pending();
+        if event.is_some() {
+            return event;
         }
         self.channels.handle_timeout(now, &self.config)
     }
@@ -380,15 +383,10 @@ impl Mux {
             // While the link is down no other frame means anything.
             _ if !was_up => {}
             RESET_TRANSPORT => self.receive_reset(now),
-            CHANNEL_REQ => {
-                return self.channels.receive_request(index, self.role == Role::Proxy);
+            frame => {
+                let accepts = self.role == Role::Proxy;
+                return self.channels.receive(frame, index, piece, accepts);
             }
-            CHANNEL_ACK => return self.channels.receive_ack(index),
-            CHANNEL_NACK => return self.channels.receive_nack(index),
-            CHANNEL_CLOSE => return self.channels.receive_close(index),
-            CHANNEL_CLOSE_ACK => self.channels.receive_close_ack(index),
-            // There are no others.
-            _ => return self.channels.receive_data(index, piece),
         }
         None
     }
@@ -415,7 +413,6 @@ impl Mux {
     }
 
     /// The link, which was up, is lost, and that is still to be told.
-    #[inline(never)]
     fn go_down(&mut self, why: LinkLoss) {
         self.lost = Some(why);
         self.peer_unix_us = None;

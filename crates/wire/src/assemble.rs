@@ -43,6 +43,25 @@ impl Layout {
     }
 }
 
+/// The frames of one direction.
+pub(crate) struct Direction {
+    /// The layout of a frame by its type and `rest`, if there is such a frame.
+    pub(crate) layout_of: fn(frame: u8, rest: u16) -> Option<Layout>,
+    /// The types of the other direction.
+    pub(crate) others: RangeInclusive<u8>,
+}
+
+impl Direction {
+    /// What is wrong with a type that is none of this direction.
+    fn unknown(&self, frame: u8) -> FrameFault {
+        if self.others.contains(&frame) {
+            FrameFault::WrongDirection
+        } else {
+            FrameFault::UnknownType
+        }
+    }
+}
+
 /// The most bytes in front of a tail: the head, a payload's fixed part, and a name with its length.
 const PREFIX_MAX: usize = FRAME_HEAD + PAYLOAD_FIXED + 1 + NAME_RECEIVED_MAX;
 
@@ -136,7 +155,7 @@ impl Assembler {
     pub(crate) fn next<'i>(
         &mut self,
         input: &mut &'i [u8],
-        layout_of: fn(frame: u8, rest: u16) -> Result<Layout, FrameFault>,
+        direction: &Direction,
     ) -> Result<Option<Piece<'i>>, FrameError> {
         while self.stage != Stage::Prefix {
             if self.have < self.need {
@@ -146,7 +165,7 @@ impl Assembler {
                     *room = *byte;
                 }
                 self.have += 1;
-            } else if let Err(fault) = self.advance(layout_of) {
+            } else if let Err(fault) = self.advance(direction) {
                 return Err(FrameError { frame: self.frame(), fault });
             }
         }
@@ -156,10 +175,7 @@ impl Assembler {
     /// A part of the prefix is complete: what comes next, and how long is it?
     // Shorter as a function of its own, as is `tail`.
     #[inline(never)]
-    fn advance(
-        &mut self,
-        layout_of: fn(frame: u8, rest: u16) -> Result<Layout, FrameFault>,
-    ) -> Result<(), FrameFault> {
+    fn advance(&mut self, direction: &Direction) -> Result<(), FrameFault> {
         let (rest, left) = (self.rest(), self.left());
         let (length, next) = match self.stage {
             Stage::Frame => {
@@ -167,7 +183,9 @@ impl Assembler {
                 (FRAME_HEAD as u8, Stage::Head)
             }
             Stage::Head => {
-                let Layout { fixed, then } = layout_of(self.frame(), rest)?;
+                let Some(Layout { fixed, then }) = (direction.layout_of)(self.frame(), rest) else {
+                    return Err(direction.unknown(self.frame()));
+                };
                 let is_all = then == Then::Nothing;
                 if rest < u16::from(fixed) || is_all && rest > u16::from(fixed) {
                     return Err(FrameFault::Length { rest });
@@ -236,11 +254,6 @@ pub(crate) const fn u64_at<const AT: usize, const N: usize>(bytes: &[u8; N]) -> 
     let (high, low) =
         ([b[AT], b[AT + 1], b[AT + 2], b[AT + 3]], [b[AT + 4], b[AT + 5], b[AT + 6], b[AT + 7]]);
     (u32::from_be_bytes(high) as u64) << 32 | u32::from_be_bytes(low) as u64
-}
-
-/// What is wrong with a type that is none of this direction.
-pub(crate) fn not_of(other: RangeInclusive<u8>, frame: u8) -> FrameFault {
-    if other.contains(&frame) { FrameFault::WrongDirection } else { FrameFault::UnknownType }
 }
 
 /// Takes up to `n` bytes off the front.

@@ -2,8 +2,8 @@
 
 use core::ops::RangeInclusive;
 
-use crate::assemble::{Assembler, Layout, Then, not_of};
-use crate::error::{EncodeError, FrameError, FrameFault};
+use crate::assemble::{Assembler, Direction, Layout, Then};
+use crate::error::{EncodeError, FrameError};
 use crate::flags::Flags;
 use crate::limits::{METADATA_NAME_MAX, PAYLOAD_FIXED, STREAMTYPE_LIST_MAX, STREAMTYPE_NAME_MAX};
 use crate::piece::{PayloadHead, Piece};
@@ -160,16 +160,24 @@ pub(crate) fn encode_perf(to: &mut Writer<'_>, piece: Piece<'_>) {
     to.piece(piece);
 }
 
-fn layout(frame: u8, rest: u16) -> Result<Layout, FrameFault> {
-    Ok(match frame {
-        RX_PAYLOAD => Layout::PAYLOAD,
-        CREATE_RESULT => Layout::new(5, Then::Tail),
-        CONNSTATE => Layout::new(if rest == 8 { 8 } else { 5 }, Then::Nothing),
-        TXCR_UPDATE => Layout::new(4, Then::Nothing),
-        METADATA => Layout::new(0, Then::NameTail),
-        PERF => Layout::new(0, Then::Tail),
-        _ => return Err(not_of(to_proxy::TYPES, frame)),
-    })
+const DIRECTION: Direction = Direction { layout_of: layout, others: to_proxy::TYPES };
+
+/// By the frames' types, from the lowest on. CONNSTATE has a longer one too.
+const LAYOUTS: [Option<Layout>; 7] = [
+    Some(Layout::PAYLOAD),
+    Some(Layout::new(5, Then::Tail)),
+    Some(Layout::new(5, Then::Nothing)),
+    Some(Layout::new(4, Then::Nothing)),
+    Some(Layout::new(0, Then::NameTail)),
+    None,
+    Some(Layout::new(0, Then::Tail)),
+];
+
+fn layout(frame: u8, rest: u16) -> Option<Layout> {
+    if frame == CONNSTATE && rest == 8 {
+        return Some(Layout::new(8, Then::Nothing));
+    }
+    *LAYOUTS.get(usize::from(frame.wrapping_sub(RX_PAYLOAD)))?
 }
 
 /// The client's decoder of what its proxy sends.
@@ -224,7 +232,7 @@ impl ToClientDecoder {
         &mut self,
         input: &mut &'i [u8],
     ) -> Result<Option<Piece<'i>>, FrameError> {
-        self.0.next(input, layout)
+        self.0.next(input, &DIRECTION)
     }
 
     /// The frame's type: one of [`to_client_type`].

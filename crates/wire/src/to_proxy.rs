@@ -2,8 +2,8 @@
 
 use core::ops::RangeInclusive;
 
-use crate::assemble::{Assembler, Layout, Then, not_of};
-use crate::error::{EncodeError, FrameError, FrameFault};
+use crate::assemble::{Assembler, Direction, Layout, Then};
+use crate::error::{EncodeError, FrameError};
 use crate::limits::{CREDIT_UNLIMITED, PID_CREDIT_BIT, STREAMTYPE_NAME_MAX};
 use crate::piece::{PayloadHead, Piece};
 use crate::to_client::to_client_type::PERF;
@@ -167,15 +167,17 @@ impl ToProxy<'_> {
     }
 }
 
-fn layout(frame: u8, _rest: u16) -> Result<Layout, FrameFault> {
-    Ok(match frame {
+const DIRECTION: Direction = Direction { layout_of: layout, others: to_client::TYPES };
+
+fn layout(frame: u8, _rest: u16) -> Option<Layout> {
+    Some(match frame {
         STREAMTYPE => Layout::new(9, Then::Name),
         ONWARD_CONNECT | DESTROYING => Layout::new(0, Then::Nothing),
         TX_PAYLOAD => Layout::PAYLOAD,
         METADATA => Layout::new(0, Then::NameTail),
         TXCR_UPDATE | TIMEOUT_UPDATE | PAYLOAD_LENGTH_HINT => Layout::new(4, Then::Nothing),
         PERF => Layout::new(0, Then::Tail),
-        _ => return Err(not_of(to_client::TYPES, frame)),
+        _ => return None,
     })
 }
 
@@ -200,7 +202,7 @@ impl ToProxyDecoder {
         &'d mut self,
         input: &mut &'i [u8],
     ) -> Result<Option<ToProxy<'d>>, FrameError> {
-        let Some(piece) = self.0.next(input, layout)? else { return Ok(None) };
+        let Some(piece) = self.0.next(input, &DIRECTION)? else { return Ok(None) };
         let found = &self.0;
         Ok(Some(match found.frame() {
             STREAMTYPE => ToProxy::Streamtype(Streamtype {

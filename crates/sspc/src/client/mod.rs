@@ -335,8 +335,9 @@ impl<S: Slots + ?Sized> Client<S> {
     /// Until it returns `None`, there is more. Early calls do nothing.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<ClientEvent<'static>> {
         while let Some(event) = self.mux.handle_timeout(now) {
-            if let Some(event) = self.link_event(now, event) {
-                return Some(event);
+            let event = self.link_event(now, &event);
+            if event.is_some() {
+                return event;
             }
         }
         for slot in self.slots.slots_mut() {
@@ -458,20 +459,16 @@ impl<S: Slots + ?Sized> Client<S> {
                 }
             }
             let before = *input;
-            match self.mux.receive(now, input)? {
-                MuxEvent::Data { channel, piece } => {
-                    if let Some((id, _)) = find(self.slots.slots_mut(), channel) {
-                        // The stream takes it from the input, event by event.
-                        let behind = input.len() + piece.len();
-                        *input = before.get(before.len() - behind..).unwrap_or_default();
-                        self.inside = Inside { slot: id.index(), length: piece.len() };
-                    }
+            let event = self.mux.receive(now, input);
+            if let Some(MuxEvent::Data { channel, piece }) = event {
+                if let Some((id, _)) = find(self.slots.slots_mut(), channel) {
+                    // The stream takes it from the input, event by event.
+                    let behind = input.len() + piece.len();
+                    *input = before.get(before.len() - behind..).unwrap_or_default();
+                    self.inside = Inside { slot: id.index(), length: piece.len() };
                 }
-                event => {
-                    if let Some(event) = self.link_event(now, event) {
-                        return Some(event);
-                    }
-                }
+            } else if let Some(event) = self.link_event(now, event.as_ref()?) {
+                return Some(event);
             }
         }
     }
@@ -498,9 +495,9 @@ impl<S: Slots + ?Sized> Client<S> {
     }
 
     /// Does what an event of the mux means for the streams; an event, if it is for the application.
-    fn link_event(&mut self, now: Instant, event: MuxEvent<'_>) -> Option<ClientEvent<'static>> {
+    fn link_event(&mut self, now: Instant, event: &MuxEvent<'_>) -> Option<ClientEvent<'static>> {
         let slots = self.slots.slots_mut();
-        let (channel, opened, again) = match event {
+        let (channel, opened, again) = match *event {
             MuxEvent::LinkUp { rtt_us } => return Some(ClientEvent::LinkUp { rtt_us }),
             MuxEvent::RoundTrip { rtt_us } => return Some(ClientEvent::RoundTrip { rtt_us }),
             MuxEvent::PeerClock { unix_us } => return Some(ClientEvent::PeerClock { unix_us }),
@@ -540,22 +537,24 @@ impl<S: Slots + ?Sized> Client<S> {
                 slot.waits = true;
                 slot.waits_until = now.plus_millis(slot.stream.config().handshake_ms);
             }
-            if wish == Some(LinkWish::Drop) || slot.stream.is_closed() {
+            let is_lost = if wish == Some(LinkWish::Drop) || slot.stream.is_closed() {
                 if let Some(channel) = slot.channel {
                     self.mux.close(channel);
                 }
                 slot.has_none();
-                slot.stream.link_down(now);
-            }
-            if slot.waits && self.mux.is_up() {
+                true
+            } else if slot.waits && self.mux.is_up() {
                 slot.has_none();
                 // If all are in use it asks again after a wait.
                 slot.channel = self.mux.open(slot.priority).ok();
-                if slot.channel.is_none() {
-                    slot.stream.link_down(now);
-                }
+                slot.channel.is_none()
             } else if now >= slot.waits_until {
                 slot.waits_until = Instant::NEVER;
+                true
+            } else {
+                false
+            };
+            if is_lost {
                 slot.stream.link_down(now);
             }
         }

@@ -47,16 +47,16 @@ impl Kept {
         let (start, end) = self.find(storage, name);
         let freed = end - start;
         let length = HEAD + name.len() + value.len();
-        let needed = usize::from(self.used) - usize::from(freed) + usize::from(self.list) + length;
+        let needed = usize::from(self.used - freed) + usize::from(self.list) + length;
         let size = size(storage);
         if needed > size {
             return Err(MetadataError::NoRoom { needed, size });
         }
         // What is behind moves up, byte by byte: no more code than a call of memmove, which a small
         // program may have no other use for.
-        for at in usize::from(end)..usize::from(self.used) {
-            let byte = storage.get(at).copied().unwrap_or(0);
-            if let Some(to) = storage.get_mut(at - usize::from(freed)) {
+        for at in end..self.used {
+            let byte = storage.get(usize::from(at)).copied().unwrap_or(0);
+            if let Some(to) = storage.get_mut(usize::from(at - freed)) {
                 *to = byte;
             }
         }
@@ -107,11 +107,11 @@ impl Kept {
     /// Takes a piece of CREATE_RESULT's list.
     pub(super) fn add_names(&mut self, storage: &mut [u8], piece: &Piece<'_>) {
         for byte in piece.data {
-            let in_name = *byte != b',';
-            if in_name && !self.in_name {
+            let was_in_name = self.in_name;
+            self.in_name = *byte != b',';
+            if self.in_name && !was_in_name {
                 self.names = self.names.saturating_add(1);
             }
-            self.in_name = in_name;
         }
         // Its place is at the storage's very end, if that is free.
         let size = size(storage);

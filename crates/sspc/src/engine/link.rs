@@ -216,7 +216,7 @@ impl Engine {
             // A link that held for a while and was of use begins the waits anew; one that flaps,
             // or whose proxy hangs up before anything comes of the stream, does not.
             let calm_ms = self.config.backoff_ms.last().copied().unwrap_or_default();
-            if self.of_link.progressed && now.millis_since(self.since) >= calm_ms {
+            if self.of_link.progressed && now >= self.since.plus_millis(calm_ms) {
                 self.attempts = 0;
             }
             self.since = now;

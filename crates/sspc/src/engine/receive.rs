@@ -1,7 +1,7 @@
 //! From the proxy's frames to the application's events.
 
 use sspc_wire::to_client_type::{CONNSTATE, CREATE_RESULT, METADATA, RX_PAYLOAD, TXCR_UPDATE};
-use sspc_wire::{Flags, PayloadHead, State, ToClientDecoder};
+use sspc_wire::{Flags, PayloadHead, Piece, State, ToClientDecoder};
 
 use super::link::Link;
 use super::{Engine, Onward, Pending, code};
@@ -26,65 +26,80 @@ impl Engine {
                 *input = &[];
                 return None;
             }
-            let piece = match decoder.next_piece(input) {
-                Ok(Some(piece)) => piece,
+            let event = match decoder.next_piece(input) {
+                Ok(Some(piece)) => self.piece_came(decoder, now, storage, piece),
                 Ok(None) => return None,
-                Err(error) => return Some(self.fault(now, Fault::Frame(error))),
+                Err(error) => Some(Event::Fault(Fault::Frame(error))),
             };
-            let frame = decoder.frame();
-            let place = if frame == CREATE_RESULT { Link::Asking } else { Link::Created };
-            if self.link != place {
-                return Some(self.fault(now, Fault::Unexpected { frame }));
+            if let Some(Event::Fault(_)) = event {
+                // What comes behind it is thrown away.
+                self.lose_and_tell(now);
+                self.drop_link();
             }
-            match frame {
-                CONNSTATE => {
-                    let (state, ordinal) = decoder.state();
-                    let event = self.state_came(now, state, ordinal);
-                    if event.is_some() {
-                        return event;
-                    }
-                }
-                CREATE_RESULT => {
-                    let result = decoder.result();
-                    if result != 0 {
-                        self.lose(now);
-                        self.drop_link();
-                        return Some(Event::Refused { result });
-                    }
-                    self.kept.add_names(storage, &piece);
-                    if piece.is_last() {
-                        self.advised_buffer = decoder.client_buflen();
-                        self.created(now);
-                        self.of_link.peer = code::CREATING as u8;
-                        if !self.created_once {
-                            self.created_once = true;
-                            return Some(self.show(code::CREATING, 0));
-                        }
-                    }
-                }
-                TXCR_UPDATE => {
-                    if !self.of_link.creating_came && self.config.honour_credit {
-                        self.of_link.credit_managed = true;
-                    }
-                    self.of_link.credit = self.of_link.credit.saturating_add(decoder.credit());
-                }
-                RX_PAYLOAD => {
-                    let all = decoder.flags();
-                    let flags = PayloadHead::new(all).flags_of(&piece);
-                    if flags.contains(Flags::PERF_JSON) {
-                        return Some(Event::Perf(piece));
-                    }
-                    let data = piece.data;
-                    self.of_link.progressed = true;
-                    self.of_link.unconsumed =
-                        self.of_link.unconsumed.saturating_add(data.len() as u32);
-                    let rideshare = all.contains(Flags::RIDESHARE).then_some(&[][..]);
-                    return Some(Event::Payload { data, flags, rideshare });
-                }
-                METADATA => return Some(Event::Metadata { name: &[], value: piece }),
-                _ => return Some(Event::Perf(piece)),
+            if event.is_some() {
+                return event;
             }
         }
+    }
+
+    /// Judges a piece of a frame, and does what it means.
+    fn piece_came<'i>(
+        &mut self,
+        decoder: &ToClientDecoder,
+        now: Instant,
+        storage: &mut [u8],
+        piece: Piece<'i>,
+    ) -> Option<Event<'i>> {
+        let frame = decoder.frame();
+        let place = if frame == CREATE_RESULT { Link::Asking } else { Link::Created };
+        if self.link != place {
+            return Some(Event::Fault(Fault::Unexpected { frame }));
+        }
+        match frame {
+            CONNSTATE => {
+                let (state, ordinal) = decoder.state();
+                return self.state_came(state, ordinal);
+            }
+            CREATE_RESULT => {
+                let result = decoder.result();
+                if result != 0 {
+                    self.lose(now);
+                    self.drop_link();
+                    return Some(Event::Refused { result });
+                }
+                self.kept.add_names(storage, &piece);
+                if piece.is_last() {
+                    self.advised_buffer = decoder.client_buflen();
+                    self.created(now);
+                    self.of_link.peer = code::CREATING as u8;
+                    if !self.created_once {
+                        self.created_once = true;
+                        return Some(self.show(code::CREATING, 0));
+                    }
+                }
+            }
+            TXCR_UPDATE => {
+                if !self.of_link.creating_came && self.config.honour_credit {
+                    self.of_link.credit_managed = true;
+                }
+                self.of_link.credit = self.of_link.credit.saturating_add(decoder.credit());
+            }
+            RX_PAYLOAD => {
+                let all = decoder.flags();
+                let flags = PayloadHead::new(all).flags_of(&piece);
+                if flags.contains(Flags::PERF_JSON) {
+                    return Some(Event::Perf(piece));
+                }
+                let data = piece.data;
+                self.of_link.progressed = true;
+                self.of_link.unconsumed = self.of_link.unconsumed.saturating_add(data.len() as u32);
+                let rideshare = all.contains(Flags::RIDESHARE).then_some(&[][..]);
+                return Some(Event::Payload { data, flags, rideshare });
+            }
+            METADATA => return Some(Event::Metadata { name: &[], value: piece }),
+            _ => return Some(Event::Perf(piece)),
+        }
+        None
     }
 
     /// True if [`Engine::poll_event`] has something to tell.
@@ -123,15 +138,8 @@ impl Engine {
         Event::State { state: State::from_code(state), ordinal }
     }
 
-    /// What comes behind it is thrown away.
-    fn fault(&mut self, now: Instant, fault: Fault) -> Event<'static> {
-        self.lose_and_tell(now);
-        self.drop_link();
-        Event::Fault(fault)
-    }
-
     /// Judges a state that the proxy reports, and does what it means.
-    fn state_came(&mut self, now: Instant, state: u32, ordinal: u32) -> Option<Event<'static>> {
+    fn state_came(&mut self, state: u32, ordinal: u32) -> Option<Event<'static>> {
         let peer = self.of_link.peer;
         match state {
             State::USER_BASE.. => {
@@ -150,7 +158,7 @@ impl Engine {
         }
         if !State::code_may_follow(state, peer) {
             let (from, to) = (State::from_code(peer.into()), State::from_code(state));
-            return Some(self.fault(now, Fault::Transition { from, to }));
+            return Some(Event::Fault(Fault::Transition { from, to }));
         }
         self.of_link.peer = state as u8;
         self.of_link.progressed = true;
