@@ -74,3 +74,10 @@ pub fn sleep() {
     // SAFETY: they were enabled before, as they always are outside of this function.
     unsafe { cortex_m::interrupt::enable() };
 }
+
+/// Does nothing any more.
+pub fn halt() -> ! {
+    loop {
+        cortex_m::asm::wfi();
+    }
+}

@@ -8,7 +8,7 @@ use core::cell::RefCell;
 
 use cortex_m_rt::entry;
 use embassy_executor::{SpawnError, Spawner, task};
-use firmware_board::{BAUD, Board, LineInput, LineOutput, Log, stack_size, stack_used};
+use firmware_board::{BAUD, Board, LineInput, LineOutput, Log, halt, stack_size, stack_used};
 use firmware_show::{Page, Prices, WallClock};
 use panic_halt as _;
 use sspc::embedded_io_async::{self, Handle, Runner, Seat, Timer};
@@ -54,7 +54,7 @@ impl Timer for Clock {
 
 #[entry]
 fn main() -> ! {
-    let Some(board) = Board::take() else { loop {} };
+    let Some(board) = Board::take() else { halt() };
     static LOG: StaticCell<RefCell<Log>> = StaticCell::new();
     let log: Shown = LOG.init(RefCell::new(board.log));
     let (handle, runner) = LINES.take().split();
@@ -108,18 +108,20 @@ fn wall(handle: Handle<'static, Memory>) -> Option<WallClock> {
 #[task]
 async fn status(handle: Handle<'static, Memory>, log: Shown) {
     loop {
-        let now = Clock.now();
-        let mut log = log.borrow_mut();
-        match wall(handle) {
-            Some(wall) => log.line(format_args!("time {}", wall.at(now))),
-            None => log.line(format_args!("the time is not known")),
-        }
-        let (used, size) = (stack_used(), stack_size());
-        let seconds = now.as_micros() / 1_000_000;
-        log.line(format_args!("up {seconds} s, stack {used} of {size} bytes"));
-        drop(log);
+        show_status(handle, &mut log.borrow_mut());
         embassy_time::Timer::after_millis(STATUS_EVERY_MS).await;
     }
+}
+
+fn show_status(handle: Handle<'static, Memory>, log: &mut Log) {
+    let now = Clock.now();
+    match wall(handle) {
+        Some(wall) => log.line(format_args!("time {}", wall.at(now))),
+        None => log.line(format_args!("the time is not known")),
+    }
+    let (used, size) = (stack_used(), stack_size());
+    let seconds = now.as_micros() / 1_000_000;
+    log.line(format_args!("up {seconds} s, stack {used} of {size} bytes"));
 }
 
 /// Fetches the page, again and again.
@@ -165,7 +167,8 @@ async fn ticker(handle: Handle<'static, Memory>, log: Shown) {
                 }
             }
             Event::Payload { data, flags, .. } => {
-                if prices.take(data, flags) && prices.count() % SHOWN_OF_PRICES == 1 {
+                let is_whole = prices.take(data, flags);
+                if is_whole && prices.count() % SHOWN_OF_PRICES == 1 {
                     log.borrow_mut().line(format_args!("{prices}"));
                 }
             }

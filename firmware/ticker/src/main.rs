@@ -8,7 +8,7 @@
 mod app;
 
 use cortex_m_rt::entry;
-use firmware_board::{BAUD, Board};
+use firmware_board::{BAUD, Board, halt};
 use panic_halt as _;
 use sspc::{Client, Config, Instant, MuxConfig, Name, Priority, Slot};
 use static_cell::ConstStaticCell;
@@ -48,7 +48,7 @@ static OUTPUT: ConstStaticCell<[u8; LINK.frame_max as usize + 40]> =
 
 #[entry]
 fn main() -> ! {
-    let Some(mut board) = Board::take() else { loop {} };
+    let Some(mut board) = Board::take() else { halt() };
     let client = CLIENT.take();
     let (input, output) = (INPUT.take(), OUTPUT.take());
     let mut unsent = 0..0;
