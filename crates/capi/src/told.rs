@@ -3,7 +3,7 @@
 use core::ffi::c_int;
 use core::ptr::null_mut;
 
-use sspc::{Event, Flags, Piece};
+use sspc::{Event, Flags, Piece, State};
 
 use crate::metadata::Node;
 use crate::stream::{Handle, now};
@@ -17,19 +17,17 @@ const DESTROYING: u32 = 7;
 const RIDESHARE_MAX: usize = 32;
 
 impl Handle {
-    /// Tells the application of an event, or keeps what it brought.
-    /// Its name is the last that came.
+    /// Tells the application of an event, or keeps what it brought. It is the engine's last, which
+    /// knows its name.
     pub(crate) fn tell(self, event: Event<'_>) {
         match event {
-            Event::State { state, ordinal } => match state.code() {
-                DESTROYING => {
-                    self.tell_end();
-                    let now = now();
-                    // SAFETY: no C code runs.
-                    unsafe { self.engine() }.revive(now);
-                }
-                state => self.tell_state(state, ordinal),
-            },
+            Event::State { state: State::Destroying, .. } => {
+                self.tell_end();
+                let now = now();
+                // SAFETY: no C code runs.
+                unsafe { self.engine() }.revive(now);
+            }
+            Event::State { state, ordinal } => self.tell_state(state.code(), ordinal),
             Event::Payload { data, flags, rideshare } => {
                 // SAFETY: no C code runs.
                 let name = unsafe { self.engine() }.event_name();
