@@ -10,11 +10,12 @@ const HEAD: usize = 3;
 
 /// Where in the storage things are.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub(super) struct Kept {
-    /// The end of the metadata that this link's proxy has.
-    sent: u16,
     /// The end of the metadata.
     used: u16,
+    /// The end of the metadata that this link's proxy has.
+    sent: u16,
     /// How many bytes of the value at `sent` this link's proxy has, if no room could hold it whole.
     pub(super) cut: u16,
     /// The length of CREATE_RESULT's list; 0 if it is not kept.

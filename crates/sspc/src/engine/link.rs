@@ -229,9 +229,9 @@ impl Engine {
         if matches!(self.onward, Onward::Asked | Onward::Retrying) {
             self.onward = if self.config.reconnect { Onward::Wanted } else { Onward::Idle };
         }
-        self.of_link = OfLink::NEW;
         self.timeout_pending = self.timeout.is_some();
         self.kept.link_lost();
+        self.of_link = OfLink::NEW;
     }
 
     /// The stream exists at the proxy.

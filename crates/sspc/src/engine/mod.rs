@@ -106,24 +106,24 @@ pub(crate) struct Engine {
     shown: u8,
     /// Events to be told, bits of [`Pending`].
     pending: u8,
-    /// The application asked for an onward connection at some time.
-    asked: bool,
     /// The onward connection is there.
     connected: bool,
-    /// The application saw its CREATING.
-    created_once: bool,
-    /// An attempt to open the link was made since the last success.
-    tried: bool,
-    /// The application closed the stream or the proxy destroyed it.
-    ended: bool,
-    tx_wanted: bool,
     /// The message that goes out has begun and not ended.
     message_open: bool,
-    timeout_pending: bool,
     /// Which name the next message has: 0 the stream's own, then the list's.
     rideshare_turn: u8,
     /// How many attempts to open the link were made in a row.
     attempts: u8,
+    /// The application closed the stream or the proxy destroyed it.
+    ended: bool,
+    tx_wanted: bool,
+    timeout_pending: bool,
+    /// The application asked for an onward connection at some time.
+    asked: bool,
+    /// The application saw its CREATING.
+    created_once: bool,
+    /// An attempt to open the link was made since the last success.
+    tried: bool,
     kept: Kept,
     of_link: OfLink,
     /// When the link is to be opened or must have brought its answer; [`Instant::NEVER`] in those

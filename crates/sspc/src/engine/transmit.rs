@@ -222,8 +222,8 @@ impl Engine {
             if self.of_link.credit_managed {
                 most = self.config.frame_payload_managed;
                 // What is below 0 or above any frame is none or no limit.
-                let credit = self.of_link.credit.clamp(0, i32::from(u16::MAX));
-                most = most.min(credit as u16);
+                let credit = self.of_link.credit.clamp(0, i32::from(most));
+                most = credit as u16;
             }
             let most = usize::from(most).min(PAYLOAD_MAX);
             let is_first = out.room().len() == size;
