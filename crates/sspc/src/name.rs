@@ -47,7 +47,7 @@ impl Name {
     // Several callers: a call is shorter than what it does.
     #[inline(never)]
     pub fn as_bytes(&self) -> &[u8] {
-        self.bytes.get(..usize::from(self.len)).unwrap_or(&[])
+        self.bytes.split_at(usize::from(self.len).min(STREAMTYPE_NAME_MAX)).0
     }
 
     /// The name as text.

@@ -112,8 +112,9 @@ impl Assembler {
 
     /// The name of the frame of which a piece was found last; empty if it has none.
     pub(crate) fn name(&self) -> &[u8] {
-        let (end, len) = (usize::from(self.have), usize::from(self.name_len));
-        self.prefix.get(end.wrapping_sub(len)..end).unwrap_or_default()
+        let end = usize::from(self.have).min(PREFIX_MAX);
+        let len = usize::from(self.name_len).min(end);
+        &self.prefix[end - len..end]
     }
 
     /// The type of the frame of which a piece was found last, as those below.
@@ -258,7 +259,7 @@ pub(crate) const fn u64_at<const AT: usize, const N: usize>(bytes: &[u8; N]) -> 
 
 /// Takes up to `n` bytes off the front.
 pub(crate) fn split<'i>(input: &mut &'i [u8], n: usize) -> &'i [u8] {
-    let (front, back) = input.split_at_checked(n).unwrap_or((input, &[]));
+    let (front, back) = input.split_at(n.min(input.len()));
     *input = back;
     front
 }

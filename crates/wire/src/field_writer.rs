@@ -37,7 +37,8 @@ impl<'o> FieldWriter<'o> {
 
     /// Goes on behind so many bytes, which the caller wrote itself.
     pub fn skip(&mut self, bytes: usize) {
-        self.room = mem::take(&mut self.room).get_mut(bytes..).unwrap_or_default();
+        let bytes = bytes.min(self.room.len());
+        self.room = mem::take(&mut self.room).split_at_mut(bytes).1;
     }
 
     /// One byte.

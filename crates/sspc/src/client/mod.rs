@@ -464,7 +464,7 @@ impl<S: Slots + ?Sized> Client<S> {
                 if let Some((id, _)) = find(self.slots.slots_mut(), channel) {
                     // The stream takes it from the input, event by event.
                     let behind = input.len() + piece.len();
-                    *input = before.get(before.len() - behind..).unwrap_or_default();
+                    *input = before.split_at(before.len().saturating_sub(behind)).1;
                     self.inside = Inside { slot: id.index(), length: piece.len() };
                 }
             } else if let Some(event) = self.link_event(now, event.as_ref()?) {
@@ -482,10 +482,10 @@ impl<S: Slots + ?Sized> Client<S> {
         let Inside { slot: index, length } = self.inside;
         self.inside.length = 0;
         let slot = self.slots.slots_mut().get_mut(usize::from(index))?;
-        let mut piece = input.get(..length).unwrap_or(input);
-        let before = piece.len();
+        let before = length.min(input.len());
+        let mut piece = &input[..before];
         let event = slot.stream.receive_unnamed(now, &mut piece);
-        *input = input.get(before - piece.len()..).unwrap_or_default();
+        *input = input.split_at((before - piece.len()).min(input.len())).1;
         self.inside.length = piece.len();
         if let Some(channel) = slot.channel {
             // Maybe it has something to answer.

@@ -65,7 +65,7 @@ impl Kept {
         if self.sent > start {
             self.sent -= freed;
         }
-        let free = storage.get_mut(usize::from(self.used)..).unwrap_or_default();
+        let (_, free) = storage.split_at_mut(usize::from(self.used).min(storage.len()));
         let mut record = FieldWriter::new(free);
         record.u8(name.len() as u8);
         record.u16(value.len() as u16);
@@ -119,8 +119,9 @@ impl Kept {
         let total = usize::from(piece.total);
         if usize::from(self.used) + total <= size && (piece.is_first() || self.list > 0) {
             let at = size - total + usize::from(piece.offset);
-            let place = storage.get_mut(at..).unwrap_or_default();
-            FieldWriter::new(place).bytes(piece.data);
+            if let Some((_, place)) = storage.split_at_mut_checked(at) {
+                FieldWriter::new(place).bytes(piece.data);
+            }
             self.list = piece.total;
         }
         if piece.is_last() && self.names <= 1 {
