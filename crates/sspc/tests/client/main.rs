@@ -17,4 +17,5 @@ mod peer;
 mod random;
 mod recordings;
 mod tokio;
+mod waits;
 mod world;
