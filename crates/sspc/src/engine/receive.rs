@@ -1,12 +1,11 @@
 //! From the proxy's frames to the application's events.
 
 use sspc_wire::to_client_type::{CONNSTATE, CREATE_RESULT, METADATA, RX_PAYLOAD, TXCR_UPDATE};
-use sspc_wire::{Flags, PayloadHead, Piece, State, ToClientDecoder};
+use sspc_wire::{Flags, Instant, PayloadHead, Piece, State, ToClientDecoder};
 
 use super::link::Link;
 use super::{Engine, Onward, Pending, code};
 use crate::event::{Event, Fault};
-use sspc_wire::Instant;
 
 impl Engine {
     /// Takes bytes off the input up to the next event; names in it are empty, so that nothing is

@@ -10,13 +10,12 @@ use sspc_wire::to_proxy_type::{
     DESTROYING, METADATA, ONWARD_CONNECT, PAYLOAD_LENGTH_HINT, STREAMTYPE, TIMEOUT_UPDATE,
     TX_PAYLOAD, TXCR_UPDATE,
 };
-use sspc_wire::{FieldWriter, Flags, Timeout};
+use sspc_wire::{FieldWriter, Flags, Instant, Timeout};
 
 use super::link::Link;
 use super::{Engine, Hint, Onward};
 use crate::config::Config;
 use crate::error::NoRoom;
-use sspc_wire::Instant;
 
 /// What stands in front of a frame's payload.
 const PAYLOAD_HEAD: usize = FRAME_HEAD + PAYLOAD_FIXED;
