@@ -19,8 +19,10 @@ pub fn policy_parse(text: &str) {
         Ok(again) => again.policy,
         Err(report) => panic!("what was shown cannot be read:\n{}", report.render(false)),
     };
-    assert_eq!(again.show(), shown);
+    assert_eq!(again, parsed.policy, "{shown}");
     for streamtype in parsed.policy.streamtypes.values() {
+        let part = parsed.policy.show_streamtype(&streamtype.name);
+        assert!(part.is_some_and(|part| Policy::parse(&Source::new("part.json", part)).is_ok()));
         let _may_fail = Target::resolve(streamtype, |_| Some(b"value"));
     }
 }

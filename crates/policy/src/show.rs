@@ -1,48 +1,28 @@
 //! A policy back into text: what is in effect, as a policy that parses to the same.
 
-use std::fmt::Write as _;
+mod layout;
 
 use base64::Engine as _;
+use serde::ser::{Serialize, Serializer};
+use serde_json::{Value, json};
+
+use layout::Layout;
 
 use crate::keys::{Key, Reference, STREAM_KEYS, Slot};
-use crate::{Auth, Metric, Policy, Retry, StreamType};
-
-/// Longest list or object that is written on one line, bytes.
-const LINE_MAX: usize = 72;
+use crate::{Auth, Metric, Policy, Retry, StreamType, TrustStore};
 
 impl Policy {
     /// The whole policy as JSON, with every setting that is in effect and all defaults spelt out.
     ///
     /// The text is a policy itself: parsing it gives an equal [`Policy`].
     pub fn show(&self) -> String {
-        let mut top = Vec::new();
-        if let Some(proxy) = &self.via_socks5 {
-            top.push(("via-socks5".to_owned(), text(proxy)));
-        }
-        section(&mut top, "retry", self.retry.values().map(|r| named(&r.name, retry(r))));
-        section(
-            &mut top,
-            "certs",
-            self.certs.iter().map(|(name, der)| {
-                named(name, text(&base64::engine::general_purpose::STANDARD.encode(der)))
-            }),
-        );
-        section(
-            &mut top,
-            "trust_stores",
-            self.trust_stores.values().map(|store| {
-                let stack = store.stack.iter().map(|cert| text(cert)).collect();
-                object([("name", text(&store.name)), ("stack", Json::List(stack))])
-            }),
-        );
-        section(&mut top, "auth", self.auth.values().map(|entry| auth(entry)));
-        section(&mut top, "metrics", self.metrics.iter().map(metric));
-        let streamtypes = self.streamtypes.values();
-        section(&mut top, "s", streamtypes.map(|s| named(&s.name, streamtype(s))));
-        let mut out = String::new();
-        Json::Object(top).write(&mut out, 0);
-        out.push('\n');
-        out
+        let mut out = Vec::new();
+        let mut serializer = serde_json::Serializer::with_formatter(&mut out, Layout::default());
+        // Neither a vector nor what is written to it can fail.
+        let written = Document::of(self).serialize(&mut serializer);
+        debug_assert!(written.is_ok(), "{written:?}");
+        out.push(b'\n');
+        String::from_utf8(out).unwrap_or_default()
     }
 
     /// Like [`Policy::show`], of one streamtype and what it needs to be valid; `None` if there is
@@ -78,178 +58,178 @@ impl Policy {
     }
 }
 
-enum Json {
-    /// Text that is JSON already.
-    Scalar(String),
-    List(Vec<Json>),
-    Object(Vec<(String, Json)>),
+/// The document, in the order in which its parts are documented.
+#[derive(serde::Serialize)]
+struct Document<'p> {
+    #[serde(rename = "via-socks5", skip_serializing_if = "Option::is_none")]
+    via_socks5: Option<&'p str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    retry: Vec<Named<'p, RetryEntry<'p>>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    certs: Vec<Named<'p, String>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trust_stores: Vec<TrustStoreEntry<'p>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    auth: Vec<AuthEntry<'p>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    metrics: Vec<MetricEntry<'p>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    s: Vec<Named<'p, Settings<'p>>>,
 }
 
-impl Json {
-    fn write(&self, out: &mut String, indent: usize) {
-        if let Some(line) = self.line().filter(|line| line.len() + indent <= LINE_MAX) {
-            out.push_str(&line);
-            return;
-        }
-        let (open, close) = match self {
-            Json::Object(_) => ('{', '}'),
-            _ => ('[', ']'),
-        };
-        let inner = indent + 2;
-        out.push(open);
-        let mut first = true;
-        let mut item = |out: &mut String, key: Option<&str>, value: &Json| {
-            out.push_str(if first { "\n" } else { ",\n" });
-            first = false;
-            let _ = write!(out, "{:inner$}", "");
-            if let Some(key) = key {
-                let _ = write!(out, "{}: ", quoted(key));
-            }
-            value.write(out, inner);
-        };
-        match self {
-            Json::Scalar(text) => item(out, None, &Json::Scalar(text.clone())),
-            Json::List(items) => items.iter().for_each(|value| item(out, None, value)),
-            Json::Object(pairs) => {
-                pairs.iter().for_each(|(key, value)| item(out, Some(key), value))
-            }
-        }
-        let _ = write!(out, "\n{:indent$}{close}", "");
-    }
-
-    /// All on one line, unless an object of objects would be hard to read so.
-    fn line(&self) -> Option<String> {
-        match self {
-            Json::Scalar(text) => Some(text.clone()),
-            Json::List(items) => {
-                let items: Option<Vec<String>> = items.iter().map(Json::line).collect();
-                Some(format!("[{}]", items?.join(", ")))
-            }
-            Json::Object(pairs) => {
-                let pairs: Option<Vec<String>> = pairs
-                    .iter()
-                    .map(|(key, value)| match value {
-                        Json::Scalar(text) => Some(format!("{}: {text}", quoted(key))),
-                        _ => None,
-                    })
-                    .collect();
-                Some(format!("{{{}}}", pairs?.join(", ")))
-            }
+impl<'p> Document<'p> {
+    fn of(policy: &'p Policy) -> Self {
+        let base64 = |der: &Vec<u8>| base64::engine::general_purpose::STANDARD.encode(der);
+        Self {
+            via_socks5: policy.via_socks5.as_deref(),
+            retry: policy.retry.values().map(|r| Named(&r.name, RetryEntry::of(r))).collect(),
+            certs: policy.certs.iter().map(|(name, der)| Named(name, base64(der))).collect(),
+            trust_stores: policy.trust_stores.values().map(|s| TrustStoreEntry::of(s)).collect(),
+            auth: policy.auth.values().map(|auth| AuthEntry::of(auth)).collect(),
+            metrics: policy.metrics.iter().map(MetricEntry::of).collect(),
+            s: policy.streamtypes.values().map(|s| Named(&s.name, Settings(s))).collect(),
         }
     }
 }
 
-fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
-}
+/// `{"NAME": …}`
+struct Named<'p, T>(&'p str, T);
 
-fn text(value: &str) -> Json {
-    Json::Scalar(quoted(value))
-}
-
-fn plain(value: impl ToString) -> Json {
-    Json::Scalar(value.to_string())
-}
-
-fn named(name: &str, value: Json) -> Json {
-    Json::Object(vec![(name.to_owned(), value)])
-}
-
-fn object<const N: usize>(pairs: [(&str, Json); N]) -> Json {
-    Json::Object(pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
-}
-
-fn section(top: &mut Vec<(String, Json)>, name: &str, items: impl Iterator<Item = Json>) {
-    let items: Vec<Json> = items.collect();
-    if !items.is_empty() {
-        top.push((name.to_owned(), Json::List(items)));
+impl<T: Serialize> Serialize for Named<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([(self.0, &self.1)])
     }
 }
 
-fn retry(retry: &Retry) -> Json {
-    object([
-        ("backoff", Json::List(retry.backoff_ms.iter().map(plain).collect())),
-        ("conceal", plain(retry.conceal)),
-        ("jitterpc", plain(retry.jitter_percent)),
-        ("svalidping", plain(retry.valid_ping_s)),
-        ("svalidhup", plain(retry.valid_hup_s)),
-    ])
+#[derive(serde::Serialize)]
+struct RetryEntry<'p> {
+    backoff: &'p [u32],
+    conceal: u16,
+    jitterpc: u8,
+    svalidping: u16,
+    svalidhup: u16,
 }
 
-fn auth(auth: &Auth) -> Json {
-    let mut pairs = vec![("name".to_owned(), text(&auth.name))];
-    if !auth.kind.is_empty() {
-        pairs.push(("type".to_owned(), text(&auth.kind)));
+impl<'p> RetryEntry<'p> {
+    fn of(retry: &'p Retry) -> Self {
+        Self {
+            backoff: &retry.backoff_ms,
+            conceal: retry.conceal,
+            jitterpc: retry.jitter_percent,
+            svalidping: retry.valid_ping_s,
+            svalidhup: retry.valid_hup_s,
+        }
     }
-    if let Some(streamtype) = &auth.streamtype {
-        pairs.push(("streamtype".to_owned(), text(streamtype)));
-    }
-    pairs.push(("blob".to_owned(), plain(auth.blob)));
-    Json::Object(pairs)
 }
 
-fn metric(metric: &Metric) -> Json {
-    let mut pairs = vec![
-        ("name".to_owned(), text(&metric.name)),
-        ("us_schedule".to_owned(), plain(metric.schedule_us)),
-        ("us_halflife".to_owned(), plain(metric.halflife_us)),
-        ("min_outlier".to_owned(), plain(metric.min_outlier)),
-    ];
-    if let Some(report) = &metric.report {
-        pairs.push(("report".to_owned(), text(report)));
-    }
-    Json::Object(pairs)
+#[derive(serde::Serialize)]
+struct TrustStoreEntry<'p> {
+    name: &'p str,
+    stack: &'p [String],
 }
 
-fn streamtype(streamtype: &StreamType) -> Json {
-    // The table's fields are written through, so it needs one that may be changed.
-    let mut copy = streamtype.clone();
-    let used = STREAM_KEYS.iter().filter(|key| key.used.by(streamtype.protocol));
-    Json::Object(
-        used.filter_map(|key| Some((key.name.to_owned(), setting(key, &mut copy)?))).collect(),
-    )
+impl<'p> TrustStoreEntry<'p> {
+    fn of(store: &'p TrustStore) -> Self {
+        Self { name: &store.name, stack: &store.stack }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct AuthEntry<'p> {
+    name: &'p str,
+    #[serde(rename = "type", skip_serializing_if = "str::is_empty")]
+    kind: &'p str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    streamtype: Option<&'p str>,
+    blob: u8,
+}
+
+impl<'p> AuthEntry<'p> {
+    fn of(auth: &'p Auth) -> Self {
+        Self {
+            name: &auth.name,
+            kind: &auth.kind,
+            streamtype: auth.streamtype.as_deref(),
+            blob: auth.blob,
+        }
+    }
+}
+
+#[derive(serde::Serialize)]
+struct MetricEntry<'p> {
+    name: &'p str,
+    us_schedule: u64,
+    us_halflife: u32,
+    min_outlier: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<&'p str>,
+}
+
+impl<'p> MetricEntry<'p> {
+    fn of(metric: &'p Metric) -> Self {
+        Self {
+            name: &metric.name,
+            us_schedule: metric.schedule_us,
+            us_halflife: metric.halflife_us,
+            min_outlier: metric.min_outlier,
+            report: metric.report.as_deref(),
+        }
+    }
+}
+
+/// A streamtype's keys that its protocol uses, in the order of the documentation.
+struct Settings<'p>(&'p StreamType);
+
+impl Serialize for Settings<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // The table's fields are written through, so it needs a streamtype that may be changed.
+        let mut copy = self.0.clone();
+        let used = STREAM_KEYS.iter().filter(|key| key.used.by(self.0.protocol));
+        serializer.collect_map(used.filter_map(|key| Some((key.name, setting(key, &mut copy)?))))
+    }
 }
 
 /// A key's value; `None` if there is none to write.
-fn setting(key: &Key, streamtype: &mut StreamType) -> Option<Json> {
+fn setting(key: &Key, streamtype: &mut StreamType) -> Option<Value> {
+    let named = |name: &str, value: Value| json!({ name: value });
     Some(match key.slot {
-        Slot::Flag(field) => plain(*field(streamtype)),
-        Slot::Text(_, field) => text(field(streamtype).as_deref()?),
-        Slot::Template(field) => text(field(streamtype).as_ref()?.as_str()),
-        Slot::U8(_, field) => plain(*field(streamtype)),
-        Slot::U16(field) => plain(*field(streamtype)),
-        Slot::U32(field) => plain(*field(streamtype)),
-        Slot::Index(field) => plain((*field(streamtype))?),
-        Slot::MaybeU16(field) => plain((*field(streamtype))?),
-        Slot::MaybeU32(field) => plain((*field(streamtype))?),
-        Slot::ProxyBuflen => plain(streamtype.proxy_buflen_bytes()),
-        Slot::Protocol => text(streamtype.protocol.as_str()),
-        Slot::Method => text(&streamtype.http.method),
-        Slot::Url => text(streamtype.http.url.as_str()),
-        Slot::Refer(Reference::Retry) => text(&streamtype.retry.as_ref()?.name),
-        Slot::Refer(Reference::TrustStore) => text(&streamtype.trust_store.as_ref()?.name),
-        Slot::Refer(Reference::Auth) => text(&streamtype.use_auth.as_ref()?.name),
+        Slot::Flag(field) => json!(*field(streamtype)),
+        Slot::Text(_, field) => json!(field(streamtype).as_deref()?),
+        Slot::Template(field) => json!(field(streamtype).as_ref()?.as_str()),
+        Slot::U8(_, field) => json!(*field(streamtype)),
+        Slot::U16(field) => json!(*field(streamtype)),
+        Slot::U32(field) => json!(*field(streamtype)),
+        Slot::Index(field) => json!((*field(streamtype))?),
+        Slot::MaybeU16(field) => json!((*field(streamtype))?),
+        Slot::MaybeU32(field) => json!((*field(streamtype))?),
+        Slot::ProxyBuflen => json!(streamtype.proxy_buflen_bytes()),
+        Slot::Protocol => json!(streamtype.protocol.as_str()),
+        Slot::Method => json!(streamtype.http.method),
+        Slot::Url => json!(streamtype.http.url.as_str()),
+        Slot::Refer(Reference::Retry) => json!(streamtype.retry.as_ref()?.name),
+        Slot::Refer(Reference::TrustStore) => json!(streamtype.trust_store.as_ref()?.name),
+        Slot::Refer(Reference::Auth) => json!(streamtype.use_auth.as_ref()?.name),
         Slot::Metadata => list(
             streamtype
                 .metadata
                 .iter()
-                .map(|item| named(&item.name, text(item.header.as_deref().unwrap_or_default()))),
+                .map(|item| named(&item.name, json!(item.header.as_deref().unwrap_or_default()))),
         )?,
         Slot::RespMap => list(
             streamtype
                 .http
                 .resp_map
                 .iter()
-                .map(|(status, state)| named(&status.to_string(), plain(state))),
+                .map(|(status, state)| named(&status.to_string(), json!(state))),
         )?,
         Slot::Options => {
-            list(streamtype.options.iter().map(|(name, value)| named(name, text(value))))?
+            list(streamtype.options.iter().map(|(name, value)| named(name, json!(value))))?
         }
         Slot::Ignored => return None,
     })
 }
 
-fn list(items: impl Iterator<Item = Json>) -> Option<Json> {
-    let items: Vec<Json> = items.collect();
-    (!items.is_empty()).then_some(Json::List(items))
+fn list(items: impl Iterator<Item = Value>) -> Option<Value> {
+    let items: Vec<Value> = items.collect();
+    (!items.is_empty()).then_some(Value::Array(items))
 }
