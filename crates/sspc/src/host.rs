@@ -156,6 +156,9 @@ pub enum Error {
         /// What was written, in bytes.
         written: u64,
     },
+    /// More events came while a message was sent than the blocking client keeps. They are to be
+    /// taken before the next message; what had begun to be sent is broken off.
+    EventsWaiting,
     /// The stream is closed.
     Closed,
     /// The time given is over.
@@ -183,6 +186,9 @@ impl fmt::Display for Error {
             Self::Length { said, written } => {
                 write!(f, "the message was to have {said} bytes and has {written}")
             }
+            Self::EventsWaiting => {
+                f.write_str("too many events came while a message was sent; take them first")
+            }
             Self::Closed => f.write_str("the stream is closed"),
             Self::TimedOut => f.write_str("the time given is over"),
         }
@@ -200,6 +206,7 @@ impl core::error::Error for Error {
             | Self::Interrupted
             | Self::Unreachable { .. }
             | Self::Length { .. }
+            | Self::EventsWaiting
             | Self::Closed
             | Self::TimedOut => None,
         }

@@ -50,6 +50,9 @@ const KEPT_MAX: usize = 256;
 const WRITE_SLICE: Duration = Duration::from_millis(20);
 /// How long a stream that is closed may take to tell the proxy.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
+/// How long a write may make no progress where the proxy may wait for us to read and the events are
+/// as many as are kept.
+const FULL_LIMIT: Duration = Duration::from_secs(3);
 /// The least size of the buffers.
 const ROOM_MIN: usize = 4096;
 
@@ -79,6 +82,8 @@ pub struct Stream {
     input: Vec<u8>,
     input_at: usize,
     input_end: usize,
+    /// There was no room for all events that the input and the engine have.
+    has_more: bool,
     /// What is to be written: the bytes from `output_at` to `output_end`.
     output: Vec<u8>,
     output_at: usize,
@@ -119,6 +124,7 @@ impl Stream {
             input: vec![0; buffer],
             input_at: 0,
             input_end: 0,
+            has_more: false,
             output: vec![0; buffer],
             output_at: 0,
             output_end: 0,
@@ -206,7 +212,7 @@ impl Stream {
                 }
                 return Ok(Some(event));
             }
-            if self.engine.is_closed() {
+            if self.engine.is_closed() && !self.has_more {
                 return Ok(None);
             }
             self.turn(&mut |_| None, until)?;
@@ -217,12 +223,14 @@ impl Stream {
     }
 
     /// Sends one whole message, with a length hint; connects if needed, and waits at most this
-    /// long until all is written. Events that come meanwhile are kept.
+    /// long until all is written. Events that come meanwhile are kept, up to 256.
     ///
     /// # Errors
     /// [`Error::TimedOut`], and the link is broken and made anew, so that nobody takes a part for
     /// the whole; [`Error::Interrupted`] if the connection was lost after the message began;
-    /// [`Error::Unreachable`] if the proxy gave up connecting; [`Error::Closed`].
+    /// [`Error::Unreachable`] if the proxy gave up connecting; [`Error::EventsWaiting`] if the proxy
+    /// sends more events than are kept, so that it has to be read before it takes the message;
+    /// [`Error::Closed`].
     pub fn send_message(&mut self, message: &[u8], limit: Option<Duration>) -> Result<(), Error> {
         let length = u32::try_from(message.len()).ok();
         self.send_chunk(Chunk::new(message, Flags::WHOLE, length), limit)
@@ -268,7 +276,9 @@ impl Stream {
         let mut begun = false;
         let losses = self.losses;
         self.failed = None;
+        let mut progress_at = std::time::Instant::now();
         while chunk.is_some() || self.output_at < self.output_end {
+            let before = (begun, self.output_at, self.output_end);
             let mut source = |room: &mut [u8]| {
                 let tx = chunk.as_mut()?.fill(room);
                 begun = true;
@@ -293,8 +303,22 @@ impl Stream {
                 self.engine.abandon(self.now());
                 return Err(Error::TimedOut);
             }
+            if before != (begun, self.output_at, self.output_end) || !self.is_full() {
+                progress_at = std::time::Instant::now();
+            } else if self.output_at == self.output_end || progress_at.elapsed() > FULL_LIMIT {
+                // Nothing goes on unless the application takes events.
+                if begun {
+                    self.engine.abandon(self.now());
+                }
+                return Err(Error::EventsWaiting);
+            }
         }
         Ok(())
+    }
+
+    /// True if the proxy sent more events than are kept.
+    fn is_full(&self) -> bool {
+        self.inbox.len() >= KEPT_MAX && self.input_at < self.input_end
     }
 
     /// Does what can be done, and if that is nothing waits for something to happen.
@@ -316,7 +340,6 @@ impl Stream {
                 break;
             }
         }
-        let room = self.inbox.len() < KEPT_MAX && self.input_at == self.input_end;
         let pending = self.output_at < self.output_end;
         let now = std::time::Instant::now();
         let mut limit = until.map(|until| until.saturating_duration_since(now));
@@ -324,8 +347,9 @@ impl Stream {
             let wait = Duration::from_micros(deadline.micros_since(self.now()));
             limit = Some(limit.map_or(wait, |limit| limit.min(wait)));
         }
+        let mut failed = None;
         let Some(socket) = &mut self.socket else {
-            if self.inbox.len() == 0 && !self.engine.is_closed() {
+            if self.inbox.len() == had && !self.engine.is_closed() {
                 thread::sleep(limit.unwrap_or(WRITE_SLICE));
             }
             return Ok(());
@@ -340,14 +364,27 @@ impl Stream {
                 }
                 // The proxy may wait for us to read.
                 Ok(None) => limit = Some(Duration::ZERO),
-                Err(error) => return self.link_lost(error),
+                Err(error) => {
+                    // What the proxy wrote before it hung up may still be read.
+                    failed = Some(error);
+                    limit = Some(Duration::ZERO);
+                }
             }
         } else if self.inbox.len() > had {
             return Ok(());
         }
-        if room {
+        if self.input_at < self.input_end {
+            if failed.is_some() {
+                // The application has to take events first.
+                thread::sleep(WRITE_SLICE);
+            }
+        } else {
             match socket.read(&mut self.input, limit) {
-                Ok(None) => {}
+                Ok(None) => {
+                    if let Some(error) = failed {
+                        return self.link_lost(error);
+                    }
+                }
                 Ok(Some(0)) => {
                     let text = "the proxy closed the connection";
                     let error = io::Error::new(io::ErrorKind::UnexpectedEof, text);
@@ -401,10 +438,12 @@ impl Stream {
     /// From what was read to events, until enough are kept.
     fn decode(&mut self) -> Result<(), Error> {
         let now = self.now();
+        self.has_more = true;
         while self.inbox.len() < KEPT_MAX {
             let mut input = self.input.get(self.input_at..self.input_end).unwrap_or_default();
             let Some(event) = self.engine.receive(now, &mut input) else {
                 self.input_at = self.input_end;
+                self.has_more = false;
                 self.inbox.end_of_input();
                 break;
             };

@@ -64,10 +64,14 @@ pub struct Driver {
     input: Vec<u8>,
     input_at: usize,
     input_end: usize,
+    /// There was no room for all events that the input and the engine have.
+    has_more: bool,
     /// What is to be written: the bytes from `output_at` to `output_end`.
     output: Vec<u8>,
     output_at: usize,
     output_end: usize,
+    /// The link takes no more, and why; until when what it still has is read.
+    write_failed: Option<(io::Error, ::tokio::time::Instant)>,
     /// What goes out next, and the message that it is part of.
     chunk: Option<(u64, Chunk<Vec<u8>>)>,
     /// The message that began to be sent on this connection and has not ended.
@@ -84,6 +88,7 @@ enum Woken {
     Written(io::Result<usize>),
     Order(Option<Order>),
     Deserted,
+    DrainOver,
     Other,
 }
 
@@ -109,9 +114,11 @@ impl Driver {
             input: vec![0; buffer],
             input_at: 0,
             input_end: 0,
+            has_more: false,
             output: vec![0; buffer],
             output_at: 0,
             output_end: 0,
+            write_failed: None,
             chunk: None,
             message_open: None,
             connected: false,
@@ -134,8 +141,14 @@ impl Driver {
                 }
             }
             self.hand_on();
-            if self.inbox.len() == 0 && self.shared.lock().stream.is_closed() {
-                return Ok(());
+            if self.inbox.len() == 0 {
+                // Nothing that can be waited for comes of what is read already.
+                if self.has_more {
+                    continue;
+                }
+                if self.shared.lock().stream.is_closed() {
+                    return Ok(());
+                }
             }
             match self.wait().await {
                 Woken::Room | Woken::Other => {}
@@ -145,12 +158,24 @@ impl Driver {
                 Woken::Order(None) => {}
                 Woken::Opened(Ok(conn)) => {
                     self.link = Link::Up(conn);
+                    self.write_failed = None;
                     self.input_end = self.input_at;
                     self.output_end = self.output_at;
                     let now = self.shared.now();
                     self.shared.lock().stream.link_up(now);
                 }
-                Woken::Opened(Err(error)) | Woken::Written(Err(error)) => self.link_lost(error)?,
+                Woken::Opened(Err(error)) => self.link_lost(error)?,
+                Woken::Written(Err(error)) => {
+                    // What the proxy wrote before it hung up may still be read.
+                    let limit = ::tokio::time::Instant::now() + CLOSE_LIMIT;
+                    self.write_failed = Some((error, limit));
+                    self.output_end = self.output_at;
+                }
+                Woken::DrainOver => {
+                    if let Some((error, _)) = self.write_failed.take() {
+                        self.link_lost(error)?;
+                    }
+                }
                 Woken::Read(Ok(0)) => {
                     let text = "the proxy closed the connection";
                     self.link_lost(io::Error::new(io::ErrorKind::UnexpectedEof, text))?;
@@ -173,6 +198,7 @@ impl Driver {
             Link::Opening(opening) => (Some(opening), None),
             Link::Up(conn) => (None, Some(&*conn)),
         };
+        let drained_by = self.write_failed.as_ref().map(|(_, limit)| *limit);
         let idle = self.inbox.len() == 0 && self.input_at == self.input_end;
         let output = self.output.get(self.output_at..self.output_end).unwrap_or_default();
         ::tokio::select! {
@@ -190,6 +216,7 @@ impl Driver {
             () = self.events.closed(), if !self.shared.lock().stream.has_ended() => {
                 Woken::Deserted
             }
+            Some(()) = maybe(drained_by.map(sleep_until)) => Woken::DrainOver,
             () = self.shared.changed.notified() => Woken::Other,
             Some(()) = maybe(deadline.map(sleep_until)) => Woken::Other,
         }
@@ -214,6 +241,7 @@ impl Driver {
                     let _ = conn.try_write(rest.unwrap_or_default());
                 }
                 self.link = Link::Down;
+                self.write_failed = None;
                 inner.stream.link_down(now);
             }
         }
@@ -239,6 +267,7 @@ impl Driver {
         }
         if over {
             self.link = Link::Down;
+            self.write_failed = None;
             inner.stream.link_down(self.shared.now());
             self.close_at = None;
         }
@@ -246,6 +275,7 @@ impl Driver {
 
     fn link_lost(&mut self, error: io::Error) -> Result<(), Error> {
         self.link = Link::Down;
+        self.write_failed = None;
         let now = self.shared.now();
         self.shared.lock().stream.link_down(now);
         self.note_connection();
@@ -263,11 +293,13 @@ impl Driver {
     /// From what was read to events, until enough wait for the application.
     fn decode(&mut self) -> Result<(), Error> {
         let now = self.shared.now();
+        self.has_more = true;
         while self.inbox.len() < EVENTS_MAX {
             let mut inner = self.shared.lock();
             let mut input = self.input.get(self.input_at..self.input_end).unwrap_or_default();
             let Some(event) = inner.stream.receive(now, &mut input) else {
                 self.input_at = self.input_end;
+                self.has_more = false;
                 self.inbox.end_of_input();
                 break;
             };
@@ -314,7 +346,7 @@ impl Driver {
 
     /// Fills the output with frames if it is empty.
     fn encode(&mut self) {
-        if self.output_at < self.output_end {
+        if self.output_at < self.output_end || self.write_failed.is_some() {
             return;
         }
         (self.output_at, self.output_end) = (0, 0);

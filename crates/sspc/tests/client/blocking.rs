@@ -192,3 +192,28 @@ fn a_proxy_that_goes_may_come_back() {
     stream.close();
     proxy.join().unwrap();
 }
+
+/// A send spun for ever where the events that are kept left no room for CONNECTED.
+#[test]
+fn more_events_than_are_kept_end_a_send() {
+    let (address, proxy) = proxy(|listener| async move {
+        let mut peer = listener.accept().await;
+        peer.create().await;
+        peer.expect("LENGTH 4").await;
+        peer.expect("ONWARD_CONNECT").await;
+        let events: Vec<u8> = (0..300).flat_map(|n| state(State::User(1000 + n))).collect();
+        peer.say(&events).await;
+        peer.say(&[state(State::Connecting), state(State::Connected)].concat()).await;
+        peer.expect("LENGTH 4").await;
+        peer.expect("message, 4 in all").await;
+        peer.expect("DESTROYING").await;
+        peer.expect_end().await;
+    });
+    let mut stream = Stream::open(&address, "mintest").unwrap();
+    let error = stream.send_message(b"ping", None).unwrap_err();
+    assert!(matches!(error, Error::EventsWaiting), "{error}");
+    until(&mut stream, State::Connected);
+    stream.send_message(b"ping", LIMIT).unwrap();
+    stream.close();
+    proxy.join().unwrap();
+}

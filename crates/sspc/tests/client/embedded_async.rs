@@ -14,12 +14,12 @@ use tokio::time;
 
 use crate::world::Proxy;
 
-type Memory = Seat<1024, 300, 128>;
+pub(crate) type Memory = Seat<1024, 300, 128>;
 
-struct Clock(time::Instant);
+pub(crate) struct Clock(time::Instant);
 
 impl Clock {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(time::Instant::now() - Duration::from_secs(1))
     }
 
@@ -39,7 +39,7 @@ impl Timer for &Clock {
 }
 
 /// A proxy at the other end of the pipe, until the pipe breaks.
-async fn serve(proxy: Rc<RefCell<Proxy>>, mut pipe: DuplexStream, clock: &Clock) {
+pub(crate) async fn serve(proxy: Rc<RefCell<Proxy>>, mut pipe: DuplexStream, clock: &Clock) {
     let mut room = [0; 100];
     loop {
         let said = proxy.borrow_mut().say(clock.at());

@@ -12,6 +12,7 @@ mod harness;
 mod life;
 mod line;
 mod lines;
+mod liveness;
 mod mux;
 mod peer;
 mod random;

@@ -464,3 +464,28 @@ async fn the_driver_runs_where_its_owner_wants() {
     ran.unwrap();
     assert_eq!(seen, ["CREATING", "DESTROYING"]);
 }
+
+/// What the proxy had written was lost where the client noticed by a write that it hung up.
+#[tokio::test]
+async fn the_last_words_of_a_proxy_that_hangs_up_arrive() {
+    for _ in 0..20 {
+        let (listener, address) = Listener::new();
+        let proxy = tokio::spawn(async move {
+            let mut peer = listener.accept().await;
+            peer.create().await;
+            peer.expect("LENGTH 1000000").await;
+            peer.connect().await;
+            peer.say_payload(b"no more", Flags::WHOLE).await;
+            peer.say_state(State::QosNackRemote).await;
+        });
+        let mut options = Options::default();
+        options.config.backoff_ms = Config::NEVER;
+        let mut stream = Client::with_options(address, options).open("mintest").await.unwrap();
+        stream.send_message(vec![1; 1_000_000]).await.unwrap();
+        let seen = until(&mut stream, "UPSTREAM_LINK_RETRY").await;
+        let answer = "Ok(\"no more\") SOM|EOM";
+        let states = ["CREATING", "CONNECTING", "CONNECTED", answer, "QOS_NACK_REMOTE"];
+        assert_eq!(seen[..5], states);
+        proxy.await.unwrap();
+    }
+}

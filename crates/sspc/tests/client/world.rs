@@ -32,12 +32,14 @@ struct Session {
 /// A proxy that echoes messages, whatever the streamtype, but for `refused` (CREATE_RESULT 1),
 /// `faulty` (which gets no valid frame when it connects), `dead` (which gets no answer), `bulk`
 /// (which gets 10,000 bytes when it connects), `polite` (the same, as the credit allows), `ticker` (a message each time it sends one, and no
-/// end).
+/// end), `script` (which gets [`Proxy::script`], and then its channel is closed).
 pub(crate) struct Proxy {
     pub(crate) mux: Mux,
     sessions: BTreeMap<u8, Session>,
     /// Channels are refused.
     pub(crate) refuses: bool,
+    /// All that a `script` is told.
+    pub(crate) script: Vec<u8>,
     /// Frames that came, as text, with the streamtype in front.
     pub(crate) heard: Vec<String>,
 }
@@ -45,7 +47,13 @@ pub(crate) struct Proxy {
 impl Proxy {
     pub(crate) fn new(config: MuxConfig, seed: u32) -> Self {
         let mux = Mux::new(Role::Proxy, config, seed);
-        Self { mux, sessions: BTreeMap::new(), refuses: false, heard: Vec::new() }
+        Self {
+            mux,
+            sessions: BTreeMap::new(),
+            refuses: false,
+            script: Vec::new(),
+            heard: Vec::new(),
+        }
     }
 
     pub(crate) fn hear(&mut self, now: Instant, bytes: &[u8]) {
@@ -109,6 +117,10 @@ impl Proxy {
                         session.ends = true;
                     }
                     "dead" => {}
+                    "script" => {
+                        session.output.extend(&self.script);
+                        session.ends = true;
+                    }
                     _ => session.output.extend([created(), state(State::Creating)].concat()),
                 },
                 ToProxy::OnwardConnect => {
