@@ -15,7 +15,7 @@ use sspc_policy::Policy;
 ///
 /// let mut config = Config::new(Policy::builtin());
 /// config.limits.sessions = 100;
-/// config.blobs.auth = "token".into();
+/// config.credentials.auth = "token".into();
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -28,7 +28,7 @@ pub struct Config {
     /// How long things may take.
     pub timeouts: Timeouts,
     /// What the device knows and clients never see.
-    pub blobs: Blobs,
+    pub credentials: DeviceCredentials,
 }
 
 impl Config {
@@ -38,7 +38,7 @@ impl Config {
             policy: policy.into(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
-            blobs: Blobs::default(),
+            credentials: DeviceCredentials::default(),
         }
     }
 }
@@ -125,7 +125,7 @@ impl Default for Timeouts {
 /// are not set.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Blobs {
+pub struct DeviceCredentials {
     /// For `http_auth_header`, behind the preamble: the credential.
     pub auth: Bytes,
     /// For `http_dsn_header`: the device's serial number.
@@ -137,9 +137,9 @@ pub struct Blobs {
 }
 
 /// Sizes only: these are secrets.
-impl fmt::Debug for Blobs {
+impl fmt::Debug for DeviceCredentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Blobs")
+        f.debug_struct("DeviceCredentials")
             .field("auth", &self.auth.len())
             .field("serial_number", &self.serial_number.len())
             .field("firmware_version", &self.firmware_version.len())

@@ -16,19 +16,14 @@
 mod address;
 mod config;
 mod counters;
-mod line;
-mod listen;
-mod listener;
 mod onward;
-mod proxy;
+mod server;
 mod session;
 
 pub use address::{AddressError, ListenAddress, Owner};
-pub use config::{Blobs, Config, Limits, Timeouts};
+pub use config::{Config, DeviceCredentials, Limits, Timeouts};
 pub use counters::Counters;
-pub use listen::ListenError;
-pub use listener::{Accepted, Listener};
-pub use proxy::{Handle, Proxy, SetupError};
+pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};
 pub use sspc_line::{LineConfig, MuxConfig, Profile, SerialAddress};
 
 /// The examples of docs/transports.md, compiled and run.

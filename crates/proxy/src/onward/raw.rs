@@ -7,26 +7,26 @@ use sspc_wire::Flags;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
-use super::endpoint::{Route, SocketWishes};
-use super::events::{Deaf, Output};
-use super::link::Link;
-use super::perf::Perf;
-use super::tls::Offer;
-use super::{Attempt, Chunk, End, Event, Onward, PAYLOAD_EVENT_MAX};
+use super::{Attempt, End, Event, Onward, PAYLOAD_EVENT_MAX, TxChunk};
+use crate::onward::attempt::queue::{EventSender, SessionGone};
+use crate::onward::connect::Alpn;
+use crate::onward::connect::Perf;
+use crate::onward::connect::Transport;
+use crate::onward::connect::{Route, SocketOptions};
 
 /// Runs a connection until either side ends it.
 pub(super) async fn run(
     onward: &Arc<Onward>,
     attempt: &Attempt,
-    out: &Output,
-    mut chunks: mpsc::Receiver<Chunk>,
+    out: &EventSender,
+    mut chunks: mpsc::Receiver<TxChunk>,
 ) -> End {
     let mut perf = Perf::default();
     let connected = async {
         let target = attempt.target()?;
         let route = Route::new(target.address, target.tls, &attempt.stream);
-        let wishes = SocketWishes::of(&attempt.stream);
-        onward.connect(&route, wishes, Offer::Raw, &mut perf).await
+        let options = SocketOptions::of(&attempt.stream);
+        onward.connector.connect(&route, options, Alpn::Raw, &mut perf).await
     };
     let connected = connected.await;
     if attempt.stream.perf && out.event(Event::Perf(perf.json(None))).await.is_err() {
@@ -56,16 +56,16 @@ pub(super) async fn run(
         why = reading => why,
         why = writing => Ok(why),
     };
-    why.map_or_else(|Deaf| nobody(), |why| End::Lost { why })
+    why.map_or_else(|SessionGone| nobody(), |why| End::Lost { why })
 }
 
-async fn forward(out: &Output, bytes: Bytes) -> Result<(), Deaf> {
+async fn forward(out: &EventSender, bytes: Bytes) -> Result<(), SessionGone> {
     out.payload(bytes, Flags::NONE).await
 }
 
 async fn write(
-    chunks: &mut mpsc::Receiver<Chunk>,
-    writer: &mut tokio::io::WriteHalf<Link>,
+    chunks: &mut mpsc::Receiver<TxChunk>,
+    writer: &mut tokio::io::WriteHalf<Transport>,
 ) -> String {
     while let Some(chunk) = chunks.recv().await {
         if let Err(error) = writer.write_all(&chunk.bytes).await {

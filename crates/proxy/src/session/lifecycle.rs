@@ -1,7 +1,7 @@
 //! What a stream does when: attempts, retries, timeouts and the states that tell of them.
 //!
 //! No I/O and no clock in here. Commands and events go in, with the time; what is to be done comes
-//! out of [`Lifecycle::poll_output`], to be drained after each; [`Lifecycle::deadline`] says when
+//! out of [`Lifecycle::poll_action`], to be drained after each; [`Lifecycle::deadline`] says when
 //! to call [`Lifecycle::handle_deadline`].
 //!
 //! ```text
@@ -23,12 +23,12 @@ use sspc_wire::{Flags, State, Timeout};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::emitter::Emitter;
+use super::state_filter::StateFilter;
 use crate::onward::{End, Event, Failure};
 
 /// What is to be done, in this order.
 #[derive(Debug)]
-pub(crate) enum Output {
+pub(crate) enum Action {
     /// Send CONNSTATE.
     State { state: State, ordinal: u32 },
     /// Send METADATA, one frame an item.
@@ -70,8 +70,8 @@ enum Phase {
 pub(crate) struct Lifecycle {
     stream: Arc<StreamType>,
     phase: Phase,
-    emitter: Emitter,
-    outputs: VecDeque<Output>,
+    state_filter: StateFilter,
+    outputs: VecDeque<Action>,
     /// Failures since the last success or ONWARD_CONNECT.
     failures: u32,
     retry_after_max: Duration,
@@ -87,7 +87,7 @@ impl Lifecycle {
         Self {
             stream,
             phase: Phase::Idle,
-            emitter: Emitter::default(),
+            state_filter: StateFilter::default(),
             outputs: VecDeque::new(),
             failures: 0,
             retry_after_max,
@@ -203,7 +203,7 @@ impl Lifecycle {
         if self.is_connected() {
             self.say(State::Disconnected);
         }
-        self.outputs.push_back(Output::Stop);
+        self.outputs.push_back(Action::Stop);
         self.say(State::Destroying);
         self.phase = Phase::Ended;
         self.timeout_at = None;
@@ -219,9 +219,9 @@ impl Lifecycle {
         match event {
             Event::Metadata(items) => {
                 self.failures = 0;
-                self.outputs.push_back(Output::Metadata(items));
+                self.outputs.push_back(Action::Metadata(items));
             }
-            Event::Perf(json) => self.outputs.push_back(Output::Perf(json)),
+            Event::Perf(json) => self.outputs.push_back(Action::Perf(json)),
             Event::UserState(code) => {
                 self.failures = 0;
                 match State::from_code(code) {
@@ -230,7 +230,7 @@ impl Lifecycle {
                     state => warn!(%state, "http_resp_map makes no user state, left out"),
                 }
             }
-            Event::TxCredit(credit) => self.outputs.push_back(Output::TxCredit(credit)),
+            Event::TxCredit(credit) => self.outputs.push_back(Action::TxCredit(credit)),
             Event::Connected => {
                 if self.phase == Phase::Connecting {
                     self.phase = Phase::Connected { answered: false };
@@ -242,7 +242,7 @@ impl Lifecycle {
             }
             Event::Payload { bytes, flags } => {
                 self.failures = 0;
-                self.outputs.push_back(Output::Payload { bytes, flags });
+                self.outputs.push_back(Action::Payload { bytes, flags });
             }
             Event::Ack => self.answered(State::QosAckRemote),
             Event::Nack => self.answered(State::QosNackRemote),
@@ -265,7 +265,7 @@ impl Lifecycle {
     // ---- output
 
     /// What is to be done next; `None` if nothing is until the next input.
-    pub(crate) fn poll_output(&mut self) -> Option<Output> {
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
         self.outputs.pop_front()
     }
 
@@ -276,15 +276,15 @@ impl Lifecycle {
     }
 
     fn say_with(&mut self, next: State, ordinal: u32) {
-        let before = self.emitter.current();
+        let before = self.state_filter.current();
         let mut said = false;
-        for state in self.emitter.emit(next) {
+        for state in self.state_filter.emit(next) {
             said = true;
             if state != next {
                 debug!(%state, %next, "a state was missing and is put in");
             }
             let ordinal = if state == next { ordinal } else { 0 };
-            self.outputs.push_back(Output::State { state, ordinal });
+            self.outputs.push_back(Action::State { state, ordinal });
         }
         if !said {
             debug!(?before, %next, "state not sent: the client would not take it");
@@ -294,7 +294,7 @@ impl Lifecycle {
     fn begin(&mut self) {
         self.say(State::Connecting);
         self.phase = Phase::Connecting;
-        self.outputs.push_back(Output::Start);
+        self.outputs.push_back(Action::Start);
     }
 
     fn answered(&mut self, state: State) {
@@ -304,7 +304,7 @@ impl Lifecycle {
     }
 
     fn ended(&mut self, now: Instant, end: End) {
-        self.outputs.push_back(Output::Stop);
+        self.outputs.push_back(Action::Stop);
         match (end, self.phase) {
             (End::Complete, _) | (_, Phase::Connected { answered: true }) => {
                 self.length_hint = None;
@@ -330,7 +330,7 @@ impl Lifecycle {
             Some(until) => {
                 info!(why, retry_in = ?(until - now), "connection lost, will connect again");
                 self.say(State::Disconnected);
-                self.outputs.push_back(Output::Discard);
+                self.outputs.push_back(Action::Discard);
                 self.phase = Phase::Waiting { until };
             }
             None => {
@@ -372,7 +372,7 @@ impl Lifecycle {
     /// Back to idle with `state`. What an attempt left over, and the timeout, go with it.
     fn rest(&mut self, state: State) {
         self.say(state);
-        self.outputs.push_back(Output::Discard);
+        self.outputs.push_back(Action::Discard);
         self.timeout_at = None;
         self.phase = Phase::Idle;
     }
@@ -393,5 +393,4 @@ impl Jitter {
 }
 
 #[cfg(test)]
-#[path = "lifecycle_tests.rs"]
 mod tests;

@@ -11,16 +11,16 @@ use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::Surroundings;
+use super::attempt::{AttemptStarter, EventStream, RunningAttempt};
+use super::close_reason::ProtocolError;
+use super::context::SessionContext;
 use super::credit::{ClientCredit, Window};
-use super::dial::{Call, Dialer, EventQueue};
-use super::ending::ProtocolError;
-use super::inbox::{Inbox, Pushed};
-use super::lifecycle::{Lifecycle, Output};
-use super::outbox::{Outbox, Style};
+use super::frame_writer::{FrameWriter, FramingMode};
+use super::lifecycle::{Action, Lifecycle};
+use super::tx_queue::{Pushed, TxQueue};
 use crate::config::Limits;
 use crate::counters::Counts;
-use crate::onward::{Attempt, Chunk, End, Event, Failure};
+use crate::onward::{Attempt, End, Event, Failure, TxChunk};
 
 /// The longest metadata value for the client, in bytes; longer ones are left out.
 const METADATA_VALUE_MAX: usize = 4096;
@@ -34,44 +34,45 @@ const COPY_BELOW: usize = 1024;
 
 /// How much of a stream's payload is held, in bytes.
 #[derive(Clone, Copy, Debug)]
-struct Marks {
+struct Watermarks {
     /// Above it the client is not read from, as long as payload flows.
-    inbox: usize,
+    tx_queue: usize,
     /// Above it the client is not read from in any case.
     ahead: usize,
     /// At or above it nothing is taken from the peer any more,
-    outbox: usize,
+    frame_writer: usize,
     /// until the client has read down to less than this.
     resume: usize,
 }
 
-impl Marks {
+impl Watermarks {
     fn of(streamtype: &StreamType, limits: &Limits) -> Self {
         let size = |bytes: u32| usize::try_from(bytes).unwrap_or(usize::MAX).max(1);
         let buffer = size(streamtype.proxy_buflen.unwrap_or(limits.stream_buffer));
         let given = |bytes: Option<u32>| bytes.filter(|bytes| *bytes > 0).map(size);
-        let outbox = given(streamtype.proxy_rxflow_on_above).unwrap_or(buffer).min(buffer);
-        let resume = given(streamtype.proxy_rxflow_off_below).unwrap_or(outbox).min(outbox);
+        let frame_writer = given(streamtype.proxy_rxflow_on_above).unwrap_or(buffer).min(buffer);
+        let resume =
+            given(streamtype.proxy_rxflow_off_below).unwrap_or(frame_writer).min(frame_writer);
         let ahead = size(limits.ahead_buffer).max(buffer.saturating_mul(2));
-        Self { inbox: buffer, ahead, outbox, resume }
+        Self { tx_queue: buffer, ahead, frame_writer, resume }
     }
 }
 
 /// What a driver can wait for besides the client; the options are `None` while there is nothing to
 /// wait for.
-pub(crate) struct Waits<'a, D: Dialer> {
+pub(crate) struct Waits<'a, D: AttemptStarter> {
     /// Frames to write.
-    pub(crate) outbox: &'a mut Outbox,
+    pub(crate) frame_writer: &'a mut FrameWriter,
     /// What the running attempt reports, if there is room for it.
-    pub(crate) events: Option<&'a mut <D::Call as Call>::Events>,
+    pub(crate) events: Option<&'a mut <D::RunningAttempt as RunningAttempt>::EventReceiver>,
     /// Room for payload, if there is payload.
-    pub(crate) body: Option<&'a mpsc::Sender<Chunk>>,
+    pub(crate) body: Option<&'a mpsc::Sender<TxChunk>>,
 }
 
 /// A created stream.
-pub(crate) struct Stream<D: Dialer> {
-    pub(crate) outbox: Outbox,
-    dialer: D,
+pub(crate) struct Stream<D: AttemptStarter> {
+    pub(crate) frame_writer: FrameWriter,
+    starter: D,
     counts: Arc<Counts>,
     streamtype: Arc<StreamType>,
     chain: Vec<Arc<StreamType>>,
@@ -79,10 +80,10 @@ pub(crate) struct Stream<D: Dialer> {
     /// A metadata value that is still coming, by its name.
     gathering: Option<(String, BytesMut)>,
     lifecycle: Lifecycle,
-    call: Option<D::Call>,
-    inbox: Inbox,
-    marks: Marks,
-    /// The outbox was full and is not yet down to where taking goes on.
+    attempt: Option<D::RunningAttempt>,
+    tx_queue: TxQueue,
+    watermarks: Watermarks,
+    /// The frame writer was full and is not yet down to where taking goes on.
     is_full: bool,
     /// For a client that honours credit.
     window: Option<Window>,
@@ -96,34 +97,34 @@ pub(crate) struct Stream<D: Dialer> {
     clock: Clock,
 }
 
-impl<D: Dialer> Stream<D> {
+impl<D: AttemptStarter> Stream<D> {
     /// Creates the stream: CREATE_RESULT, first credit, CREATING.
     pub(crate) fn create(
-        surroundings: &Surroundings<D>,
+        context: &SessionContext<D>,
         chain: Vec<Arc<StreamType>>,
         streamtype: Arc<StreamType>,
         asked: &Streamtype<'_>,
         is_narrow: bool,
     ) -> Self {
-        let Surroundings { dialer, counts, limits, timeouts, .. } = surroundings;
-        let marks = Marks::of(&streamtype, limits);
+        let SessionContext { starter, counts, limits, timeouts, .. } = context;
+        let watermarks = Watermarks::of(&streamtype, limits);
         let honours = asked.honours_credit();
         let credit = ClientCredit::initial(asked);
-        let style = Style::of(honours, is_narrow);
-        let window = || Window::new(u32::try_from(marks.inbox).unwrap_or(u32::MAX));
+        let mode = FramingMode::of(honours, is_narrow);
+        let window = || Window::new(u32::try_from(watermarks.tx_queue).unwrap_or(u32::MAX));
         let seed = rand::random();
         let mut stream = Self {
-            outbox: Outbox::new(style, credit),
-            dialer: dialer.clone(),
+            frame_writer: FrameWriter::new(mode, credit),
+            starter: starter.clone(),
             counts: Arc::clone(counts),
             lifecycle: Lifecycle::new(Arc::clone(&streamtype), timeouts.retry_after_max, seed),
             streamtype,
             chain,
             metadata: Vec::new(),
             gathering: None,
-            call: None,
-            inbox: Inbox::new(),
-            marks,
+            attempt: None,
+            tx_queue: TxQueue::new(),
+            watermarks,
             is_full: false,
             window: honours.then(window),
             unheard: 0,
@@ -173,18 +174,22 @@ impl<D: Dialer> Stream<D> {
     /// True if the client may be read from. Payload above the mark stops it, but not while only a
     /// control frame behind that payload could make it move.
     pub(crate) fn may_read(&self) -> bool {
-        let moves = self.lifecycle.is_connected() && !self.outbox.is_blocked();
-        let mark = if moves && self.window.is_none() { self.marks.inbox } else { self.marks.ahead };
-        self.inbox.cost() < mark && self.outbox.frames() < FRAMES_WAITING_MAX
+        let moves = self.lifecycle.is_connected() && !self.frame_writer.is_blocked();
+        let mark = if moves && self.window.is_none() {
+            self.watermarks.tx_queue
+        } else {
+            self.watermarks.ahead
+        };
+        self.tx_queue.cost() < mark && self.frame_writer.frames() < FRAMES_WAITING_MAX
     }
 
     /// What the driver can wait for.
     pub(crate) fn waits(&mut self) -> Waits<'_, D> {
         let has_room = self.has_room();
-        let has_payload = self.lifecycle.takes_payload() && !self.inbox.is_empty();
-        let (events, body) = self.call.as_mut().map(Call::queues).unzip();
+        let has_payload = self.lifecycle.takes_payload() && !self.tx_queue.is_empty();
+        let (events, body) = self.attempt.as_mut().map(RunningAttempt::queues).unzip();
         Waits {
-            outbox: &mut self.outbox,
+            frame_writer: &mut self.frame_writer,
             events: events.filter(|_| has_room),
             body: body.filter(|_| has_payload),
         }
@@ -192,9 +197,9 @@ impl<D: Dialer> Stream<D> {
 
     /// True if more of the peer's payload may be taken.
     fn has_room(&mut self) -> bool {
-        let mark = if self.is_full { self.marks.resume } else { self.marks.outbox };
-        self.is_full = self.outbox.bytes() >= mark;
-        !self.is_full && !self.outbox.is_blocked()
+        let mark = if self.is_full { self.watermarks.resume } else { self.watermarks.frame_writer };
+        self.is_full = self.frame_writer.bytes() >= mark;
+        !self.is_full && !self.frame_writer.is_blocked()
     }
 
     // ---- frames of the client
@@ -212,7 +217,7 @@ impl<D: Dialer> Stream<D> {
     /// The client asks for a new transaction: its payload from here on belongs to that.
     fn begin_message(&mut self) {
         if self.is_at_rest() {
-            self.inbox.begin();
+            self.tx_queue.begin();
         }
     }
 
@@ -222,8 +227,9 @@ impl<D: Dialer> Stream<D> {
         let length = piece.data.len() as u64;
         self.passed.0 += length;
         self.counts.bytes_from_clients.add(length);
-        let chunk = Chunk { bytes: shared(read, piece.data), flags: head.flags_of(piece) & KNOWN };
-        match self.inbox.push(chunk, piece.is_last()) {
+        let chunk =
+            TxChunk { bytes: shared(read, piece.data), flags: head.flags_of(piece) & KNOWN };
+        match self.tx_queue.push(chunk, piece.is_last()) {
             Pushed::Kept => self.lifecycle.handle_demand(),
             Pushed::Dropped => {}
             Pushed::Breaks => {
@@ -231,7 +237,7 @@ impl<D: Dialer> Stream<D> {
                 let retry_after = Some(BROKEN_OFF_WAIT);
                 let failure = Failure { why, retry_after, ..Failure::default() };
                 self.lifecycle.handle_event(Instant::now(), Event::Ended(End::Failed(failure)));
-                self.inbox.close();
+                self.tx_queue.close();
             }
         }
         self.settle();
@@ -256,12 +262,12 @@ impl<D: Dialer> Stream<D> {
         if update == 0 && self.unheard > 0 {
             self.unheard -= 1;
             if self.unheard == 0 {
-                self.inbox.begin();
+                self.tx_queue.begin();
             }
             return;
         }
         let now_us = self.now_us();
-        self.outbox.add_credit(update, now_us);
+        self.frame_writer.add_credit(update, now_us);
     }
 
     pub(crate) fn handle_metadata(
@@ -330,29 +336,29 @@ impl<D: Dialer> Stream<D> {
 
     /// Moves all that can be moved without waiting, both ways.
     pub(crate) fn pump(&mut self) {
-        while let Some(event) = self.waits().events.and_then(EventQueue::try_recv) {
+        while let Some(event) = self.waits().events.and_then(EventStream::try_recv) {
             self.handle_event(Some(event));
         }
         while self.lifecycle.takes_payload()
-            && !self.inbox.is_empty()
-            && let Some(call) = &mut self.call
+            && !self.tx_queue.is_empty()
+            && let Some(attempt) = &mut self.attempt
         {
-            match call.queues().1.try_reserve() {
-                Ok(room) => match self.inbox.pop() {
+            match attempt.queues().1.try_reserve() {
+                Ok(room) => match self.tx_queue.pop() {
                     Some(chunk) if chunk.bytes.is_empty() && chunk.flags == Flags::NONE => {}
                     Some(chunk) => room.send(chunk),
                     None => break,
                 },
                 Err(TrySendError::Full(())) => break,
                 // The attempt takes no payload, or no more.
-                Err(TrySendError::Closed(())) => self.inbox.discard(false),
+                Err(TrySendError::Closed(())) => self.tx_queue.discard(false),
             }
         }
         self.give_credit();
     }
 
     fn give_credit(&mut self) {
-        let left = self.inbox.left();
+        let left = self.tx_queue.left();
         let Some(window) = &mut self.window else { return };
         window.give_back(left);
         if let Some(update) = window.update() {
@@ -364,45 +370,45 @@ impl<D: Dialer> Stream<D> {
 
     /// Does what the lifecycle asks for.
     fn settle(&mut self) {
-        while let Some(output) = self.lifecycle.poll_output() {
+        while let Some(output) = self.lifecycle.poll_action() {
             match output {
-                Output::State { state, ordinal } => {
+                Action::State { state, ordinal } => {
                     debug!(%state, "state");
                     self.send(&ToClient::State { state, ordinal });
                     if state == State::Connected && self.unheard == 0 {
-                        self.inbox.reopen();
+                        self.tx_queue.reopen();
                     }
                     if state == State::Connected && self.lifecycle.connects_before_response() {
-                        self.inbox.await_message();
+                        self.tx_queue.await_message();
                     }
                     if state == State::Disconnected && self.window.is_some() {
                         self.unheard = self.unheard.saturating_add(1);
-                        self.inbox.close();
+                        self.tx_queue.close();
                     }
                 }
-                Output::Metadata(items) => self.send_metadata(&items),
-                Output::Perf(json) => match Piece::whole(json.as_bytes()) {
+                Action::Metadata(items) => self.send_metadata(&items),
+                Action::Perf(json) => match Piece::whole(json.as_bytes()) {
                     Some(piece) => self.send(&ToClient::Perf(piece)),
                     None => debug!(bytes = json.len(), "PERF is too long, left out"),
                 },
                 // A client that honours credit has it from this proxy's own buffer.
-                Output::TxCredit(credit) if self.window.is_none() => {
+                Action::TxCredit(credit) if self.window.is_none() => {
                     self.send(&ToClient::TxCredit(credit));
                 }
-                Output::TxCredit(_) => {}
-                Output::Payload { bytes, flags } => {
+                Action::TxCredit(_) => {}
+                Action::Payload { bytes, flags } => {
                     self.passed.1 += bytes.len() as u64;
                     self.counts.bytes_to_clients.add(bytes.len() as u64);
                     let now_us = self.now_us();
-                    self.outbox.push_payload(bytes, flags, now_us);
+                    self.frame_writer.push_payload(bytes, flags, now_us);
                 }
-                Output::Start => self.start(),
-                Output::Stop => {
-                    self.call = None;
-                    self.outbox.drop_held();
+                Action::Start => self.start(),
+                Action::Stop => {
+                    self.attempt = None;
+                    self.frame_writer.drop_held();
                 }
-                Output::Discard => {
-                    self.inbox.discard(self.lifecycle.is_idle());
+                Action::Discard => {
+                    self.tx_queue.discard(self.lifecycle.is_idle());
                     self.give_credit();
                 }
             }
@@ -412,9 +418,9 @@ impl<D: Dialer> Stream<D> {
     fn start(&mut self) {
         self.counts.attempts.add(1);
         if let Some(credit) = self.renewed_credit {
-            self.outbox.renew_credit(credit);
+            self.frame_writer.renew_credit(credit);
         }
-        self.call = Some(self.dialer.start(Attempt {
+        self.attempt = Some(self.starter.start(Attempt {
             stream: Arc::clone(&self.streamtype),
             chain: self.chain.clone(),
             metadata: self.metadata.clone(),
@@ -434,7 +440,7 @@ impl<D: Dialer> Stream<D> {
     }
 
     fn send(&mut self, frame: &ToClient<'_>) {
-        if let Err(error) = self.outbox.push(frame) {
+        if let Err(error) = self.frame_writer.push(frame) {
             tracing::error!(%error, "a frame for the client breaks the wire's limits, left out");
         }
     }

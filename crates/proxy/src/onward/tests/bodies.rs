@@ -11,7 +11,7 @@ use sspc_wire::Flags;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::support::*;
-use crate::onward::{Attempt, Chunk};
+use crate::onward::{Attempt, TxChunk};
 
 /// Answers with what it got: the headers that frame the body, and the body.
 async fn echo(request: Request<Incoming>) -> Response<Body> {
@@ -125,7 +125,7 @@ async fn a_session_that_leaves_before_eom_ends_the_attempt() {
     let mut running = onward().start(attempt(&post(Protocol::H1, &server)));
     let (other, _) = tokio::sync::mpsc::channel(1);
     let body = std::mem::replace(&mut running.body, other);
-    let chunk = Chunk { bytes: Bytes::from_static(b"half"), flags: Flags::SOM };
+    let chunk = TxChunk { bytes: Bytes::from_static(b"half"), flags: Flags::SOM };
     body.send(chunk).await.unwrap();
     drop(body);
     let report = report(&mut running.events).await;
@@ -160,7 +160,7 @@ async fn responses_flow_while_the_body_is_sent() {
         let mut running = onward().start(attempt(&post(protocol, &server)));
         for i in 0..10_u8 {
             let flags = if i == 9 { Flags::EOM } else { Flags::NONE };
-            running.body.send(Chunk { bytes: Bytes::from(vec![i]), flags }).await.unwrap();
+            running.body.send(TxChunk { bytes: Bytes::from(vec![i]), flags }).await.unwrap();
             loop {
                 match running.events.recv().await.unwrap() {
                     crate::onward::Event::Payload { bytes, .. } => {
@@ -256,7 +256,7 @@ async fn upload(protocol: Protocol) {
             while !body.is_empty() {
                 let bytes = body.split_to(body.len().min(16_000));
                 let flags = if body.is_empty() { Flags::EOM } else { Flags::NONE };
-                sender.send(Chunk { bytes, flags }).await.unwrap();
+                sender.send(TxChunk { bytes, flags }).await.unwrap();
             }
         });
         let report = report(&mut running.events).await;
@@ -292,7 +292,7 @@ async fn messages_of_a_rideshare_chain_become_one_form() {
         let mut running = onward().start(attempt);
         for text in ["1", "22"] {
             let bytes = Bytes::from_static(text.as_bytes());
-            running.body.send(Chunk { bytes, flags: Flags::WHOLE }).await.unwrap();
+            running.body.send(TxChunk { bytes, flags: Flags::WHOLE }).await.unwrap();
         }
         let report = report(&mut running.events).await;
         let text = report.text();
@@ -337,7 +337,7 @@ async fn raw_streams_carry_bytes_both_ways() {
     })
     .await;
     let mut running = onward().start(attempt(&stream(Protocol::Raw, server.address)));
-    let chunk = Chunk { bytes: Bytes::from_static(b"hello"), flags: Flags::NONE };
+    let chunk = TxChunk { bytes: Bytes::from_static(b"hello"), flags: Flags::NONE };
     running.body.send(chunk).await.unwrap();
     let report = report(&mut running.events).await;
     assert_eq!(report.order, ["Connected", "Payload"]);

@@ -11,7 +11,7 @@ use sspc_wire::Flags;
 use tokio::io::AsyncWriteExt as _;
 
 use super::support::*;
-use crate::onward::{Chunk, End, Onward, OnwardConfig};
+use crate::onward::{End, Onward, OnwardConfig, TxChunk};
 
 async fn get(server: &Server) -> Report {
     run(&onward(), attempt(&stream(Protocol::H1, server.address))).await
@@ -45,8 +45,8 @@ async fn the_request_is_made_of_policy_blobs_and_metadata() {
     policy.metadata =
         vec![item("a", "X-First:"), item("q", ""), item("b", "x-second"), item("c", "connection:")];
     let mut config = OnwardConfig::default();
-    config.blobs.auth = Bytes::from_static(b"token");
-    config.blobs.dsn = Bytes::from_static(b"1234");
+    config.credentials.auth = Bytes::from_static(b"token");
+    config.credentials.serial_number = Bytes::from_static(b"1234");
     let mut attempt = attempt(&policy);
     attempt.metadata = [("a", "1"), ("b", "2"), ("q", "x y"), ("c", "upgrade")]
         .map(|(name, value)| (name.to_owned(), Bytes::from(value)))
@@ -219,8 +219,7 @@ async fn a_silent_server_runs_out_of_time() {
         std::future::pending::<()>().await;
     })
     .await;
-    let config =
-        OnwardConfig { response_timeout: Duration::from_millis(50), ..OnwardConfig::default() };
+    let config = config_with(|config| config.timeouts.response = Duration::from_millis(50));
     let policy = stream(Protocol::H1, server.address);
     let report = run(&Onward::new(config), attempt(&policy)).await;
     assert!(report.failure().contains("no response"));
@@ -231,8 +230,7 @@ async fn a_silent_server_runs_out_of_time() {
         std::future::pending::<()>().await;
     })
     .await;
-    let config =
-        OnwardConfig { body_idle_timeout: Duration::from_millis(50), ..OnwardConfig::default() };
+    let config = config_with(|config| config.timeouts.body_idle = Duration::from_millis(50));
     let report = run(&Onward::new(config), attempt(&stream(Protocol::H1, server.address))).await;
     assert_eq!(report.order, ["Connected", "Payload"]);
     assert!(report.loss().contains("stopped"));
@@ -294,7 +292,7 @@ async fn idle_connections_are_closed_in_time() {
         }
     })
     .await;
-    let config = OnwardConfig { keep_warm: Duration::from_millis(20), ..OnwardConfig::default() };
+    let config = config_with(|config| config.timeouts.keep_warm = Duration::from_millis(20));
     let onward = Onward::new(config);
     assert!(run(&onward, attempt(&stream(Protocol::H1, server.address))).await.is_complete());
     tokio::time::timeout(PATIENCE, when_closed.recv()).await.unwrap().unwrap();
@@ -396,7 +394,7 @@ async fn methods_without_a_body_take_none() {
     let server = Server::http(false, |_| async { Response::new(full("")) }).await;
     let running = onward().start(attempt(&stream(Protocol::H1, server.address)));
     tokio::time::timeout(PATIENCE, running.body.closed()).await.unwrap();
-    let chunk = Chunk { bytes: Bytes::new(), flags: Flags::WHOLE };
+    let chunk = TxChunk { bytes: Bytes::new(), flags: Flags::WHOLE };
     assert!(running.body.try_send(chunk).is_err());
 }
 
@@ -439,10 +437,7 @@ async fn headers_without_end_are_refused() {
             while socket.write_all(filler.as_bytes()).await.is_ok() {}
         })
         .await;
-        let config = OnwardConfig {
-            response_timeout: Duration::from_millis(300),
-            ..OnwardConfig::default()
-        };
+        let config = config_with(|config| config.timeouts.response = Duration::from_millis(300));
         let report =
             run(&Onward::new(config), attempt(&stream(Protocol::H1, server.address))).await;
         assert_eq!(report.order, [""; 0]);

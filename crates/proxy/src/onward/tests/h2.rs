@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{Barrier, mpsc};
 
 use super::support::*;
-use crate::onward::{Chunk, Event, Onward, OnwardConfig, Running};
+use crate::onward::{AttemptHandle, Event, Onward, TxChunk};
 
 async fn hello(_: Request<Incoming>) -> Response<Body> {
     Response::new(full("hello"))
@@ -84,7 +84,7 @@ async fn when_a_connection_is_full_there_is_another() {
         }
     })
     .await;
-    let onward = Onward::new(OnwardConfig { h2_streams_max: 4, ..OnwardConfig::default() });
+    let onward = Onward::new(config_with(|config| config.limits.h2_streams = 4));
     for report in run_all(&onward, &policy(&server), 10).await {
         assert!(report.is_complete());
     }
@@ -122,7 +122,7 @@ async fn stalled_streams_do_not_starve_others() {
     let get = policy(&server);
     let mut post = get.clone();
     post.http.method = "POST".to_owned();
-    let mut stalled: Vec<Running> = Vec::new();
+    let mut stalled: Vec<AttemptHandle> = Vec::new();
     for _ in 0..8 {
         let mut running = onward.start(attempt(&get));
         assert!(matches!(running.events.recv().await, Some(Event::Connected)));
@@ -213,7 +213,7 @@ async fn stalled_uploads_do_not_starve_others() {
         let mut sent = 0;
         // Fills what there is to fill.
         loop {
-            let chunk = Chunk { bytes: Bytes::from(vec![0; 16_000]), flags: Flags::NONE };
+            let chunk = TxChunk { bytes: Bytes::from(vec![0; 16_000]), flags: Flags::NONE };
             let sending = running.body.send(chunk);
             match tokio::time::timeout(Duration::from_millis(200), sending).await {
                 Ok(result) => result.unwrap(),
@@ -262,7 +262,7 @@ async fn idle_connections_are_closed_in_time() {
         }
     })
     .await;
-    let config = OnwardConfig { keep_warm: Duration::from_millis(20), ..OnwardConfig::default() };
+    let config = config_with(|config| config.timeouts.keep_warm = Duration::from_millis(20));
     let onward = Onward::new(config);
     let report = run(&onward, attempt(&policy(&server))).await;
     assert_eq!(report.order, ["Connected", "Ack"]);

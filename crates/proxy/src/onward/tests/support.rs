@@ -20,10 +20,18 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
-use crate::onward::{Attempt, Chunk, End, Event, Events, Onward, OnwardConfig, PAYLOAD_EVENT_MAX};
+use crate::onward::{
+    Attempt, End, Event, EventReceiver, Onward, OnwardConfig, PAYLOAD_EVENT_MAX, TxChunk,
+};
 
 /// Long enough for anything that is going to happen.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) fn config_with(change: impl FnOnce(&mut OnwardConfig)) -> OnwardConfig {
+    let mut config = OnwardConfig::default();
+    change(&mut config);
+    config
+}
 
 pub(super) fn onward() -> Arc<Onward> {
     Onward::new(OnwardConfig::default())
@@ -140,7 +148,7 @@ impl Report {
 }
 
 /// Everything that an attempt reports.
-pub(super) async fn report(events: &mut Events) -> Report {
+pub(super) async fn report(events: &mut EventReceiver) -> Report {
     let mut report = Report::default();
     let all = async {
         while let Some(event) = events.recv().await {
@@ -173,14 +181,14 @@ pub(super) async fn send(onward: &Arc<Onward>, attempt: Attempt, message: &[u8])
 }
 
 /// Sends a whole message; stops when nobody takes it.
-pub(super) async fn send_message(body: tokio::sync::mpsc::Sender<Chunk>, mut message: Bytes) {
+pub(super) async fn send_message(body: tokio::sync::mpsc::Sender<TxChunk>, mut message: Bytes) {
     let mut flags = Flags::SOM;
     loop {
         let bytes = message.split_to(message.len().min(1380));
         let last = message.is_empty();
         let flags = std::mem::replace(&mut flags, Flags::NONE);
         let flags = if last { flags | Flags::EOM } else { flags };
-        if body.send(Chunk { bytes, flags }).await.is_err() || last {
+        if body.send(TxChunk { bytes, flags }).await.is_err() || last {
             return;
         }
     }

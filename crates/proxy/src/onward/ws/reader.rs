@@ -12,9 +12,9 @@ use sspc_ws::{CloseFrame, DecodeError, Decoder, Event};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{sleep, timeout};
 
-use super::super::events::{Deaf, Output};
 use super::control::Control;
 use super::{BUFFER_IDLE, BUFFER_MAX, CLOSE_WAIT};
+use crate::onward::attempt::queue::{EventSender, SessionGone};
 
 /// Pieces below this are copied out of the read buffer, so that a few bytes that wait in a queue
 /// do not keep all of it in memory.
@@ -53,7 +53,7 @@ pub(super) enum Stop {
     /// Nothing came for so long.
     Silent(Duration),
     /// The session does not listen any more.
-    Deaf,
+    SessionGone,
 }
 
 impl fmt::Display for Stop {
@@ -75,14 +75,14 @@ impl fmt::Display for Stop {
             Stop::Eof => f.write_str("the server ended the connection without a close frame"),
             Stop::Io(error) => write!(f, "cannot receive: {error}"),
             Stop::Silent(time) => write!(f, "the server was silent for {time:?}"),
-            Stop::Deaf => f.write_str("the session ended"),
+            Stop::SessionGone => f.write_str("the session ended"),
         }
     }
 }
 
-impl From<Deaf> for Stop {
-    fn from(_: Deaf) -> Self {
-        Stop::Deaf
+impl From<SessionGone> for Stop {
+    fn from(_: SessionGone) -> Self {
+        Stop::SessionGone
     }
 }
 
@@ -103,7 +103,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
 
     /// Hands all that the peer sends to `output` until there is a reason to stop. While `output`
     /// is full nothing is read.
-    pub(super) async fn run(&mut self, output: &Output, control: &Control) -> Stop {
+    pub(super) async fn run(&mut self, output: &EventSender, control: &Control) -> Stop {
         loop {
             let received = match self.receive(control).await {
                 Ok(received) => received,
@@ -125,7 +125,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     async fn hand_on(
         &mut self,
         received: &Bytes,
-        output: &Output,
+        output: &EventSender,
         control: &Control,
     ) -> Result<(), Stop> {
         let mut input: &[u8] = received;

@@ -9,16 +9,16 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::super::Chunk;
-use super::super::events::Output;
 use super::CLOSE_WAIT;
 use super::control::Control;
 use super::reader::{Reader, Stop};
 use super::writer::Writer;
+use crate::onward::TxChunk;
+use crate::onward::attempt::queue::EventSender;
 
 /// What holds for one connection.
 #[derive(Debug)]
-pub(super) struct Terms {
+pub(super) struct WsParams {
     /// What was negotiated.
     pub(super) deflate: Option<DeflateParams>,
     /// The kind of the messages to the server.
@@ -35,14 +35,14 @@ pub(super) struct Terms {
 /// until it has closed or was silent for [`CLOSE_WAIT`].
 pub(super) async fn relay<S>(
     io: S,
-    terms: Terms,
-    output: &Output,
-    chunks: mpsc::Receiver<Chunk>,
+    params: WsParams,
+    output: &EventSender,
+    chunks: mpsc::Receiver<TxChunk>,
 ) -> String
 where
     S: AsyncRead + AsyncWrite,
 {
-    let Terms { deflate, kind, validity, early } = terms;
+    let WsParams { deflate, kind, validity, early } = params;
     let (read, write) = tokio::io::split(io);
     let control = Control::default();
     let mut reader = Reader::new(read, Decoder::new(Role::Client, deflate), validity, early);
@@ -56,8 +56,8 @@ async fn exchange<R, W>(
     reader: &mut Reader<R>,
     writer: &mut Writer<W>,
     control: &Control,
-    output: &Output,
-    chunks: mpsc::Receiver<Chunk>,
+    output: &EventSender,
+    chunks: mpsc::Receiver<TxChunk>,
 ) -> String
 where
     R: AsyncRead + Unpin,

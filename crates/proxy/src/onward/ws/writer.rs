@@ -10,9 +10,9 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::super::Chunk;
 use super::control::{Control, Wanted};
 use super::{BUFFER_IDLE, BUFFER_MAX, CLOSE_WAIT};
+use crate::onward::TxChunk;
 
 /// The sending half of a connection. Dropped before its close frame was sent, it tries to send one
 /// without waiting.
@@ -25,7 +25,7 @@ pub(super) struct Writer<W: AsyncWrite + Unpin> {
     out: Vec<u8>,
     sent: usize,
     /// The rest of the chunk that was taken last.
-    rest: Option<Chunk>,
+    rest: Option<TxChunk>,
     /// The flags of the client's messages made no sense, and it was logged.
     complained: bool,
 }
@@ -44,7 +44,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     /// The socket's.
     pub(super) async fn run(
         &mut self,
-        mut chunks: mpsc::Receiver<Chunk>,
+        mut chunks: mpsc::Receiver<TxChunk>,
         control: &Control,
     ) -> io::Result<()> {
         loop {
@@ -100,7 +100,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     /// Appends a frame with the first bytes of `chunk`, and keeps the rest: control frames shall
     /// not have to wait for more than [`BUFFER_MAX`].
-    fn frame(&mut self, mut chunk: Chunk) -> io::Result<()> {
+    fn frame(&mut self, mut chunk: TxChunk) -> io::Result<()> {
         let in_message = self.encoder.in_message();
         let start = chunk.flags.contains(Flags::SOM);
         if chunk.bytes.is_empty() && chunk.flags & Flags::WHOLE == Flags::NONE {

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::content::{self, Label, Maker};
 use super::play::{Part, Play};
 use super::setup::Task;
-use crate::onward::{Attempt, Chunk, End, Event, Failure};
+use crate::onward::{Attempt, End, Event, Failure, TxChunk};
 
 pub(super) struct Peer {
     play: Play,
@@ -20,7 +20,7 @@ pub(super) struct Peer {
     part: Part,
     rng: Rng,
     events: mpsc::Sender<Event>,
-    chunks: mpsc::Receiver<Chunk>,
+    chunks: mpsc::Receiver<TxChunk>,
     hint: Option<u32>,
     /// Bytes of payload that went through, both ways.
     passed: usize,
@@ -46,7 +46,7 @@ impl Peer {
         rng: Rng,
         attempt: Attempt,
         events: mpsc::Sender<Event>,
-        chunks: mpsc::Receiver<Chunk>,
+        chunks: mpsc::Receiver<TxChunk>,
     ) -> Self {
         let hint = attempt.length_hint;
         let query = attempt.metadata.iter().find(|(name, _)| name == "query");
@@ -241,8 +241,8 @@ impl Peer {
     }
 
     /// Takes a chunk; the message if it is whole with it.
-    fn take(&mut self, chunk: Chunk) -> Result<Option<Vec<u8>>, Stop> {
-        let Chunk { bytes, flags } = chunk;
+    fn take(&mut self, chunk: TxChunk) -> Result<Option<Vec<u8>>, Stop> {
+        let TxChunk { bytes, flags } = chunk;
         self.play.flow.take(bytes.len());
         let starts = flags.contains(Flags::SOM);
         assert_eq!(starts, self.open.is_none(), "SOM on each message's first piece: {flags}");

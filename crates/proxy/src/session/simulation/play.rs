@@ -9,12 +9,12 @@ use sspc_sim::Rng;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::super::dial::{Call, Dialer};
+use super::super::attempt::{AttemptStarter, RunningAttempt};
 use super::Trace;
 use super::content::Label;
 use super::peer::Peer;
 use super::setup::{Setup, Task};
-use crate::onward::{Attempt, Chunk, Event};
+use crate::onward::{Attempt, Event, TxChunk};
 
 /// How an attempt goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,7 +75,7 @@ pub(super) struct Flow {
     pub(super) taken: AtomicU64,
 }
 
-/// All remote peers: the dialer of one session.
+/// All remote peers: the starter of one session.
 #[derive(Clone)]
 pub(super) struct Play {
     setup: Arc<Setup>,
@@ -107,14 +107,14 @@ impl Play {
     }
 }
 
-impl Dialer for Play {
-    type Call = Running;
+impl AttemptStarter for Play {
+    type RunningAttempt = AttemptHandle;
 
     fn supports(&self, _: Protocol) -> bool {
         true
     }
 
-    fn start(&self, attempt: Attempt) -> Running {
+    fn start(&self, attempt: Attempt) -> AttemptHandle {
         let (event_sender, events) = mpsc::channel(4);
         let (body, chunks) = mpsc::channel(4);
         let mut records = self.records();
@@ -125,19 +125,19 @@ impl Dialer for Play {
         self.trace.note(format!("    attempt {number}: {part:?}, hint {:?}", attempt.length_hint));
         let peer = Peer::new(self.clone(), number, part, rng, attempt, event_sender, chunks);
         records.tasks.push(tokio::spawn(peer.play()));
-        Running { events, body }
+        AttemptHandle { events, body }
     }
 }
 
-pub(super) struct Running {
+pub(super) struct AttemptHandle {
     events: mpsc::Receiver<Event>,
-    body: mpsc::Sender<Chunk>,
+    body: mpsc::Sender<TxChunk>,
 }
 
-impl Call for Running {
-    type Events = mpsc::Receiver<Event>;
+impl RunningAttempt for AttemptHandle {
+    type EventReceiver = mpsc::Receiver<Event>;
 
-    fn queues(&mut self) -> (&mut mpsc::Receiver<Event>, &mpsc::Sender<Chunk>) {
+    fn queues(&mut self) -> (&mut mpsc::Receiver<Event>, &mpsc::Sender<TxChunk>) {
         (&mut self.events, &self.body)
     }
 }

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
-use super::super::{Surroundings, run};
+use super::super::{SessionContext, run};
 use super::Trace;
 use super::cable::{Cable, Fate};
 use super::play::{Flow, Play};
@@ -75,7 +75,7 @@ struct World {
     reads_at_us: u64,
     /// Frames that the link has not taken yet.
     unsent: Vec<u8>,
-    surroundings: Surroundings<Play>,
+    context: SessionContext<Play>,
     sessions: Vec<Session>,
     changed: Arc<Notify>,
     /// How often a link was lost or could not be opened, by plan.
@@ -105,9 +105,9 @@ impl World {
         let name = Name::new(setup.streamtype()).unwrap();
         let mut stream = Client::new(name, setup.client, vec![0; 256]);
         user.prepare(&mut stream);
-        let surroundings = Surroundings {
+        let context = SessionContext {
             policy: Arc::new(policy()),
-            dialer: play.clone(),
+            starter: play.clone(),
             counts: Arc::<Counts>::default(),
             limits: Limits { stream_buffer: setup.stream_buffer, ..Limits::default() },
             timeouts: Timeouts::default(),
@@ -124,7 +124,7 @@ impl World {
             opens_at_us: None,
             reads_at_us: 0,
             unsent: Vec::new(),
-            surroundings,
+            context,
             sessions: Vec::new(),
             changed: Arc::default(),
             losses: 0,
@@ -230,10 +230,10 @@ impl World {
         let seed = self.rng.bits();
         let cable = Cable::new(self.start, seed, self.setup.link, fate, Arc::clone(&self.changed));
         let (reader, writer) = cable.proxy_end();
-        let dialer = self.play.session();
-        let flow = Arc::clone(&dialer.flow);
-        let surroundings = Surroundings { dialer, ..self.surroundings.clone() };
-        let task = tokio::spawn(run(surroundings, reader, writer));
+        let starter = self.play.session();
+        let flow = Arc::clone(&starter.flow);
+        let context = SessionContext { starter, ..self.context.clone() };
+        let task = tokio::spawn(run(context, reader, writer));
         let disconnects = self.user.disconnects;
         self.sessions.push(Session {
             cable: cable.clone(),
@@ -338,16 +338,16 @@ impl World {
         let setup = &self.setup;
         let piece = setup.piece_max as u64;
         for session in &self.sessions {
-            // What is between a peer and the link: queued events, one in hand, and the outbox.
+            // What is between a peer and the link: queued events, one in hand, and the frame writer.
             let given = session.flow.given.load(Ordering::Relaxed);
             let held = given.saturating_sub(session.cable.written());
             let bound = u64::from(setup.stream_buffer) + 7 * piece;
             assert!(held <= bound, "{held} bytes wait for the client, {bound} may");
-            // The other way: the inbox, what is read at once, queued chunks.
+            // The other way: the TX queue, what is read at once, queued chunks.
             if session.disconnects == self.user.disconnects {
                 let taken = session.flow.taken.load(Ordering::Relaxed);
                 let held = session.cable.arrived()[1].saturating_sub(taken);
-                let limits = &self.surroundings.limits;
+                let limits = &self.context.limits;
                 let bound = u64::from(limits.ahead_buffer.max(2 * limits.stream_buffer));
                 let bound = bound + 6 * 64 * 1024;
                 assert!(held <= bound, "{held} bytes wait for the peer, {bound} may");
@@ -395,7 +395,7 @@ impl World {
             let ended = tokio::time::timeout(limit, peer).await;
             ended.expect("no attempt outlives its session").unwrap();
         }
-        let counts = self.surroundings.counts.snapshot();
+        let counts = self.context.counts.snapshot();
         assert_eq!(counts.protocol_errors, 0, "the client breaks no rule");
         assert_eq!(counts.refused, 0);
         Outcome {

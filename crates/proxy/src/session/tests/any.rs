@@ -78,14 +78,14 @@ struct Bare {
 
 impl Bare {
     fn new() -> Self {
-        let (dialer, attempts) = Script::new();
+        let (starter, attempts) = Script::new();
         let timeouts = Timeouts::default();
         let session = Session {
             is_narrow: false,
-            stage: Stage::Unnamed { until: Instant::now() },
-            surroundings: Surroundings {
+            state: SessionState::Unnamed { until: Instant::now() },
+            context: SessionContext {
                 policy: Arc::new(policy()),
-                dialer,
+                starter,
                 counts: Arc::default(),
                 limits: Limits::default(),
                 timeouts,
@@ -114,11 +114,11 @@ impl Bare {
 
     /// Moves what moves, and judges what the client hears by what deployed clients take.
     fn hear(&mut self) {
-        let Stage::Created(stream) = &mut self.session.stage else { return };
+        let SessionState::Created(stream) = &mut self.session.state else { return };
         stream.pump();
         let mut bytes = Vec::new();
-        while !stream.outbox.is_empty() {
-            let written = stream.outbox.write(&mut bytes).now_or_never();
+        while !stream.frame_writer.is_empty() {
+            let written = stream.frame_writer.write(&mut bytes).now_or_never();
             written.expect("a vector takes all").expect("and does not fail");
         }
         let mut input = &bytes[..];
@@ -164,7 +164,7 @@ proptest! {
             while let Ok(started) = bare.attempts.try_recv() {
                 attempt = Some(started);
             }
-            let Stage::Created(stream) = &mut bare.session.stage else { unreachable!() };
+            let SessionState::Created(stream) = &mut bare.session.state else { unreachable!() };
             match step {
                 Step::Client(bytes) => {
                     if !bare.client(&bytes, size) {

@@ -83,7 +83,7 @@ impl Rig {
         options.config.window = WINDOW as u32;
         options.config.backoff_ms = sspc::Config::NEVER;
         let client = Client::over(client_line.clone(), "line", options);
-        let (dialer, mut attempts) = Script::new();
+        let (starter, mut attempts) = Script::new();
         let mut both = Vec::new();
         for name in names {
             let counts = Arc::<Counts>::default();
@@ -92,9 +92,9 @@ impl Rig {
                 ahead_buffer: WINDOW as u32,
                 ..Limits::default()
             };
-            let surroundings = Surroundings {
+            let context = SessionContext {
                 policy: Arc::new(policy()),
-                dialer: dialer.clone(),
+                starter: starter.clone(),
                 counts: Arc::clone(&counts),
                 limits,
                 timeouts: Timeouts::default(),
@@ -103,7 +103,7 @@ impl Rig {
             };
             let (opened, channel) = tokio::join!(client.open(name), async {
                 let (reader, writer) = line.accept().await.unwrap().into_split();
-                tokio::spawn(run(surroundings, reader, writer));
+                tokio::spawn(run(context, reader, writer));
             });
             let () = channel;
             let mut client = opened.unwrap();

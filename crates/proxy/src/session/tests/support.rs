@@ -10,9 +10,17 @@ use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::super::dial::Call;
+pub(super) use std::sync::Arc;
+
+pub(super) use sspc_policy::Policy;
+pub(super) use sspc_wire::Streamtype;
+pub(super) use tokio_util::sync::CancellationToken;
+
+use super::super::attempt::RunningAttempt;
 use super::super::*;
-use crate::onward::{Attempt, Chunk};
+pub(super) use crate::config::{Limits, Timeouts};
+pub(super) use crate::counters::Counts;
+use crate::onward::{Attempt, TxChunk};
 
 impl LinkReader for ReadHalf<DuplexStream> {
     async fn gone(&self) {
@@ -24,12 +32,12 @@ impl LinkWriter for tokio::io::WriteHalf<DuplexStream> {
     const IS_NARROW: bool = false;
 }
 
-/// A dialer whose attempts are answered by the test.
+/// A starter whose attempts are answered by the test.
 #[derive(Clone)]
 pub(super) struct Script(mpsc::UnboundedSender<Started>);
 
 impl Script {
-    /// A dialer and the attempts that it starts.
+    /// A starter and the attempts that it starts.
     pub(super) fn new() -> (Self, mpsc::UnboundedReceiver<Started>) {
         let (sender, attempts) = mpsc::unbounded_channel();
         (Self(sender), attempts)
@@ -40,38 +48,38 @@ impl Script {
 pub(super) struct Started {
     pub(super) attempt: Attempt,
     pub(super) events: mpsc::Sender<Event>,
-    pub(super) body: mpsc::Receiver<Chunk>,
+    pub(super) body: mpsc::Receiver<TxChunk>,
 }
 
-pub(super) struct Running {
+pub(super) struct AttemptHandle {
     events: mpsc::Receiver<Event>,
-    body: mpsc::Sender<Chunk>,
+    body: mpsc::Sender<TxChunk>,
 }
 
-impl Dialer for Script {
-    type Call = Running;
+impl AttemptStarter for Script {
+    type RunningAttempt = AttemptHandle;
 
     fn supports(&self, protocol: Protocol) -> bool {
         matches!(protocol, Protocol::H1 | Protocol::H2 | Protocol::Ws)
     }
 
-    fn start(&self, attempt: Attempt) -> Running {
+    fn start(&self, attempt: Attempt) -> AttemptHandle {
         let (event_sender, events) = mpsc::channel(4);
         let (body, body_receiver) = mpsc::channel(4);
         let _ = self.0.send(Started { attempt, events: event_sender, body: body_receiver });
-        Running { events, body }
+        AttemptHandle { events, body }
     }
 }
 
-impl Call for Running {
-    type Events = mpsc::Receiver<Event>;
+impl RunningAttempt for AttemptHandle {
+    type EventReceiver = mpsc::Receiver<Event>;
 
-    fn queues(&mut self) -> (&mut mpsc::Receiver<Event>, &mpsc::Sender<Chunk>) {
+    fn queues(&mut self) -> (&mut mpsc::Receiver<Event>, &mpsc::Sender<TxChunk>) {
         (&mut self.events, &self.body)
     }
 }
 
-impl EventQueue for mpsc::Receiver<Event> {
+impl EventStream for mpsc::Receiver<Event> {
     fn recv(&mut self) -> impl Future<Output = Option<Event>> + Send {
         mpsc::Receiver::recv(self)
     }
@@ -192,20 +200,20 @@ impl Rig<UnixStream> {
 
 impl<L: AsyncRead + AsyncWrite + Unpin> Rig<L> {
     pub(super) fn over(far: L, reader: impl LinkReader, writer: impl LinkWriter) -> Self {
-        let (dialer, attempts) = Script::new();
+        let (starter, attempts) = Script::new();
         let counts = Arc::<Counts>::default();
         let draining = CancellationToken::new();
         let closing = CancellationToken::new();
-        let surroundings = Surroundings {
+        let context = SessionContext {
             policy: Arc::new(policy()),
-            dialer,
+            starter,
             counts: Arc::clone(&counts),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             draining: draining.clone(),
             closing: closing.clone(),
         };
-        let task = tokio::spawn(run(surroundings, reader, writer));
+        let task = tokio::spawn(run(context, reader, writer));
         Self { client: Client::new(far), attempts, counts, draining, closing, task }
     }
 

@@ -8,7 +8,7 @@ use sspc_ws::{DeflateParams, MessageKind};
 use tokio::io::AsyncWriteExt;
 
 use super::support::{BUFLEN, Client, Seen, Server, pair, stream};
-use crate::onward::events;
+use crate::onward::attempt::queue;
 use crate::onward::ws::CLOSE_WAIT;
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn what_the_peer_says_cannot_forge_log_lines() {
 #[tokio::test]
 async fn each_violation_is_answered_with_its_code() {
     let deflate = Some(DeflateParams::default());
-    for (terms, wire, code) in [
+    for (params, wire, code) in [
         (None, b"\x83\x00".as_slice(), 1002),
         (None, b"\x82\x85\x00\x00\x00\x00hello", 1002),
         (None, b"\xc2\x01\x00", 1002),
@@ -52,7 +52,7 @@ async fn each_violation_is_answered_with_its_code() {
         (None, b"\x81\x02\xc3\x28", 1007),
         (deflate, b"\xc2\x02\xff\xff", 1007),
     ] {
-        let (mut client, mut server) = pair(stream(), terms).await;
+        let (mut client, mut server) = pair(stream(), params).await;
         server.binary(b"good").await;
         // Whatever follows must not turn the close into a reset.
         server.raw(wire).await;
@@ -153,7 +153,7 @@ async fn a_stream_that_is_dropped_says_goodbye() {
 #[tokio::test]
 async fn a_session_that_does_not_listen_ends_the_attempt() {
     let (mut client, mut server) = pair(stream(), None).await;
-    client.events = events::queue(BUFLEN).1;
+    client.events = queue::queue(BUFLEN).1;
     server.binary(b"anybody there?").await;
     assert_eq!(server.next().await, Seen::Close(Some(1000)));
     assert_eq!(server.next().await, Seen::Eof);

@@ -30,7 +30,7 @@ async fn both_ways(deflate: Option<DeflateParams>, len: usize) {
         for i in 0..pieces {
             let som = if i == 0 { Flags::SOM } else { Flags::NONE };
             let eom = if i + 1 == pieces { Flags::EOM } else { Flags::NONE };
-            let chunk = crate::onward::Chunk { bytes: piece(i), flags: som | eom };
+            let chunk = crate::onward::TxChunk { bytes: piece(i), flags: som | eom };
             body.send(chunk).await.unwrap();
         }
         body
@@ -62,13 +62,13 @@ async fn both_ways(deflate: Option<DeflateParams>, len: usize) {
 /// Sends back what it gets, piece by piece, until it gets a close.
 async fn echo(server: Server<TcpStream>, deflate: Option<DeflateParams>) {
     use sspc_ws::{Decoder, Encoder, Event, Role, handshake};
-    // The terms as negotiated; the client always gives its context up.
-    let terms = deflate.map(|wanted| {
-        let offer = "permessage-deflate; client_no_context_takeover; client_max_window_bits";
-        handshake::answer(offer, wanted).unwrap().0
+    // As negotiated; the client always gives its context up.
+    let params = deflate.map(|wanted| {
+        let alpn = "permessage-deflate; client_no_context_takeover; client_max_window_bits";
+        handshake::answer(alpn, wanted).unwrap().0
     });
-    let mut decoder = Decoder::new(Role::Server, terms);
-    let mut encoder = Encoder::new(Role::Server, terms);
+    let mut decoder = Decoder::new(Role::Server, params);
+    let mut encoder = Encoder::new(Role::Server, params);
     let mut io = server.io;
     let (mut scratch, mut buffer, mut out) = (vec![0; 8192], vec![0; 8192], Vec::new());
     loop {
@@ -152,7 +152,7 @@ async fn a_server_that_does_not_read_stops_the_client_and_not_its_own_messages()
     let mut queued = 0;
     loop {
         let flags = if queued == 0 { Flags::SOM } else { Flags::NONE };
-        let chunk = crate::onward::Chunk { bytes: piece(queued), flags };
+        let chunk = crate::onward::TxChunk { bytes: piece(queued), flags };
         let patience = std::time::Duration::from_millis(300);
         match tokio::time::timeout(patience, body.send(chunk)).await {
             Ok(sent) => sent.unwrap(),
@@ -181,7 +181,7 @@ async fn neither_direction_waits_for_the_other() {
     let filling = tokio::spawn(async move {
         for i in 0..16 * MIB / 4096 {
             let flags = if i == 0 { Flags::SOM } else { Flags::NONE };
-            let chunk = crate::onward::Chunk { bytes: piece(i), flags };
+            let chunk = crate::onward::TxChunk { bytes: piece(i), flags };
             body.send(chunk).await.unwrap();
         }
     });

@@ -130,7 +130,7 @@ async fn payloads_keep_to_their_limit() {
 #[tokio::test]
 async fn compressed_messages_pass_with_all_terms() {
     let window = |bits| WindowBits::new(bits).unwrap();
-    for terms in [
+    for params in [
         DeflateParams::default(),
         DeflateParams { server_no_context_takeover: true, ..DeflateParams::default() },
         DeflateParams {
@@ -139,18 +139,18 @@ async fn compressed_messages_pass_with_all_terms() {
             ..DeflateParams::default()
         },
     ] {
-        let (mut client, mut server) = pair(stream(), Some(terms)).await;
+        let (mut client, mut server) = pair(stream(), Some(params)).await;
         for len in [0, 1, 1000, 40_000] {
             let bytes = pattern(len);
             client.send(bytes.clone(), Flags::WHOLE).await;
-            assert_eq!(server.next().await, binary(&bytes), "{len}, {terms:?}");
+            assert_eq!(server.next().await, binary(&bytes), "{len}, {params:?}");
             server.binary(&bytes).await;
             let Message { bytes: received, .. } = client.message().await;
-            assert!(received == bytes, "{len}, {terms:?}");
+            assert!(received == bytes, "{len}, {params:?}");
         }
         client.send("in ", Flags::SOM).await;
         client.send("pieces", Flags::EOM).await;
-        assert_eq!(server.next().await, binary(b"in pieces"), "{terms:?}");
+        assert_eq!(server.next().await, binary(b"in pieces"), "{params:?}");
     }
 }
 

@@ -12,11 +12,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::onward::events::{self, Events};
-use crate::onward::perf::Perf;
+use crate::onward::attempt::queue::{self, EventReceiver};
+use crate::onward::connect::Perf;
 use crate::onward::ws::speak;
 use crate::onward::ws::upgrade::Upgrade;
-use crate::onward::{Chunk, End, Event, Failure};
+use crate::onward::{End, Event, Failure, TxChunk};
 
 /// How long the code under test waits for the answer to its upgrade, in these tests.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -26,8 +26,8 @@ pub(super) const BUFLEN: usize = 32 * 1024;
 
 /// A stream as its session sees it.
 pub(super) struct Client {
-    pub(super) events: Events,
-    pub(super) body: Option<mpsc::Sender<Chunk>>,
+    pub(super) events: EventReceiver,
+    pub(super) body: Option<mpsc::Sender<TxChunk>>,
     task: JoinHandle<()>,
 }
 
@@ -58,7 +58,7 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (output, events) = events::queue(BUFLEN);
+        let (output, events) = queue::queue(BUFLEN);
         let (body, chunks) = mpsc::channel(8);
         let task = tokio::spawn(async move {
             let request = Upgrade {
@@ -84,7 +84,7 @@ impl Client {
     }
 
     pub(super) async fn send(&self, bytes: impl Into<Bytes>, flags: Flags) {
-        let chunk = Chunk { bytes: bytes.into(), flags };
+        let chunk = TxChunk { bytes: bytes.into(), flags };
         self.body.as_ref().unwrap().send(chunk).await.unwrap();
     }
 
@@ -197,14 +197,14 @@ pub(super) struct Server<S> {
 }
 
 impl Server<TcpStream> {
-    /// Takes a connection and upgrades it; with permessage-deflate if there are terms.
+    /// Takes a connection and upgrades it; with permessage-deflate if it was negotiated.
     pub(super) async fn accept(listener: &TcpListener, deflate: Option<DeflateParams>) -> Self {
         let (io, _) = listener.accept().await.unwrap();
         Server::upgrade(io, deflate).await
     }
 }
 
-/// A client and its server, on TCP, with permessage-deflate if there are terms.
+/// A client and its server, on TCP, with permessage-deflate if it was negotiated.
 pub(super) async fn pair(
     stream: StreamType,
     deflate: Option<DeflateParams>,
@@ -222,9 +222,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
         let mut answer = request.answer();
         let deflate = deflate.map(|wanted| {
             let offers = request.header("sec-websocket-extensions").unwrap();
-            let (terms, accepted) = handshake::answer(offers, wanted).unwrap();
+            let (params, accepted) = handshake::answer(offers, wanted).unwrap();
             answer += &format!("sec-websocket-extensions: {accepted}\r\n");
-            terms
+            params
         });
         answer += "\r\n";
         io.write_all(answer.as_bytes()).await.unwrap();

@@ -15,10 +15,12 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use super::support::{BUFLEN, RESPONSE_TIMEOUT, Request, Seen, Server, listen, stream};
-use crate::onward::perf::Perf;
+use crate::onward::connect::Perf;
 use crate::onward::ws::speak;
 use crate::onward::ws::upgrade::Upgrade;
-use crate::onward::{Attempt, Chunk, End, Event, Failure, Onward, OnwardConfig, Running, events};
+use crate::onward::{
+    Attempt, AttemptHandle, End, Event, Failure, Onward, OnwardConfig, TxChunk, queue,
+};
 
 fn policy(host: &str, server: SocketAddr) -> StreamType {
     let mut stream = stream();
@@ -28,7 +30,7 @@ fn policy(host: &str, server: SocketAddr) -> StreamType {
     stream
 }
 
-fn start(stream: StreamType, metadata: &[(&str, &'static str)]) -> Running {
+fn start(stream: StreamType, metadata: &[(&str, &'static str)]) -> AttemptHandle {
     let metadata =
         metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
     let stream = Arc::new(stream);
@@ -36,7 +38,7 @@ fn start(stream: StreamType, metadata: &[(&str, &'static str)]) -> Running {
     Onward::new(OnwardConfig::default()).start(attempt)
 }
 
-async fn failed(mut running: Running) -> Failure {
+async fn failed(mut running: AttemptHandle) -> Failure {
     match running.events.recv().await {
         Some(Event::Ended(End::Failed(failure))) => failure,
         other => panic!("not failed: {other:?}"),
@@ -44,13 +46,13 @@ async fn failed(mut running: Running) -> Failure {
 }
 
 /// A message there and back.
-async fn greet<S>(running: &mut Running, server: &mut Server<S>)
+async fn greet<S>(running: &mut AttemptHandle, server: &mut Server<S>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
     let event = running.events.recv().await;
     assert!(matches!(event, Some(Event::Connected)), "{event:?}");
-    let chunk = Chunk { bytes: "hello".into(), flags: Flags::WHOLE };
+    let chunk = TxChunk { bytes: "hello".into(), flags: Flags::WHOLE };
     running.body.send(chunk).await.unwrap();
     assert_eq!(server.next().await, Seen::Message(MessageKind::Binary, b"hello".to_vec()));
     server.binary(b"good day").await;
@@ -175,7 +177,7 @@ async fn a_certificate_that_nobody_vouches_for_is_a_failure() {
 async fn an_idle_stream_is_small() {
     let (io, mut peer): (DuplexStream, DuplexStream) = tokio::io::duplex(64);
     peer.shutdown().await.unwrap();
-    let (output, _events) = events::queue(BUFLEN);
+    let (output, _events) = queue::queue(BUFLEN);
     let (_body, chunks) = mpsc::channel(8);
     let stream = stream();
     let request = Upgrade { authority: "h", path: "/", tls: false, subprotocol: None };

@@ -1,0 +1,107 @@
+//! What a session and an attempt say to each other, whatever the protocol.
+//!
+//! An [`Attempt`] goes in. Out come [`Event`]s, the last of which is [`Event::Ended`]; payload goes
+//! the other way in [`TxChunk`]s. A session asks a protocol nothing else.
+
+mod failure;
+pub(crate) mod queue;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sspc_policy::{StreamType, Target};
+use sspc_wire::Flags;
+
+pub(crate) use self::failure::Failure;
+
+/// What one connection attempt is made from; values as they are when it starts.
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    /// The policy's settings of the stream.
+    pub(crate) stream: Arc<StreamType>,
+    /// The stream's own settings and those of its rideshare chain, in order; for multipart bodies.
+    pub(crate) chain: Vec<Arc<StreamType>>,
+    /// The client's metadata by the policy's name.
+    pub(crate) metadata: Vec<(String, Bytes)>,
+    /// Bytes of payload that the client announced for the next message.
+    pub(crate) length_hint: Option<u32>,
+}
+
+/// Payload from the client, in the order it came.
+#[derive(Debug)]
+pub(crate) struct TxChunk {
+    /// The payload; may be empty if it only carries flags.
+    pub(crate) bytes: Bytes,
+    /// [`Flags::SOM`] and [`Flags::EOM`] tell where a message begins and ends.
+    pub(crate) flags: Flags,
+}
+
+/// What a running attempt reports, in the order in which the client must hear of it.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Response metadata by the policy's name, in the order to send; before what it belongs to.
+    Metadata(Vec<(String, Bytes)>),
+    /// JSON about how the connection came about; at most one an attempt.
+    Perf(String),
+    /// A state that the policy's `http_resp_map` makes of the response's status.
+    UserState(u32),
+    /// The peer takes this many more bytes of payload.
+    TxCredit(i32),
+    /// Payload can flow; at most one an attempt.
+    Connected,
+    /// Payload from the peer. Where the end of a message is known, EOM is on its last payload, else
+    /// it comes with an empty one.
+    Payload {
+        /// The payload, at most [`PAYLOAD_EVENT_MAX`] bytes.
+        bytes: Bytes,
+        /// SOM, EOM and the RELATED pair.
+        flags: Flags,
+    },
+    /// The peer took the message, or the transaction ended well.
+    Ack,
+    /// The peer refused the message, or the transaction ended badly.
+    Nack,
+    /// The attempt is over; always the last event.
+    Ended(End),
+}
+
+/// The most payload in one [`Event::Payload`].
+pub(crate) const PAYLOAD_EVENT_MAX: usize = 16 * 1024;
+
+/// How an attempt ended.
+#[derive(Debug)]
+pub(crate) enum End {
+    /// The transaction is complete: Ack or Nack was given.
+    Complete,
+    /// The connection was Connected and is gone before a transaction was complete; for ws and raw
+    /// the ordinary end.
+    Lost {
+        /// For logs.
+        why: String,
+    },
+    /// The attempt failed before Connected.
+    Failed(Failure),
+}
+
+impl Attempt {
+    /// The value of a metadata item for `${name}`: empty if declared and unset, `None` if the
+    /// policy does not declare it.
+    pub(crate) fn lookup<'a>(&'a self, name: &str) -> Option<&'a [u8]> {
+        self.stream.metadata_item(name)?;
+        Some(self.value(name).map_or(&[], |value| value))
+    }
+
+    /// What the client set this item to.
+    pub(crate) fn value(&self, name: &str) -> Option<&Bytes> {
+        self.metadata.iter().find(|(given, _)| given == name).map(|(_, value)| value)
+    }
+
+    /// Where the policy and the metadata say to connect.
+    pub(crate) fn target(&self) -> Result<Target, Failure> {
+        if self.stream.client_cert.is_some() {
+            return Err(Failure::new("client_cert: this proxy has no client certificates"));
+        }
+        Target::resolve(&self.stream, |name| self.lookup(name))
+            .map_err(|error| Failure::new(format!("endpoint: {error}")))
+    }
+}

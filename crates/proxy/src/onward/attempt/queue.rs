@@ -1,0 +1,91 @@
+//! The queue of events from an attempt to its session, bounded by count and by bytes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use sspc_wire::Flags;
+use tokio::sync::{Semaphore, mpsc};
+
+use super::{Event, PAYLOAD_EVENT_MAX};
+
+/// Most events that wait, whatever they carry: enough for all that one small response causes.
+const EVENTS_MAX: usize = 32;
+
+/// A queue that holds at most `bytes` of payload, but at least one full event.
+pub(crate) fn queue(bytes: usize) -> (EventSender, EventReceiver) {
+    let bytes = bytes.clamp(PAYLOAD_EVENT_MAX, Semaphore::MAX_PERMITS >> 1);
+    let room = Arc::new(Semaphore::new(bytes));
+    let (sender, receiver) = mpsc::channel(EVENTS_MAX);
+    (EventSender { sender, room: Arc::clone(&room) }, EventReceiver { receiver, room })
+}
+
+/// The session's end of the queue.
+#[derive(Debug)]
+pub(crate) struct EventReceiver {
+    receiver: mpsc::Receiver<Event>,
+    room: Arc<Semaphore>,
+}
+
+impl EventReceiver {
+    /// The next event; `None` after [`Event::Ended`]. Nothing is lost if the call is cancelled.
+    pub(crate) async fn recv(&mut self) -> Option<Event> {
+        let event = self.receiver.recv().await;
+        self.taken(event.as_ref());
+        event
+    }
+
+    /// The next event if one is there already.
+    pub(crate) fn try_recv(&mut self) -> Option<Event> {
+        let event = self.receiver.try_recv().ok();
+        self.taken(event.as_ref());
+        event
+    }
+
+    fn taken(&self, event: Option<&Event>) {
+        if let Some(Event::Payload { bytes, .. }) = event {
+            self.room.add_permits(bytes.len());
+        }
+    }
+}
+
+/// The session does not listen any more; the attempt has nobody to work for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SessionGone;
+
+/// The attempt's end of the queue. Calls wait until there is room.
+#[derive(Clone, Debug)]
+pub(crate) struct EventSender {
+    sender: mpsc::Sender<Event>,
+    room: Arc<Semaphore>,
+}
+
+impl EventSender {
+    /// Queues an event that is not payload.
+    pub(crate) async fn event(&self, event: Event) -> Result<(), SessionGone> {
+        self.sender.send(event).await.map_err(|_| SessionGone)
+    }
+
+    /// Queues an event if there is room for it now.
+    pub(crate) fn try_event(&self, event: Event) -> bool {
+        self.sender.try_send(event).is_ok()
+    }
+
+    /// Queues payload in events of at most [`PAYLOAD_EVENT_MAX`] bytes: SOM and RELATED_START on
+    /// the first, EOM and RELATED_END on the last.
+    pub(crate) async fn payload(&self, mut bytes: Bytes, flags: Flags) -> Result<(), SessionGone> {
+        let last_only = Flags::EOM | Flags::RELATED_END;
+        let mut now = flags.without(last_only);
+        while bytes.len() > PAYLOAD_EVENT_MAX {
+            self.piece(bytes.split_to(PAYLOAD_EVENT_MAX), now).await?;
+            now = Flags::NONE;
+        }
+        self.piece(bytes, now | (flags & last_only)).await
+    }
+
+    async fn piece(&self, bytes: Bytes, flags: Flags) -> Result<(), SessionGone> {
+        // Pieces fit 32 bits by their limit; the permits return in `EventReceiver::taken`.
+        let permits = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.room.acquire_many(permits).await.map_err(|_| SessionGone)?.forget();
+        self.event(Event::Payload { bytes, flags }).await
+    }
+}

@@ -1,0 +1,59 @@
+//! From a route to a connected transport: names, sockets, TLS.
+
+mod perf;
+mod pinned;
+mod route;
+mod tcp;
+mod tls;
+mod transport;
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+pub(crate) use self::perf::Perf;
+pub(crate) use self::route::{Route, SocketOptions, Trust};
+pub(crate) use self::tls::Alpn;
+pub(crate) use self::transport::{LastRead, ReadTracking, Transport};
+use crate::onward::Failure;
+
+/// Opens transports.
+#[derive(Debug)]
+pub(crate) struct Connector {
+    tcp: tcp::TcpConnector,
+    tls: tls::Tls,
+    /// From the first packet of a connection to the end of its TLS handshake.
+    limit: Duration,
+}
+
+impl Connector {
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self { tcp: tcp::TcpConnector::new(), tls: tls::Tls::new(), limit }
+    }
+
+    /// A fresh link to a peer, encrypted if the route asks for it.
+    pub(crate) async fn connect(
+        &self,
+        route: &Route,
+        options: SocketOptions,
+        alpn: Alpn,
+        perf: &mut Perf,
+    ) -> Result<Transport, Failure> {
+        let limit = self.limit;
+        let connecting = async {
+            let socket = self.tcp.connect(&route.address, options, perf).await?;
+            let Some(trust) = &route.tls else { return Ok(Transport::Clear(socket)) };
+            let start = Instant::now();
+            let link = self.tls.handshake(socket, route, trust, alpn).await;
+            perf.tls = start.elapsed();
+            link
+        };
+        match timeout(limit, connecting).await {
+            Ok(result) => result,
+            Err(_) => {
+                let seconds = limit.as_secs_f32();
+                Err(Failure::new(format!("cannot connect to {route}: nothing within {seconds} s")))
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! Which peer an attempt is for, and what makes connections to it shareable.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use sspc_policy::{Address, StreamType, TrustStore};
+
+/// Whose word a TLS peer's certificate needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// The platform's store.
+    Platform,
+    /// A store of the policy. Equal contents are the same trust, whichever policy they are from,
+    /// so that connections outlive a reload.
+    Store(Arc<TrustStore>),
+}
+
+impl Hash for Trust {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        if let Trust::Store(store) = self {
+            store.name.hash(state);
+        }
+    }
+}
+
+impl fmt::Display for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Trust::Platform => f.write_str("the system's trust store"),
+            Trust::Store(store) => write!(f, "trust store `{}`", store.name),
+        }
+    }
+}
+
+/// What must be equal for two streams to use the same connection; the protocol aside.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Route {
+    pub(crate) address: Address,
+    /// `None` for a clear connection.
+    pub(crate) tls: Option<Trust>,
+}
+
+impl Route {
+    pub(crate) fn new(address: Address, tls: bool, stream: &StreamType) -> Self {
+        let address = match address {
+            // Names differ only by their letters.
+            Address::Tcp { host, port } => Address::Tcp { host: host.to_ascii_lowercase(), port },
+            other => other,
+        };
+        let trust = || match &stream.trust_store {
+            Some(store) => Trust::Store(Arc::clone(store)),
+            None => Trust::Platform,
+        };
+        Self { address, tls: tls.then(trust) }
+    }
+
+    /// The name that the peer's certificate has to be for.
+    pub(crate) fn server_name(&self) -> &str {
+        match &self.address {
+            Address::Tcp { host, .. } => host,
+            _ => "localhost",
+        }
+    }
+
+    /// `https` or `http`.
+    pub(crate) fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
+    /// For `Host` and `:authority`.
+    pub(crate) fn authority(&self) -> String {
+        self.address.authority(self.tls.is_some())
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.address.fmt(f)
+    }
+}
+
+/// What the policy asks of the socket.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SocketOptions {
+    /// `attr_priority`
+    pub(crate) priority: u8,
+    /// The IP type-of-service bits.
+    pub(crate) tos: u8,
+}
+
+impl SocketOptions {
+    pub(crate) fn of(stream: &StreamType) -> Self {
+        Self { priority: stream.priority, tos: stream.tos.bits() }
+    }
+}

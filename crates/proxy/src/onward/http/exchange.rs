@@ -1,0 +1,143 @@
+//! One request and its response, on whichever connection carries it.
+
+use std::convert::Infallible;
+use std::future::{Future, pending};
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use http::Response;
+use http_body_util::BodyExt as _;
+use hyper::body::{Body as _, Incoming};
+
+use super::{h1, h2};
+
+/// Whether a request that got no response may be sent once more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Retryability {
+    /// It may have been worked on, or a second try would end the same way.
+    Never,
+    /// The connection was kept from before and died: the peer most likely never saw the request.
+    IfIdempotent,
+    /// The peer certainly did not work on it.
+    Always,
+    /// The same, and it asks for http/1.1.
+    OverHttp1,
+}
+
+/// No response came.
+#[derive(Debug)]
+pub(crate) struct NoResponse {
+    pub(crate) why: String,
+    pub(crate) retryability: Retryability,
+}
+
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// A request that is under way.
+pub(crate) struct Exchange {
+    /// The response's headers, and its body.
+    pub(crate) response: Boxed<Result<Response<Download>, NoResponse>>,
+    /// Brings the request's body to the connection where the connection does not fetch it itself.
+    pub(crate) pump: Pump,
+    /// What the peer lets us send to begin with, where it says so.
+    pub(crate) credit: Option<i32>,
+    pub(crate) carrier: Carrier,
+}
+
+/// Work that goes on beside whatever else the exchange waits for.
+pub(crate) struct Pump(Option<Boxed<()>>);
+
+impl Pump {
+    pub(crate) fn new(work: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(Some(Box::pin(work)))
+    }
+
+    pub(crate) const fn none() -> Self {
+        Self(None)
+    }
+
+    /// The result of `main`, while the pump runs beside it.
+    pub(crate) async fn beside<T>(&mut self, main: impl Future<Output = T>) -> T {
+        tokio::select! {
+            value = main => value,
+            never = self.run() => match never {},
+        }
+    }
+
+    async fn run(&mut self) -> Infallible {
+        if let Some(work) = &mut self.0 {
+            work.as_mut().await;
+            self.0 = None;
+        }
+        pending().await
+    }
+}
+
+/// What carries an exchange. Dropping it abandons the exchange.
+#[derive(Debug)]
+pub(crate) enum Carrier {
+    /// A connection of its own.
+    H1(h1::Connection),
+    /// A place on a shared connection.
+    H2(h2::Slot),
+}
+
+/// A response's body as it comes.
+#[derive(Debug)]
+pub(crate) enum Download {
+    H1(Incoming),
+    H2 {
+        stream: ::h2::RecvStream,
+        /// Bytes that were handed out, and for which the peer has no new credit yet.
+        unreleased: usize,
+        /// From how many of them on it gets it.
+        batch: usize,
+    },
+}
+
+impl Download {
+    /// Whether it is known that nothing more comes.
+    pub(crate) fn is_over(&self) -> bool {
+        match self {
+            Download::H1(body) => body.is_end_stream(),
+            Download::H2 { stream, .. } => stream.is_end_stream(),
+        }
+    }
+
+    /// The next bytes, `None` at the end. Trailers are skipped. The peer of an h2 stream gets new
+    /// credit for what earlier calls returned: so whoever calls again has passed that on.
+    pub(crate) async fn next(&mut self) -> Option<Result<Bytes, String>> {
+        loop {
+            match self {
+                Download::H1(body) => match body.frame().await? {
+                    Ok(frame) => {
+                        if let Ok(data) = frame.into_data() {
+                            return Some(Ok(data));
+                        }
+                    }
+                    Err(error) => return Some(Err(h1::describe(&error))),
+                },
+                Download::H2 { stream, unreleased, batch } => {
+                    if unreleased >= batch {
+                        let released = std::mem::take(unreleased);
+                        // Fails only once the stream is closed, when nobody needs credit.
+                        let _ = stream.flow_control().release_capacity(released);
+                    }
+                    return match stream.data().await? {
+                        Ok(data) => {
+                            *unreleased += data.len();
+                            Some(Ok(data))
+                        }
+                        Err(error) => Some(Err(h2::describe(&error))),
+                    };
+                }
+            }
+        }
+    }
+
+    /// What [`Download::next`] would return without waiting.
+    pub(crate) fn try_next(&mut self) -> Option<Option<Result<Bytes, String>>> {
+        self.next().now_or_never()
+    }
+}

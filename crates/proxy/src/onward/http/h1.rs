@@ -1,0 +1,218 @@
+//! http/1.1: connections that carry one exchange at a time and are kept for the next one.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use http::Request;
+use hyper::client::conn::http1::{Builder, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::exchange::{Carrier, Download, Exchange, NoResponse, Pump, Retryability};
+use super::upload::RequestBody;
+use crate::onward::connect::Route;
+use crate::onward::connect::Transport;
+
+/// Most bytes that a connection reads ahead.
+const BUFFER_MAX: usize = 64 * 1024;
+/// Most bytes of a response's headers.
+const HEADERS_MAX: usize = 64 * 1024;
+/// Most idle connections to one peer.
+const IDLE_MAX_PER_ROUTE: usize = 64;
+/// Most idle connections.
+const IDLE_MAX: usize = 512;
+/// A connection that was given back needs a moment until it is ready again.
+const SETTLE_MAX: Duration = Duration::from_millis(100);
+
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    // Names as the servers that small devices talk to have always seen them.
+    builder.title_case_headers(true).max_buf_size(BUFFER_MAX).max_header_size(HEADERS_MAX);
+    builder
+}
+
+/// A connection that is in use. Dropping it closes it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    /// What it leads to: it can be used for nothing else.
+    route: Route,
+    sender: SendRequest<RequestBody>,
+    driver: AbortHandle,
+    /// Whether it was kept from an earlier exchange.
+    reused: bool,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+impl Connection {
+    /// Speaks http/1.1 on a fresh link.
+    pub(crate) async fn open(link: Transport, route: Route) -> Result<Self, String> {
+        let (sender, connection) =
+            builder().handshake(TokioIo::new(link)).await.map_err(|error| describe(&error))?;
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = describe(&error), "h1 connection");
+            }
+        });
+        Ok(Self { route, sender, driver: driver.abort_handle(), reused: false })
+    }
+
+    /// Sends a request.
+    pub(crate) fn exchange(mut self, request: Request<RequestBody>) -> Exchange {
+        let reused = self.reused;
+        let response = self.sender.try_send_request(request);
+        let response = async move {
+            match response.await {
+                Ok(response) => Ok(response.map(Download::H1)),
+                Err(mut error) => {
+                    let retryability = match error.take_message() {
+                        Some(_) if reused => Retryability::Always,
+                        None if reused && is_hangup(error.error()) => Retryability::IfIdempotent,
+                        _ => Retryability::Never,
+                    };
+                    Err(NoResponse { why: describe(error.error()), retryability })
+                }
+            }
+        };
+        Exchange {
+            response: Box::pin(response),
+            pump: Pump::none(),
+            credit: None,
+            carrier: Carrier::H1(self),
+        }
+    }
+}
+
+/// Whether the connection ended before the first byte of the response.
+fn is_hangup(error: &hyper::Error) -> bool {
+    let io = std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>());
+    error.is_incomplete_message() || error.is_canceled() || error.is_closed() || io
+}
+
+/// hyper's error with its cause, which alone it does not tell.
+pub(crate) fn describe(error: &hyper::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+/// Idle connections by what they can be used for.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    shared: Arc<Mutex<Shared>>,
+    keep: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    idle: HashMap<Route, VecDeque<Idle>>,
+    count: usize,
+    /// Whether the task that ends old connections runs.
+    reaping: bool,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+impl Pool {
+    pub(crate) fn new(keep: Duration) -> Self {
+        Self { shared: Arc::default(), keep }
+    }
+
+    fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
+        shared.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A kept connection that looks alive; the newest, since the others may be about to be closed.
+    pub(crate) async fn take(&self, route: &Route) -> Option<Connection> {
+        loop {
+            let mut connection = Self::lock(&self.shared).pop(route)?;
+            if connection.sender.is_closed() {
+                continue;
+            }
+            let ready = connection.sender.is_ready()
+                || matches!(timeout(SETTLE_MAX, connection.sender.ready()).await, Ok(Ok(())));
+            if ready {
+                connection.reused = true;
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Keeps a connection whose exchange is complete in both directions.
+    pub(crate) fn give(&self, connection: Connection) {
+        if connection.sender.is_closed() || self.keep.is_zero() {
+            return;
+        }
+        let mut shared = Self::lock(&self.shared);
+        if shared.count >= IDLE_MAX {
+            return;
+        }
+        let queue = shared.idle.entry(connection.route.clone()).or_default();
+        queue.push_back(Idle { connection, since: Instant::now() });
+        if queue.len() > IDLE_MAX_PER_ROUTE {
+            queue.pop_front();
+        } else {
+            shared.count += 1;
+        }
+        if !std::mem::replace(&mut shared.reaping, true) {
+            tokio::spawn(reap(Arc::downgrade(&self.shared), self.keep));
+        }
+    }
+}
+
+impl Shared {
+    fn pop(&mut self, route: &Route) -> Option<Connection> {
+        let queue = self.idle.get_mut(route)?;
+        let idle = queue.pop_back();
+        if queue.is_empty() {
+            self.idle.remove(route);
+        }
+        self.count -= usize::from(idle.is_some());
+        idle.map(|idle| idle.connection)
+    }
+
+    /// Ends what has been idle for `keep`; returns when the next one will have been.
+    fn expire(&mut self, now: Instant, keep: Duration) -> Option<Instant> {
+        let mut next = None::<Instant>;
+        self.idle.retain(|_, queue| {
+            while queue.front().is_some_and(|idle| idle.since + keep <= now) {
+                queue.pop_front();
+            }
+            if let Some(idle) = queue.front() {
+                let at = idle.since + keep;
+                next = Some(next.map_or(at, |next| next.min(at)));
+            }
+            !queue.is_empty()
+        });
+        self.count = self.idle.values().map(VecDeque::len).sum();
+        next
+    }
+}
+
+/// Ends idle connections in time, until there are none.
+async fn reap(shared: Weak<Mutex<Shared>>, keep: Duration) {
+    let mut next = Instant::now() + keep;
+    loop {
+        sleep_until(next).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let mut shared = Pool::lock(&shared);
+        match shared.expire(Instant::now(), keep) {
+            Some(at) => next = at,
+            None => {
+                shared.reaping = false;
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! A shared connection: who is on it, and the task that keeps it going.
+
+use std::future::{Future as _, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{Builder, SendRequest};
+use h2::{Ping, PingPong};
+use sspc_policy::Validity;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::describe;
+use crate::onward::connect::{LastRead, ReadTracking, Transport};
+
+/// Most bytes of a response's headers.
+const HEADERS_MAX: u32 = 64 * 1024;
+/// Most bytes of a stream's data that wait for the socket.
+const SEND_BUFFER_MAX: usize = 64 * 1024;
+/// How long a connection that is not needed any more may take to say goodbye.
+const GOODBYE_MAX: Duration = Duration::from_secs(1);
+/// How long a fresh connection waits for its first stream beyond what idle ones do.
+const ARRIVAL_MAX: Duration = Duration::from_secs(1);
+
+type Io = h2::client::Connection<ReadTracking, Bytes>;
+
+/// A connection that streams share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// The driver has to look at its deadlines again.
+    changed: Notify,
+    streams_max: usize,
+    /// What the peer may send on a stream ahead of its client, bytes.
+    window: u32,
+}
+
+#[derive(Debug)]
+struct State {
+    /// `None` once no more streams are taken.
+    sender: Option<SendRequest<Bytes>>,
+    /// Streams on it.
+    active: usize,
+    /// Streams that were ever on it.
+    served: u64,
+    /// Streams that the peer allows; 0 until it said so.
+    peer_max: usize,
+    idle_since: Instant,
+}
+
+/// A stream's place on a connection.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    shared: Arc<Shared>,
+    pub(crate) sender: SendRequest<Bytes>,
+    /// Whether other streams came before: then the connection may be about to be closed.
+    pub(crate) reused: bool,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.active = state.active.saturating_sub(1);
+        if state.active == 0 {
+            state.idle_since = Instant::now();
+            drop(state);
+            self.shared.changed.notify_one();
+        }
+    }
+}
+
+impl Slot {
+    /// Whether this is a place on that connection.
+    pub(crate) fn is_on(&self, shared: &Arc<Shared>) -> bool {
+        Arc::ptr_eq(&self.shared, shared)
+    }
+
+    pub(crate) fn connection(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// How much credit the peer gets at a time, bytes. If each small piece of data gave a small
+    /// credit, a peer at its limit would answer with a small piece again, and so on for ever.
+    pub(crate) fn credit_batch(&self) -> usize {
+        usize::try_from(self.shared.window / 4).unwrap_or(usize::MAX).max(1)
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A place, if there is one.
+    pub(crate) fn slot(self: &Arc<Self>) -> Option<Slot> {
+        let mut state = self.lock();
+        if state.active >= state.peer_max.min(self.streams_max) {
+            return None;
+        }
+        let sender = state.sender.clone()?;
+        let reused = state.served > 0;
+        state.active += 1;
+        state.served += 1;
+        Some(Slot { shared: Arc::clone(self), sender, reused })
+    }
+
+    /// Takes no more streams; those that are on it go on.
+    pub(crate) fn retire(&self) {
+        self.lock().sender = None;
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.lock().sender.is_none()
+    }
+
+    fn retire_if_idle(&self, keep: Duration) -> bool {
+        let mut state = self.lock();
+        let idle = state.active == 0 && state.idle_since + keep <= Instant::now();
+        if idle {
+            state.sender = None;
+        }
+        idle
+    }
+
+    fn idle_deadline(&self, keep: Duration) -> Option<Instant> {
+        let state = self.lock();
+        (state.active == 0).then(|| state.idle_since + keep)
+    }
+}
+
+/// How long a connection is kept, and how its life is checked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionSettings {
+    pub(crate) streams_max: usize,
+    /// Bytes on the way for a stream.
+    pub(crate) window: u32,
+    pub(crate) keep: Duration,
+    pub(crate) validity: Option<Validity>,
+}
+
+/// The largest window (RFC 9113 §6.9.1).
+const WINDOW_MAX: u32 = (1 << 31) - 1;
+
+impl ConnectionSettings {
+    /// Streams and the connection's window: room for the windows of all streams and one more, so
+    /// that none can starve another. Large windows leave room for fewer streams.
+    fn limits(&self) -> (usize, u32) {
+        let window = self.window.clamp(1, WINDOW_MAX / 2);
+        let room = WINDOW_MAX / window - 1;
+        let streams = u32::try_from(self.streams_max).unwrap_or(u32::MAX).clamp(1, room);
+        (usize::try_from(streams).unwrap_or(usize::MAX), (streams + 1) * window)
+    }
+}
+
+/// Speaks h2 on a fresh link, and returns when the peer's settings are known: before that nobody
+/// knows how many streams it allows, nor whether a clear peer speaks h2 at all. The error says why
+/// there is no connection.
+///
+/// `at_end` is called when the connection is gone.
+pub(crate) async fn open(
+    link: Transport,
+    settings: ConnectionSettings,
+    at_end: impl FnOnce() + Send + 'static,
+) -> Result<Arc<Shared>, String> {
+    let last_read = LastRead::new();
+    let tracked = ReadTracking { link, last_read: last_read.clone() };
+    let (streams_max, connection_window) = settings.limits();
+    let (sender, mut connection) = Builder::new()
+        .initial_window_size(settings.window.clamp(1, WINDOW_MAX / 2))
+        .initial_connection_window_size(connection_window)
+        .max_header_list_size(HEADERS_MAX)
+        .max_send_buffer_size(SEND_BUFFER_MAX)
+        .initial_max_send_streams(0)
+        .enable_push(false)
+        .handshake::<_, Bytes>(tracked)
+        .await
+        .map_err(|error| describe(&error))?;
+    let peer_max = settled(&mut connection).await.map_err(|result| match result {
+        Ok(()) => "the peer closed instead of speaking h2".to_owned(),
+        Err(error) => format!("the peer does not speak h2: {}", describe(&error)),
+    })?;
+    let shared = Arc::new(Shared {
+        state: Mutex::new(State {
+            sender: Some(sender),
+            active: 0,
+            served: 0,
+            peer_max,
+            // Its first stream may take a moment to come.
+            idle_since: Instant::now() + ARRIVAL_MAX,
+        }),
+        changed: Notify::new(),
+        streams_max,
+        window: settings.window,
+    });
+    let pings = connection.ping_pong();
+    let driver = Driver { connection, pings, last_read, settings, shared: Arc::clone(&shared) };
+    tokio::spawn(async move {
+        driver.run().await;
+        at_end();
+    });
+    Ok(shared)
+}
+
+/// Waits for the peer's settings; returns how many streams they allow, or how the connection
+/// ended.
+async fn settled(connection: &mut Io) -> Result<usize, Result<(), h2::Error>> {
+    poll_fn(|cx| match Pin::new(&mut *connection).poll(cx) {
+        Poll::Ready(result) => Poll::Ready(Err(result)),
+        Poll::Pending => match connection.max_concurrent_send_streams() {
+            0 => Poll::Pending,
+            streams => Poll::Ready(Ok(streams)),
+        },
+    })
+    .await
+}
+
+/// Keeps a connection going until it ends or nobody needs it.
+struct Driver {
+    connection: Io,
+    pings: Option<PingPong>,
+    last_read: LastRead,
+    settings: ConnectionSettings,
+    shared: Arc<Shared>,
+}
+
+impl Driver {
+    async fn run(mut self) {
+        // The silence that was answered with a ping, by when it began.
+        let mut pinged = None::<Instant>;
+        loop {
+            let wake = self.next_deadline(pinged);
+            let shared = Arc::clone(&self.shared);
+            tokio::select! {
+                result = self.progress() => {
+                    self.shared.retire();
+                    if let Err(error) = result {
+                        tracing::debug!(error = describe(&error), "h2 connection");
+                    }
+                    return;
+                }
+                () = shared.changed.notified() => {}
+                () = until(wake) => {
+                    if self.shared.retire_if_idle(self.settings.keep) {
+                        // Without senders and streams it says goodbye and ends.
+                        let _ = timeout(GOODBYE_MAX, self.connection).await;
+                        return;
+                    }
+                    if !self.check_validity(&mut pinged) {
+                        self.shared.retire();
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reads and writes; returns when the connection ends.
+    async fn progress(&mut self) -> Result<(), h2::Error> {
+        let Self { connection, pings, shared, .. } = self;
+        poll_fn(|cx| {
+            let result = Pin::new(&mut *connection).poll(cx);
+            // The peer may change its mind about how many streams it takes.
+            let streams = connection.max_concurrent_send_streams();
+            let mut state = shared.lock();
+            state.peer_max = streams;
+            drop(state);
+            if let Some(pings) = pings {
+                // Taking the answer allows the next ping; that it came is noted already.
+                let _ = pings.poll_pong(cx);
+            }
+            result
+        })
+        .await
+    }
+
+    /// Sends a ping if it is time; false if the peer has been silent for too long.
+    fn check_validity(&mut self, pinged: &mut Option<Instant>) -> bool {
+        let Some(validity) = self.settings.validity else { return true };
+        let last = self.last_read.last();
+        if last + validity.hangup <= Instant::now() {
+            tracing::info!(silent_for = ?last.elapsed(), "h2 peer is silent, dropped");
+            return false;
+        }
+        let due = validity.ping.is_some_and(|ping| last + ping <= Instant::now());
+        if due && *pinged != Some(last) {
+            *pinged = Some(last);
+            if let Some(pings) = &mut self.pings {
+                // Fails while another ping is on its way, which does as well.
+                let _ = pings.send_ping(Ping::opaque());
+            }
+        }
+        true
+    }
+
+    /// When there is something to do though nothing happens.
+    fn next_deadline(&self, pinged: Option<Instant>) -> Option<Instant> {
+        let idle = self.shared.idle_deadline(self.settings.keep);
+        let validity = self.settings.validity.map(|validity| {
+            let last = self.last_read.last();
+            let ping = validity.ping.filter(|_| pinged != Some(last));
+            last + ping.unwrap_or(validity.hangup).min(validity.hangup)
+        });
+        [idle, validity].into_iter().flatten().min()
+    }
+}
+
+/// At that time; never if there is none.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_connections_window_holds_those_of_all_streams_and_one_more() {
+        let limits = |streams_max, window| {
+            ConnectionSettings { streams_max, window, keep: Duration::ZERO, validity: None }
+                .limits()
+        };
+        assert_eq!(limits(250, 65_536), (250, 251 * 65_536));
+        assert_eq!(limits(0, 65_536), (1, 2 * 65_536));
+        assert_eq!(limits(250, 1 << 24), (126, 127 << 24));
+        assert_eq!(limits(usize::MAX, u32::MAX), (1, WINDOW_MAX - 1));
+    }
+}

@@ -1,0 +1,24 @@
+//! h2: streams bound to shared connections.
+//!
+//! All streams of a route share one connection until the peer's or our own limit is reached; then
+//! another one is opened. Streams that come while a connection is being opened wait for it, so
+//! that a burst makes one connection.
+//!
+//! Flow control is what keeps bound streams apart. Each stream may have the configured window on
+//! the way, and the connection as many as all its streams together and one more: so streams whose
+//! clients do not read cannot use up what the others need. Credit goes back to the peer only when a
+//! client's queue took the bytes. Towards the peer, a stream asks for credit only with data in its
+//! hand, so that it holds none that another one could use.
+
+mod connection;
+mod pool;
+mod stream;
+
+pub(crate) use connection::Slot;
+pub(crate) use pool::{Acquired, Pool};
+pub(crate) use stream::exchange;
+
+/// The error in one line.
+pub(crate) fn describe(error: &h2::Error) -> String {
+    error.to_string()
+}

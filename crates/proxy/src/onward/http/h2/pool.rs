@@ -1,0 +1,252 @@
+//! Which connections there are, who waits for one, and which peers turned out to have no h2.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sspc_policy::Validity;
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout};
+
+use super::connection::{self, ConnectionSettings, Shared, Slot};
+use crate::onward::connect::Alpn;
+use crate::onward::connect::Perf;
+use crate::onward::connect::{Route, SocketOptions};
+use crate::onward::http::h1;
+use crate::onward::{Failure, Onward};
+
+/// How long it is remembered that a peer has no h2.
+const NO_H2_FOR: Duration = Duration::from_secs(600);
+/// Peers without h2 that are remembered.
+const NO_H2_MAX: usize = 1024;
+/// How long a clear peer may take to show that it speaks h2, before http/1.1 is tried.
+const PRIOR_KNOWLEDGE_MAX: Duration = Duration::from_secs(3);
+
+/// A place on a connection, or why there is none.
+#[derive(Debug)]
+pub(crate) enum Acquired {
+    Slot(Slot),
+    /// The peer speaks http/1.1 only.
+    Http1,
+}
+
+/// How the opening of a connection went.
+#[derive(Clone, Debug)]
+enum Outcome {
+    /// There is a new connection; these are its measurements.
+    Open(Perf),
+    Http1,
+    Failed(Failure),
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    connections: Vec<Arc<Shared>>,
+    /// Set while a connection is being opened.
+    opening: Option<watch::Receiver<Option<Outcome>>>,
+}
+
+impl Entry {
+    fn is_empty(&self) -> bool {
+        self.connections.is_empty() && self.opening.is_none()
+    }
+}
+
+/// All h2 connections.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    entries: Mutex<HashMap<Route, Entry>>,
+    no_h2: Mutex<HashMap<Route, Instant>>,
+}
+
+enum Step {
+    Slot(Slot),
+    Wait(watch::Receiver<Option<Outcome>>),
+}
+
+impl Pool {
+    fn entries(&self) -> MutexGuard<'_, HashMap<Route, Entry>> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn no_h2(&self) -> MutexGuard<'_, HashMap<Route, Instant>> {
+        self.no_h2.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether this peer was found to have no h2 a short while ago.
+    pub(crate) fn is_http1(&self, route: &Route) -> bool {
+        self.no_h2().get(route).is_some_and(|until| Instant::now() < *until)
+    }
+
+    /// Uses http/1.1 with this peer for a while.
+    pub(crate) fn remember_http1(&self, route: &Route) {
+        let now = Instant::now();
+        let mut no_h2 = self.no_h2();
+        if no_h2.len() >= NO_H2_MAX {
+            no_h2.retain(|_, until| now < *until);
+        }
+        if no_h2.len() < NO_H2_MAX {
+            no_h2.insert(route.clone(), now + NO_H2_FOR);
+        }
+    }
+
+    /// A place on a connection of this route, but on none of `avoid`; opens one if it has to.
+    pub(crate) async fn acquire(
+        &self,
+        onward: &Arc<Onward>,
+        route: &Route,
+        options: SocketOptions,
+        validity: Option<Validity>,
+        avoid: &[Slot],
+        perf: &mut Perf,
+    ) -> Result<Acquired, Failure> {
+        // Each turn someone gets a place on what was opened, so that turns end; unless the peer
+        // closes what it has just accepted.
+        let patience = onward.config.timeouts.connect.saturating_mul(2);
+        let turns = async {
+            loop {
+                if self.is_http1(route) {
+                    return Ok(Acquired::Http1);
+                }
+                let mut opening = match self.step(onward, route, options, validity, avoid) {
+                    Step::Slot(mut slot) => {
+                        if super::stream::is_open(&mut slot.sender).await {
+                            return Ok(Acquired::Slot(slot));
+                        }
+                        slot.connection().retire();
+                        continue;
+                    }
+                    Step::Wait(opening) => opening,
+                };
+                let outcome = match opening.wait_for(Option::is_some).await {
+                    Ok(outcome) => outcome.clone(),
+                    Err(_) => None,
+                };
+                match outcome {
+                    Some(Outcome::Open(measured)) => *perf = measured,
+                    Some(Outcome::Http1) => return Ok(Acquired::Http1),
+                    Some(Outcome::Failed(failure)) => return Err(failure),
+                    None => return Err(Failure::new("opening the connection was given up")),
+                }
+            }
+        };
+        match timeout(patience, turns).await {
+            Ok(result) => result,
+            Err(_) => Err(Failure::new(format!("{route}: no h2 connection lasts"))),
+        }
+    }
+
+    fn step(
+        &self,
+        onward: &Arc<Onward>,
+        route: &Route,
+        options: SocketOptions,
+        validity: Option<Validity>,
+        avoid: &[Slot],
+    ) -> Step {
+        let mut entries = self.entries();
+        let entry = entries.entry(route.clone()).or_default();
+        entry.connections.retain(|connection| !connection.is_retired());
+        let found = entry
+            .connections
+            .iter()
+            .filter(|connection| !avoid.iter().any(|slot| slot.is_on(connection)))
+            .find_map(|connection| connection.slot());
+        if let Some(slot) = found {
+            return Step::Slot(slot);
+        }
+        if let Some(opening) = &entry.opening {
+            return Step::Wait(opening.clone());
+        }
+        let (announce, opening) = watch::channel(None);
+        entry.opening = Some(opening.clone());
+        drop(entries);
+        // A task of its own: whoever asked first may leave, the others still want the connection.
+        let onward = Arc::clone(onward);
+        let route = route.clone();
+        tokio::spawn(async move {
+            let result = onward.h2.open(&onward, &route, options, validity).await;
+            let mut entries = onward.h2.entries();
+            let entry = entries.entry(route.clone()).or_default();
+            entry.opening = None;
+            let outcome = match result {
+                Ok((Some(connection), perf)) => {
+                    entry.connections.push(connection);
+                    Outcome::Open(perf)
+                }
+                Ok((None, _)) => Outcome::Http1,
+                Err(failure) => Outcome::Failed(failure),
+            };
+            if entry.is_empty() {
+                entries.remove(&route);
+            }
+            drop(entries);
+            announce.send_replace(Some(outcome));
+        });
+        Step::Wait(opening)
+    }
+
+    /// Opens a connection; `None` if the peer speaks only http/1.1. Then the connection, if it is
+    /// of use, is among the idle ones of http/1.1.
+    ///
+    /// With TLS the peer chooses. On a clear connection we begin with h2 ("prior knowledge"), and
+    /// try http/1.1 with a peer that does anything but send its settings, as the policy's `h2`
+    /// always could mean. Only when it answers that is it remembered: it may just be restarting.
+    async fn open(
+        &self,
+        onward: &Arc<Onward>,
+        route: &Route,
+        options: SocketOptions,
+        validity: Option<Validity>,
+    ) -> Result<(Option<Arc<Shared>>, Perf), Failure> {
+        let mut perf = Perf::default();
+        let link = onward.connector.connect(route, options, Alpn::H2, &mut perf).await?;
+        let clear = route.tls.is_none();
+        if !clear && link.alpn() != Some(b"h2") {
+            self.remember_http1(route);
+            if let Ok(connection) = h1::Connection::open(link, route.clone()).await {
+                onward.h1.give(connection);
+            }
+            return Ok((None, perf));
+        }
+        let settings = ConnectionSettings {
+            streams_max: onward.config.limits.h2_streams,
+            window: onward.config.limits.h2_stream_window,
+            keep: onward.config.timeouts.keep_warm,
+            validity,
+        };
+        let patience = if clear {
+            PRIOR_KNOWLEDGE_MAX.min(onward.config.timeouts.connect)
+        } else {
+            onward.config.timeouts.connect
+        };
+        let at_end = {
+            let onward = Arc::downgrade(onward);
+            let route = route.clone();
+            move || {
+                if let Some(onward) = onward.upgrade() {
+                    onward.h2.forget_retired(&route);
+                }
+            }
+        };
+        match timeout(patience, connection::open(link, settings, at_end)).await {
+            Ok(Ok(connection)) => Ok((Some(connection), perf)),
+            Ok(Err(error)) if clear => {
+                tracing::debug!(%route, error, "falling back to http/1.1");
+                Ok((None, perf))
+            }
+            Ok(Err(error)) => Err(Failure::new(format!("h2 with {route}: {error}"))),
+            Err(_) if clear => Ok((None, perf)),
+            Err(_) => Err(Failure::new(format!("h2 with {route}: the peer sends no settings"))),
+        }
+    }
+
+    fn forget_retired(&self, route: &Route) {
+        let mut entries = self.entries();
+        let Some(entry) = entries.get_mut(route) else { return };
+        entry.connections.retain(|connection| !connection.is_retired());
+        if entry.is_empty() {
+            entries.remove(route);
+        }
+    }
+}

@@ -1,0 +1,14 @@
+//! HTTP: one transaction, over whichever version of HTTP carries it.
+
+mod download;
+mod exchange;
+pub(crate) mod h1;
+pub(crate) mod h2;
+mod multipart_decode;
+mod multipart_encode;
+mod request;
+pub(crate) mod response;
+mod transaction;
+mod upload;
+
+pub(crate) use self::transaction::run;

@@ -1,0 +1,312 @@
+//! From policy and metadata to a request: where to, and what it says.
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, Request, StatusCode, Uri};
+use sspc_policy::{Protocol, path_for};
+use url::Url;
+
+use super::multipart_encode::Parts;
+use crate::config::DeviceCredentials;
+use crate::onward::connect::{Route, Trust};
+use crate::onward::{Attempt, Failure};
+
+/// Most bytes of names and values in a request's headers.
+const HEADERS_MAX: usize = 60 * 1024;
+
+/// A request, independent of the version of HTTP that will carry it.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) route: Route,
+    /// Whether the policy asks for h2.
+    pub(crate) h2: bool,
+    pub(crate) method: Method,
+    /// With exactly one slash in front.
+    path: String,
+    /// All but Host, Origin and those that frame the body.
+    headers: HeaderMap,
+    /// What the client asks to be sent as Host instead of the endpoint.
+    host: Option<HeaderValue>,
+    /// How the body is framed; `None` if there is none.
+    pub(crate) body: Option<BodyPlan>,
+    /// How to encrypt if a redirect asks for it.
+    trust: Trust,
+    /// Headers that are for the first peer's eyes only.
+    secrets: Vec<HeaderName>,
+}
+
+/// How a request's body is framed.
+#[derive(Debug)]
+pub(crate) struct BodyPlan {
+    /// Bytes on the wire, announced by content-length; `None` if only the end will tell.
+    pub(crate) announced: Option<u64>,
+    /// Set if the body is multipart.
+    pub(crate) parts: Option<Parts>,
+}
+
+/// Names that are for the first peer only even if the policy does not call them credentials.
+const SECRETS: [HeaderName; 3] =
+    [header::AUTHORIZATION, header::COOKIE, header::PROXY_AUTHORIZATION];
+
+impl Plan {
+    /// The request that an attempt starts with.
+    pub(crate) fn new(attempt: &Attempt, credentials: &DeviceCredentials) -> Result<Self, Failure> {
+        let stream = &*attempt.stream;
+        let target = attempt.target()?;
+        let path = path_for(stream, &target, |name| attempt.lookup(name))
+            .map_err(|error| Failure::new(format!("http_url: {error}")))?;
+        let method = Method::from_bytes(stream.http.method.as_bytes())
+            .ok()
+            .filter(|method| *method != Method::CONNECT)
+            .ok_or_else(|| {
+                Failure::new(format!("http_method {:?} cannot be sent", stream.http.method))
+            })?;
+        let mut headers = Headers::new();
+        headers.fixed(header::PRAGMA, "no-cache");
+        headers.fixed(header::CACHE_CONTROL, "no-cache");
+        headers.credentials(attempt, credentials)?;
+        headers.metadata(attempt)?;
+        let body = body_plan(attempt, &method, &mut headers)?;
+        if headers.size > HEADERS_MAX {
+            return Err(Failure::new(format!("{} bytes of headers are too much", headers.size)));
+        }
+        let route = Route::new(target.address, target.tls, stream);
+        let trust = Route::new(route.address.clone(), true, stream).tls.unwrap_or(Trust::Platform);
+        Ok(Self {
+            route,
+            h2: stream.protocol == Protocol::H2,
+            method,
+            path,
+            host: headers.map.remove(header::HOST),
+            headers: headers.map,
+            body,
+            trust,
+            secrets: headers.secrets,
+        })
+    }
+
+    /// The request for http/1.1: `Host` and the path.
+    pub(crate) fn h1<B>(&self, body: B) -> Result<Request<B>, Failure> {
+        let uri = Uri::try_from(self.path.as_str()).map_err(|error| self.bad_path(&error))?;
+        let mut request = self.request(uri, body);
+        let host = match &self.host {
+            Some(host) => host.clone(),
+            None => value("Host", self.route.authority().as_bytes())?,
+        };
+        // Host goes first, as RFC 9110 §7.2 would have it.
+        let others = std::mem::take(request.headers_mut());
+        let headers = request.headers_mut();
+        headers.insert(header::HOST, host);
+        headers.insert(header::ORIGIN, self.origin()?);
+        headers.extend(others);
+        Ok(request)
+    }
+
+    /// The request for h2: `:authority` and the path in a whole URI.
+    pub(crate) fn h2(&self) -> Result<Request<()>, Failure> {
+        let authority = match &self.host {
+            Some(host) => host.to_str().map_err(|error| self.bad_path(&error))?.to_owned(),
+            None => self.route.authority(),
+        };
+        let uri = Uri::builder()
+            .scheme(self.route.scheme())
+            .authority(authority)
+            .path_and_query(self.path.as_str())
+            .build()
+            .map_err(|error| self.bad_path(&error))?;
+        let mut request = self.request(uri, ());
+        *request.version_mut() = http::Version::HTTP_2;
+        if !request.headers().contains_key(header::ORIGIN) {
+            request.headers_mut().insert(header::ORIGIN, self.origin()?);
+        }
+        Ok(request)
+    }
+
+    fn request<B>(&self, uri: Uri, body: B) -> Request<B> {
+        let mut request = Request::new(body);
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri;
+        *request.headers_mut() = self.headers.clone();
+        if let Some(length) = self.body.as_ref().and_then(|body| body.announced) {
+            request.headers_mut().insert(header::CONTENT_LENGTH, length.into());
+        }
+        request
+    }
+
+    fn origin(&self) -> Result<HeaderValue, Failure> {
+        let origin = format!("{}://{}", self.route.scheme(), self.route.authority());
+        value("Origin", origin.as_bytes())
+    }
+
+    fn bad_path(&self, error: &dyn std::fmt::Display) -> Failure {
+        Failure::new(format!("cannot ask {} for {:?}: {error}", self.route, self.path))
+    }
+
+    /// Turns this request into the one that a redirect asks for; says why if it must not.
+    pub(crate) fn redirect(&mut self, status: StatusCode, location: &str) -> Result<(), String> {
+        let base = format!("{}://{}{}", self.route.scheme(), self.route.authority(), self.path);
+        let next = Url::parse(&base)
+            .and_then(|base| base.join(location))
+            .map_err(|error| format!("Location {location:?}: {error}"))?;
+        let tls = match next.scheme() {
+            "https" => true,
+            "http" if self.route.tls.is_none() => false,
+            "http" => return Err("it leads from https to http".to_owned()),
+            other => return Err(format!("it leads to {other}:")),
+        };
+        let host = next.host_str().ok_or("its Location has no host")?;
+        // An IPv6 host comes in brackets.
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        let port = next.port_or_known_default().ok_or("its Location has no port")?;
+        let query = next.query().map(|query| format!("?{query}")).unwrap_or_default();
+        self.path = format!("{}{query}", next.path());
+        let stays = next.scheme() == self.route.scheme()
+            && Url::parse(&base).is_ok_and(|base| base.origin() == next.origin());
+        if !stays {
+            let address = sspc_policy::Address::Tcp { host: host.to_ascii_lowercase(), port };
+            self.route = Route { address, tls: tls.then(|| self.trust.clone()) };
+            self.host = None;
+            for name in self.secrets.iter().chain(&SECRETS) {
+                self.headers.remove(name);
+            }
+        }
+        if status == StatusCode::SEE_OTHER && self.method != Method::HEAD {
+            self.method = Method::GET;
+            self.body = None;
+            for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LANGUAGE] {
+                self.headers.remove(name);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A header's value that cannot break the message.
+fn value(name: &str, bytes: &[u8]) -> Result<HeaderValue, Failure> {
+    HeaderValue::from_bytes(bytes).map_err(|_| {
+        Failure::new(format!("the value for the header {name} has control characters"))
+    })
+}
+
+/// Headers in the making.
+struct Headers {
+    map: HeaderMap,
+    size: usize,
+    /// Where the policy puts credentials.
+    secrets: Vec<HeaderName>,
+    /// Names that metadata has set: further items of the name are added, not exchanged.
+    from_client: Vec<HeaderName>,
+}
+
+impl Headers {
+    fn new() -> Self {
+        Self { map: HeaderMap::new(), size: 0, secrets: Vec::new(), from_client: Vec::new() }
+    }
+
+    fn fixed(&mut self, name: HeaderName, text: &'static str) {
+        self.map.insert(name, HeaderValue::from_static(text));
+    }
+
+    fn name(text: &str) -> Result<HeaderName, Failure> {
+        HeaderName::from_bytes(text.trim().trim_end_matches(':').as_bytes())
+            .map_err(|_| Failure::new(format!("the policy's header {text:?} is no header's name")))
+    }
+
+    fn credentials(
+        &mut self,
+        attempt: &Attempt,
+        credentials: &DeviceCredentials,
+    ) -> Result<(), Failure> {
+        let http = &attempt.stream.http;
+        let preamble = http.auth_preamble.as_deref().unwrap_or_default();
+        let auth = [preamble.as_bytes(), &credentials.auth].concat();
+        let all: [(&Option<String>, &[u8]); 4] = [
+            (&http.auth_header, &auth),
+            (&http.dsn_header, &credentials.serial_number),
+            (&http.fwv_header, &credentials.firmware_version),
+            (&http.devtype_header, &credentials.device_type),
+        ];
+        for (name, bytes) in all {
+            let Some(name) = name else { continue };
+            let name = Self::name(name)?;
+            if bytes.is_empty() {
+                tracing::debug!(%name, "nothing is configured for this header");
+                continue;
+            }
+            let mut value = value(name.as_str(), bytes)?;
+            value.set_sensitive(true);
+            self.size = self.size.saturating_add(name.as_str().len() + bytes.len() + 4);
+            self.map.insert(&name, value);
+            self.secrets.push(name);
+        }
+        Ok(())
+    }
+
+    fn metadata(&mut self, attempt: &Attempt) -> Result<(), Failure> {
+        for item in attempt.stream.metadata.iter().rev() {
+            let (Some(header), Some(bytes)) = (&item.header, attempt.value(&item.name)) else {
+                continue;
+            };
+            let name = Self::name(header)?;
+            // The body's length is announced with the body.
+            if bytes.is_empty() || item.is_hop_by_hop() || name == header::CONTENT_LENGTH {
+                continue;
+            }
+            let value = value(name.as_str(), bytes)?;
+            self.size = self.size.saturating_add(name.as_str().len() + bytes.len() + 4);
+            if self.from_client.contains(&name) {
+                self.map.append(name, value);
+            } else {
+                self.map.insert(&name, value);
+                self.from_client.push(name);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn body_plan(
+    attempt: &Attempt,
+    method: &Method,
+    headers: &mut Headers,
+) -> Result<Option<BodyPlan>, Failure> {
+    let stream = &*attempt.stream;
+    let hint = attempt.length_hint.filter(|&hint| hint > 0).map(u64::from);
+    let given = given_length(attempt)?;
+    let usual = [Method::POST, Method::PUT, Method::PATCH].contains(method);
+    let form = stream.http.www_form_urlencoded;
+    if !(usual || given.is_some() || (form && hint.is_some())) {
+        return Ok(None);
+    }
+    let mut announced = given.or(hint);
+    let mut parts = None;
+    if stream.is_multipart() {
+        let framing = Parts::new(stream, &attempt.chain, Parts::random_boundary());
+        announced = announced.map(|length| length.saturating_add(framing.overhead()));
+        let kind = value("Content-Type", framing.content_type().as_bytes())?;
+        headers.map.insert(header::CONTENT_TYPE, kind);
+        parts = Some(framing);
+    } else if form && !headers.from_client.contains(&header::CONTENT_TYPE) {
+        headers.fixed(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+    }
+    if stream.http.no_content_length {
+        announced = None;
+    }
+    Ok(Some(BodyPlan { announced, parts }))
+}
+
+/// The length that the client gave as metadata; 0 counts as none.
+fn given_length(attempt: &Attempt) -> Result<Option<u64>, Failure> {
+    for item in attempt.stream.metadata.iter().rev() {
+        let is_length = item.header.as_deref().is_some_and(|header| {
+            header.trim_end_matches(':').eq_ignore_ascii_case(header::CONTENT_LENGTH.as_str())
+        });
+        let Some(bytes) = attempt.value(&item.name).filter(|_| is_length) else { continue };
+        let digits = bytes.iter().all(u8::is_ascii_digit);
+        let text = std::str::from_utf8(bytes).ok().filter(|_| digits);
+        let length: u64 = text.and_then(|text| text.parse().ok()).ok_or_else(|| {
+            Failure::new(format!("metadata {:?}: {:?} is no length", item.name, bytes))
+        })?;
+        return Ok((length > 0).then_some(length));
+    }
+    Ok(None)
+}

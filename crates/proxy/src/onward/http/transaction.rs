@@ -1,0 +1,386 @@
+//! One http transaction: requests until there is a final response, and what the client hears of it.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use http::{Method, Response, StatusCode};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
+
+use super::exchange::{Carrier, Download, Exchange, NoResponse, Retryability};
+use super::request::Plan;
+use super::upload::{Fault, Progress, RequestBody, Upload};
+use super::{download, h1, h2, response};
+use crate::onward::attempt::queue::{EventSender, SessionGone};
+use crate::onward::connect::Alpn;
+use crate::onward::connect::Perf;
+use crate::onward::connect::SocketOptions;
+use crate::onward::{Attempt, End, Event, Failure, Onward, TxChunk};
+
+/// Most redirects that are followed.
+const HOPS_MAX: u32 = 4;
+/// Most times that a request moves to another connection because the first one let it down.
+const MOVES_MAX: u32 = 3;
+
+/// Runs a transaction.
+pub(crate) async fn run(
+    onward: &Arc<Onward>,
+    attempt: &Attempt,
+    out: &EventSender,
+    chunks: mpsc::Receiver<TxChunk>,
+) -> End {
+    let mut plan = match Plan::new(attempt, &onward.config.credentials) {
+        Ok(plan) => plan,
+        Err(failure) => return End::Failed(failure),
+    };
+    let upload = plan.body.as_mut().map(|body| {
+        let held_max = usize::try_from(attempt.stream.proxy_buflen_bytes()).unwrap_or(usize::MAX);
+        Upload::new(chunks, body.parts.take(), body.announced, held_max)
+    });
+    let transaction = Transaction {
+        onward,
+        attempt,
+        out,
+        plan,
+        upload,
+        connected: false,
+        perf: attempt.stream.perf.then(Perf::default),
+        start: Instant::now(),
+        hops: 0,
+        moves: 0,
+    };
+    transaction
+        .run()
+        .await
+        .unwrap_or_else(|SessionGone| End::Lost { why: "nobody listens".to_owned() })
+}
+
+struct Transaction<'a> {
+    onward: &'a Arc<Onward>,
+    attempt: &'a Attempt,
+    out: &'a EventSender,
+    plan: Plan,
+    upload: Option<Upload>,
+    /// Whether the client was told.
+    connected: bool,
+    /// `None` once reported, or if the policy does not ask for it.
+    perf: Option<Perf>,
+    /// When the latest request was sent.
+    start: Instant,
+    hops: u32,
+    moves: u32,
+}
+
+/// Why there is no response.
+enum ExchangeError {
+    /// The connection let us down.
+    Peer(NoResponse),
+    /// The client's body is not what it announced, or ended early.
+    Client(Fault),
+}
+
+impl Transaction<'_> {
+    async fn run(mut self) -> Result<End, SessionGone> {
+        // Connections that refused this request; it must not come to them again.
+        let mut avoid = Vec::new();
+        loop {
+            let mut exchange = match self.send(&avoid).await {
+                Ok(exchange) => exchange,
+                Err(failure) => return self.failed(failure).await,
+            };
+            if self.upload.is_some() && !self.connected {
+                if let Some(credit) = exchange.credit {
+                    self.out.event(Event::TxCredit(credit)).await?;
+                }
+                self.connect().await?;
+            }
+            match self.response(&mut exchange).await {
+                Ok(response) => {
+                    if let Some(end) = self.take(exchange, response).await? {
+                        return Ok(end);
+                    }
+                    avoid.clear();
+                }
+                Err(ExchangeError::Client(fault)) => return self.client_fault(&fault).await,
+                Err(ExchangeError::Peer(error)) if self.may_move(&error) => {
+                    tracing::debug!(route = %self.plan.route, error = error.why, "sent once more");
+                    self.moves += 1;
+                    if error.retryability == Retryability::OverHttp1 {
+                        self.onward.h2.remember_http1(&self.plan.route);
+                    }
+                    if let Carrier::H2(slot) = exchange.carrier {
+                        avoid.push(slot);
+                    }
+                }
+                Err(ExchangeError::Peer(error)) => {
+                    let why = format!("{}: {}", self.plan.route, error.why);
+                    return self.failed(Failure::new(why)).await;
+                }
+            }
+        }
+    }
+
+    /// Gets a connection and puts the request on it.
+    async fn send(&mut self, avoid: &[h2::Slot]) -> Result<Exchange, Failure> {
+        let stream = &self.attempt.stream;
+        let options = SocketOptions::of(stream);
+        let mut perf = Perf::default();
+        loop {
+            let cursor = match &self.upload {
+                None => None,
+                Some(upload) => Some(upload.cursor().ok_or_else(|| {
+                    Failure::new("the request would have to be sent again, and is too long for it")
+                })?),
+            };
+            if self.plan.h2 {
+                let acquired = self.onward.h2.acquire(
+                    self.onward,
+                    &self.plan.route,
+                    options,
+                    stream.validity(),
+                    avoid,
+                    &mut perf,
+                );
+                let acquired = acquired.await;
+                self.keep_perf(&mut perf);
+                if let h2::Acquired::Slot(slot) = acquired? {
+                    self.start = Instant::now();
+                    match h2::exchange(slot, self.plan.h2()?, cursor, self.out).await {
+                        Ok(exchange) => return Ok(exchange),
+                        Err(error) if self.may_move(&error) => {
+                            self.moves += 1;
+                            continue;
+                        }
+                        Err(error) => return Err(Failure::new(error.why)),
+                    }
+                }
+            }
+            let request = self.plan.h1(RequestBody(cursor))?;
+            let connection = match self.onward.h1.take(&self.plan.route).await {
+                // A second move goes to a connection that cannot be stale.
+                Some(connection) if self.moves == 0 => connection,
+                _ => {
+                    let route = self.plan.route.clone();
+                    let link =
+                        self.onward.connector.connect(&route, options, Alpn::H1, &mut perf).await;
+                    self.keep_perf(&mut perf);
+                    let failed = |why| Failure::new(format!("{}: {why}", self.plan.route));
+                    h1::Connection::open(link?, route).await.map_err(failed)?
+                }
+            };
+            self.start = Instant::now();
+            return Ok(connection.exchange(request));
+        }
+    }
+
+    fn keep_perf(&mut self, measured: &mut Perf) {
+        if let Some(perf) = &mut self.perf {
+            *perf = std::mem::take(measured);
+        }
+    }
+
+    /// Whether the request may go out on another connection.
+    fn may_move(&self, error: &NoResponse) -> bool {
+        let idempotent = ![Method::POST, Method::PATCH].contains(&self.plan.method);
+        let allowed = match error.retryability {
+            Retryability::Never => false,
+            Retryability::IfIdempotent => idempotent,
+            Retryability::Always | Retryability::OverHttp1 => true,
+        };
+        let possible = self.upload.as_ref().is_none_or(Upload::can_restart);
+        allowed && possible && self.moves < MOVES_MAX
+    }
+
+    /// Waits for the response's headers, sending the request's body meanwhile. The peer's time
+    /// begins when it has all of the request: before that the client may take as long as it likes.
+    async fn response(&self, exchange: &mut Exchange) -> Result<Response<Download>, ExchangeError> {
+        let limit = self.onward.config.timeouts.response;
+        let patience = async {
+            if let Some(upload) = &self.upload
+                && let Progress::Failed(fault) = upload.ended().await
+            {
+                return ExchangeError::Client(fault);
+            }
+            sleep(limit).await;
+            let why = format!("no response within {} s", limit.as_secs_f32());
+            ExchangeError::Peer(NoResponse { why, retryability: Retryability::Never })
+        };
+        let result = exchange.pump.beside(async {
+            tokio::select! {
+                biased;
+                result = &mut exchange.response => result.map_err(ExchangeError::Peer),
+                error = patience => Err(error),
+            }
+        });
+        match (result.await, self.upload.as_ref().and_then(Upload::fault)) {
+            // What the client did comes first: it is why the connection failed.
+            (Err(_), Some(fault)) => Err(ExchangeError::Client(fault)),
+            (result, _) => result,
+        }
+    }
+
+    /// Makes the best of a response; `None` if another request has to follow.
+    async fn take(
+        &mut self,
+        exchange: Exchange,
+        response: Response<Download>,
+    ) -> Result<Option<End>, SessionGone> {
+        let (head, download) = response.into_parts();
+        let http = &self.attempt.stream.http;
+        let status = head.status;
+        if self.plan.h2 && matches!(exchange.carrier, Carrier::H1(_)) {
+            self.onward.h2.remember_http1(&self.plan.route);
+        }
+        if status == StatusCode::SWITCHING_PROTOCOLS {
+            let why = format!("{}: switches protocols unasked", self.plan.route);
+            return self.failed(Failure::new(why)).await.map(Some);
+        }
+        let expected = http.expect == Some(status.as_u16());
+        if response::is_busy(status) && !expected && !self.connected {
+            self.finish(exchange, download, true).await;
+            let failure = Failure {
+                retry_after: response::retry_after(&head.headers, SystemTime::now()),
+                ..Failure::new(format!("{}: {status}", self.plan.route))
+            };
+            return self.failed_with(failure, Some(status)).await.map(Some);
+        }
+        if let Some(location) = response::location(status, &head.headers).filter(|_| !expected) {
+            if http.fail_redirect {
+                tracing::info!(route = %self.plan.route, %status, "redirected: a captive portal?");
+            }
+            let sent = self.is_sent();
+            match location.and_then(|location| self.redirect(status, location)) {
+                Ok(()) => {
+                    self.report_perf(Some(status)).await?;
+                    self.finish(exchange, download, sent).await;
+                    return Ok(None);
+                }
+                Err(why) => {
+                    let why = format!("{}: {status}: {why}", self.plan.route);
+                    if !self.connected {
+                        return self.failed_with(Failure::new(why), Some(status)).await.map(Some);
+                    }
+                    tracing::info!(why, "redirect not followed");
+                }
+            }
+        }
+        self.deliver(exchange, head, download).await.map(Some)
+    }
+
+    /// Prepares the request that a redirect asks for, or says why there is none.
+    fn redirect(&mut self, status: StatusCode, location: &str) -> Result<(), String> {
+        if !self.attempt.stream.allow_redirects {
+            return Err("the policy does not allow redirects".to_owned());
+        }
+        if self.hops >= HOPS_MAX {
+            return Err(format!("more than {HOPS_MAX} redirects"));
+        }
+        let replay = status != StatusCode::SEE_OTHER;
+        if replay && self.upload.as_ref().is_some_and(|upload| !upload.can_restart()) {
+            return Err("the body is too long to be sent again".to_owned());
+        }
+        self.plan.redirect(status, location)?;
+        if self.plan.body.is_none()
+            && let Some(upload) = self.upload.take()
+        {
+            upload.close();
+        }
+        self.hops += 1;
+        self.moves = 0;
+        Ok(())
+    }
+
+    /// Hands a final response to the client.
+    async fn deliver(
+        &mut self,
+        mut exchange: Exchange,
+        head: http::response::Parts,
+        mut download: Download,
+    ) -> Result<End, SessionGone> {
+        let stream = &self.attempt.stream;
+        let found = response::metadata(stream, &head.headers);
+        if !found.is_empty() {
+            self.out.event(Event::Metadata(found)).await?;
+        }
+        self.report_perf(Some(head.status)).await?;
+        if let Some(state) = stream.http.mapped_state(head.status.as_u16()) {
+            self.out.event(Event::UserState(state)).await?;
+        }
+        self.connect().await?;
+        let body = download::Delivery {
+            out: self.out,
+            stream,
+            headers: &head.headers,
+            none: response::is_bodyless(&self.plan.method, head.status),
+            idle: self.onward.config.timeouts.body_idle,
+            upload: self.upload.as_ref(),
+        };
+        let result = exchange.pump.beside(body.run(&mut download)).await?;
+        if let Err(why) = result {
+            if let Some(fault) = self.upload.as_ref().and_then(Upload::fault) {
+                return self.client_fault(&fault).await;
+            }
+            return Ok(End::Lost { why: format!("{}: {why}", self.plan.route) });
+        }
+        self.finish(exchange, download, self.is_sent()).await;
+        let good = stream.http.is_success(head.status.as_u16());
+        self.out.event(if good { Event::Ack } else { Event::Nack }).await?;
+        Ok(End::Complete)
+    }
+
+    /// Whether the connection has got all of the request.
+    fn is_sent(&self) -> bool {
+        self.upload.as_ref().is_none_or(Upload::is_complete)
+    }
+
+    /// Gives the connection back if the exchange is over in both directions; a short rest of the
+    /// response is read for that.
+    async fn finish(&self, exchange: Exchange, mut download: Download, sent: bool) {
+        if !sent || !download::drain(&mut download).await {
+            return;
+        }
+        if let Carrier::H1(connection) = exchange.carrier {
+            self.onward.h1.give(connection);
+        }
+    }
+
+    async fn connect(&mut self) -> Result<(), SessionGone> {
+        if std::mem::replace(&mut self.connected, true) {
+            return Ok(());
+        }
+        self.out.event(Event::Connected).await
+    }
+
+    async fn report_perf(&mut self, status: Option<StatusCode>) -> Result<(), SessionGone> {
+        let Some(perf) = self.perf.take() else { return Ok(()) };
+        let response = status.map(|status| (status.as_u16(), self.start.elapsed()));
+        self.out.event(Event::Perf(perf.json(response))).await
+    }
+
+    /// There will be no response.
+    async fn failed(&mut self, failure: Failure) -> Result<End, SessionGone> {
+        self.failed_with(failure, None).await
+    }
+
+    async fn failed_with(
+        &mut self,
+        failure: Failure,
+        status: Option<StatusCode>,
+    ) -> Result<End, SessionGone> {
+        self.report_perf(status).await?;
+        Ok(if self.connected { End::Lost { why: failure.why } } else { End::Failed(failure) })
+    }
+
+    /// The client broke its own request, after CONNECTED as ever. A new attempt would not mend it,
+    /// so this is the end of the transaction and not a loss.
+    async fn client_fault(&mut self, fault: &Fault) -> Result<End, SessionGone> {
+        if *fault == Fault::Cut {
+            return Ok(End::Lost { why: fault.to_string() });
+        }
+        let stream = &self.attempt.stream.name;
+        tracing::warn!(stream, route = %self.plan.route, %fault, "request given up");
+        self.report_perf(None).await?;
+        self.out.event(Event::Nack).await?;
+        Ok(End::Complete)
+    }
+}

@@ -1,0 +1,178 @@
+//! WebSocket (RFC 6455) with permessage-deflate (RFC 7692), over a connection of its own.
+//!
+//! ```text
+//!  dial ─► upgrade ─► Connected ─► relay ─► Lost
+//!    └────────┴─► Failed             ├─ Reader: socket ─► Decoder ─► EventSender
+//!                                    └─ Writer: chunks ─► Encoder ─► socket
+//! ```
+//!
+//! The reader and the writer are two halves of one task that meet in a `Control` only: whichever
+//! of them cannot go on, because its queue or its socket is full, does not stop the other.
+//!
+//! # Memory
+//!
+//! An idle stream holds less than 6 KiB in here: buffers grow with the first bytes that pass and
+//! are given back when nothing is left to do. A busy one holds a read buffer of 16 KiB, at most
+//! twice that to write, and what its queues hold.
+//!
+//! With permessage-deflate a compressor takes some 300 KiB and a decompressor some 48 KiB. Both
+//! are made with the first message that needs them. The compressor is given up at the end of each
+//! message, for which the offer says `client_no_context_takeover`: a gateway with hundreds of
+//! streams has better uses for its memory than a slightly better ratio. The decompressor stays,
+//! unless the server says `server_no_context_takeover`.
+
+mod control;
+mod reader;
+mod relay;
+#[cfg(test)]
+mod tests;
+mod upgrade;
+mod writer;
+
+use std::error::Error;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use http::StatusCode;
+use sspc_policy::{StreamType, path_for};
+use sspc_ws::MessageKind;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+use self::relay::{WsParams, relay};
+use self::upgrade::{Upgrade, UpgradeError, upgrade};
+use crate::onward::attempt::queue::EventSender;
+use crate::onward::connect::Alpn;
+use crate::onward::connect::Perf;
+use crate::onward::connect::Transport;
+use crate::onward::connect::{Route, SocketOptions};
+use crate::onward::http::response;
+use crate::onward::{Attempt, End, Event, Failure, Onward, TxChunk};
+
+/// How long the peer may take for its part of the closing handshake: to take our close frame, and
+/// to close the transport after it (RFC 6455 §7.1.1).
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+/// Most bytes that are read, inflated or put into a frame at a time.
+const BUFFER_MAX: usize = 16 * 1024;
+
+/// The size of a buffer while nothing happens: a usual small message fits.
+const BUFFER_IDLE: usize = 1024;
+
+/// Runs a WebSocket from the first packet of its connection to the last.
+pub(super) async fn run(
+    onward: &Arc<Onward>,
+    attempt: &Attempt,
+    output: &EventSender,
+    chunks: mpsc::Receiver<TxChunk>,
+) -> End {
+    let stream = &attempt.stream;
+    let mut perf = Perf::default();
+    // Boxed, because it is large and gone once the stream lives.
+    let dialled = Box::pin(dial(onward, attempt, &mut perf)).await;
+    let Dialled { link, authority, path, tls } = match dialled {
+        Ok(dialled) => dialled,
+        Err(failure) => {
+            if stream.perf {
+                // If nobody listens, the end that follows goes nowhere either.
+                let _ = output.event(Event::Perf(perf.json(None))).await;
+            }
+            return End::Failed(failure);
+        }
+    };
+    let request = Upgrade {
+        authority: &authority,
+        path: &path,
+        tls,
+        subprotocol: stream.ws.subprotocol.as_deref(),
+    };
+    speak(link, &request, stream, onward.config.timeouts.response, &perf, output, chunks).await
+}
+
+/// A connection on which nothing was said yet, and what the request needs to know of it.
+struct Dialled {
+    link: Transport,
+    authority: String,
+    path: String,
+    tls: bool,
+}
+
+async fn dial(onward: &Onward, attempt: &Attempt, perf: &mut Perf) -> Result<Dialled, Failure> {
+    let target = attempt.target()?;
+    let path = path_for(&attempt.stream, &target, |name| attempt.lookup(name))
+        .map_err(|error| Failure::new(format!("http_url: {error}")))?;
+    let route = Route::new(target.address, target.tls, &attempt.stream);
+    let options = SocketOptions::of(&attempt.stream);
+    let link = onward.connector.connect(&route, options, Alpn::H1, perf).await?;
+    Ok(Dialled { link, authority: route.authority(), path, tls: target.tls })
+}
+
+/// Speaks WebSocket on a connection that is up, from the upgrade to the end.
+async fn speak<S>(
+    io: S,
+    request: &Upgrade<'_>,
+    stream: &StreamType,
+    response_timeout: Duration,
+    perf: &Perf,
+    output: &EventSender,
+    chunks: mpsc::Receiver<TxChunk>,
+) -> End
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let asked = Instant::now();
+    // Boxed for the same reason.
+    let answer = match Box::pin(timeout(response_timeout, upgrade(io, request))).await {
+        Ok(answer) => answer,
+        Err(_) => Err(UpgradeError::Timeout(response_timeout)),
+    };
+    if stream.perf {
+        let status = match &answer {
+            Ok(_) => Some(StatusCode::SWITCHING_PROTOCOLS),
+            Err(error) => error.status(),
+        };
+        let response = status.map(|status| (status.as_u16(), asked.elapsed()));
+        if output.event(Event::Perf(perf.json(response))).await.is_err() {
+            return session_gone();
+        }
+    }
+    let upgraded = match answer {
+        Ok(upgraded) => upgraded,
+        Err(error) => return End::Failed(failure(request, error)),
+    };
+    if output.event(Event::Connected).await.is_err() {
+        return session_gone();
+    }
+    let params = WsParams {
+        deflate: upgraded.deflate,
+        kind: if stream.ws.binary { MessageKind::Binary } else { MessageKind::Text },
+        validity: stream.validity(),
+        early: upgraded.early,
+    };
+    End::Lost { why: relay(upgraded.io, params, output, chunks).await }
+}
+
+fn failure(request: &Upgrade<'_>, error: UpgradeError) -> Failure {
+    let retry_after = match &error {
+        UpgradeError::Refused { status, headers } if response::is_busy(*status) => {
+            response::retry_after(headers, SystemTime::now())
+        }
+        _ => None,
+    };
+    let mut why = format!("{}{}: {error}", request.authority, request.path);
+    // The error tells its own source; what is behind that is where hyper keeps the cause.
+    let mut source = error.source().and_then(Error::source);
+    while let Some(error) = source {
+        // Writing to a string cannot fail.
+        let _ = write!(why, ": {error}");
+        source = error.source();
+    }
+    Failure { retry_after, ..Failure::new(why) }
+}
+
+/// The session is gone; nobody will read this.
+fn session_gone() -> End {
+    End::Lost { why: reader::Stop::SessionGone.to_string() }
+}

@@ -1,0 +1,218 @@
+//! Lines, whose channels are links, and byte pipes that are neither sockets nor serial ports.
+
+use std::future::Future;
+use std::io;
+use std::sync::Arc;
+
+use sspc_line::{Line, LineConfig, LineEvent, LinkLoss, Role};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
+use tracing::{debug, info, info_span, warn};
+
+use super::Handle;
+use super::peer::Peer;
+use super::shared::Shared;
+use crate::address::ListenAddress;
+use crate::counters::Counts;
+use crate::session::AnyPipe;
+
+/// What logs call a line: its port without the settings.
+pub(crate) fn name(address: &ListenAddress) -> String {
+    match address {
+        ListenAddress::Serial(port) => format!("serial:{}", port.path.display()),
+        other => other.to_string(),
+    }
+}
+
+/// Says what happens to a line, and counts it.
+#[derive(Debug)]
+pub(crate) struct LineLog {
+    line: String,
+    counts: Arc<Counts>,
+    is_up: bool,
+}
+
+impl LineLog {
+    pub(crate) fn new(line: String, counts: Arc<Counts>) -> Self {
+        Self { line, counts, is_up: false }
+    }
+
+    pub(crate) fn note(&mut self, event: &LineEvent) {
+        self.count(event);
+        let line = &self.line;
+        match event {
+            // The client restarted, or the port is gone, which is told by itself.
+            LineEvent::Up { .. }
+            | LineEvent::Down { why: LinkLoss::PeerReset | LinkLoss::Asked }
+            | LineEvent::PortBack => info!(%line, "{event}"),
+            LineEvent::Down { .. } | LineEvent::Overflow { .. } | LineEvent::PortLost { .. } => {
+                warn!(%line, "{event}");
+            }
+            _ => debug!(%line, "{event}"),
+        }
+    }
+
+    fn count(&mut self, event: &LineEvent) {
+        match event {
+            LineEvent::Up { .. } => {
+                self.is_up = true;
+                self.counts.links_up.add(1);
+            }
+            LineEvent::Down { .. } => {
+                self.go_down();
+                self.counts.link_losses.add(1);
+            }
+            LineEvent::Overflow { .. } => self.counts.overflows.add(1),
+            _ => {}
+        }
+    }
+
+    fn go_down(&mut self) {
+        if std::mem::take(&mut self.is_up) {
+            self.counts.links_up.take(1);
+        }
+    }
+}
+
+impl Drop for LineLog {
+    fn drop(&mut self) {
+        self.go_down();
+    }
+}
+
+/// Serves the channels of a serial port until the proxy stops, and leaves what is to be seen to
+/// after that to a task among `shared.lines`.
+pub(crate) async fn accept_port(shared: &Arc<Shared>, line: Line, name: &str) {
+    let sessions = accept_channels(shared, &line, name).await;
+    shared.lines.spawn(async move {
+        sessions.wait().await;
+        // The port's thread has its last bytes to send, which the line's last user waits for.
+        let _ = tokio::task::spawn_blocking(move || drop(line)).await;
+    });
+}
+
+/// Serves the channels of a line until it ends or the proxy stops; the sessions that are left.
+async fn accept_channels(shared: &Arc<Shared>, line: &Line, name: &str) -> TaskTracker {
+    let peer = Peer::Line(shared.next_id());
+    let sessions = TaskTracker::new();
+    let stopping = &shared.stopping;
+    while let Some(Some(channel)) = stopping.run_until_cancelled(line.accept()).await {
+        let Some(mut open) = shared.admit(peer) else { continue };
+        open.line = Some(sessions.token());
+        let index = channel.index().unwrap_or_default();
+        let span = info_span!(
+            "session",
+            id = open.id,
+            peer = format!("{name} channel {index}"),
+            streamtype = tracing::field::Empty,
+        );
+        let (reader, writer) = channel.into_split();
+        shared.spawn(open, reader, writer, span);
+    }
+    line.close();
+    sessions.close();
+    sessions
+}
+
+impl Handle {
+    /// Serves a line that is no serial port: any pair of byte pipes that keep bytes in order and
+    /// lose none. The [mux](sspc_line) runs on it, so that it carries many streams and its link is
+    /// supervised, as on a serial line. `name` is what logs call it.
+    ///
+    /// The future ends when the line does: its reader ends, or one of the two fails, or the proxy
+    /// shuts down. Drop it to end the line. The proxy need not [run](crate::Proxy::run): that is
+    /// for addresses that it listens at.
+    ///
+    /// ```
+    /// use sspc_policy::Policy;
+    /// use sspc_proxy::{Config, LineConfig, Proxy};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let proxy = Proxy::new(Config::new(Policy::builtin()))?;
+    /// let (device, line) = tokio::io::duplex(1024);
+    /// let (reader, writer) = tokio::io::split(line);
+    /// let serving =
+    ///     tokio::spawn(proxy.handle().serve_line(reader, writer, LineConfig::default(), "device"));
+    /// // The device speaks at the other end, and hangs up.
+    /// drop(device);
+    /// serving.await??;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// What reading or writing ended with, unless that was a broken pipe.
+    ///
+    /// # Panics
+    /// The future, outside of a tokio runtime with its timer.
+    pub fn serve_line<R, W>(
+        &self,
+        reader: R,
+        writer: W,
+        config: LineConfig,
+        name: &str,
+    ) -> impl Future<Output = io::Result<()>> + Send + use<R, W>
+    where
+        R: AsyncRead + Send + Unpin + 'static,
+        W: AsyncWrite + Send + Unpin + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        let name = name.to_owned();
+        async move {
+            let mut log = LineLog::new(name.clone(), Arc::clone(&shared.counts));
+            let observer = move |event: LineEvent| log.note(&event);
+            let (line, running) = Line::over(reader, writer, Role::Proxy, config, observer);
+            let accepting = async {
+                let sessions = accept_channels(&shared, &line, &name).await;
+                sessions.wait().await;
+                // Its last user: now the line ends when all is sent.
+                drop(line);
+            };
+            let both = async { tokio::join!(running, accepting).0 };
+            shared.lines.track_future(both).await
+        }
+    }
+
+    /// Serves one stream on a byte pipe of its own, without a mux: the reader's bytes are the
+    /// client's, from STREAMTYPE on. `name` is what logs call it.
+    ///
+    /// Nobody supervises such a link: the reader must end, or one of the two fail, when the client
+    /// is gone. While the stream's remote peer takes no payload the proxy does not read, and
+    /// notices only when it writes.
+    ///
+    /// The future ends with the stream. Drop it to end the stream. As with
+    /// [`serve_line`](Self::serve_line), the proxy need not run.
+    ///
+    /// ```
+    /// # use sspc_policy::Policy;
+    /// # use sspc_proxy::{Config, Proxy};
+    /// # async fn serve(proxy: &Proxy) {
+    /// proxy.handle().serve_link(tokio::io::stdin(), tokio::io::stdout(), "parent").await;
+    /// # }
+    /// ```
+    ///
+    /// # Panics
+    /// The future, outside of a tokio runtime with I/O and time enabled.
+    pub fn serve_link<R, W>(
+        &self,
+        reader: R,
+        writer: W,
+        name: &str,
+    ) -> impl Future<Output = ()> + Send + use<R, W>
+    where
+        R: AsyncRead + Send + Sync + Unpin + 'static,
+        W: AsyncWrite + Send + Unpin + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        let peer = name.to_owned();
+        async move {
+            let Some(open) = shared.admit(Peer::Line(shared.next_id())) else { return };
+            let span =
+                info_span!("session", id = open.id, peer, streamtype = tracing::field::Empty);
+            let session = shared.spawn(open, AnyPipe(reader), AnyPipe(writer), span);
+            // A session that panicked is over too.
+            let _ = AbortOnDropHandle::new(session).await;
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The proxy as a whole: it listens, serves, drains.
+
+mod accept;
+mod admission;
+mod bind;
+mod line;
+mod listener;
+mod peer;
+mod shared;
+
+use std::future::Future;
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::pin::pin;
+use std::sync::Arc;
+
+use sspc_policy::Policy;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, info, info_span};
+
+use self::bind::Bound;
+pub use self::bind::ListenError;
+use self::line::LineLog;
+pub use self::listener::{Accepted, Listener};
+use self::shared::{Shared, lock};
+use crate::address::ListenAddress;
+use crate::config::Config;
+use crate::counters::Counters;
+
+/// A Secure Streams proxy.
+///
+/// Give it addresses with [`Proxy::listen`], or sockets of your own with [`Proxy::adopt_unix`] and
+/// [`Proxy::adopt_tcp`], keep a [`Handle`], then [`Proxy::run`] it.
+///
+/// ```
+/// use sspc_policy::Policy;
+/// use sspc_proxy::{Config, Proxy};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let mut proxy = Proxy::new(Config::new(Policy::builtin()))?;
+/// let address = proxy.listen(&"tcp:127.0.0.1:0".parse()?)?;
+/// println!("ready at {address}");
+/// proxy.run(async { /* until a signal comes */ }).await;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Proxy {
+    shared: Arc<Shared>,
+    listeners: Vec<Bound>,
+}
+
+/// A hold on a running [`Proxy`], usable from any thread.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// A proxy cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot set the proxy up: {0}")]
+pub struct SetupError(String);
+
+impl Proxy {
+    /// A proxy that listens nowhere yet.
+    ///
+    /// # Errors
+    /// The configuration holds what TLS cannot use.
+    pub fn new(config: Config) -> Result<Self, SetupError> {
+        Ok(Self { shared: Arc::new(Shared::new(config)), listeners: Vec::new() })
+    }
+
+    /// Binds an address, at once, and returns it with the port that was free if it asked for any.
+    ///
+    /// A socket file that a dead process left is replaced. The file is removed when the proxy ends.
+    /// A serial port must be there now; later it may vanish and come back.
+    ///
+    /// # Errors
+    /// See [`ListenError`].
+    pub fn listen(&mut self, address: &ListenAddress) -> Result<ListenAddress, ListenError> {
+        let limits = &self.shared.config.limits;
+        let channel_buffer = usize::try_from(limits.channel_buffer).unwrap_or(usize::MAX);
+        let mut log = LineLog::new(line::name(address), Arc::clone(&self.shared.counts));
+        let bound = bind::bind(address, channel_buffer, move |event| log.note(&event))?;
+        Ok(self.keep(bound))
+    }
+
+    /// Takes over a Unix socket that listens already, for instance one that systemd passed on.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn adopt_unix(&mut self, socket: UnixListener) -> Result<ListenAddress, ListenError> {
+        let address = bind::unix_address(&socket);
+        let bound = bind::adopt_unix(socket, address, None)?;
+        Ok(self.keep(bound))
+    }
+
+    /// Takes over a TCP socket that listens already, for instance one that systemd passed on.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn adopt_tcp(&mut self, socket: TcpListener) -> Result<ListenAddress, ListenError> {
+        let bound = bind::adopt_tcp(socket)?;
+        Ok(self.keep(bound))
+    }
+
+    fn keep(&mut self, bound: Bound) -> ListenAddress {
+        let address = bound.address.clone();
+        self.listeners.push(bound);
+        address
+    }
+
+    /// Where the proxy listens.
+    pub fn addresses(&self) -> impl Iterator<Item = &ListenAddress> {
+        self.listeners.iter().map(|bound| &bound.address)
+    }
+
+    /// A hold on this proxy.
+    pub fn handle(&self) -> Handle {
+        Handle { shared: Arc::clone(&self.shared) }
+    }
+
+    /// Serves until `shutdown` is ready, then stops to listen, lets running transactions finish
+    /// for [`Timeouts::drain`](crate::Timeouts::drain), and ends what remains: its clients see
+    /// DISCONNECTED if they were connected, then DESTROYING.
+    ///
+    /// To be called in a tokio runtime with I/O and time enabled.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { shared, listeners } = self;
+        let accepting = TaskTracker::new();
+        for bound in listeners {
+            let address = bound.address.clone();
+            let serve = accept::accept_all(Arc::clone(&shared), bound);
+            accepting.spawn(serve.instrument(info_span!("listener", %address)));
+        }
+        accepting.close();
+        shutdown.await;
+
+        shared.stopping.cancel();
+        accepting.wait().await;
+        shared.draining.cancel();
+        shared.sessions.close();
+        let drained = pin!(shared.sessions.wait());
+        if tokio::time::timeout(shared.config.timeouts.drain, drained).await.is_err() {
+            info!(sessions = shared.sessions.len(), "time to drain is over, ending the rest");
+            shared.closing.cancel();
+            shared.sessions.wait().await;
+        }
+        // What the last sessions wrote is still to be sent.
+        shared.lines.close();
+        let _ = tokio::time::timeout(shared.config.timeouts.flush, shared.lines.wait()).await;
+    }
+}
+
+impl Handle {
+    /// Replaces the policy: new streams use it, those that exist keep theirs.
+    pub fn reload(&self, policy: impl Into<Arc<Policy>>) {
+        *lock(&self.shared.policy) = policy.into();
+    }
+
+    /// The policy that new streams use.
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&lock(&self.shared.policy))
+    }
+
+    /// What the proxy has done so far.
+    pub fn counters(&self) -> Counters {
+        self.shared.counts.snapshot()
+    }
+}

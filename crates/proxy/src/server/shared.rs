@@ -1,0 +1,98 @@
+//! What all parts of a proxy share: its state, and how it drains.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use sspc_policy::Policy;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::Instrument;
+
+use super::admission::Admission;
+use super::peer::Peer;
+use crate::config::Config;
+use crate::counters::Counts;
+use crate::onward::{Onward, OnwardConfig};
+use crate::session::{self, SessionContext};
+
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) config: Config,
+    pub(crate) policy: Mutex<Arc<Policy>>,
+    pub(crate) onward: Arc<Onward>,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) peers: Mutex<HashMap<Peer, usize>>,
+    next_id: AtomicU64,
+    pub(crate) sessions: TaskTracker,
+    /// Lines, which outlive their sessions by what is still to be sent.
+    pub(crate) lines: TaskTracker,
+    /// Nothing more is accepted.
+    pub(crate) stopping: CancellationToken,
+    /// No new transactions; idle streams end.
+    pub(crate) draining: CancellationToken,
+    /// Every stream ends now.
+    pub(crate) closing: CancellationToken,
+}
+
+impl Shared {
+    pub(crate) fn new(config: Config) -> Self {
+        let onward = Onward::new(OnwardConfig {
+            limits: config.limits.clone(),
+            timeouts: config.timeouts.clone(),
+            credentials: config.credentials.clone(),
+        });
+        Self {
+            policy: Mutex::new(Arc::clone(&config.policy)),
+            onward,
+            config,
+            counts: Arc::default(),
+            peers: Mutex::default(),
+            next_id: AtomicU64::new(1),
+            sessions: TaskTracker::new(),
+            lines: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            draining: CancellationToken::new(),
+            closing: CancellationToken::new(),
+        }
+    }
+
+    /// A number that no session or line had.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Serves one link, in a task.
+    pub(crate) fn spawn<R, W>(
+        &self,
+        open: Admission,
+        reader: R,
+        writer: W,
+        span: tracing::Span,
+    ) -> JoinHandle<()>
+    where
+        R: session::LinkReader,
+        W: session::LinkWriter,
+    {
+        let context = SessionContext {
+            policy: Arc::clone(&lock(&self.policy)),
+            starter: Arc::clone(&self.onward),
+            counts: Arc::clone(&self.counts),
+            limits: self.config.limits.clone(),
+            timeouts: self.config.timeouts.clone(),
+            draining: self.draining.clone(),
+            closing: self.closing.clone(),
+        };
+        let task = async move {
+            session::run(context, reader, writer).await;
+            drop(open);
+        };
+        self.sessions.spawn(task.instrument(span))
+    }
+}
+
+/// A lock whose holder panicked guards plain data: it is as good as before.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,68 @@
+//! What a session needs of the onward side.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use sspc_policy::Protocol;
+use tokio::sync::mpsc;
+
+use crate::onward::{Attempt, AttemptHandle, Event, EventReceiver, Onward, TxChunk};
+
+/// Starts attempts.
+pub(crate) trait AttemptStarter: Clone + Send + Sync + 'static {
+    /// A running attempt; dropping it ends it.
+    type RunningAttempt: RunningAttempt;
+
+    /// True if attempts of this protocol can do more than fail.
+    fn supports(&self, protocol: Protocol) -> bool;
+
+    /// Starts one.
+    fn start(&self, attempt: Attempt) -> Self::RunningAttempt;
+}
+
+/// A running attempt.
+pub(crate) trait RunningAttempt: Send {
+    type EventReceiver: EventStream;
+
+    /// Its two queues: what the peer reports and what goes to it.
+    fn queues(&mut self) -> (&mut Self::EventReceiver, &mpsc::Sender<TxChunk>);
+}
+
+/// What a running attempt reports.
+pub(crate) trait EventStream: Send {
+    /// The next event; `None` after the last. Nothing is lost if the call is cancelled.
+    fn recv(&mut self) -> impl Future<Output = Option<Event>> + Send;
+
+    /// The next event if it is there already.
+    fn try_recv(&mut self) -> Option<Event>;
+}
+
+impl AttemptStarter for Arc<Onward> {
+    type RunningAttempt = AttemptHandle;
+
+    fn supports(&self, protocol: Protocol) -> bool {
+        Onward::supports(protocol)
+    }
+
+    fn start(&self, attempt: Attempt) -> AttemptHandle {
+        Onward::start(self, attempt)
+    }
+}
+
+impl RunningAttempt for AttemptHandle {
+    type EventReceiver = EventReceiver;
+
+    fn queues(&mut self) -> (&mut EventReceiver, &mpsc::Sender<TxChunk>) {
+        (&mut self.events, &self.body)
+    }
+}
+
+impl EventStream for EventReceiver {
+    fn recv(&mut self) -> impl Future<Output = Option<Event>> + Send {
+        EventReceiver::recv(self)
+    }
+
+    fn try_recv(&mut self) -> Option<Event> {
+        EventReceiver::try_recv(self)
+    }
+}

@@ -1,0 +1,23 @@
+//! What a session has of its proxy.
+
+use std::sync::Arc;
+
+use sspc_policy::Policy;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{Limits, Timeouts};
+use crate::counters::Counts;
+
+/// What a session has of its proxy.
+#[derive(Clone, Debug)]
+pub(crate) struct SessionContext<D> {
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) starter: D,
+    pub(crate) counts: Arc<Counts>,
+    pub(crate) limits: Limits,
+    pub(crate) timeouts: Timeouts,
+    /// The stream ends as soon as nothing runs.
+    pub(crate) draining: CancellationToken,
+    /// The stream ends now.
+    pub(crate) closing: CancellationToken,
+}

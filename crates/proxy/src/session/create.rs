@@ -1,0 +1,65 @@
+//! From a streamtype's name to a stream, or to a refusal.
+
+use std::sync::Arc;
+
+use sspc_wire::Streamtype;
+use sspc_wire::limits::{STREAMTYPE_NAME_MAX, VERSION};
+use tracing::info;
+
+use super::attempt::AttemptStarter;
+use super::close_reason::{CloseReason, ProtocolError, Refusal};
+use super::context::SessionContext;
+use super::near;
+use super::stream::Stream;
+
+/// Creates the stream that STREAMTYPE asks for.
+pub(super) fn create<D: AttemptStarter>(
+    context: &SessionContext<D>,
+    asked: &Streamtype<'_>,
+    is_narrow: bool,
+) -> Result<Stream<D>, CloseReason> {
+    let SessionContext { policy, starter, .. } = context;
+    if asked.version != VERSION {
+        return Err(ProtocolError::Version(asked.version).into());
+    }
+    if asked.name.len() > STREAMTYPE_NAME_MAX {
+        return Err(ProtocolError::NameLength(asked.name.len()).into());
+    }
+    let name = String::from_utf8_lossy(asked.name).into_owned();
+    tracing::Span::current().record("streamtype", &name);
+    let Some(streamtype) = policy.streamtype(&name) else {
+        let near = near::remark(&name, policy.streamtypes.keys().map(String::as_str));
+        return Err(CloseReason::Refused(Refusal::Unknown { name, near }));
+    };
+    let protocol = streamtype.protocol;
+    if streamtype.server {
+        return Err(CloseReason::Refused(Refusal::Server { name }));
+    }
+    if streamtype.local_sink {
+        return Err(CloseReason::Refused(Refusal::LocalSink { name }));
+    }
+    if !starter.supports(protocol) {
+        let protocol = protocol.to_string();
+        return Err(CloseReason::Refused(Refusal::Protocol { name, protocol }));
+    }
+    // To go out unsigned, or past the proxy that the policy names, is not for us to decide.
+    if streamtype.use_auth.is_some() {
+        return Err(CloseReason::Refused(Refusal::NotDone { name, key: "use_auth" }));
+    }
+    if policy.via_socks5.is_some() {
+        return Err(CloseReason::Refused(Refusal::NotDone { name, key: "via-socks5" }));
+    }
+    info!(
+        %protocol,
+        pid = asked.process_id(),
+        honours_credit = asked.honours_credit(),
+        "stream created"
+    );
+    Ok(Stream::create(
+        context,
+        policy.rideshare_chain(&name),
+        Arc::clone(streamtype),
+        asked,
+        is_narrow,
+    ))
+}

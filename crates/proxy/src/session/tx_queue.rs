@@ -1,0 +1,399 @@
+//! Payload on its way from the client to the remote peer.
+
+use std::collections::VecDeque;
+
+use sspc_wire::Flags;
+
+use crate::onward::TxChunk;
+
+/// What a waiting chunk costs beside its payload, in bytes: a flood of tiny ones is bounded too.
+const CHUNK_COST: usize = 64;
+
+/// Payload that waits for the running attempt to take it.
+///
+/// When a transaction ends, what is left of it goes, and so does what still comes of a message
+/// that it took in part, or that it waited for and that is on its way: that belongs to nothing any
+/// more, and must not begin another transaction.
+///
+/// A message that begins inside another shows that its client broke the other one off: it began
+/// that before it heard that the connection was gone. The two must not become one.
+#[derive(Debug)]
+pub(crate) struct TxQueue {
+    chunks: VecDeque<TxChunk>,
+    cost: usize,
+    at: Position,
+    /// How many of the chunks, the last ones, are of a message that has not ended.
+    open: usize,
+    /// The transaction has taken chunks of that message.
+    open_taken: bool,
+    /// A transaction is over: what comes may have been sent for that one.
+    after_loss: bool,
+    /// The client puts SOM inside its messages at any time, so that it tells nothing.
+    careless: bool,
+    /// The transaction waits for a message of which nothing has come.
+    awaited: bool,
+    dropping: Dropping,
+    /// Bytes that left since the last [`TxQueue::left`].
+    left: usize,
+}
+
+/// Where in the client's payload the last chunk ended.
+#[derive(Debug)]
+struct Position {
+    in_message: bool,
+    in_frame: bool,
+}
+
+/// What became of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pushed {
+    /// It waits.
+    Kept,
+    /// It belongs to a message that is being thrown away.
+    Dropped,
+    /// It begins a message inside one that the transaction has taken in part: that transaction
+    /// cannot go on, nor can this message be part of it.
+    Breaks,
+}
+
+/// What is thrown away as it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dropping {
+    Nothing,
+    RestOfFrame,
+    RestOfMessage,
+    /// The next one, from its beginning.
+    Message,
+    /// Everything.
+    All,
+}
+
+impl TxQueue {
+    pub(crate) fn new() -> Self {
+        Self {
+            chunks: VecDeque::new(),
+            cost: 0,
+            at: Position { in_message: false, in_frame: false },
+            open: 0,
+            open_taken: false,
+            after_loss: false,
+            careless: false,
+            awaited: false,
+            dropping: Dropping::Nothing,
+            left: 0,
+        }
+    }
+
+    /// Takes a chunk, if it is wanted. `ends_frame` tells whether more of the same frame is to
+    /// come.
+    pub(crate) fn push(&mut self, chunk: TxChunk, ends_frame: bool) -> Pushed {
+        let starts = chunk.flags.contains(Flags::SOM);
+        let ends = chunk.flags.contains(Flags::EOM);
+        let was_in_message = self.at.in_message;
+        self.at.in_message = !ends && (starts || self.at.in_message);
+        self.at.in_frame = !ends_frame;
+        self.awaited = false;
+        let dropped = match self.dropping {
+            Dropping::Nothing => false,
+            Dropping::All => true,
+            Dropping::Message => {
+                self.dropping = if ends { Dropping::Nothing } else { Dropping::RestOfMessage };
+                true
+            }
+            _ if starts => {
+                self.dropping = Dropping::Nothing;
+                false
+            }
+            Dropping::RestOfFrame => {
+                if ends_frame || ends {
+                    self.dropping = Dropping::Nothing;
+                }
+                true
+            }
+            Dropping::RestOfMessage => {
+                if ends {
+                    self.dropping = Dropping::Nothing;
+                }
+                true
+            }
+        };
+        if dropped {
+            self.left += chunk.bytes.len();
+            return Pushed::Dropped;
+        }
+        if starts && was_in_message {
+            self.careless |= !self.after_loss;
+            if self.careless {
+                // As it was taken so far.
+            } else if self.open_taken {
+                self.left += chunk.bytes.len();
+                return Pushed::Breaks;
+            } else {
+                self.drop_open();
+            }
+        }
+        self.cost += chunk.bytes.len() + CHUNK_COST;
+        self.chunks.push_back(chunk);
+        self.open += 1;
+        if starts {
+            self.open_taken = false;
+        }
+        if !self.at.in_message {
+            self.open = 0;
+        }
+        Pushed::Kept
+    }
+
+    /// Throws away what waits of a message that has not ended.
+    fn drop_open(&mut self) {
+        for _ in 0..std::mem::take(&mut self.open) {
+            if let Some(chunk) = self.chunks.pop_back() {
+                self.cost -= chunk.bytes.len() + CHUNK_COST;
+                self.left += chunk.bytes.len();
+            }
+        }
+    }
+
+    /// The next chunk.
+    pub(crate) fn pop(&mut self) -> Option<TxChunk> {
+        let chunk = self.chunks.pop_front()?;
+        if self.chunks.len() < self.open {
+            self.open = self.chunks.len();
+            self.open_taken = true;
+        }
+        self.cost -= chunk.bytes.len() + CHUNK_COST;
+        self.left += chunk.bytes.len();
+        Some(chunk)
+    }
+
+    /// A transaction that takes one message has begun: unless the message is here, the client sends
+    /// it now.
+    pub(crate) fn await_message(&mut self) {
+        self.awaited = self.chunks.is_empty() && !self.at.in_message;
+    }
+
+    /// Throws away what waits, and what is still to come of a message or frame cut by that. With
+    /// `until_asked` nothing is wanted before the client asks for a transaction, so that the message
+    /// that the transaction waited for is not either.
+    pub(crate) fn discard(&mut self, until_asked: bool) {
+        while self.pop().is_some() {}
+        self.open_taken = false;
+        self.dropping = match self.at {
+            _ if self.dropping == Dropping::All => Dropping::All,
+            _ if std::mem::take(&mut self.awaited) && until_asked => Dropping::Message,
+            Position { in_message: true, .. } => Dropping::RestOfMessage,
+            Position { in_frame: true, .. } => Dropping::RestOfFrame,
+            _ => Dropping::Nothing,
+        };
+        self.after_loss = true;
+    }
+
+    /// Throws away all that comes, until [`TxQueue::begin`] or [`TxQueue::reopen`].
+    pub(crate) fn close(&mut self) {
+        self.dropping = Dropping::All;
+    }
+
+    /// What comes now is wanted again, if the queue is closed.
+    pub(crate) fn reopen(&mut self) {
+        if self.dropping == Dropping::All {
+            self.begin();
+        }
+    }
+
+    /// The client began something new: what comes now is wanted.
+    pub(crate) fn begin(&mut self) {
+        if self.after_loss {
+            self.drop_open();
+            self.at.in_message = false;
+        }
+        self.dropping = Dropping::Nothing;
+        self.awaited = false;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
+    }
+
+    /// What waits, in bytes, with what the waiting itself costs.
+    pub(crate) fn cost(&self) -> usize {
+        self.cost
+    }
+
+    /// Bytes of payload that left, taken or thrown away, since the last call.
+    pub(crate) fn left(&mut self) -> usize {
+        std::mem::take(&mut self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    fn pushed(
+        tx_queue: &mut TxQueue,
+        text: &'static str,
+        flags: Flags,
+        ends_frame: bool,
+    ) -> Pushed {
+        tx_queue.push(TxChunk { bytes: Bytes::from_static(text.as_bytes()), flags }, ends_frame)
+    }
+
+    /// Pushes; true if the chunk waits.
+    fn push(tx_queue: &mut TxQueue, text: &'static str, flags: Flags, ends_frame: bool) -> bool {
+        pushed(tx_queue, text, flags, ends_frame) == Pushed::Kept
+    }
+
+    fn drain(tx_queue: &mut TxQueue) -> Vec<Bytes> {
+        std::iter::from_fn(|| tx_queue.pop()).map(|chunk| chunk.bytes).collect()
+    }
+
+    #[test]
+    fn what_is_left_of_an_ended_transaction_goes_with_the_rest_of_its_message() {
+        let mut tx_queue = TxQueue::new();
+        assert!(push(&mut tx_queue, "one ", Flags::SOM, true));
+        tx_queue.discard(true);
+        assert!(!push(&mut tx_queue, "message ", Flags::NONE, true));
+        assert!(!push(&mut tx_queue, "whole", Flags::EOM, true));
+        assert!(push(&mut tx_queue, "next", Flags::WHOLE, true));
+        assert_eq!(drain(&mut tx_queue), ["next"]);
+        assert_eq!(tx_queue.left(), 21);
+        assert_eq!(tx_queue.cost(), 0);
+    }
+
+    #[test]
+    fn a_new_message_is_wanted_even_if_the_old_one_never_ended() {
+        let mut tx_queue = TxQueue::new();
+        push(&mut tx_queue, "old", Flags::SOM, true);
+        tx_queue.discard(true);
+        assert!(push(&mut tx_queue, "new", Flags::SOM, true));
+        assert!(push(&mut tx_queue, "er", Flags::EOM, true));
+        assert_eq!(drain(&mut tx_queue), ["new", "er"]);
+    }
+
+    #[test]
+    fn a_message_that_comes_too_late_for_its_transaction_begins_no_other() {
+        let mut tx_queue = TxQueue::new();
+        tx_queue.await_message();
+        tx_queue.discard(true);
+        assert!(!push(&mut tx_queue, "too ", Flags::SOM, true));
+        assert!(!push(&mut tx_queue, "late", Flags::EOM, true));
+        assert!(push(&mut tx_queue, "next", Flags::WHOLE, true));
+        tx_queue.await_message();
+        tx_queue.discard(true);
+        tx_queue.begin();
+        assert!(push(&mut tx_queue, "asked for", Flags::WHOLE, true));
+        assert_eq!(drain(&mut tx_queue), ["asked for"]);
+        assert_eq!(tx_queue.left(), 21);
+    }
+
+    #[test]
+    fn a_message_that_came_is_awaited_no_more() {
+        let mut tx_queue = TxQueue::new();
+        tx_queue.await_message();
+        assert!(push(&mut tx_queue, "in time", Flags::WHOLE, true));
+        tx_queue.pop();
+        tx_queue.discard(true);
+        assert!(push(&mut tx_queue, "next", Flags::WHOLE, true));
+
+        tx_queue.await_message();
+        tx_queue.discard(true);
+        assert!(push(&mut tx_queue, "and next", Flags::WHOLE, true), "it waited already");
+    }
+
+    #[test]
+    fn a_frame_cut_by_the_end_of_its_transaction_does_not_begin_the_next() {
+        let mut tx_queue = TxQueue::new();
+        push(&mut tx_queue, "first half", Flags::NONE, false);
+        tx_queue.discard(true);
+        assert!(!push(&mut tx_queue, "second half", Flags::NONE, true));
+        assert!(push(&mut tx_queue, "next frame", Flags::NONE, true));
+        assert_eq!(drain(&mut tx_queue), ["next frame"]);
+    }
+
+    #[test]
+    fn what_comes_while_idle_is_kept() {
+        let mut tx_queue = TxQueue::new();
+        push(&mut tx_queue, "whole", Flags::WHOLE, true);
+        tx_queue.discard(true);
+        assert!(push(&mut tx_queue, "no flags", Flags::NONE, true));
+        assert_eq!(drain(&mut tx_queue), ["no flags"]);
+    }
+
+    #[test]
+    fn asking_to_connect_begins_anew() {
+        let mut tx_queue = TxQueue::new();
+        push(&mut tx_queue, "cut", Flags::SOM, true);
+        tx_queue.discard(true);
+        tx_queue.begin();
+        assert!(push(&mut tx_queue, "no flags", Flags::NONE, true));
+    }
+
+    #[test]
+    fn a_message_broken_off_before_it_was_taken_gives_way_to_the_next() {
+        let mut tx_queue = TxQueue::new();
+        tx_queue.discard(true);
+        push(&mut tx_queue, "whole", Flags::WHOLE, true);
+        push(&mut tx_queue, "broken ", Flags::SOM, true);
+        push(&mut tx_queue, "off", Flags::NONE, true);
+        assert!(push(&mut tx_queue, "anew", Flags::WHOLE, true));
+        assert_eq!(drain(&mut tx_queue), ["whole", "anew"]);
+        assert_eq!((tx_queue.left(), tx_queue.cost()), (19, 0));
+    }
+
+    #[test]
+    fn a_message_broken_off_after_it_was_taken_breaks_its_transaction() {
+        let mut tx_queue = TxQueue::new();
+        tx_queue.discard(true);
+        push(&mut tx_queue, "sent before the loss was known", Flags::SOM, true);
+        tx_queue.pop();
+        assert_eq!(pushed(&mut tx_queue, "sent ", Flags::SOM, true), Pushed::Breaks);
+        tx_queue.discard(true);
+        assert_eq!(pushed(&mut tx_queue, "again", Flags::EOM, true), Pushed::Dropped);
+        assert!(push(&mut tx_queue, "next", Flags::WHOLE, true));
+        assert_eq!(drain(&mut tx_queue), ["next"]);
+    }
+
+    #[test]
+    fn a_client_that_flags_carelessly_breaks_nothing() {
+        let mut tx_queue = TxQueue::new();
+        for _ in 0..2 {
+            for _ in 0..3 {
+                assert!(push(&mut tx_queue, "starts", Flags::SOM, true));
+                tx_queue.pop();
+            }
+            tx_queue.discard(true);
+            tx_queue.begin();
+        }
+    }
+
+    #[test]
+    fn what_comes_while_closed_is_thrown_away() {
+        let mut tx_queue = TxQueue::new();
+        tx_queue.close();
+        assert!(!push(&mut tx_queue, "of the connection before", Flags::WHOLE, true));
+        tx_queue.discard(true);
+        assert!(!push(&mut tx_queue, "too", Flags::SOM, true));
+        tx_queue.begin();
+        assert!(push(&mut tx_queue, "asked for", Flags::SOM, true));
+        assert_eq!(drain(&mut tx_queue), ["asked for"]);
+    }
+
+    #[test]
+    fn a_message_that_the_proxys_own_retry_waits_for_is_wanted() {
+        let mut tx_queue = TxQueue::new();
+        tx_queue.await_message();
+        tx_queue.discard(false);
+        assert!(push(&mut tx_queue, "not begun before", Flags::WHOLE, true));
+    }
+
+    #[test]
+    fn tiny_chunks_cost_more_than_their_bytes() {
+        let mut tx_queue = TxQueue::new();
+        for _ in 0..1000 {
+            push(&mut tx_queue, "x", Flags::NONE, true);
+        }
+        assert_eq!(tx_queue.cost(), 65_000);
+    }
+}
