@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 
 use arbitrary::Arbitrary;
 use sspc::{Config, Event, Flags, Instant, LinkWish, Name, State, Stream, Timeout, Tx};
+use sspc_sim::frames::{Owned, encode};
 use sspc_wire::{ToProxy, ToProxyDecoder};
 
 use crate::frames::ToClient;
-use crate::owned::{Owned, encode};
 
 /// No drain needs as many steps: an engine that takes more does not end.
 const STEPS: usize = 10_000;

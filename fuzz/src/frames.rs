@@ -1,9 +1,8 @@
 //! Arbitrary frames.
 
 use arbitrary::Arbitrary;
+use sspc_sim::frames::Owned;
 use sspc_wire::{Flags, MuxFrame, PayloadHead, State, Timeout};
-
-use crate::owned::Owned;
 
 /// A frame from proxy to client.
 #[derive(Arbitrary, Debug)]

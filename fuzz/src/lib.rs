@@ -7,9 +7,6 @@ mod frames;
 mod mux;
 mod mux_app;
 mod mux_pair;
-#[allow(dead_code, reason = "the wire's tests need more of it")]
-#[path = "../../crates/wire/tests/wire/owned.rs"]
-mod owned;
 mod policy;
 mod ws;
 
@@ -20,9 +17,8 @@ pub use policy::policy_parse;
 pub use ws::ws_decode;
 
 use arbitrary::Arbitrary;
+use sspc_sim::frames::{Owned, harmless, round_trip};
 use sspc_wire::{MuxDecoder, ToClientDecoder, ToProxyDecoder};
-
-use owned::{Owned, harmless, round_trip};
 
 /// Any bytes as what a proxy sends.
 pub fn to_client(input: &[u8]) {

@@ -32,7 +32,7 @@ pub fn mux(input: &[u8]) {
     let Some((choice, bytes)) = input.split_first() else { return };
     let whole = hear(*choice, [bytes]);
     assert_eq!(hear(*choice, bytes.chunks(1)), whole);
-    assert_eq!(hear(*choice, crate::owned::cut(bytes, &sizes)), whole);
+    assert_eq!(hear(*choice, sspc_sim::frames::cut(bytes, &sizes)), whole);
 }
 
 fn hear<'i>(choice: u8, chunks: impl IntoIterator<Item = &'i [u8]>) -> Record {

@@ -26,7 +26,7 @@ pub fn ws_decode(input: &[u8]) {
     let decoder = || Decoder::new(role, deflate);
     let whole = hear(decoder(), [bytes], 4096);
     assert_eq!(hear(decoder(), bytes.chunks(1), 1), whole);
-    assert_eq!(hear(decoder(), crate::owned::cut(bytes, &sizes), 100), whole);
+    assert_eq!(hear(decoder(), sspc_sim::frames::cut(bytes, &sizes), 100), whole);
 }
 
 fn hear<'i>(

@@ -1,5 +1,6 @@
 //! What the tests of the other crates share: recorded streams of a deployed client and proxy,
-//! two-ended simulation in virtual time, and for processes a [`Cable`] of pseudo-terminals.
+//! [`frames`] to compare what decoders say, two-ended simulation in virtual time, and for processes
+//! a [`Cable`] of pseudo-terminals.
 //!
 //! A simulation is two engines, a [`Link`] between them, and [`drive`], which calls one step after
 //! another at the times that the engines and the link ask for. Nothing here reads a clock, and all
@@ -24,6 +25,7 @@
 
 mod cable;
 mod drive;
+pub mod frames;
 mod link;
 mod rng;
 pub mod vectors;

@@ -1,11 +1,10 @@
 //! What `docs/protocol.md` says is what the code does: its examples, byte by byte, and its tables.
 
+use sspc_sim::frames::{Codec, Owned, decode, encode_all, hex};
 use sspc_wire::{
     Flags, FrameError, MuxDecoder, MuxFrame, State, Timeout, ToClientDecoder, ToProxyDecoder,
     limits,
 };
-
-use crate::owned::{Codec, Owned, decode, encode_all, hex};
 
 const DOCUMENT: &str = include_str!("../../../../docs/protocol.md");
 

@@ -1,11 +1,10 @@
 //! Each frame, byte by byte, as the protocol lays it out; and the longest of each.
 
+use sspc_sim::frames::{Codec, Owned, decode, decode_whole, encode, hex};
 use sspc_wire::{
     EncodeError, Flags, MuxDecoder, MuxFrame, PayloadHead, Piece, State, Streamtype, Timeout,
     ToClient, ToClientDecoder, ToProxy, ToProxyDecoder, limits, streamtype_names,
 };
-
-use crate::owned::{Codec, Owned, decode, decode_whole, encode, hex};
 
 /// The frame has these bytes, and these bytes are the frame, in any cut.
 fn laid_out<C: Codec>(bytes: &str, frame: Owned) {

@@ -1,11 +1,10 @@
 //! The wire, seen from outside: layouts, recordings, refusals, states, any bytes at all, and the
-//! document that tells of it.
+//! document that describes it.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as its tests do")]
 
 mod document;
 mod fields;
 mod layout;
-mod owned;
 mod random;
 mod recordings;
 mod refusals;

@@ -2,12 +2,11 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use sspc_sim::frames::{Owned, cut, encode_all, harmless, round_trip};
 use sspc_wire::{
     Flags, MuxDecoder, MuxFrame, PayloadHead, Piece, State, Timeout, ToClient, ToClientDecoder,
     ToProxyDecoder, to_client_type,
 };
-
-use crate::owned::{Owned, cut, encode_all, harmless, round_trip};
 
 fn name(max: usize) -> impl Strategy<Value = Vec<u8>> {
     vec(1..=u8::MAX, 1..=max)

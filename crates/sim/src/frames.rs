@@ -1,4 +1,7 @@
-//! Frames that own their bytes, with pieces joined, so that decodes of different cuts compare.
+//! Frames that own their bytes, with pieces joined, so that decodes of different cuts compare; and
+//! what holds for every decoder, as functions that panic where it does not.
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic as its tests do")]
+#![allow(clippy::missing_panics_doc, reason = "they panic where a decoder is wrong")]
 
 use std::fmt::Debug;
 
@@ -9,25 +12,39 @@ use sspc_wire::{
 
 /// A whole frame of any kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Owned {
+#[allow(missing_docs, reason = "the fields are those of the frames")]
+pub enum Owned {
+    /// [`ToClient::Payload`] or [`ToProxy::Payload`].
     Payload { head: PayloadHead, rideshare: Option<Vec<u8>>, data: Vec<u8> },
+    /// [`ToClient::CreateResult`].
     CreateResult { result: u8, client_buflen: u32, list: Vec<u8> },
+    /// [`ToClient::State`]: the state, and the ordinal.
     State(State, u32),
+    /// [`ToClient::TxCredit`] or [`ToProxy::TxCredit`].
     TxCredit(i32),
+    /// [`ToClient::Metadata`] or [`ToProxy::Metadata`].
     Metadata { name: Vec<u8>, value: Vec<u8> },
+    /// [`ToClient::Perf`] or [`ToProxy::Perf`].
     Perf(Vec<u8>),
+    /// [`ToProxy::Streamtype`].
     Streamtype { version: u8, pid: u32, tx_credit: i32, name: Vec<u8> },
+    /// [`ToProxy::OnwardConnect`].
     OnwardConnect,
+    /// [`ToProxy::Destroying`].
     Destroying,
+    /// [`ToProxy::Timeout`].
     Timeout(Timeout),
+    /// [`ToProxy::LengthHint`].
     LengthHint(u32),
+    /// [`MuxFrame::Data`].
     MuxData { channel: u8, data: Vec<u8> },
+    /// A frame of the mux that carries no data.
     Mux(MuxFrame<'static>),
 }
 
 /// Where a piece lies in its body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Span {
+pub struct Span {
     offset: u16,
     length: usize,
     total: u16,
@@ -41,7 +58,7 @@ impl From<Piece<'_>> for Span {
 
 impl Owned {
     /// The bytes that come in pieces.
-    pub(crate) fn tail(&self) -> Option<&Vec<u8>> {
+    pub fn tail(&self) -> Option<&Vec<u8>> {
         match self {
             Self::Payload { data, .. } | Self::MuxData { data, .. } => Some(data),
             Self::CreateResult { list, .. } => Some(list),
@@ -72,7 +89,8 @@ impl Owned {
 }
 
 /// One of the three decoders with its encoder.
-pub(crate) trait Codec {
+pub trait Codec {
+    /// What is wrong with the bytes.
     type Error: Copy + Debug + PartialEq;
     /// A decoder at the start of a frame.
     fn new() -> Self;
@@ -275,21 +293,19 @@ impl Codec for MuxDecoder {
 
 /// What came out of a decoder.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Decoded<E> {
+pub struct Decoded<E> {
     /// The frames, the last perhaps unfinished.
-    pub(crate) frames: Vec<Owned>,
+    pub frames: Vec<Owned>,
     /// What ended the decoding early.
-    pub(crate) error: Option<E>,
+    pub error: Option<E>,
     /// True if the bytes end between two frames.
-    pub(crate) between: bool,
+    pub between: bool,
 }
 
 /// Feeds the chunks to a fresh decoder and joins the pieces, and checks what holds for any bytes:
 /// pieces follow each other without a gap, none is empty unless its body is, an event needs a byte,
 /// and an error stays.
-pub(crate) fn decode<'i, C: Codec>(
-    chunks: impl IntoIterator<Item = &'i [u8]>,
-) -> Decoded<C::Error> {
+pub fn decode<'i, C: Codec>(chunks: impl IntoIterator<Item = &'i [u8]>) -> Decoded<C::Error> {
     let mut decoder = C::new();
     let mut frames: Vec<Owned> = Vec::new();
     let mut expected = None;
@@ -317,7 +333,7 @@ pub(crate) fn decode<'i, C: Codec>(
 }
 
 /// The whole input in one chunk.
-pub(crate) fn decode_whole<C: Codec>(bytes: &[u8]) -> Decoded<C::Error> {
+pub fn decode_whole<C: Codec>(bytes: &[u8]) -> Decoded<C::Error> {
     decode::<C>([bytes])
 }
 
@@ -352,7 +368,7 @@ fn join(
 }
 
 /// The frame's bytes.
-pub(crate) fn encode<C: Codec>(frame: &Owned) -> Result<Vec<u8>, EncodeError> {
+pub fn encode<C: Codec>(frame: &Owned) -> Result<Vec<u8>, EncodeError> {
     let length = frame.tail().map_or(0, Vec::len);
     let mut out = vec![0; length + 64];
     let written = C::write(frame, 0, length, &mut out)?;
@@ -361,12 +377,12 @@ pub(crate) fn encode<C: Codec>(frame: &Owned) -> Result<Vec<u8>, EncodeError> {
 }
 
 /// The bytes of all the frames.
-pub(crate) fn encode_all<C: Codec>(frames: &[Owned]) -> Vec<u8> {
+pub fn encode_all<C: Codec>(frames: &[Owned]) -> Vec<u8> {
     frames.iter().flat_map(|frame| encode::<C>(frame).unwrap()).collect()
 }
 
 /// The bytes in pieces whose lengths `sizes` gives, over and over.
-pub(crate) fn cut<'i>(bytes: &'i [u8], sizes: &[usize]) -> Vec<&'i [u8]> {
+pub fn cut<'i>(bytes: &'i [u8], sizes: &[usize]) -> Vec<&'i [u8]> {
     let mut rest = bytes;
     let mut pieces = Vec::new();
     for size in sizes.iter().cycle() {
@@ -381,7 +397,7 @@ pub(crate) fn cut<'i>(bytes: &'i [u8], sizes: &[usize]) -> Vec<&'i [u8]> {
 }
 
 /// What is written comes back: the frames in any cut, and each frame written in any two pieces.
-pub(crate) fn round_trip<C: Codec>(frames: &[Owned], sizes: &[usize]) {
+pub fn round_trip<C: Codec>(frames: &[Owned], sizes: &[usize]) {
     let bytes = encode_all::<C>(frames);
     let decoded = decode::<C>(cut(&bytes, sizes));
     assert_eq!(decoded.error, None);
@@ -400,8 +416,8 @@ pub(crate) fn round_trip<C: Codec>(frames: &[Owned], sizes: &[usize]) {
     }
 }
 
-/// Whatever comes, every cut tells the same, and what it tells can be written and read again.
-pub(crate) fn harmless<C: Codec>(bytes: &[u8], sizes: &[usize]) {
+/// Any bytes decode to the same in every cut, and what they decode to can be written and read again.
+pub fn harmless<C: Codec>(bytes: &[u8], sizes: &[usize]) {
     let whole = decode_whole::<C>(bytes);
     assert_eq!(decode::<C>(cut(bytes, sizes)), whole);
     assert_eq!(decode::<C>(bytes.chunks(1)), whole);
@@ -413,7 +429,7 @@ pub(crate) fn harmless<C: Codec>(bytes: &[u8], sizes: &[usize]) {
 }
 
 /// Bytes from hex digits with blanks between them.
-pub(crate) fn hex(text: &str) -> Vec<u8> {
+pub fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     assert_eq!(digits.len() % 2, 0, "half a byte in {text}");
     let byte = |pair: &[u8]| u8::from_str_radix(core::str::from_utf8(pair).unwrap(), 16).unwrap();

@@ -2,11 +2,10 @@
 
 use std::ops::RangeInclusive;
 
+use sspc_sim::frames::{Codec, Owned, decode, decode_whole, hex};
 use sspc_wire::{
     FrameError, FrameFault, MuxDecoder, MuxError, MuxFrame, ToClientDecoder, ToProxyDecoder,
 };
-
-use crate::owned::{Codec, Owned, decode, decode_whole, hex};
 
 /// The lengths that a type can have, by the protocol.
 fn lengths_to_client(frame: u8) -> Option<RangeInclusive<u16>> {

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use sspc_sim::frames::{Codec, Decoded, Owned, decode, decode_whole, encode_all};
 use sspc_sim::vectors::{self, Direction};
 use sspc_wire::{FrameError, MuxDecoder, MuxFrame, State, ToClientDecoder, ToProxyDecoder};
-
-use crate::owned::{Codec, Decoded, Owned, decode, decode_whole, encode_all};
 
 /// Decodes at every chunk size, and with two chunks at every cut; returns the frames.
 fn at_every_cut<C: Codec>(bytes: &[u8], what: &str) -> Decoded<C::Error> {

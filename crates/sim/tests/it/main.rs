@@ -1,0 +1,3 @@
+//! The simulation, as the tests of other crates use it.
+
+mod link;
