@@ -30,6 +30,8 @@ pub(crate) struct Core {
     acceptor: Option<Waker>,
     events: VecDeque<LineEvent>,
     status: Status,
+    /// How many PINGs of this end came back, and when the last one did.
+    echoes: (u32, Instant),
     next_id: u64,
     inbox_max: usize,
     closed: bool,
@@ -47,6 +49,7 @@ impl Core {
             acceptor: None,
             events: VecDeque::new(),
             status: Status { port: true, ..Status::default() },
+            echoes: (0, Instant::ZERO),
             next_id: 0,
             inbox_max: config.inbox_max,
             closed: false,
@@ -98,7 +101,11 @@ impl Core {
     fn pass(&mut self, now: Instant, mut input: &[u8]) {
         while let Some(event) = self.mux.receive(now, &mut input) {
             let came_up = matches!(event, Event::LinkUp { .. });
+            let is_echo = matches!(event, Event::Echo | Event::LinkDown { why: LinkLoss::Echo });
             self.take(event);
+            if is_echo {
+                self.note_echo(now);
+            }
             if came_up && self.mux.role() == Role::Proxy {
                 // Only the end of a handshake that this side begins tells a device the time.
                 self.mux.ping(now);
@@ -106,9 +113,28 @@ impl Core {
         }
     }
 
+    /// A PING of this end came back. Of two that do, none can be chance.
+    fn note_echo(&mut self, now: Instant) {
+        self.echoes = (self.echoes.0.saturating_add(1), now);
+        if self.echoes.0 == 2 {
+            self.status.echo = true;
+            self.events.push_back(LineEvent::Echo);
+        }
+    }
+
+    /// There is a peer, or nothing comes back any more.
+    fn forget_echo(&mut self) {
+        self.echoes.0 = 0;
+        self.status.echo = false;
+    }
+
     /// Does what the time has come for. To be called after everything that came was received.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         self.handle_held(now);
+        // Of the next PING there would have been an echo by then.
+        if now > self.echoes.1.plus_millis(2 * self.mux.config().retry_max_ms) {
+            self.forget_echo();
+        }
         while let Some(event) = self.mux.handle_timeout(now) {
             self.take(event);
         }
@@ -438,6 +464,7 @@ impl Core {
         let micros = |us: u32| Duration::from_micros(us.into());
         match event {
             Event::LinkUp { rtt_us } => {
+                self.forget_echo();
                 self.status.ups += 1;
                 self.status.round_trip = Some(micros(rtt_us));
                 self.events.push_back(LineEvent::Up { round_trip: micros(rtt_us) });

@@ -7,6 +7,10 @@ use std::time::Duration;
 
 use sspc_mux::LinkLoss;
 
+/// What a line that sends back what is written to it is.
+pub(crate) const ECHO: &str = "the line answers with its own bytes (a loopback plug, or TX joined \
+                               to RX)";
+
 /// What happened to a line; channels tell their own ends.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -21,6 +25,9 @@ pub enum LineEvent {
         /// How this was found out.
         why: LinkLoss,
     },
+    /// Nobody is at the other end: the line sends back what this end writes. Told once, until there
+    /// is a peer or the line is silent.
+    Echo,
     /// A PING was answered.
     RoundTrip {
         /// From the PING to its PONG.
@@ -54,6 +61,7 @@ impl fmt::Display for LineEvent {
         match self {
             Self::Up { round_trip } => write!(f, "link up, round trip {:.3} ms", ms(round_trip)),
             Self::Down { why } => write!(f, "link down: {why}"),
+            Self::Echo => write!(f, "no peer: {ECHO}"),
             Self::RoundTrip { round_trip } => write!(f, "round trip {:.3} ms", ms(round_trip)),
             Self::PeerClock { since_1970 } => {
                 write!(f, "the peer's clock: {:.3} s since 1970", since_1970.as_secs_f64())
@@ -79,6 +87,8 @@ pub struct Status {
     pub up: bool,
     /// The port is there.
     pub port: bool,
+    /// The line sends back what this end writes: there is no peer.
+    pub echo: bool,
     /// The last round trip.
     pub round_trip: Option<Duration>,
     /// How often the link came up.

@@ -11,7 +11,7 @@ use sspc_mux::{Config, Instant, Priority, Role};
 use crate::address::SerialAddress;
 use crate::channel::{Channel, wait};
 use crate::core::{Core, Id};
-use crate::event::{LineEvent, Status};
+use crate::event::{ECHO, LineEvent, Status};
 use crate::pipe::End;
 use crate::thread;
 
@@ -158,10 +158,11 @@ impl Line {
     /// Why a channel could not be opened in time.
     pub fn not_opened(&self) -> io::Error {
         let status = self.status();
-        let why = match (status.port, status.up) {
-            (false, _) => "the serial port is gone",
-            (true, false) => "nobody answers at the other end of the line",
-            (true, true) => "the peer does not answer the request for a channel",
+        let why = match status {
+            Status { port: false, .. } => "the serial port is gone",
+            Status { echo: true, .. } => ECHO,
+            Status { up: false, .. } => "nobody answers at the other end of the line",
+            Status { up: true, .. } => "the peer does not answer the request for a channel",
         };
         io::Error::new(io::ErrorKind::TimedOut, why)
     }

@@ -1,5 +1,14 @@
 use sspc_wire::limits::PAYLOAD_SAFE;
 
+/// Which end of the line this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Opens channels, and refuses those that the peer wants to open.
+    Client = 0,
+    /// Accepts channels or refuses them.
+    Proxy = 1,
+}
+
 /// Everything about a mux that can be chosen. All times are in ms, 1 at least.
 ///
 /// ```

@@ -61,6 +61,10 @@ pub enum Event<'a> {
         /// How this was found out.
         why: LinkLoss,
     },
+    /// This side's own PING came back: there is no peer, but a loopback plug, or TX joined to RX.
+    /// Told for each PING while the link is down; it does not come up that way. Only with the
+    /// feature `echo`.
+    Echo,
     /// A PING of this side was answered while the link was up.
     RoundTrip {
         /// µs from the PING to its PONG.
@@ -113,6 +117,8 @@ pub enum LinkLoss {
     Framing,
     /// The peer sent RESET_TRANSPORT: it restarted, or lost trust itself.
     PeerReset,
+    /// This side's own PING came back. Only with the feature `echo`.
+    Echo,
     /// No index is left: the peer did not answer the closing of so many channels.
     NoIndexLeft,
     /// `reset` was called.
@@ -125,6 +131,7 @@ impl fmt::Display for LinkLoss {
             Self::NoPong => "the peer does not answer",
             Self::Framing => "what came was no frame",
             Self::PeerReset => "the peer reset the link",
+            Self::Echo => "the line answers with its own bytes",
             Self::NoIndexLeft => "no channel index is left",
             Self::Asked => "reset from this side",
         })

@@ -7,6 +7,9 @@
 //! the wire; the frames themselves are those of `sspc-wire`.
 //!
 //! No allocation, no panic, no `unsafe`; the crate is `no_std`, and a mux takes 512 bytes or less.
+//!
+//! With the feature `echo`, which `sspc-line` turns on, it also notices a line that sends its own
+//! bytes back ([`Event::Echo`]). Without it a loopback plug passes for a peer.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
@@ -19,10 +22,10 @@ mod framing;
 mod link;
 mod mux;
 
-pub use config::Config;
+pub use config::{Config, Role};
 pub use error::{NoRoom, NotRequested, OpenError};
 pub use event::{Channel, Event, LinkLoss, Priority, Refusal};
-pub use mux::{Mux, Role};
+pub use mux::Mux;
 pub use sspc_wire::Instant;
 
 /// The shortest output buffer that [`Mux::transmit`] takes: all that supervision can have due at

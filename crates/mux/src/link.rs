@@ -23,10 +23,17 @@
 use sspc_wire::mux_type::{PING, PONG, PONGACK, RESET_TRANSPORT};
 use sspc_wire::{FieldWriter, Instant, Random};
 
-use crate::config::Config;
+use crate::config::{Config, Role};
 
 /// Set in the time of a PING that is sent while the link is down. No clock gets there in 1,141 years.
 const WHILE_DOWN: u64 = 1 << 55;
+
+/// Whether this end notices that its own PING comes back. A device has no room for that.
+pub(crate) const TELLS_ECHO: bool = cfg!(feature = "echo");
+
+/// The bit of a PING's time that says which end sent it: a peer's is never taken for this end's own,
+/// even if both clocks agree to the µs.
+const ROLE_BIT: u64 = TELLS_ECHO as u64;
 
 /// True for a PING that a peer sent behind RESET_TRANSPORT.
 pub(crate) const fn is_of_reset(sent_us: u64) -> bool {
@@ -58,7 +65,7 @@ pub(crate) struct Link {
     ponged: bool,
     /// The time in the peer's last PING.
     heard_us: u64,
-    /// The time in the last PING sent, without [`WHILE_DOWN`].
+    /// The time in the last PING sent, with [`ROLE_BIT`], without [`WHILE_DOWN`].
     pinged_us: u64,
     /// When the last PONG was sent, in µs modulo 2^32.
     ponged_us: u32,
@@ -174,7 +181,7 @@ impl Link {
         }
         self.pinged = false;
         self.pongack_due = true;
-        Some(self.proof(now, echo_us as u32, config))
+        Some(self.proof(now, (echo_us & !ROLE_BIT) as u32, config))
     }
 
     /// The same.
@@ -196,14 +203,20 @@ impl Link {
     }
 
     /// Writes what is due into a buffer of [`crate::TRANSMIT_MIN`] bytes or more.
-    pub(crate) fn transmit(&mut self, now: Instant, config: &Config, out: &mut FieldWriter<'_>) {
+    pub(crate) fn transmit(
+        &mut self,
+        now: Instant,
+        role: Role,
+        config: &Config,
+        out: &mut FieldWriter<'_>,
+    ) {
         let sent_us = now.as_micros();
         self.handle_timeout(now, config);
         if self.ping_due {
             self.ping_due = false;
             self.pinged = true;
-            self.pinged_us = sent_us;
-            let mut ping_us = sent_us;
+            self.pinged_us = sent_us & !ROLE_BIT | role as u64 & ROLE_BIT;
+            let mut ping_us = self.pinged_us;
             if self.state == State::Down {
                 self.ponged = false;
                 self.at = self.retry_at(now, config);

@@ -6,20 +6,11 @@ use sspc_wire::{FieldWriter, Instant, Piece};
 
 use crate::TRANSMIT_MIN;
 use crate::channels::{Channels, control};
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::error::{NoRoom, NotRequested, OpenError};
 use crate::event::{Channel, Event, LinkLoss, Priority};
 use crate::framing::Framing;
-use crate::link::{Link, is_of_reset};
-
-/// Which end of the line this is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Opens channels, and refuses those that the peer wants to open.
-    Client,
-    /// Accepts channels or refuses them.
-    Proxy,
-}
+use crate::link::{Link, TELLS_ECHO, is_of_reset};
 
 /// One end of a mux, without its I/O: bytes and time go in; bytes, events and the next deadline
 /// come out.
@@ -99,7 +90,8 @@ pub enum Role {
 ///
 /// # What the application sees
 ///
-/// Events of the link alternate: LinkUp, LinkDown, LinkUp. All other events come while it is up. A
+/// Events of the link alternate: LinkUp, LinkDown, LinkUp. All others come while it is up, except
+/// for Echo, which comes while it is down. A
 /// channel's life is `open`, Opened or Refused, or else ChannelRequested, `accept`; then Data, then
 /// Closed. With [`close`](Self::close), [`refuse`](Self::refuse), Refused, Closed and LinkDown it
 /// is over, and nothing more is told about it.
@@ -316,7 +308,7 @@ impl Mux {
         }
         let size = out.len();
         let mut out = FieldWriter::new(out);
-        self.link.transmit(now, &self.config, &mut out);
+        self.link.transmit(now, self.role, &self.config, &mut out);
         if self.is_up() {
             self.channels.transmit(now, &self.config, &mut out);
             self.transmit_data(&mut out, source);
@@ -360,6 +352,13 @@ impl Mux {
         let frame = &self.framing.decoder;
         let (index, first_us) = (frame.channel(), frame.first_us());
         match frame.frame() {
+            PING if TELLS_ECHO && self.link.is_last_ping(first_us) => {
+                // Not answered: the answer would come back too, and bring the link up.
+                if !was_up {
+                    return Some(Event::Echo);
+                }
+                self.lose(LinkLoss::Echo);
+            }
             PING => {
                 if was_up && is_of_reset(first_us) {
                     self.receive_reset(now);

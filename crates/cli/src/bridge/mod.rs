@@ -78,7 +78,9 @@ fn open(address: &SerialAddress) -> Result<Line, Failure> {
 
 fn log(event: &LineEvent) {
     match event {
-        LineEvent::PortLost { .. } | LineEvent::Overflow { .. } => warn!("{event}"),
+        LineEvent::PortLost { .. } | LineEvent::Overflow { .. } | LineEvent::Echo => {
+            warn!("{event}")
+        }
         LineEvent::RoundTrip { .. } | LineEvent::PeerClock { .. } => tracing::debug!("{event}"),
         _ => info!("{event}"),
     }

@@ -45,7 +45,10 @@ impl LineLog {
             LineEvent::Up { .. }
             | LineEvent::Down { why: LinkLoss::PeerReset | LinkLoss::Asked }
             | LineEvent::PortBack => info!(%line, "{event}"),
-            LineEvent::Down { .. } | LineEvent::Overflow { .. } | LineEvent::PortLost { .. } => {
+            LineEvent::Down { .. }
+            | LineEvent::Echo
+            | LineEvent::Overflow { .. }
+            | LineEvent::PortLost { .. } => {
                 warn!(%line, "{event}");
             }
             _ => debug!(%line, "{event}"),

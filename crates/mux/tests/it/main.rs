@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as its tests do")]
 
 mod channels;
+mod echo;
 mod faults;
 mod handshake;
 mod line;

@@ -10,6 +10,7 @@ use sspc_sim::{Link, Side, drive};
 pub(crate) enum Seen {
     Up,
     Down(LinkLoss),
+    Echo,
     RoundTrip,
     Clock(u64),
     Requested(u8),
@@ -23,6 +24,7 @@ pub(crate) fn seen(event: Event<'_>) -> Seen {
     match event {
         Event::LinkUp { .. } => Seen::Up,
         Event::LinkDown { why } => Seen::Down(why),
+        Event::Echo => Seen::Echo,
         Event::RoundTrip { .. } => Seen::RoundTrip,
         Event::PeerClock { unix_us } => Seen::Clock(unix_us),
         Event::ChannelRequested { channel } => Seen::Requested(channel.index()),
@@ -82,6 +84,12 @@ impl Bench {
         }
         assert_eq!(input, b"", "all input is used up when there is no more event");
         events
+    }
+
+    /// Does what the time has come for, without sending anything.
+    pub(crate) fn due(&mut self) -> Vec<Seen> {
+        let now = self.now();
+        std::iter::from_fn(|| self.mux.handle_timeout(now).map(seen)).collect()
     }
 
     /// Lets time pass, stopping at each deadline and sending what is due; what was sent is lost.

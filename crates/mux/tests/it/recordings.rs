@@ -8,7 +8,8 @@ use crate::support::{Seen, us};
 
 /// What an end hears from the recorded one: all that is said to it, in chunks of one size, or as
 /// recorded. Its own PINGs are given the times that the recorded end's had, so that the recorded
-/// answers fit: it is made to send when the recorded one did.
+/// answers fit: it is made to send when the recorded one did. (All but the lowest bit, which says
+/// which end it is: the recorded end would have sent that back as well.)
 fn replay(recording: &[Chunk], heard_from: Direction, chunk_size: usize) -> (Vec<Seen>, Vec<u8>) {
     let role = match heard_from {
         Direction::ToClient => Role::Client,
@@ -17,6 +18,8 @@ fn replay(recording: &[Chunk], heard_from: Direction, chunk_size: usize) -> (Vec
     let mut mux = Mux::new(role, Config::DEFAULT, 1);
     let (mut events, mut sent) = (Vec::new(), Vec::new());
     let mut none = |_, _: &mut [u8]| 0;
+    // The beginning of the recorded PONG, and what the recorded end would have answered to our PING.
+    let mut answer = None;
     for chunk in recording {
         if chunk.direction != heard_from {
             // When its own PING went out in the recording, ours does, with the same time.
@@ -27,12 +30,20 @@ fn replay(recording: &[Chunk], heard_from: Direction, chunk_size: usize) -> (Vec
                         mux.reset();
                     }
                     transmit(&mut mux, sent_us, &mut none, &mut sent);
+                    let times = [sent_us, sent_us & !1 | role as u64];
+                    answer = Some(times.map(|us| [&[0xf7][..], &us.to_be_bytes()].concat()));
                 }
             }
             continue;
         }
         let now_us = 0;
-        for part in chunk.bytes.chunks(chunk_size) {
+        let mut bytes = chunk.bytes.clone();
+        if let Some([recorded, ours]) = &answer
+            && let Some(at) = bytes.windows(9).position(|nine| nine == recorded)
+        {
+            bytes[at..at + 9].copy_from_slice(ours);
+        }
+        for part in bytes.chunks(chunk_size) {
             let mut input = part;
             while let Some(event) = mux.receive(us(now_us), &mut input) {
                 note(&mut events, event);

@@ -139,3 +139,29 @@ async fn idle_lines_stay_up() {
     assert_eq!(pair.client.status().losses, 0);
     assert_eq!(pair.client.status().ups, 1);
 }
+
+/// A loopback plug was taken for a peer.
+#[tokio::test(start_paused = true)]
+async fn a_line_that_answers_with_its_own_bytes_is_told_and_is_no_peer() {
+    for role in [Role::Client, Role::Proxy] {
+        let (here, there) = duplex(4096);
+        let events = Events::default();
+        let noted = Arc::clone(&events);
+        let note = move |event: LineEvent| noted.lock().unwrap().push(event.to_string());
+        let (reader, writer) = split(here);
+        let (line, running) = Line::over(reader, writer, role, LineConfig::default(), note);
+        tokio::spawn(running);
+        let plug = tokio::spawn(async move {
+            let (mut reader, mut writer) = split(there);
+            let _ = tokio::io::copy(&mut reader, &mut writer).await;
+        });
+        sleep(Duration::from_secs(3600)).await;
+        let told = std::mem::take(&mut *events.lock().unwrap());
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("a loopback plug"), "{told:?}");
+        assert!(line.not_opened().to_string().contains("a loopback plug"));
+        let status = line.status();
+        assert!(status.echo && !status.up && status.ups == 0, "{status:?}");
+        plug.abort();
+    }
+}
