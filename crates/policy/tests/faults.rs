@@ -31,7 +31,7 @@ fn syntax() {
     check("# nothing\n", &["p:1:1: error: the document is empty; expected `{`"]);
     check("[]", &["p:1:1: error: the policy is a list; expected an object, in `{` and `}`"]);
     check("{\n \"s\": [}", &["p:2:8: error: `}` does not close the `[` of line 2, column 7"]);
-    check("{}}", &["p:1:3: error: `}` closes nothing"]);
+    check("}", &["p:1:1: error: `}` closes nothing"]);
     check("{} {}", &["p:1:4: error: found `{` after the end of the policy; expected nothing more"]);
     check("{\"s\" []}", &["p:1:6: error: found `[` after a key; expected `:`"]);
     check(
@@ -109,6 +109,48 @@ fn documents_that_end_too_early_are_taken_with_a_warning_if_they_can_be() {
          after the last key",
         ],
     );
+}
+
+/// Policies that deployed proxies take, some of the reference's own among them, were refused for one
+/// bracket: a list of streamtypes that ends with `}` for `]`, and a `}` more than there are `{`.
+#[test]
+fn brackets_that_deployed_policies_get_wrong_are_taken_with_a_warning() {
+    let stream = r#"{"s":[{"t":{"endpoint":"h","port":80}}"#;
+    let in_list = "`}` does not close the `[` of line 1, column 6";
+    let closed =
+        format!("p:1:39: warning: {in_list}; expected `]` (taken as if the list were closed here)");
+    let extra = format!("p:1:39: warning: {in_list} (taken as if it were not there)");
+    // The `]` left out; and `}` written for it.
+    check(&format!("{stream}}}"), &[&closed]);
+    check(&format!("{stream}}} # end\n"), &[&closed]);
+    check(&format!("{stream}}}}}"), &[&closed]);
+    // A `}` too many: in the list, and after the document.
+    check(&format!("{stream}}}]}}"), &[&extra]);
+    let more = format!("{stream}}},\n{{\"u\":{{\"endpoint\":\"h\",\"port\":80}}}}]}}");
+    check(&more, &[&extra]);
+    assert_eq!(Policy::parse(&Source::new("p", more)).unwrap().policy.streamtypes.len(), 2);
+    let after = "p:1:41: warning: `}` closes nothing (taken as if the document ended before it)";
+    check(&format!("{stream}]}}}}"), &[after]);
+    check(&format!("{stream}]}}}}}}]\n"), &[after]);
+    check(
+        &format!("{stream}]}}}}{{}}"),
+        &[after, "p:1:42: error: found `{` after the end of the policy; expected nothing more"],
+    );
+    // Deeper, and with more that is missing after it.
+    check(
+        r#"{"s":[{"t":{"endpoint":"h","port":80,"metadata":[{"a":""}}"#,
+        &[
+            "p:1:58: warning: `}` does not close the `[` of line 1, column 49; expected `]` \
+             (taken as if the list were closed here)",
+            "p:1:58: warning: the document ends too early: still open are `{` of 1:1, `[` of 1:6, \
+             `{` of 1:7 (taken as if they were closed here; the file may have been cut off)",
+        ],
+    );
+    // No list ends after a comma or a colon, and nothing but `]` ends one in `}`.
+    for text in ["{\"s\":[1,}", "{\"s\":[}"] {
+        assert!(lines(text)[0].contains("error: `}` does not close the `[`"), "{text}");
+    }
+    check("{\"s\":1]", &["p:1:7: error: `]` does not close the `{` of line 1, column 1"]);
 }
 
 #[test]
@@ -285,7 +327,8 @@ fn names() {
             &format!(
                 "p:1:8: error: the streamtype name `{long}` has 32 bytes; expected 1 to 31 bytes"
             ),
-            "p:1:48: error: the streamtype name `` is empty; expected 1 to 31 bytes",
+            "p:1:48: warning: a streamtype without a name (it is left out: no client can ask for \
+             it)",
         ],
     );
     check(

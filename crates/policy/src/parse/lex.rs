@@ -1,10 +1,10 @@
 //! From text to a JSON tree: the policy's dialect on top of a strict JSON parser.
 //!
-//! The dialect: `#` comments, a comma before `]`, and documents that end too early. A first pass
-//! over the bytes blanks the comments out, byte for byte so that positions stay true, adds the
-//! brackets that are missing at the end, and stops what would only confuse the parser: deep
-//! nesting, and strings and brackets that do not close. It reports more than one fault where it
-//! can tell where the next thing starts.
+//! The dialect: `#` comments, a comma before `]`, documents that end too early, and a `}` where
+//! `]` belongs or one `}` too many, which deployed policies have. A first pass over the bytes
+//! blanks the comments out, byte for byte so that positions stay true, mends the brackets, and
+//! stops what would only confuse the parser: deep nesting, and strings and brackets that do not
+//! close. It reports more than one fault where it can tell where the next thing starts.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ pub(crate) fn prepare(document: &Arc<Document>, report: &mut Report) -> Option<S
         open: Vec::new(),
         last: None,
         key: false,
+        done: false,
     };
     lexer.run()?;
     // Only ASCII was put in, and only for whole characters.
@@ -124,6 +125,8 @@ struct Lexer<'a> {
     last: Option<(u8, usize)>,
     /// Whether the next string in an object is a key.
     key: bool,
+    /// Whether a bracket came after the document was closed: one remark on them is enough.
+    done: bool,
 }
 
 impl Lexer<'_> {
@@ -137,6 +140,19 @@ impl Lexer<'_> {
         let place = Place::new(self.document, span);
         self.report.push(Diagnostic::error(code, &place, message).help(help));
         None
+    }
+
+    /// Says how something that is not JSON is taken.
+    fn mend(&mut self, at: usize, message: &str, expected: &str, help: &str) {
+        if self.report.is_full() {
+            return;
+        }
+        let place = Place::new(self.document, at..at + 1);
+        let diagnostic = Diagnostic::warning(Code::Syntax, &place, message).help(help);
+        self.report.push(match expected {
+            "" => diagnostic,
+            expected => diagnostic.expected(expected),
+        });
     }
 
     fn byte(&self, at: usize) -> Option<u8> {
@@ -167,10 +183,9 @@ impl Lexer<'_> {
                     continue;
                 }
                 b'#' => {
-                    let rest = self.document.text.as_bytes().get(at..).unwrap_or(&[]);
-                    let length = rest.iter().position(|&b| b == b'\n').unwrap_or(rest.len());
-                    self.blank(at..at + length);
-                    at += length;
+                    let end = self.comment_end(at);
+                    self.blank(at..end);
+                    at = end;
                     continue;
                 }
                 b'"' => {
@@ -290,16 +305,64 @@ impl Lexer<'_> {
                     "`{shown}` does not close the `{}` of line {line}, column {column}",
                     char::from(open)
                 );
-                self.report(Code::Syntax, at..at + 1, message);
+                let after_value = !matches!(self.last, Some((b'[' | b',' | b':', _)));
+                if bracket != b'}' || !after_value {
+                    self.report(Code::Syntax, at..at + 1, message);
+                    return None;
+                }
+                self.brace_in_list(at, opened, &message);
+            }
+            None if self.last.is_none() => {
+                self.report(Code::Syntax, at..at + 1, format!("`{shown}` closes nothing"));
                 return None;
             }
             None => {
-                self.report(Code::Syntax, at..at + 1, format!("`{shown}` closes nothing"));
-                return None;
+                if !self.done {
+                    let message = format!("`{shown}` closes nothing");
+                    self.mend(at, &message, "", "taken as if the document ended before it");
+                    self.done = true;
+                }
+                self.blank(at..at + 1);
             }
         }
         self.key = false;
         Some(())
+    }
+
+    /// Takes a `}` after a value of the list that `opened` for what it most likely is.
+    fn brace_in_list(&mut self, at: usize, opened: usize, message: &str) {
+        let next = self.next(at + 1);
+        if matches!(next, Some(b']' | b',')) {
+            self.open.push((b'[', opened));
+            self.blank(at..at + 1);
+            self.mend(at, message, "", "taken as if it were not there");
+            return;
+        }
+        if let Some(byte) = self.out.get_mut(at) {
+            *byte = b']';
+        }
+        self.mend(at, message, "`]`", "taken as if the list were closed here");
+        if next.is_none() && self.open.pop_if(|(bracket, _)| *bracket == b'{').is_some() {
+            // What was left out is the `]` before it: the `}` itself is one more bracket.
+            self.out.push(b'}');
+        }
+    }
+
+    /// The next byte from `at` on that means something.
+    fn next(&self, mut at: usize) -> Option<u8> {
+        loop {
+            match self.byte(at)? {
+                b' ' | b'\t' | b'\r' | b'\n' => at += 1,
+                b'#' => at = self.comment_end(at),
+                byte => return Some(byte),
+            }
+        }
+    }
+
+    /// Where the comment that starts at `at` ends.
+    fn comment_end(&self, at: usize) -> usize {
+        let rest = self.document.text.as_bytes().get(at..).unwrap_or(&[]);
+        at + rest.iter().position(|&byte| byte == b'\n').unwrap_or(rest.len())
     }
 
     /// Closes what is still open at the end, if something whole came last.

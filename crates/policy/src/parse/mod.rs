@@ -19,7 +19,7 @@ use jsonc_parser::ast::Value;
 use crate::diagnostics::quote;
 use crate::keys::TOP_KEYS;
 use crate::source::{Document, Place};
-use crate::{Auth, Metric, Policy, Report, Retry, STREAMTYPE_NAME_MAX, Source};
+use crate::{Auth, Code, Diagnostic, Metric, Policy, Report, Retry, STREAMTYPE_NAME_MAX, Source};
 
 pub use lex::NESTING_MAX;
 use sections::StoreDraft;
@@ -198,6 +198,14 @@ fn streamtypes(
     const REPLACED: &str = "the last one wins outright; nothing of the first is kept";
     for entry in cx.entries(value, "`s`", "streamtypes") {
         let name = entry.name.as_str();
+        if name.is_empty() {
+            let place = cx.place(&entry.name);
+            cx.push(
+                Diagnostic::warning(Code::Refused, &place, "a streamtype without a name")
+                    .help("it is left out: no client can ask for it"),
+            );
+            continue;
+        }
         if let Some(fault) = name_fault(name, STREAMTYPE_NAME_MAX) {
             let message = format!("the streamtype name {} {fault}", quote(name));
             cx.bad_value(&entry.name, message, &format!("1 to {STREAMTYPE_NAME_MAX} bytes"));
