@@ -23,6 +23,7 @@ mod diagnostics;
 mod endpoint;
 mod keys;
 mod parse;
+mod payload;
 mod retry;
 mod show;
 mod source;

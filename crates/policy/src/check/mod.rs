@@ -10,8 +10,8 @@ use crate::parse::value::{key_of, within};
 use crate::source::Place;
 use crate::suggest::nearest;
 use crate::{
-    Code, Diagnostic, EndpointError, ExpandError, Policy, RIDESHARE_MAX, Report, StreamType,
-    Target, Template,
+    Code, Diagnostic, EndpointError, ExpandError, MetadataItem, Policy, RIDESHARE_MAX, Report,
+    StreamType, Target, Template,
 };
 
 /// Bytes of names that clients have room for at creation, the separators included.
@@ -236,8 +236,9 @@ impl Check<'_> {
     fn http(&mut self) {
         let streamtype = self.streamtype;
         let http = &streamtype.http;
-        let no_body = ["GET", "HEAD", "DELETE", "OPTIONS"].contains(&http.method.as_str());
-        if streamtype.is_multipart() && no_body && streamtype.protocol.is_http() {
+        let has_body = streamtype.takes_payload(None)
+            || streamtype.metadata.iter().any(MetadataItem::is_content_length);
+        if streamtype.is_multipart() && !has_body {
             let message = format!(
                 "{} has a multipart body, but {} requests have none",
                 self.what(),
