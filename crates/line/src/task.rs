@@ -10,7 +10,7 @@ use std::time::Duration;
 use sspc_mux::{Instant, Role};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::Notify;
-use tokio::time::{Instant as TokioInstant, sleep_until, timeout};
+use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use crate::channel::{Channel, ReadHalf, WriteHalf};
 use crate::core::Core;
@@ -132,40 +132,54 @@ impl Driver {
         W: AsyncWrite + Send + Unpin,
     {
         let mut input = [0; 4096];
+        let mut sending = Sending::Done;
+        // When to stop at the latest, once nobody uses the line.
+        let mut leave_at = None;
         loop {
             self.observe();
-            if self.shared.lock().is_deserted() {
-                return timeout(LINGER, self.part(&mut writer)).await.unwrap_or(Ok(()));
+            if leave_at.is_none() && self.shared.lock().is_deserted() {
+                leave_at = Some(TokioInstant::now() + LINGER);
             }
-            self.fill_output();
+            if matches!(sending, Sending::Done) && self.fill_output() {
+                sending = Sending::Writing;
+            }
+            let is_time_over = leave_at.is_some_and(|at| at <= TokioInstant::now());
+            if is_time_over || leave_at.is_some() && matches!(sending, Sending::Done) {
+                return sending.into_result();
+            }
             let output = self.output.get(self.output_at..self.output_end).unwrap_or_default();
             let deadline = self.shared.lock().deadline();
+            let deadline =
+                deadline.map(|at| self.bell.clock + Duration::from_micros(at.as_micros()));
+            let wake_at = deadline.into_iter().chain(leave_at).min();
             let due = async {
-                match deadline {
-                    Some(at) => {
-                        sleep_until(self.bell.clock + Duration::from_micros(at.as_micros())).await;
-                    }
+                match wake_at {
+                    Some(at) => sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
             let length = tokio::select! {
-                read = reader.read(&mut input) => match read? {
-                    0 => return Ok(()),
-                    length => length,
+                read = reader.read(&mut input) => match read {
+                    Ok(length @ 1..) => length,
+                    end => return sending.into_result().and(end.map(|_| ())),
                 },
-                written = writer.write(output), if !output.is_empty() => {
-                    match written? {
-                        0 => return Err(io::ErrorKind::WriteZero.into()),
-                        length => self.output_at += length,
+                sent = sending.send(&mut writer, output) => {
+                    match sent {
+                        Ok(length) => self.output_at += length,
+                        // What came before is still to be read.
+                        Err(error) => {
+                            leave_at = Some(TokioInstant::now() + LINGER);
+                            sending = Sending::Failed(error);
+                        }
+                    }
+                    if self.output_at == self.output_end {
+                        sending.written();
                     }
                     0
                 }
                 () = self.bell.changed.notified() => 0,
                 () = due => 0,
             };
-            if self.output_at == self.output_end {
-                writer.flush().await?;
-            }
             let now = self.bell.now();
             let mut core = self.shared.lock();
             core.receive(now, input.get(..length).unwrap_or_default());
@@ -181,26 +195,57 @@ impl Driver {
         }
     }
 
-    /// Fills the output if it is empty.
-    fn fill_output(&mut self) {
-        if self.output_at == self.output_end {
-            let now = self.bell.now();
-            let length = self.shared.lock().transmit(now, &mut self.output);
-            (self.output_at, self.output_end) = (0, length);
+    /// Fills the output; false if there is nothing to be sent.
+    fn fill_output(&mut self) -> bool {
+        let now = self.bell.now();
+        let length = self.shared.lock().transmit(now, &mut self.output);
+        (self.output_at, self.output_end) = (0, length);
+        length > 0
+    }
+}
+
+/// What becomes of the output. None of it may be waited for alone: the peer may be waiting for this
+/// end to read.
+enum Sending {
+    /// All of it is with the pipe.
+    Done,
+    /// Some is still to be written.
+    Writing,
+    /// All is written, and to be flushed.
+    Flushing,
+    /// The pipe takes no more.
+    Failed(io::Error),
+}
+
+impl Sending {
+    /// Writes some of the output, and returns how much, or flushes it; never ready if there is
+    /// nothing to do.
+    async fn send<W: AsyncWrite + Unpin>(
+        &self,
+        writer: &mut W,
+        output: &[u8],
+    ) -> io::Result<usize> {
+        match self {
+            Self::Writing => match writer.write(output).await? {
+                0 => Err(io::ErrorKind::WriteZero.into()),
+                length => Ok(length),
+            },
+            Self::Flushing => writer.flush().await.map(|()| 0),
+            Self::Done | Self::Failed(_) => std::future::pending().await,
         }
     }
 
-    /// Sends the last bytes and the ends of channels.
-    async fn part<W: AsyncWrite + Send + Unpin>(&mut self, writer: &mut W) -> io::Result<()> {
-        loop {
-            self.fill_output();
-            let output = self.output.get(self.output_at..self.output_end).unwrap_or_default();
-            if output.is_empty() {
-                return writer.flush().await;
-            }
-            writer.write_all(output).await?;
-            self.output_at = self.output_end;
+    /// The output is written to its end, or flushed.
+    fn written(&mut self) {
+        match self {
+            Self::Writing => *self = Self::Flushing,
+            Self::Flushing => *self = Self::Done,
+            Self::Done | Self::Failed(_) => {}
         }
+    }
+
+    fn into_result(self) -> io::Result<()> {
+        if let Self::Failed(error) = self { Err(error) } else { Ok(()) }
     }
 }
 

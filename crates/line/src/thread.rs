@@ -206,7 +206,7 @@ impl Driver {
             return false;
         }
         let closed_at = *self.closed_at.get_or_insert_with(StdInstant::now);
-        if self.port.is_none() || closed_at.elapsed() > LINGER {
+        if self.port.is_none() || closed_at.elapsed() >= LINGER {
             return true;
         }
         self.fill_output();
@@ -260,14 +260,13 @@ impl Driver {
     fn wait(&self) -> io::Result<Ready> {
         let Some(port) = &self.port else { return Ok(Ready { to_read: false, rung: false }) };
         let pending = self.output_at < self.output_end;
-        let limit = if pending { None } else { self.limit() };
         let mut interest = PollFlags::IN;
         if pending {
             interest |= PollFlags::OUT;
         }
         let mut polled = [PollFd::new(port, interest), PollFd::new(&self.bell, PollFlags::IN)];
         let deadline = self.shared.lock().deadline().map(|at| self.until(at));
-        let limit = limit.into_iter().chain(deadline).min();
+        let limit = self.limit().into_iter().chain(deadline).min();
         poll_for(&mut polled, limit)?;
         let [port, bell] = &polled;
         Ok(Ready {
@@ -276,14 +275,15 @@ impl Driver {
         })
     }
 
-    /// When to come back without anything happening: at once if there may be more to send.
+    /// When to come back without anything happening: when the output can be filled again, if it is
+    /// written and there may be more to send; and when a closed line ends, whatever the port takes.
     fn limit(&self) -> Option<Duration> {
-        let ahead = self.ahead();
-        if ahead > AHEAD {
-            return Some(ahead - AHEAD);
-        }
+        let is_pending = self.output_at < self.output_end;
+        let too_early = self.ahead().saturating_sub(AHEAD);
+        let may_have_more = self.output_end > 0 || !too_early.is_zero();
+        let refill = (may_have_more && !is_pending).then_some(too_early);
         let linger = self.closed_at.map(|at| LINGER.saturating_sub(at.elapsed()));
-        if self.output_end > 0 { Some(Duration::ZERO) } else { linger }
+        refill.into_iter().chain(linger).min()
     }
 
     fn until(&self, moment: Instant) -> Duration {

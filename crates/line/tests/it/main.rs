@@ -5,6 +5,8 @@
     reason = "a test's helpers may panic as its tests do"
 )]
 
-mod anew;
+mod liveness;
 mod over;
 mod port;
+mod restart;
+mod support;

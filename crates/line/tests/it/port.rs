@@ -244,3 +244,46 @@ fn pings_are_answered_when_asked_for() {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     assert!(now.abs_diff(since_1970) < LONG, "{since_1970:?} at {now:?}");
 }
+
+/// A line that nobody used any more waited for ever for a port that took nothing, and kept it from
+/// all others.
+#[test]
+fn a_closed_line_gives_its_port_back_even_if_that_takes_nothing() {
+    let bench = Bench::new();
+    let (client, events) = bench.open(0, Role::Client);
+    let (proxy, _events) = bench.open(1, Role::Proxy);
+    let here = client.channel(Priority::default(), Some(LONG)).unwrap();
+    let _there = accept(&proxy);
+    // One bit a second: what the system keeps for the port is soon full.
+    bench.cable.set_rate(1);
+    let more = [7; 8192];
+    while here.write_within(&more, Some(LONG)).is_ok() {}
+    until(&events, |event| matches!(event, LineEvent::Down { .. }));
+    drop((here, client));
+    let since = std::time::Instant::now();
+    while let Err(error) = bench.address(0).open_port() {
+        assert_eq!(error.kind(), io::ErrorKind::ResourceBusy, "{error}");
+        assert!(since.elapsed() < LONG, "the port is still kept");
+    }
+}
+
+/// As many frames at once as the system takes, and the channel's end right behind them.
+#[test]
+fn everything_arrives_and_then_the_end() {
+    let bench = Bench::new();
+    let (client, _events) = bench.open(0, Role::Client);
+    let (proxy, _events) = bench.open(1, Role::Proxy);
+    for length in [1, 17, 4096, 60_000, 300_000] {
+        let here = client.channel(Priority::default(), Some(LONG)).unwrap();
+        let there = accept(&proxy);
+        let sent = pattern(length);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                write(&there, &sent);
+                drop(there);
+            });
+            assert!(read(&here, sent.len()) == sent);
+        });
+        assert_eq!(here.read_within(&mut [0; 8], Some(LONG)).unwrap(), Some(0));
+    }
+}

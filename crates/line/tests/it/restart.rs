@@ -1,79 +1,26 @@
-//! A peer that begins anew in the middle of a frame, and one that only seems to. The peer is this
-//! file, byte by byte, in the runtime's virtual time.
+//! A peer that restarts in the middle of a frame, and one that only seems to. The peer is this file,
+//! byte by byte, in the runtime's virtual time.
 
 use std::io;
 use std::time::Duration;
 
-use sspc_line::{Channel, Line, LineConfig, Priority, Role};
-use sspc_wire::{MuxFrame, Piece};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
-use tokio::time::{Instant, sleep, timeout};
+use sspc_wire::MuxFrame;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, sleep};
+
+use crate::support::{Peer, hear, say};
 
 const SILENCE: Duration = Duration::from_millis(10);
 /// Of the time while the link is down.
 const MARK: u64 = 1 << 55;
 
-struct Peer {
-    wire: DuplexStream,
-    line: Line,
-    channel: Channel,
-    index: u8,
-}
-
-impl Peer {
-    /// Beside a line that is up, with one open channel.
-    async fn start() -> Self {
-        let (mut wire, there) = duplex(4096);
-        let (reader, writer) = split(there);
-        let (line, running) =
-            Line::over(reader, writer, Role::Client, LineConfig::default(), |_| {});
-        tokio::spawn(running);
-        let echo_us = hear_reset(&mut wire).await;
-        say(&mut wire, MuxFrame::Pong { echo_us, sent_us: 1 }).await;
-        assert_eq!(hear::<9>(&mut wire).await[0], 0xf8);
-        let opening = tokio::spawn({
-            let line = line.clone();
-            async move { line.open_channel(Priority::default()).await.unwrap() }
-        });
-        let [0xf0, index] = hear(&mut wire).await else { panic!("no CHANNEL_REQ") };
-        say(&mut wire, MuxFrame::ChannelAck(index)).await;
-        Self { wire, line, channel: opening.await.unwrap(), index }
-    }
-
-    /// The head of a frame that is to have so many bytes, and those that it has.
-    fn frame(&self, total: u16, data: &[u8]) -> Vec<u8> {
-        let mut bytes = [0; 2048];
-        let piece = Piece { data, offset: 0, total };
-        let length = MuxFrame::Data { channel: self.index, piece }.encode(&mut bytes).unwrap();
-        bytes[..length].to_vec()
-    }
-}
-
-async fn say(wire: &mut DuplexStream, frame: MuxFrame<'_>) {
-    let mut bytes = [0; 32];
-    let length = frame.encode(&mut bytes).unwrap();
-    wire.write_all(&bytes[..length]).await.unwrap();
-}
-
-async fn hear<const LENGTH: usize>(wire: &mut DuplexStream) -> [u8; LENGTH] {
-    let mut bytes = [0; LENGTH];
-    timeout(Duration::from_secs(60), wire.read_exact(&mut bytes)).await.unwrap().unwrap();
-    bytes
-}
-
-/// RESET_TRANSPORT and PING; gives the PING's time.
-async fn hear_reset(wire: &mut DuplexStream) -> u64 {
-    let [0xf9, 0xf6, time @ ..] = hear::<10>(wire).await else { panic!("no RESET, PING") };
-    u64::from_be_bytes(time)
-}
-
-/// What a peer says that begins anew.
+/// The first bytes of a peer that restarted.
 fn start() -> Vec<u8> {
     [&[0xf9, 0xf6], &(MARK | 0x0102_0304).to_be_bytes()[..]].concat()
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_begins_anew_within_a_frame_puts_no_byte_into_a_channel() {
+async fn a_peer_that_restarts_within_a_frame_puts_no_byte_into_a_channel() {
     // So many bytes of the frame come, maybe not even its head; then the new peer's, in two parts.
     for (frame, cut) in
         [1, 2, 3, 4, 5, 404, 990].into_iter().flat_map(|f| (0..=10).map(move |c| (f, c)))
@@ -103,7 +50,7 @@ async fn a_peer_that_begins_anew_within_a_frame_puts_no_byte_into_a_channel() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_payload_that_looks_like_a_new_beginning_is_a_payload() {
+async fn a_payload_that_looks_like_a_restart_is_a_payload() {
     let payload = [&[b'x'; 400], &start()[..], &start(), &[b'y'; 200], &start()[..3]].concat();
     for cut in 400..payload.len() {
         let mut peer = Peer::start().await;
@@ -122,7 +69,7 @@ async fn a_payload_that_looks_like_a_new_beginning_is_a_payload() {
     }
 }
 
-/// Half of a beginning is none, however long the rest of the frame takes.
+/// Half of a restart is none, however long the rest of the frame takes.
 #[tokio::test(start_paused = true)]
 async fn a_slow_frame_is_passed_on() {
     let mut peer = Peer::start().await;
