@@ -1,35 +1,67 @@
-//! What a proxy has done, in numbers.
+//! What a proxy has done, in numbers. A new number is one entry of the list below, and the place
+//! that counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What a proxy has done since it was made; a snapshot.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
+use crate::onward::{FailureKind, Whose};
+
+macro_rules! counters {
+    ($($(#[doc = $doc:literal])+ $name:ident),+ $(,)?) => {
+        /// What a proxy has done since it was made; a snapshot.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Counters {
+            $($(#[doc = $doc])+ pub $name: u64,)+
+        }
+
+        /// [`Counters`] as they count.
+        #[derive(Debug, Default)]
+        pub(crate) struct Counts {
+            $(pub(crate) $name: Count,)+
+        }
+
+        impl Counts {
+            pub(crate) fn snapshot(&self) -> Counters {
+                Counters { $($name: self.$name.read(),)+ }
+            }
+        }
+    };
+}
+
+counters! {
     /// Sessions that are open now: links with or without a stream.
-    pub sessions_open: u64,
+    sessions_open,
     /// Sessions that were ever opened.
-    pub sessions_total: u64,
+    sessions_total,
     /// Sessions that were turned away because a limit was reached.
-    pub over_limit: u64,
+    over_limit,
     /// Streams that were refused with CREATE_RESULT 1.
-    pub refused: u64,
+    refused,
     /// Links that were closed because of what the client sent.
-    pub protocol_errors: u64,
+    protocol_errors,
     /// Accepts that failed.
-    pub accept_errors: u64,
+    accept_errors,
     /// Attempts to connect onward.
-    pub attempts: u64,
+    attempts,
+    /// Attempts that failed or were cut off because of the remote peer or the network; a websocket
+    /// or raw connection that the peer ended in the ordinary way counts too.
+    failures_upstream,
+    /// Attempts that failed because of what the client set or sent.
+    failures_client,
+    /// Attempts that failed because of what the policy asks for.
+    failures_policy,
+    /// Attempts that failed because of this proxy or its machine.
+    failures_local,
     /// Bytes of payload that came from clients.
-    pub bytes_from_clients: u64,
+    bytes_from_clients,
     /// Bytes of payload that went to clients.
-    pub bytes_to_clients: u64,
+    bytes_to_clients,
     /// Lines whose link is up now.
-    pub links_up: u64,
+    links_up,
     /// How often a line's link was lost.
-    pub link_losses: u64,
+    link_losses,
     /// Channels of lines that were closed because more came on them than could be held.
-    pub overflows: u64,
+    overflows,
 }
 
 /// One of [`Counters`] as it counts.
@@ -50,38 +82,14 @@ impl Count {
     }
 }
 
-/// [`Counters`] as they count.
-#[derive(Debug, Default)]
-pub(crate) struct Counts {
-    pub(crate) sessions_open: Count,
-    pub(crate) sessions_total: Count,
-    pub(crate) over_limit: Count,
-    pub(crate) refused: Count,
-    pub(crate) protocol_errors: Count,
-    pub(crate) accept_errors: Count,
-    pub(crate) attempts: Count,
-    pub(crate) bytes_from_clients: Count,
-    pub(crate) bytes_to_clients: Count,
-    pub(crate) links_up: Count,
-    pub(crate) link_losses: Count,
-    pub(crate) overflows: Count,
-}
-
 impl Counts {
-    pub(crate) fn snapshot(&self) -> Counters {
-        Counters {
-            sessions_open: self.sessions_open.read(),
-            sessions_total: self.sessions_total.read(),
-            over_limit: self.over_limit.read(),
-            refused: self.refused.read(),
-            protocol_errors: self.protocol_errors.read(),
-            accept_errors: self.accept_errors.read(),
-            attempts: self.attempts.read(),
-            bytes_from_clients: self.bytes_from_clients.read(),
-            bytes_to_clients: self.bytes_to_clients.read(),
-            links_up: self.links_up.read(),
-            link_losses: self.link_losses.read(),
-            overflows: self.overflows.read(),
+    /// An attempt is over without a complete transaction.
+    pub(crate) fn attempt_failed(&self, kind: FailureKind) {
+        match kind.whose() {
+            Whose::Upstream => self.failures_upstream.add(1),
+            Whose::Client => self.failures_client.add(1),
+            Whose::Policy => self.failures_policy.add(1),
+            Whose::Local => self.failures_local.add(1),
         }
     }
 }

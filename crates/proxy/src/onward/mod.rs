@@ -22,7 +22,9 @@ use tokio::task::AbortHandle;
 
 pub(crate) use self::attempt::queue::EventReceiver;
 use self::attempt::queue::{self, EventSender};
-pub(crate) use self::attempt::{Attempt, End, Event, Failure, PAYLOAD_EVENT_MAX, TxChunk};
+pub(crate) use self::attempt::{
+    Attempt, End, Event, Failure, FailureKind, PAYLOAD_EVENT_MAX, Takes, TxChunk, Whose,
+};
 use self::connect::Connector;
 use self::http::{h1, h2};
 use crate::config::{DeviceCredentials, Limits, Timeouts};
@@ -106,7 +108,10 @@ impl Onward {
             Some(Runner::Http) => http::run(self, attempt, out, chunks).await,
             Some(Runner::Ws) => ws::run(self, attempt, out, chunks).await,
             Some(Runner::Raw) => raw::run(self, attempt, out, chunks).await,
-            None => End::Failed(Failure::new(format!("this proxy does not speak {protocol}"))),
+            None => {
+                let why = format!("this proxy does not speak {protocol}");
+                End::Failed(Failure::new(FailureKind::Policy, why))
+            }
         }
     }
 }

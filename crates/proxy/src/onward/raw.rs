@@ -7,7 +7,7 @@ use sspc_wire::Flags;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
-use super::{Attempt, End, Event, Onward, PAYLOAD_EVENT_MAX, TxChunk};
+use super::{Attempt, End, Event, Failure, FailureKind, Onward, PAYLOAD_EVENT_MAX, Takes, TxChunk};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
 use crate::onward::connect::Alpn;
 use crate::onward::connect::Perf;
@@ -36,7 +36,7 @@ pub(super) async fn run(
         Ok(link) => link,
         Err(failure) => return End::Failed(failure),
     };
-    if out.event(Event::Connected).await.is_err() {
+    if out.event(Event::Connected { takes: Takes::Everything }).await.is_err() {
         return nobody();
     }
     let (mut reader, mut writer) = tokio::io::split(link);
@@ -56,7 +56,10 @@ pub(super) async fn run(
         why = reading => why,
         why = writing => Ok(why),
     };
-    why.map_or_else(|SessionGone| nobody(), |why| End::Lost { why })
+    why.map_or_else(
+        |SessionGone| nobody(),
+        |why| End::Failed(Failure::new(FailureKind::Closed, why)),
+    )
 }
 
 async fn forward(out: &EventSender, bytes: Bytes) -> Result<(), SessionGone> {
@@ -82,5 +85,5 @@ async fn write(
 }
 
 fn nobody() -> End {
-    End::Lost { why: "nobody listens".to_owned() }
+    End::Failed(Failure::session_gone())
 }

@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use super::state_filter::StateFilter;
-use crate::onward::{End, Event, Failure};
+use crate::onward::{End, Event, Failure, Takes};
 
 /// What is to be done, in this order.
 #[derive(Debug)]
@@ -56,7 +56,8 @@ enum Phase {
     Connecting,
     /// An attempt runs and has.
     Connected {
-        /// Ack or Nack was said.
+        takes: Takes,
+        /// A verdict that ends the transaction was given.
         answered: bool,
     },
     /// The next attempt has its time.
@@ -71,7 +72,7 @@ pub(crate) struct Lifecycle {
     stream: Arc<StreamType>,
     phase: Phase,
     state_filter: StateFilter,
-    outputs: VecDeque<Action>,
+    actions: VecDeque<Action>,
     /// Failures since the last success or ONWARD_CONNECT.
     failures: u32,
     retry_after_max: Duration,
@@ -88,7 +89,7 @@ impl Lifecycle {
             stream,
             phase: Phase::Idle,
             state_filter: StateFilter::default(),
-            outputs: VecDeque::new(),
+            actions: VecDeque::new(),
             failures: 0,
             retry_after_max,
             timeout_at: None,
@@ -110,7 +111,10 @@ impl Lifecycle {
 
     /// True if payload of the client can go to the running attempt.
     pub(crate) fn takes_payload(&self) -> bool {
-        self.phase == Phase::Connected { answered: false }
+        match self.phase {
+            Phase::Connected { takes, answered } => !answered && takes != Takes::Nothing,
+            _ => false,
+        }
     }
 
     /// True if an attempt runs that payload can go to or will.
@@ -133,12 +137,9 @@ impl Lifecycle {
         self.length_hint
     }
 
-    /// True if Connected says only that the request is on its way, because its body comes then.
-    pub(crate) fn connects_before_response(&self) -> bool {
-        let http = &self.stream.http;
-        self.stream.protocol.is_http()
-            && (matches!(http.method.as_str(), "POST" | "PUT" | "PATCH")
-                || http.www_form_urlencoded)
+    /// True if the running attempt takes one message, and has not answered it.
+    pub(crate) fn awaits_message(&self) -> bool {
+        matches!(self.phase, Phase::Connected { takes: Takes::Message, answered: false })
     }
 
     // ---- commands of the client
@@ -203,7 +204,7 @@ impl Lifecycle {
         if self.is_connected() {
             self.say(State::Disconnected);
         }
-        self.outputs.push_back(Action::Stop);
+        self.actions.push_back(Action::Stop);
         self.say(State::Destroying);
         self.phase = Phase::Ended;
         self.timeout_at = None;
@@ -219,9 +220,9 @@ impl Lifecycle {
         match event {
             Event::Metadata(items) => {
                 self.failures = 0;
-                self.outputs.push_back(Action::Metadata(items));
+                self.actions.push_back(Action::Metadata(items));
             }
-            Event::Perf(json) => self.outputs.push_back(Action::Perf(json)),
+            Event::Perf(json) => self.actions.push_back(Action::Perf(json)),
             Event::UserState(code) => {
                 self.failures = 0;
                 match State::from_code(code) {
@@ -230,11 +231,12 @@ impl Lifecycle {
                     state => warn!(%state, "http_resp_map makes no user state, left out"),
                 }
             }
-            Event::TxCredit(credit) => self.outputs.push_back(Action::TxCredit(credit)),
-            Event::Connected => {
+            Event::TxCredit(credit) => self.actions.push_back(Action::TxCredit(credit)),
+            Event::Connected { takes } => {
                 if self.phase == Phase::Connecting {
-                    self.phase = Phase::Connected { answered: false };
-                    if !self.connects_before_response() {
+                    self.phase = Phase::Connected { takes, answered: false };
+                    // A peer that only gets a request has not shown that it is of use.
+                    if takes != Takes::Message {
                         self.failures = 0;
                     }
                     self.say(State::Connected);
@@ -242,10 +244,14 @@ impl Lifecycle {
             }
             Event::Payload { bytes, flags } => {
                 self.failures = 0;
-                self.outputs.push_back(Action::Payload { bytes, flags });
+                self.actions.push_back(Action::Payload { bytes, flags });
             }
-            Event::Ack => self.answered(State::QosAckRemote),
-            Event::Nack => self.answered(State::QosNackRemote),
+            Event::Acked { ends_transaction } => {
+                self.answered(State::QosAckRemote, ends_transaction);
+            }
+            Event::Nacked { ends_transaction } => {
+                self.answered(State::QosNackRemote, ends_transaction);
+            }
             Event::Ended(end) => self.ended(now, end),
         }
     }
@@ -266,7 +272,7 @@ impl Lifecycle {
 
     /// What is to be done next; `None` if nothing is until the next input.
     pub(crate) fn poll_action(&mut self) -> Option<Action> {
-        self.outputs.pop_front()
+        self.actions.pop_front()
     }
 
     // ---- inside
@@ -284,7 +290,7 @@ impl Lifecycle {
                 debug!(%state, %next, "a state was missing and is put in");
             }
             let ordinal = if state == next { ordinal } else { 0 };
-            self.outputs.push_back(Action::State { state, ordinal });
+            self.actions.push_back(Action::State { state, ordinal });
         }
         if !said {
             debug!(?before, %next, "state not sent: the client would not take it");
@@ -294,63 +300,64 @@ impl Lifecycle {
     fn begin(&mut self) {
         self.say(State::Connecting);
         self.phase = Phase::Connecting;
-        self.outputs.push_back(Action::Start);
+        self.actions.push_back(Action::Start);
     }
 
-    fn answered(&mut self, state: State) {
+    fn answered(&mut self, state: State, ends_transaction: bool) {
         self.failures = 0;
         self.say(state);
-        self.phase = Phase::Connected { answered: true };
+        if let Phase::Connected { answered, .. } = &mut self.phase {
+            *answered |= ends_transaction;
+        }
     }
 
     fn ended(&mut self, now: Instant, end: End) {
-        self.outputs.push_back(Action::Stop);
+        self.actions.push_back(Action::Stop);
         match (end, self.phase) {
-            (End::Complete, _) | (_, Phase::Connected { answered: true }) => {
+            (End::Complete, _) | (_, Phase::Connected { answered: true, .. }) => {
                 self.length_hint = None;
                 self.rest(State::Disconnected);
             }
-            (End::Lost { why }, Phase::Connected { .. }) => self.lost(now, &why, None),
-            (End::Failed(failure), Phase::Connected { .. }) => {
-                self.lost(now, &failure.why, failure.retry_after);
-            }
-            (End::Lost { why }, _) => self.failed(now, Failure { why, ..Failure::default() }),
-            (End::Failed(failure), _) => self.failed(now, failure),
+            (End::Failed(failure), Phase::Connected { .. }) => self.lost(now, &failure),
+            (End::Failed(failure), _) => self.failed(now, &failure),
         }
     }
 
     /// A connection is gone in the middle of a transaction.
-    fn lost(&mut self, now: Instant, why: &str, retry_after: Option<Duration>) {
-        if self.stream.opportunistic {
-            info!(why, "connection lost");
-            self.rest(State::Disconnected);
-            return;
-        }
-        match self.next_attempt(now, retry_after) {
+    fn lost(&mut self, now: Instant, failure: &Failure) {
+        let (why, kind, whose) = (&failure.why, failure.kind.label(), failure.kind.whose());
+        let until = match self.stream.opportunistic {
+            true => None,
+            false => self.next_attempt(now, failure.retry_after),
+        };
+        match until {
             Some(until) => {
-                info!(why, retry_in = ?(until - now), "connection lost, will connect again");
+                let retry_in = until - now;
+                info!(why, kind, %whose, ?retry_in, "connection lost, will connect again");
                 self.say(State::Disconnected);
-                self.outputs.push_back(Action::Discard);
+                self.actions.push_back(Action::Discard);
                 self.phase = Phase::Waiting { until };
             }
             None => {
-                info!(why, "connection lost");
+                info!(why, kind, %whose, "connection lost");
                 self.rest(State::Disconnected);
             }
         }
     }
 
     /// An attempt did not get as far as Connected.
-    fn failed(&mut self, now: Instant, failure: Failure) {
-        let Failure { why, no_dns, retry_after } = failure;
-        self.say_with(State::Unreachable, u32::from(no_dns));
-        match self.next_attempt(now, retry_after) {
+    fn failed(&mut self, now: Instant, failure: &Failure) {
+        let (why, kind, whose) = (&failure.why, failure.kind.label(), failure.kind.whose());
+        self.say_with(State::Unreachable, failure.ordinal());
+        match self.next_attempt(now, failure.retry_after) {
             Some(until) => {
-                info!(why, retry_in = ?(until - now), "cannot connect, will try again");
+                let retry_in = until - now;
+                info!(why, kind, %whose, ?retry_in, "cannot connect, will try again");
                 self.phase = Phase::Waiting { until };
             }
             None => {
-                warn!(why, attempts = self.failures, "cannot connect, giving up");
+                let attempts = self.failures;
+                warn!(why, kind, %whose, attempts, "cannot connect, giving up");
                 self.rest(State::AllRetriesFailed);
             }
         }
@@ -372,7 +379,7 @@ impl Lifecycle {
     /// Back to idle with `state`. What an attempt left over, and the timeout, go with it.
     fn rest(&mut self, state: State) {
         self.say(state);
-        self.outputs.push_back(Action::Discard);
+        self.actions.push_back(Action::Discard);
         self.timeout_at = None;
         self.phase = Phase::Idle;
     }

@@ -20,7 +20,7 @@ use super::lifecycle::{Action, Lifecycle};
 use super::tx_queue::{Pushed, TxQueue};
 use crate::config::Limits;
 use crate::counters::Counts;
-use crate::onward::{Attempt, End, Event, Failure, TxChunk};
+use crate::onward::{Attempt, End, Event, Failure, FailureKind, TxChunk};
 
 /// The longest metadata value for the client, in bytes; longer ones are left out.
 const METADATA_VALUE_MAX: usize = 4096;
@@ -233,9 +233,9 @@ impl<D: AttemptStarter> Stream<D> {
             Pushed::Kept => self.lifecycle.handle_demand(),
             Pushed::Dropped => {}
             Pushed::Breaks => {
-                let why = "the client broke a message off that is partly sent".to_owned();
-                let retry_after = Some(BROKEN_OFF_WAIT);
-                let failure = Failure { why, retry_after, ..Failure::default() };
+                let why = "the client broke a message off that is partly sent";
+                let failure =
+                    Failure::new(FailureKind::Message, why).retry_after(Some(BROKEN_OFF_WAIT));
                 self.lifecycle.handle_event(Instant::now(), Event::Ended(End::Failed(failure)));
                 self.tx_queue.close();
             }
@@ -315,8 +315,12 @@ impl<D: AttemptStarter> Stream<D> {
     /// The running attempt reports; `None` if it ended without a word.
     pub(crate) fn handle_event(&mut self, event: Option<Event>) {
         let event = event.unwrap_or_else(|| {
-            Event::Ended(End::Lost { why: "the attempt ended without a word".to_owned() })
+            let why = "the attempt ended without a word";
+            Event::Ended(End::Failed(Failure::new(FailureKind::Internal, why)))
         });
+        if let Event::Ended(End::Failed(failure)) = &event {
+            self.counts.attempt_failed(failure.kind);
+        }
         self.lifecycle.handle_event(Instant::now(), event);
         self.settle();
     }
@@ -378,7 +382,7 @@ impl<D: AttemptStarter> Stream<D> {
                     if state == State::Connected && self.unheard == 0 {
                         self.tx_queue.reopen();
                     }
-                    if state == State::Connected && self.lifecycle.connects_before_response() {
+                    if state == State::Connected && self.lifecycle.awaits_message() {
                         self.tx_queue.await_message();
                     }
                     if state == State::Disconnected && self.window.is_some() {

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use sspc_policy::{StreamType, Target};
 use sspc_wire::Flags;
 
-pub(crate) use self::failure::Failure;
+pub(crate) use self::failure::{Failure, FailureKind, Whose};
 
 /// What one connection attempt is made from; values as they are when it starts.
 #[derive(Debug)]
@@ -47,8 +47,11 @@ pub(crate) enum Event {
     UserState(u32),
     /// The peer takes this many more bytes of payload.
     TxCredit(i32),
-    /// Payload can flow; at most one an attempt.
-    Connected,
+    /// The peer is there, or gets the request; at most one an attempt.
+    Connected {
+        /// What the attempt does with the client's payload.
+        takes: Takes,
+    },
     /// Payload from the peer. Where the end of a message is known, EOM is on its last payload, else
     /// it comes with an empty one.
     Payload {
@@ -58,11 +61,29 @@ pub(crate) enum Event {
         flags: Flags,
     },
     /// The peer took the message, or the transaction ended well.
-    Ack,
+    Acked {
+        /// Nothing more of the client's payload belongs to this attempt.
+        ends_transaction: bool,
+    },
     /// The peer refused the message, or the transaction ended badly.
-    Nack,
+    Nacked {
+        /// Nothing more of the client's payload belongs to this attempt.
+        ends_transaction: bool,
+    },
     /// The attempt is over; always the last event.
     Ended(End),
+}
+
+/// What a connected attempt does with the client's payload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Takes {
+    /// It takes none: the request has no body, and the response is there.
+    Nothing,
+    /// It takes one message, the request's body. That the peer is of use shows only when it
+    /// answers.
+    Message,
+    /// It takes all that comes.
+    Everything,
 }
 
 /// The most payload in one [`Event::Payload`].
@@ -71,16 +92,37 @@ pub(crate) const PAYLOAD_EVENT_MAX: usize = 16 * 1024;
 /// How an attempt ended.
 #[derive(Debug)]
 pub(crate) enum End {
-    /// The transaction is complete: Ack or Nack was given.
+    /// The transaction is complete: a verdict that ends it was given.
     Complete,
-    /// The connection was Connected and is gone before a transaction was complete; for ws and raw
-    /// the ordinary end.
-    Lost {
-        /// For logs.
-        why: String,
-    },
-    /// The attempt failed before Connected.
+    /// Before Connected the attempt failed; after it, the connection is gone before a transaction
+    /// was complete, which for ws and raw is the ordinary end.
     Failed(Failure),
+}
+
+/// What attempts say in tests.
+#[cfg(test)]
+impl Event {
+    /// What an attempt of this streamtype says when its peer is there.
+    pub(crate) fn connected(stream: &StreamType) -> Self {
+        let takes = match stream.http.method.as_str() {
+            _ if !stream.protocol.is_http() => Takes::Everything,
+            "POST" | "PUT" | "PATCH" => Takes::Message,
+            _ => Takes::Nothing,
+        };
+        Event::Connected { takes }
+    }
+
+    pub(crate) fn acked() -> Self {
+        Event::Acked { ends_transaction: true }
+    }
+
+    pub(crate) fn nacked() -> Self {
+        Event::Nacked { ends_transaction: true }
+    }
+
+    pub(crate) fn failed(kind: FailureKind) -> Self {
+        Event::Ended(End::Failed(Failure::new(kind, kind.label())))
+    }
 }
 
 impl Attempt {
@@ -99,9 +141,12 @@ impl Attempt {
     /// Where the policy and the metadata say to connect.
     pub(crate) fn target(&self) -> Result<Target, Failure> {
         if self.stream.client_cert.is_some() {
-            return Err(Failure::new("client_cert: this proxy has no client certificates"));
+            return Err(Failure::new(
+                FailureKind::Policy,
+                "client_cert: this proxy has no client certificates",
+            ));
         }
         Target::resolve(&self.stream, |name| self.lookup(name))
-            .map_err(|error| Failure::new(format!("endpoint: {error}")))
+            .map_err(|error| Failure::new(FailureKind::Request, format!("endpoint: {error}")))
     }
 }

@@ -15,7 +15,7 @@ pub(crate) use self::perf::Perf;
 pub(crate) use self::route::{Route, SocketOptions, Trust};
 pub(crate) use self::tls::Alpn;
 pub(crate) use self::transport::{LastRead, ReadTracking, Transport};
-use crate::onward::Failure;
+use crate::onward::{Failure, FailureKind};
 
 /// Opens transports.
 #[derive(Debug)]
@@ -52,7 +52,10 @@ impl Connector {
             Ok(result) => result,
             Err(_) => {
                 let seconds = limit.as_secs_f32();
-                Err(Failure::new(format!("cannot connect to {route}: nothing within {seconds} s")))
+                Err(Failure::new(
+                    FailureKind::Connect,
+                    format!("cannot connect to {route}: nothing within {seconds} s"),
+                ))
             }
         }
     }

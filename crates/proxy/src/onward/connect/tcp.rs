@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until};
 use super::perf::{Dns, Perf};
 use super::route::SocketOptions;
 use super::transport::Socket;
-use crate::onward::Failure;
+use crate::onward::{Failure, FailureKind};
 
 /// Name look-ups at a time: each takes a thread while it lasts.
 const LOOKUPS_MAX: usize = 64;
@@ -49,8 +49,7 @@ impl TcpConnector {
                 let start = Instant::now();
                 let result = race(&addresses, options).await;
                 perf.connect = start.elapsed();
-                let (stream, peer) = result
-                    .map_err(|why| Failure::new(format!("cannot connect to {address}: {why}")))?;
+                let (stream, peer) = result.map_err(|why| refused(address, &why))?;
                 perf.peer = peer.ip().to_string();
                 Ok(Socket::Tcp(stream))
             }
@@ -65,7 +64,10 @@ impl TcpConnector {
                 let result = UnixStream::connect(format!("\0{name}")).await;
                 unix(address, result, start, perf)
             }
-            other => Err(Failure::new(format!("cannot connect to {other}: not supported"))),
+            other => Err(Failure::new(
+                FailureKind::Policy,
+                format!("cannot connect to {other}: not supported"),
+            )),
         }
     }
 
@@ -90,16 +92,26 @@ impl TcpConnector {
             }
             Ok(_) => {
                 perf.dns_missed(start.elapsed(), Dns::NoResult);
-                Err(Failure::new(format!("cannot resolve {host}: no address")))
+                Err(Failure::new(
+                    FailureKind::UnknownName,
+                    format!("cannot resolve {host}: no address"),
+                ))
             }
             Err(error) => {
-                let no_dns = !is_name_unknown(&error);
-                let dns = if no_dns { Dns::Unreachable } else { Dns::NoResult };
+                let (kind, dns) = if is_name_unknown(&error) {
+                    (FailureKind::UnknownName, Dns::NoResult)
+                } else {
+                    (FailureKind::NoDns, Dns::Unreachable)
+                };
                 perf.dns_missed(start.elapsed(), dns);
-                Err(Failure { no_dns, ..Failure::new(format!("cannot resolve {host}: {error}")) })
+                Err(Failure::new(kind, format!("cannot resolve {host}: {error}")))
             }
         }
     }
+}
+
+fn refused(address: &Address, why: &dyn std::fmt::Display) -> Failure {
+    Failure::new(FailureKind::Connect, format!("cannot connect to {address}: {why}"))
 }
 
 /// Whether the resolver said that there is no such name, as opposed to not having been able to
@@ -191,8 +203,7 @@ fn unix(
     perf: &mut Perf,
 ) -> Result<Socket, Failure> {
     perf.connect = start.elapsed();
-    let stream =
-        result.map_err(|error| Failure::new(format!("cannot connect to {address}: {error}")))?;
+    let stream = result.map_err(|error| refused(address, &error))?;
     perf.peer = address.to_string();
     Ok(Socket::Unix(stream))
 }

@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use super::pinned::{self, Pinned};
 use super::route::{Route, Trust};
 use super::transport::{Socket, Transport};
-use crate::onward::Failure;
+use crate::onward::{Failure, FailureKind};
 
 /// Configurations that are kept; the oldest goes first. Policies have a handful of trust stores,
 /// but reloads may bring new ones for ever.
@@ -71,7 +71,8 @@ impl Tls {
         trust: &Trust,
         alpn: Alpn,
     ) -> Result<Transport, Failure> {
-        let failed = |what: &str| Failure::new(format!("TLS with {route}: {what}"));
+        let failed =
+            |what: &str| Failure::new(FailureKind::Tls, format!("TLS with {route}: {what}"));
         let config = self.config(trust, alpn).await.map_err(|why| failed(&why))?;
         let name = ServerName::try_from(route.server_name().to_owned())
             .map_err(|_| failed("its host is no name that a certificate could be for"))?;

@@ -11,6 +11,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 
 use super::{h1, h2};
+use crate::onward::FailureKind;
 
 /// Whether a request that got no response may be sent once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,7 @@ pub(crate) enum Retryability {
 /// No response came.
 #[derive(Debug)]
 pub(crate) struct NoResponse {
+    pub(crate) kind: FailureKind,
     pub(crate) why: String,
     pub(crate) retryability: Retryability,
 }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::exchange::{Carrier, Download, Exchange, NoResponse, Pump, Retryability};
 use super::upload::RequestBody;
+use crate::onward::FailureKind;
 use crate::onward::connect::Route;
 use crate::onward::connect::Transport;
 
@@ -76,7 +77,8 @@ impl Connection {
                         None if reused && is_hangup(error.error()) => Retryability::IfIdempotent,
                         _ => Retryability::Never,
                     };
-                    Err(NoResponse { why: describe(error.error()), retryability })
+                    let kind = kind_of(error.error());
+                    Err(NoResponse { kind, why: describe(error.error()), retryability })
                 }
             }
         };
@@ -93,6 +95,10 @@ impl Connection {
 fn is_hangup(error: &hyper::Error) -> bool {
     let io = std::error::Error::source(error).is_some_and(|source| source.is::<std::io::Error>());
     error.is_incomplete_message() || error.is_canceled() || error.is_closed() || io
+}
+
+fn kind_of(error: &hyper::Error) -> FailureKind {
+    if error.is_parse() { FailureKind::Protocol } else { FailureKind::Closed }
 }
 
 /// hyper's error with its cause, which alone it does not tell.

@@ -8,7 +8,7 @@ use url::Url;
 use super::multipart_encode::Parts;
 use crate::config::DeviceCredentials;
 use crate::onward::connect::{Route, Trust};
-use crate::onward::{Attempt, Failure};
+use crate::onward::{Attempt, Failure, FailureKind};
 
 /// Most bytes of names and values in a request's headers.
 const HEADERS_MAX: usize = 60 * 1024;
@@ -53,12 +53,15 @@ impl Plan {
         let stream = &*attempt.stream;
         let target = attempt.target()?;
         let path = path_for(stream, &target, |name| attempt.lookup(name))
-            .map_err(|error| Failure::new(format!("http_url: {error}")))?;
+            .map_err(|error| Failure::new(FailureKind::Request, format!("http_url: {error}")))?;
         let method = Method::from_bytes(stream.http.method.as_bytes())
             .ok()
             .filter(|method| *method != Method::CONNECT)
             .ok_or_else(|| {
-                Failure::new(format!("http_method {:?} cannot be sent", stream.http.method))
+                Failure::new(
+                    FailureKind::Policy,
+                    format!("http_method {:?} cannot be sent", stream.http.method),
+                )
             })?;
         let mut headers = Headers::new();
         headers.fixed(header::PRAGMA, "no-cache");
@@ -67,7 +70,10 @@ impl Plan {
         headers.metadata(attempt)?;
         let body = body_plan(attempt, &method, &mut headers)?;
         if headers.size > HEADERS_MAX {
-            return Err(Failure::new(format!("{} bytes of headers are too much", headers.size)));
+            return Err(Failure::new(
+                FailureKind::Request,
+                format!("{} bytes of headers are too much", headers.size),
+            ));
         }
         let route = Route::new(target.address, target.tls, stream);
         let trust = Route::new(route.address.clone(), true, stream).tls.unwrap_or(Trust::Platform);
@@ -138,7 +144,10 @@ impl Plan {
     }
 
     fn bad_path(&self, error: &dyn std::fmt::Display) -> Failure {
-        Failure::new(format!("cannot ask {} for {:?}: {error}", self.route, self.path))
+        Failure::new(
+            FailureKind::Request,
+            format!("cannot ask {} for {:?}: {error}", self.route, self.path),
+        )
     }
 
     /// Turns this request into the one that a redirect asks for; says why if it must not.
@@ -183,7 +192,10 @@ impl Plan {
 /// A header's value that cannot break the message.
 fn value(name: &str, bytes: &[u8]) -> Result<HeaderValue, Failure> {
     HeaderValue::from_bytes(bytes).map_err(|_| {
-        Failure::new(format!("the value for the header {name} has control characters"))
+        Failure::new(
+            FailureKind::Request,
+            format!("the value for the header {name} has control characters"),
+        )
     })
 }
 
@@ -207,8 +219,12 @@ impl Headers {
     }
 
     fn name(text: &str) -> Result<HeaderName, Failure> {
-        HeaderName::from_bytes(text.trim().trim_end_matches(':').as_bytes())
-            .map_err(|_| Failure::new(format!("the policy's header {text:?} is no header's name")))
+        HeaderName::from_bytes(text.trim().trim_end_matches(':').as_bytes()).map_err(|_| {
+            Failure::new(
+                FailureKind::Policy,
+                format!("the policy's header {text:?} is no header's name"),
+            )
+        })
     }
 
     fn credentials(
@@ -304,7 +320,10 @@ fn given_length(attempt: &Attempt) -> Result<Option<u64>, Failure> {
         let digits = bytes.iter().all(u8::is_ascii_digit);
         let text = std::str::from_utf8(bytes).ok().filter(|_| digits);
         let length: u64 = text.and_then(|text| text.parse().ok()).ok_or_else(|| {
-            Failure::new(format!("metadata {:?}: {:?} is no length", item.name, bytes))
+            Failure::new(
+                FailureKind::Request,
+                format!("metadata {:?}: {:?} is no length", item.name, bytes),
+            )
         })?;
         return Ok((length > 0).then_some(length));
     }

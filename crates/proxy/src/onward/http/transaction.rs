@@ -15,8 +15,10 @@ use crate::onward::attempt::queue::{EventSender, SessionGone};
 use crate::onward::connect::Alpn;
 use crate::onward::connect::Perf;
 use crate::onward::connect::SocketOptions;
-use crate::onward::{Attempt, End, Event, Failure, Onward, TxChunk};
+use crate::onward::{Attempt, End, Event, Failure, FailureKind, Onward, Takes, TxChunk};
 
+const TOO_LONG_TO_REPEAT: &str =
+    "the request would have to be sent again, and its body is too long for that";
 /// Most redirects that are followed.
 const HOPS_MAX: u32 = 4;
 /// Most times that a request moves to another connection because the first one let it down.
@@ -49,10 +51,7 @@ pub(crate) async fn run(
         hops: 0,
         moves: 0,
     };
-    transaction
-        .run()
-        .await
-        .unwrap_or_else(|SessionGone| End::Lost { why: "nobody listens".to_owned() })
+    transaction.run().await.unwrap_or_else(|SessionGone| End::Failed(Failure::session_gone()))
 }
 
 struct Transaction<'a> {
@@ -114,7 +113,7 @@ impl Transaction<'_> {
                 }
                 Err(ExchangeError::Peer(error)) => {
                     let why = format!("{}: {}", self.plan.route, error.why);
-                    return self.failed(Failure::new(why)).await;
+                    return self.failed(Failure::new(error.kind, why)).await;
                 }
             }
         }
@@ -128,9 +127,11 @@ impl Transaction<'_> {
         loop {
             let cursor = match &self.upload {
                 None => None,
-                Some(upload) => Some(upload.cursor().ok_or_else(|| {
-                    Failure::new("the request would have to be sent again, and is too long for it")
-                })?),
+                Some(upload) => Some(
+                    upload
+                        .cursor()
+                        .ok_or_else(|| Failure::new(FailureKind::Closed, TOO_LONG_TO_REPEAT))?,
+                ),
             };
             if self.plan.h2 {
                 let acquired = self.onward.h2.acquire(
@@ -151,7 +152,7 @@ impl Transaction<'_> {
                             self.moves += 1;
                             continue;
                         }
-                        Err(error) => return Err(Failure::new(error.why)),
+                        Err(error) => return Err(Failure::new(error.kind, error.why)),
                     }
                 }
             }
@@ -164,7 +165,9 @@ impl Transaction<'_> {
                     let link =
                         self.onward.connector.connect(&route, options, Alpn::H1, &mut perf).await;
                     self.keep_perf(&mut perf);
-                    let failed = |why| Failure::new(format!("{}: {why}", self.plan.route));
+                    let failed = |why| {
+                        Failure::new(FailureKind::Protocol, format!("{}: {why}", self.plan.route))
+                    };
                     h1::Connection::open(link?, route).await.map_err(failed)?
                 }
             };
@@ -203,7 +206,11 @@ impl Transaction<'_> {
             }
             sleep(limit).await;
             let why = format!("no response within {} s", limit.as_secs_f32());
-            ExchangeError::Peer(NoResponse { why, retryability: Retryability::Never })
+            ExchangeError::Peer(NoResponse {
+                kind: FailureKind::Silent,
+                why,
+                retryability: Retryability::Never,
+            })
         };
         let result = exchange.pump.beside(async {
             tokio::select! {
@@ -233,15 +240,13 @@ impl Transaction<'_> {
         }
         if status == StatusCode::SWITCHING_PROTOCOLS {
             let why = format!("{}: switches protocols unasked", self.plan.route);
-            return self.failed(Failure::new(why)).await.map(Some);
+            return self.failed(Failure::new(FailureKind::Protocol, why)).await.map(Some);
         }
         let expected = http.expect == Some(status.as_u16());
         if response::is_busy(status) && !expected && !self.connected {
             self.finish(exchange, download, true).await;
-            let failure = Failure {
-                retry_after: response::retry_after(&head.headers, SystemTime::now()),
-                ..Failure::new(format!("{}: {status}", self.plan.route))
-            };
+            let failure = Failure::new(FailureKind::Busy, format!("{}: {status}", self.plan.route))
+                .retry_after(response::retry_after(&head.headers, SystemTime::now()));
             return self.failed_with(failure, Some(status)).await.map(Some);
         }
         if let Some(location) = response::location(status, &head.headers).filter(|_| !expected) {
@@ -258,7 +263,10 @@ impl Transaction<'_> {
                 Err(why) => {
                     let why = format!("{}: {status}: {why}", self.plan.route);
                     if !self.connected {
-                        return self.failed_with(Failure::new(why), Some(status)).await.map(Some);
+                        return self
+                            .failed_with(Failure::new(FailureKind::Refused, why), Some(status))
+                            .await
+                            .map(Some);
                     }
                     tracing::info!(why, "redirect not followed");
                 }
@@ -320,11 +328,18 @@ impl Transaction<'_> {
             if let Some(fault) = self.upload.as_ref().and_then(Upload::fault) {
                 return self.client_fault(&fault).await;
             }
-            return Ok(End::Lost { why: format!("{}: {why}", self.plan.route) });
+            let why = format!("{}: {why}", self.plan.route);
+            return Ok(End::Failed(Failure::new(FailureKind::Closed, why)));
         }
         self.finish(exchange, download, self.is_sent()).await;
         let good = stream.http.is_success(head.status.as_u16());
-        self.out.event(if good { Event::Ack } else { Event::Nack }).await?;
+        let ends_transaction = true;
+        let verdict = if good {
+            Event::Acked { ends_transaction }
+        } else {
+            Event::Nacked { ends_transaction }
+        };
+        self.out.event(verdict).await?;
         Ok(End::Complete)
     }
 
@@ -348,7 +363,8 @@ impl Transaction<'_> {
         if std::mem::replace(&mut self.connected, true) {
             return Ok(());
         }
-        self.out.event(Event::Connected).await
+        let takes = if self.upload.is_some() { Takes::Message } else { Takes::Nothing };
+        self.out.event(Event::Connected { takes }).await
     }
 
     async fn report_perf(&mut self, status: Option<StatusCode>) -> Result<(), SessionGone> {
@@ -368,19 +384,19 @@ impl Transaction<'_> {
         status: Option<StatusCode>,
     ) -> Result<End, SessionGone> {
         self.report_perf(status).await?;
-        Ok(if self.connected { End::Lost { why: failure.why } } else { End::Failed(failure) })
+        Ok(End::Failed(failure))
     }
 
     /// The client broke its own request, after CONNECTED as ever. A new attempt would not mend it,
     /// so this is the end of the transaction and not a loss.
     async fn client_fault(&mut self, fault: &Fault) -> Result<End, SessionGone> {
         if *fault == Fault::Cut {
-            return Ok(End::Lost { why: fault.to_string() });
+            return Ok(End::Failed(Failure::new(FailureKind::Message, fault.to_string())));
         }
         let stream = &self.attempt.stream.name;
         tracing::warn!(stream, route = %self.plan.route, %fault, "request given up");
         self.report_perf(None).await?;
-        self.out.event(Event::Nack).await?;
+        self.out.event(Event::Nacked { ends_transaction: true }).await?;
         Ok(End::Complete)
     }
 }

@@ -94,7 +94,7 @@ async fn connected_comes_before_the_response_and_without_a_body() {
     let server = Server::http(false, echo).await;
     let mut running = onward().start(attempt(&post(Protocol::H1, &server)));
     let first = running.events.recv().await;
-    assert!(matches!(first, Some(crate::onward::Event::Connected)), "{first:?}");
+    assert!(matches!(first, Some(crate::onward::Event::Connected { .. })), "{first:?}");
     send_message(running.body.clone(), Bytes::from_static(b"later")).await;
     let report = report(&mut running.events).await;
     assert_eq!(report.order, ["Payload", "Ack"]);

@@ -125,7 +125,7 @@ async fn stalled_streams_do_not_starve_others() {
     let mut stalled: Vec<AttemptHandle> = Vec::new();
     for _ in 0..8 {
         let mut running = onward.start(attempt(&get));
-        assert!(matches!(running.events.recv().await, Some(Event::Connected)));
+        assert!(matches!(running.events.recv().await, Some(Event::Connected { .. })));
         stalled.push(running);
     }
     // Everything that can arrive without being read has arrived once whole bodies went by.
@@ -377,7 +377,7 @@ async fn a_connection_that_says_goodbye_takes_no_more_streams() {
     .await;
     let onward = onward();
     let mut first = onward.start(attempt(&policy(&server)));
-    assert!(matches!(first.events.recv().await, Some(Event::Connected)));
+    assert!(matches!(first.events.recv().await, Some(Event::Connected { .. })));
     for _ in 0..3 {
         assert_eq!(run(&onward, attempt(&policy(&server))).await.text(), "fine");
     }
@@ -518,7 +518,7 @@ async fn a_dropped_attempt_resets_its_stream_and_keeps_the_connection() {
     let mut policy = policy(&server);
     policy.http.url = "stall".into();
     let mut running = onward.start(attempt(&policy));
-    assert!(matches!(running.events.recv().await, Some(Event::Connected)));
+    assert!(matches!(running.events.recv().await, Some(Event::Connected { .. })));
     drop(running);
     let reason = tokio::time::timeout(PATIENCE, when_reset.recv()).await.unwrap().unwrap();
     assert_eq!(reason, h2::Reason::CANCEL);

@@ -97,15 +97,15 @@ impl Report {
                 self.credit += i64::from(credit);
                 "TxCredit"
             }
-            Event::Connected => "Connected",
+            Event::Connected { .. } => "Connected",
             Event::Payload { bytes, flags } => {
                 assert!(bytes.len() <= PAYLOAD_EVENT_MAX);
                 self.body.extend_from_slice(&bytes);
                 self.flags.push(flags.bits());
                 "Payload"
             }
-            Event::Ack => "Ack",
-            Event::Nack => "Nack",
+            Event::Acked { .. } => "Ack",
+            Event::Nacked { .. } => "Nack",
             Event::Ended(end) => {
                 self.end = Some(end);
                 return false;
@@ -141,7 +141,7 @@ impl Report {
     /// Why the connection was lost after CONNECTED.
     pub(super) fn loss(&self) -> &str {
         match &self.end {
-            Some(End::Lost { why }) => why,
+            Some(End::Failed(failure)) => &failure.why,
             other => panic!("not a loss: {other:?} after {:?}", self.order),
         }
     }

@@ -49,7 +49,7 @@ use crate::onward::connect::Perf;
 use crate::onward::connect::Transport;
 use crate::onward::connect::{Route, SocketOptions};
 use crate::onward::http::response;
-use crate::onward::{Attempt, End, Event, Failure, Onward, TxChunk};
+use crate::onward::{Attempt, End, Event, Failure, FailureKind, Onward, Takes, TxChunk};
 
 /// How long the peer may take for its part of the closing handshake: to take our close frame, and
 /// to close the transport after it (RFC 6455 §7.1.1).
@@ -102,7 +102,7 @@ struct Dialled {
 async fn dial(onward: &Onward, attempt: &Attempt, perf: &mut Perf) -> Result<Dialled, Failure> {
     let target = attempt.target()?;
     let path = path_for(&attempt.stream, &target, |name| attempt.lookup(name))
-        .map_err(|error| Failure::new(format!("http_url: {error}")))?;
+        .map_err(|error| Failure::new(FailureKind::Request, format!("http_url: {error}")))?;
     let route = Route::new(target.address, target.tls, &attempt.stream);
     let options = SocketOptions::of(&attempt.stream);
     let link = onward.connector.connect(&route, options, Alpn::H1, perf).await?;
@@ -142,7 +142,7 @@ where
         Ok(upgraded) => upgraded,
         Err(error) => return End::Failed(failure(request, error)),
     };
-    if output.event(Event::Connected).await.is_err() {
+    if output.event(Event::Connected { takes: Takes::Everything }).await.is_err() {
         return session_gone();
     }
     let params = WsParams {
@@ -151,7 +151,7 @@ where
         validity: stream.validity(),
         early: upgraded.early,
     };
-    End::Lost { why: relay(upgraded.io, params, output, chunks).await }
+    End::Failed(relay(upgraded.io, params, output, chunks).await)
 }
 
 fn failure(request: &Upgrade<'_>, error: UpgradeError) -> Failure {
@@ -169,10 +169,10 @@ fn failure(request: &Upgrade<'_>, error: UpgradeError) -> Failure {
         let _ = write!(why, ": {error}");
         source = error.source();
     }
-    Failure { retry_after, ..Failure::new(why) }
+    Failure::new(error.kind(), why).retry_after(retry_after)
 }
 
 /// The session is gone; nobody will read this.
 fn session_gone() -> End {
-    End::Lost { why: reader::Stop::SessionGone.to_string() }
+    End::Failed(Failure::session_gone())
 }

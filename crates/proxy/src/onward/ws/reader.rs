@@ -12,6 +12,8 @@ use sspc_ws::{CloseFrame, DecodeError, Decoder, Event};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{sleep, timeout};
 
+use crate::onward::{Failure, FailureKind};
+
 use super::control::Control;
 use super::{BUFFER_IDLE, BUFFER_MAX, CLOSE_WAIT};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
@@ -77,6 +79,18 @@ impl fmt::Display for Stop {
             Stop::Silent(time) => write!(f, "the server was silent for {time:?}"),
             Stop::SessionGone => f.write_str("the session ended"),
         }
+    }
+}
+
+impl From<Stop> for Failure {
+    fn from(stop: Stop) -> Self {
+        let kind = match stop {
+            Stop::Closed(_) | Stop::Eof | Stop::Io(_) => FailureKind::Closed,
+            Stop::Violation(_) => FailureKind::Protocol,
+            Stop::Silent(_) => FailureKind::Silent,
+            Stop::SessionGone => return Failure::session_gone(),
+        };
+        Failure::new(kind, stop.to_string())
     }
 }
 

@@ -13,8 +13,8 @@ use super::CLOSE_WAIT;
 use super::control::Control;
 use super::reader::{Reader, Stop};
 use super::writer::Writer;
-use crate::onward::TxChunk;
 use crate::onward::attempt::queue::EventSender;
+use crate::onward::{Failure, FailureKind, TxChunk};
 
 /// What holds for one connection.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) struct WsParams {
     pub(super) early: Bytes,
 }
 
-/// Relays until the connection is over; tells why, for logs.
+/// Relays until the connection is over; says why.
 ///
 /// When `chunks` ends, the closing handshake is made: what the server still sends goes to `output`
 /// until it has closed or was silent for [`CLOSE_WAIT`].
@@ -38,7 +38,7 @@ pub(super) async fn relay<S>(
     params: WsParams,
     output: &EventSender,
     chunks: mpsc::Receiver<TxChunk>,
-) -> String
+) -> Failure
 where
     S: AsyncRead + AsyncWrite,
 {
@@ -58,7 +58,7 @@ async fn exchange<R, W>(
     control: &Control,
     output: &EventSender,
     chunks: mpsc::Receiver<TxChunk>,
-) -> String
+) -> Failure
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,
@@ -73,15 +73,17 @@ where
                 // Our close frame may not be out yet. If it cannot be sent, so be it.
                 let _ = timeout(CLOSE_WAIT, writing).await;
             }
-            stop.to_string()
+            stop.into()
         }
         written = &mut writing => {
             // What the server sent before the end of the connection can still be read.
             control.leaving.cancel();
             let stop = reading.await;
             match written {
-                Ok(()) => stop.to_string(),
-                Err(error) => format!("cannot send: {error}; {stop}"),
+                Ok(()) => stop.into(),
+                Err(error) => {
+                    Failure::new(FailureKind::Closed, format!("cannot send: {error}; {stop}"))
+                }
             }
         }
     }

@@ -18,6 +18,9 @@ use sspc_ws::{DeflateParams, HandshakeError};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::onward::FailureKind;
+use crate::onward::http::response;
+
 /// The answer's headers may take this many bytes.
 const HEAD_MAX: usize = 16 * 1024;
 
@@ -72,6 +75,19 @@ pub(super) enum UpgradeError {
 }
 
 impl UpgradeError {
+    pub(super) fn kind(&self) -> FailureKind {
+        match self {
+            UpgradeError::Request(_) => FailureKind::Request,
+            UpgradeError::Timeout(_) => FailureKind::Silent,
+            UpgradeError::Http(_) => FailureKind::Closed,
+            UpgradeError::Refused { status, .. } if response::is_busy(*status) => FailureKind::Busy,
+            UpgradeError::Refused { .. } => FailureKind::Refused,
+            UpgradeError::Header(_) | UpgradeError::Subprotocol | UpgradeError::Extension(_) => {
+                FailureKind::Protocol
+            }
+        }
+    }
+
     /// The status that the server answered with, if it is what went wrong.
     pub(super) fn status(&self) -> Option<StatusCode> {
         match self {

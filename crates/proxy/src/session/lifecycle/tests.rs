@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use sspc_policy::{Protocol, Retry};
 
 use super::*;
+use crate::onward::FailureKind;
 
 /// A stream of the policy, the time, and all that was said and done since it was last asked.
 struct Life {
@@ -66,12 +67,18 @@ impl Life {
         self
     }
 
+    /// The attempt says Connected, as one of this streamtype does.
+    fn connected(&mut self) -> &mut Self {
+        let event = Event::connected(&self.lifecycle.stream);
+        self.event(event)
+    }
+
     fn fail(&mut self) -> &mut Self {
-        self.event(Event::Ended(End::Failed(Failure::default())))
+        self.event(Event::failed(FailureKind::Connect))
     }
 
     fn lose(&mut self) -> &mut Self {
-        self.event(Event::Ended(End::Lost { why: "gone".to_owned() }))
+        self.event(Event::failed(FailureKind::Closed))
     }
 
     fn complete(&mut self) -> &mut Self {
@@ -124,7 +131,7 @@ fn onward_connect_connects_an_idle_stream_and_means_nothing_to_a_busy_one() {
     assert_eq!(life.seen(), "CREATING");
     assert_eq!(life.connect().seen(), "CONNECTING start");
     assert_eq!(life.connect().seen(), "");
-    assert_eq!(life.event(Event::Connected).connect().seen(), "CONNECTED");
+    assert_eq!(life.connected().connect().seen(), "CONNECTED");
 }
 
 #[test]
@@ -143,7 +150,7 @@ fn a_length_hint_connects_as_payload_does_and_lasts_until_a_transaction_is_compl
     assert_eq!(life.seen(), "POLL CONNECTING start");
     life.fail();
     assert_eq!(life.lifecycle.length_hint(), Some(5));
-    life.connect().event(Event::Connected).event(Event::Ack).complete();
+    life.connect().connected().event(Event::acked()).complete();
     assert_eq!(life.lifecycle.length_hint(), None);
 }
 
@@ -170,10 +177,10 @@ fn a_get_with_a_body() {
     life.connect().seen();
     life.event(Event::Metadata(vec![("srv".to_owned(), Bytes::from_static(b"x"))]))
         .event(Event::UserState(1530))
-        .event(Event::Connected)
+        .connected()
         .event(payload(Flags::SOM))
         .event(payload(Flags::EOM))
-        .event(Event::Ack)
+        .event(Event::acked())
         .complete();
     assert_eq!(
         life.seen(),
@@ -184,7 +191,7 @@ fn a_get_with_a_body() {
 #[test]
 fn a_bad_status_ends_in_nack() {
     let mut life = Life::new(|_| {});
-    life.connect().event(Event::Connected).event(Event::Nack).complete();
+    life.connect().connected().event(Event::nacked()).complete();
     assert_eq!(
         life.seen(),
         "CREATING CONNECTING start CONNECTED QOS_NACK_REMOTE DISCONNECTED discard"
@@ -195,7 +202,7 @@ fn a_bad_status_ends_in_nack() {
 fn a_mapped_status_below_1000_does_not_pretend_to_be_a_state() {
     let mut life = Life::new(|_| {});
     life.connect().seen();
-    assert_eq!(life.event(Event::UserState(3)).event(Event::Connected).seen(), "CONNECTED");
+    assert_eq!(life.event(Event::UserState(3)).connected().seen(), "CONNECTED");
 }
 
 #[test]
@@ -203,7 +210,7 @@ fn an_answer_without_connected_is_put_right() {
     let mut life = Life::new(|_| {});
     life.connect().seen();
     assert_eq!(
-        life.event(Event::Ack).complete().seen(),
+        life.event(Event::acked()).complete().seen(),
         "CONNECTED QOS_ACK_REMOTE DISCONNECTED discard"
     );
 }
@@ -211,7 +218,7 @@ fn an_answer_without_connected_is_put_right() {
 #[test]
 fn a_complete_transaction_leaves_the_stream_idle_even_if_nailed_up() {
     let mut life = Life::with_retry(3, |streamtype| streamtype.nailed_up = true);
-    life.event(Event::Connected).event(Event::Ack).lose();
+    life.connected().event(Event::acked()).lose();
     assert!(life.seen().ends_with("QOS_ACK_REMOTE DISCONNECTED discard"));
     assert_eq!(life.lifecycle.deadline(), None);
 }
@@ -219,9 +226,9 @@ fn a_complete_transaction_leaves_the_stream_idle_even_if_nailed_up() {
 #[test]
 fn the_next_transaction_begins_as_the_first() {
     let mut life = Life::new(|_| {});
-    life.connect().event(Event::Connected).event(Event::Ack).complete().seen();
+    life.connect().connected().event(Event::acked()).complete().seen();
     assert_eq!(life.demand().seen(), "POLL CONNECTING start");
-    life.event(Event::Connected).event(Event::Ack).complete().seen();
+    life.connected().event(Event::acked()).complete().seen();
     assert_eq!(life.connect().seen(), "CONNECTING start");
 }
 
@@ -278,14 +285,14 @@ fn conceal_65535_never_gives_up() {
 #[test]
 fn a_success_counts_afresh() {
     let mut life = Life::with_retry(3, ws);
-    life.connect().fail().wait(100..=120).fail().wait(200..=240).event(Event::Connected).lose();
+    life.connect().fail().wait(100..=120).fail().wait(200..=240).connected().lose();
     life.wait(100..=120);
 }
 
 #[test]
 fn a_post_succeeds_with_the_response_and_not_with_the_request() {
     let mut life = Life::with_retry(1, post);
-    life.connect().event(Event::Connected).lose().wait(100..=120).event(Event::Connected).seen();
+    life.connect().connected().lose().wait(100..=120).connected().seen();
     assert_eq!(life.lose().seen(), "DISCONNECTED discard", "gave up without a word, as always");
     assert_eq!(life.lifecycle.deadline(), None);
 }
@@ -294,7 +301,7 @@ fn a_post_succeeds_with_the_response_and_not_with_the_request() {
 fn unreachable_tells_if_no_dns_server_answered() {
     let mut life = Life::new(|_| {});
     life.connect().seen();
-    let failure = Failure { no_dns: true, ..Failure::default() };
+    let failure = Failure::new(FailureKind::NoDns, "no server");
     let seen = life.event(Event::Ended(End::Failed(failure))).seen();
     assert_eq!(seen, "UNREACHABLE/1 ALL_RETRIES_FAILED discard");
 }
@@ -303,7 +310,7 @@ fn unreachable_tells_if_no_dns_server_answered() {
 fn retry_after_lengthens_the_delay_and_never_shortens_it() {
     let failure = |seconds| {
         let retry_after = Some(Duration::from_secs(seconds));
-        Event::Ended(End::Failed(Failure { retry_after, ..Failure::default() }))
+        Event::Ended(End::Failed(Failure::new(FailureKind::Busy, "503").retry_after(retry_after)))
     };
     let mut life = Life::with_retry(9, |_| {});
     life.connect().event(failure(2)).wait(2000..=2000);
@@ -316,7 +323,7 @@ fn retry_after_lengthens_the_delay_and_never_shortens_it() {
 #[test]
 fn a_lost_connection_comes_back_unless_opportunistic() {
     let mut life = Life::with_retry(3, ws);
-    life.connect().event(Event::Connected).seen();
+    life.connect().connected().seen();
     assert_eq!(life.lose().seen(), "DISCONNECTED discard");
     assert_eq!(life.wait(100..=120).seen(), "POLL CONNECTING start");
 
@@ -324,7 +331,7 @@ fn a_lost_connection_comes_back_unless_opportunistic() {
         ws(streamtype);
         streamtype.opportunistic = true;
     });
-    life.connect().event(Event::Connected).seen();
+    life.connect().connected().seen();
     assert_eq!(life.lose().seen(), "DISCONNECTED discard");
     assert_eq!(life.lifecycle.deadline(), None);
 }
@@ -332,7 +339,7 @@ fn a_lost_connection_comes_back_unless_opportunistic() {
 #[test]
 fn a_body_cut_short_ends_without_eom_and_without_ack() {
     let mut life = Life::new(|streamtype| streamtype.opportunistic = true);
-    life.connect().event(Event::Connected).event(payload(Flags::SOM)).lose();
+    life.connect().connected().event(payload(Flags::SOM)).lose();
     assert_eq!(life.seen(), "CREATING CONNECTING start CONNECTED RX:SOM DISCONNECTED discard");
 }
 
@@ -348,7 +355,7 @@ fn ends_are_judged_by_what_the_client_was_told() {
     let mut life = Life::new(|_| {});
     life.connect().seen();
     assert_eq!(life.lose().seen(), "UNREACHABLE ALL_RETRIES_FAILED discard");
-    life.connect().event(Event::Connected).seen();
+    life.connect().connected().seen();
     assert_eq!(life.fail().seen(), "DISCONNECTED discard");
 }
 
@@ -360,7 +367,7 @@ fn a_timeout_is_said_once_and_changes_nothing() {
     life.connect().timeout(Timeout::Millis(50)).seen();
     assert_eq!(life.wait(50..=50).seen(), "TIMEOUT");
     assert_eq!(life.lifecycle.deadline(), None);
-    assert_eq!(life.event(Event::Connected).seen(), "CONNECTED");
+    assert_eq!(life.connected().seen(), "CONNECTED");
 }
 
 #[test]
@@ -391,8 +398,8 @@ fn the_policys_timeout_is_what_zero_means_and_none_if_it_has_none() {
 #[test]
 fn a_complete_transaction_and_giving_up_cancel_the_timeout_and_a_retry_does_not() {
     let mut life = Life::new(|_| {});
-    life.timeout(Timeout::Millis(50)).connect().event(Event::Connected);
-    life.event(Event::Ack).complete();
+    life.timeout(Timeout::Millis(50)).connect().connected();
+    life.event(Event::acked()).complete();
     assert_eq!(life.lifecycle.deadline(), None);
     life.timeout(Timeout::Millis(50)).connect().fail();
     assert_eq!(life.lifecycle.deadline(), None);
@@ -416,7 +423,7 @@ fn a_timeout_between_unreachable_and_poll_is_no_obstacle() {
 #[test]
 fn destroying_is_the_last_word_and_comes_after_disconnected() {
     let mut life = Life::with_retry(3, |_| {});
-    life.connect().event(Event::Connected).timeout(Timeout::Millis(50)).seen();
+    life.connect().connected().timeout(Timeout::Millis(50)).seen();
     life.lifecycle.destroy();
     assert_eq!(life.seen(), "DISCONNECTED DESTROYING");
     assert!(!life.runs);
@@ -466,13 +473,13 @@ fn any_event(number: u8) -> Event {
         2 => Event::UserState(1001),
         3 => Event::UserState(5),
         4 => Event::TxCredit(100),
-        5 => Event::Connected,
+        5 => Event::Connected { takes: Takes::Message },
         6 => payload(Flags::SOM),
-        7 => Event::Ack,
-        8 => Event::Nack,
+        7 => Event::acked(),
+        8 => Event::nacked(),
         9 => Event::Ended(End::Complete),
-        10 => Event::Ended(End::Lost { why: String::new() }),
-        _ => Event::Ended(End::Failed(Failure::default())),
+        10 => Event::failed(FailureKind::Closed),
+        _ => Event::failed(FailureKind::Connect),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::content::{self, Label, Maker};
 use super::play::{Part, Play};
 use super::setup::Task;
-use crate::onward::{Attempt, End, Event, Failure, TxChunk};
+use crate::onward::{Attempt, End, Event, Failure, FailureKind, Takes, TxChunk};
 
 pub(super) struct Peer {
     play: Play,
@@ -56,16 +56,18 @@ impl Peer {
 
     pub(super) async fn play(mut self) {
         let wordless = matches!(self.part, Part::Wordless | Part::Lost { wordless: true, .. });
-        let end = match self.act().await {
+        let result = self.act().await;
+        let is_lost = matches!(result, Err(Stop::Lost));
+        let end = match result {
             Ok(end) => end,
-            Err(Stop::Lost) => End::Lost { why: "as the play has it".to_owned() },
+            Err(Stop::Lost) => End::Failed(Failure::new(FailureKind::Closed, "as the play has it")),
             Err(Stop::Gone) => {
                 self.play.note(format!("    attempt {}: broken off", self.number));
                 return;
             }
         };
         self.play.note(format!("    attempt {}: {end:?}", self.number));
-        if !(wordless && matches!(end, End::Lost { .. })) {
+        if !(wordless && is_lost) {
             let _ = self.events.send(Event::Ended(end)).await;
         }
     }
@@ -75,7 +77,9 @@ impl Peer {
         match self.part {
             Part::Refused => {
                 let retry_after = self.rng.chance(300_000).then_some(Duration::from_millis(300));
-                return Ok(End::Failed(Failure { retry_after, ..Failure::default() }));
+                return Ok(End::Failed(
+                    Failure::new(FailureKind::Connect, "refused").retry_after(retry_after),
+                ));
             }
             Part::Wordless => return Err(Stop::Lost),
             Part::Whole | Part::Lost { .. } | Part::Nack { .. } => {}
@@ -83,11 +87,11 @@ impl Peer {
         match self.play.setup().task {
             Task::Get => {
                 self.introduce().await?;
-                self.say(Event::Connected).await?;
+                self.say(Event::Connected { takes: Takes::Nothing }).await?;
                 self.respond().await
             }
             Task::Post { .. } => {
-                self.say(Event::Connected).await?;
+                self.say(Event::Connected { takes: Takes::Message }).await?;
                 self.take_body().await?;
                 self.pause().await;
                 self.introduce().await?;
@@ -95,7 +99,7 @@ impl Peer {
             }
             Task::Ws { .. } => {
                 self.introduce().await?;
-                self.say(Event::Connected).await?;
+                self.say(Event::Connected { takes: Takes::Everything }).await?;
                 self.echo().await
             }
         }
@@ -122,7 +126,8 @@ impl Peer {
         if let Part::Lost { .. } = self.part {
             return Err(Stop::Lost);
         }
-        self.say(if let Part::Nack { .. } = self.part { Event::Nack } else { Event::Ack }).await?;
+        self.say(if let Part::Nack { .. } = self.part { Event::nacked() } else { Event::acked() })
+            .await?;
         self.pause().await;
         Ok(End::Complete)
     }

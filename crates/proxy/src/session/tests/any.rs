@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::super::*;
 use super::support::*;
-use crate::onward::{End, Failure};
+use crate::onward::{End, FailureKind, Takes};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -55,14 +55,14 @@ fn event(number: u8) -> Event {
         1 => Event::Perf("{}".to_owned()),
         2 => Event::UserState(1001),
         3 => Event::TxCredit(-5),
-        4 => Event::Connected,
+        4 => Event::Connected { takes: Takes::Message },
         5 => payload(5000, Flags::SOM),
         6 => payload(0, Flags::EOM),
-        7 => Event::Ack,
-        8 => Event::Nack,
+        7 => Event::acked(),
+        8 => Event::nacked(),
         9 => Event::Ended(End::Complete),
-        10 => Event::Ended(End::Lost { why: String::new() }),
-        _ => Event::Ended(End::Failed(Failure::default())),
+        10 => Event::failed(FailureKind::Closed),
+        _ => Event::failed(FailureKind::Connect),
     }
 }
 

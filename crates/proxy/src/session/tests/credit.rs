@@ -2,7 +2,7 @@
 
 use super::super::*;
 use super::support::*;
-use crate::onward::End;
+use crate::onward::{End, FailureKind};
 use sspc_wire::limits::PID_CREDIT_BIT;
 use sspc_wire::{Flags, ToProxy};
 
@@ -13,7 +13,7 @@ async fn connected(rig: &mut Rig<tokio::io::DuplexStream>, credit: i32) -> Start
     rig.client.expect(&["CREATE 0 777 ,small", "TXCR 4096", "CREATING"]).await;
     rig.client.send(ToProxy::OnwardConnect).await;
     let started = rig.attempt().await;
-    started.event(Event::Connected).await;
+    started.say_connected().await;
     rig.client.expect(&["CONNECTING", "CONNECTED"]).await;
     started
 }
@@ -58,7 +58,7 @@ async fn discarded_payload_gives_its_credit_back() {
 async fn what_was_sent_before_the_client_heard_of_disconnected_goes_nowhere() {
     let mut rig = Rig::new();
     let started = connected(&mut rig, 0).await;
-    started.event(Event::Ended(End::Lost { why: "gone".to_owned() })).await;
+    started.event(Event::failed(FailureKind::Closed)).await;
     rig.client.expect(&["DISCONNECTED"]).await;
     rig.client.payload("for the lost one", Flags::WHOLE).await;
     rig.client.send(ToProxy::LengthHint(5)).await;
@@ -67,7 +67,7 @@ async fn what_was_sent_before_the_client_heard_of_disconnected_goes_nowhere() {
     rig.client.send(ToProxy::TxCredit(0)).await;
     rig.client.send(ToProxy::OnwardConnect).await;
     let mut started = rig.attempt().await;
-    started.event(Event::Connected).await;
+    started.say_connected().await;
     rig.client.expect(&["CONNECTING", "CONNECTED"]).await;
     rig.client.payload("again", Flags::WHOLE).await;
     assert_eq!(started.chunk().await, "SOM|EOM again");
@@ -78,7 +78,7 @@ async fn payload_stops_where_the_clients_credit_ends() {
     let mut rig = Rig::new();
     let started = connected(&mut rig, 7).await;
     started.payload("hello world", Flags::WHOLE).await;
-    started.event(Event::Ack).await;
+    started.event(Event::acked()).await;
     rig.client.expect(&["RX SOM hello w"]).await;
     rig.client.expect_silence().await;
     rig.client.send(ToProxy::TxCredit(2)).await;
@@ -95,7 +95,7 @@ async fn a_limit_of_a_deployed_client_holds_for_each_connection() {
     for _ in 0..2 {
         rig.client.send(ToProxy::OnwardConnect).await;
         let started = rig.attempt().await;
-        started.event(Event::Connected).await;
+        started.say_connected().await;
         started.payload("12345", Flags::WHOLE).await;
         rig.client.expect(&["CONNECTING", "CONNECTED", "RX SOM|EOM 12345"]).await;
         drop(started);
@@ -111,7 +111,7 @@ async fn credit_behind_payload_is_seen_although_the_payload_does_not_move() {
     rig.client.expect(&["CREATE 0 777 ,small", "CREATING"]).await;
     rig.client.send(ToProxy::OnwardConnect).await;
     let started = rig.attempt().await;
-    started.event(Event::Connected).await;
+    started.say_connected().await;
     rig.client.expect(&["CONNECTING", "CONNECTED"]).await;
     started.payload("hello world", Flags::WHOLE).await;
     rig.client.expect(&["RX SOM hello"]).await;

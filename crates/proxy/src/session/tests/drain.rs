@@ -27,7 +27,7 @@ async fn a_transaction_may_finish() {
     rig.draining.cancel();
     rig.client.expect_silence().await;
     started.payload("last", Flags::WHOLE).await;
-    started.event(Event::Ack).await;
+    started.event(Event::acked()).await;
     started.event(Event::Ended(End::Complete)).await;
     rig.client
         .expect(&["RX SOM|EOM last", "QOS_ACK_REMOTE", "DISCONNECTED", "DESTROYING", "EOF"])

@@ -2,7 +2,7 @@
 
 use super::super::*;
 use super::support::*;
-use crate::onward::{End, Failure, PAYLOAD_EVENT_MAX};
+use crate::onward::{End, Failure, FailureKind, PAYLOAD_EVENT_MAX};
 use sspc_wire::limits::{CREDIT_UNLIMITED, PID_CREDIT_BIT};
 use sspc_wire::{Flags, ToClientDecoder, ToProxy};
 use std::time::Duration;
@@ -33,7 +33,7 @@ async fn serve(started: Started, total: usize) {
             return;
         }
     }
-    let _ = started.events.send(Event::Ack).await;
+    let _ = started.events.send(Event::acked()).await;
     let _ = started.events.send(Event::Ended(End::Complete)).await;
 }
 
@@ -87,7 +87,7 @@ async fn megabytes_arrive_whole_through_a_window_of_5000_bytes() {
     assert_eq!(rig.client.next().await, "CREATE 0 0 ,get");
     rig.client.send(ToProxy::OnwardConnect).await;
     let started = rig.attempt().await;
-    started.event(Event::Connected).await;
+    started.say_connected().await;
     rig.client.expect(&["TXCR 65536", "CREATING", "CONNECTING", "CONNECTED"]).await;
     let serving = tokio::spawn(serve(started, 4 * MIB));
     receive(rig.client.link, 4 * MIB, true).await;
@@ -136,7 +136,7 @@ async fn an_end_that_follows_its_payload_at_once_rides_on_it() {
     let payload = |bytes, flags| Event::Payload { bytes, flags };
     started.events.try_send(payload(Bytes::from_static(b"all of it"), Flags::SOM)).unwrap();
     started.events.try_send(payload(Bytes::new(), Flags::EOM)).unwrap();
-    started.events.try_send(Event::Ack).unwrap();
+    started.events.try_send(Event::acked()).unwrap();
     rig.client.expect(&["RX SOM|EOM all of it", "QOS_ACK_REMOTE"]).await;
 }
 
@@ -201,7 +201,8 @@ async fn onward_connect_is_seen_behind_payload_that_waits_for_a_retry() {
     let mut rig = Rig::new();
     rig.open("retry").await;
     rig.client.send(ToProxy::OnwardConnect).await;
-    let failure = Failure { retry_after: Some(Duration::from_secs(600)), ..Failure::default() };
+    let failure =
+        Failure::new(FailureKind::Busy, "503").retry_after(Some(Duration::from_secs(600)));
     rig.attempt().await.event(Event::Ended(End::Failed(failure))).await;
     rig.client.expect(&["CONNECTING", "UNREACHABLE"]).await;
     for _ in 0..100 {
@@ -210,7 +211,7 @@ async fn onward_connect_is_seen_behind_payload_that_waits_for_a_retry() {
     rig.client.send(ToProxy::OnwardConnect).await;
     rig.client.expect(&["CONNECTING"]).await;
     let mut started = rig.attempt().await;
-    started.event(Event::Connected).await;
+    started.say_connected().await;
     let mut received = 0;
     while received < 138_000 {
         received += started.body.recv().await.unwrap().bytes.len();
@@ -227,7 +228,7 @@ async fn a_flood_of_requests_is_bounded_by_the_answers_that_wait() {
         rig.client.send(ToProxy::OnwardConnect).await;
         let Ok(started) = timeout(Duration::from_millis(100), rig.attempt()).await else { break };
         // CONNECTING, UNREACHABLE, ALL_RETRIES_FAILED: 24 bytes. The link holds 64 KiB of them.
-        started.event(Event::Ended(End::Failed(Failure::default()))).await;
+        started.event(Event::failed(FailureKind::Connect)).await;
         tokio::time::sleep(Duration::from_millis(1)).await;
         rounds += 1;
         assert!(rounds < 4000, "it never stops");

@@ -4,17 +4,17 @@ use std::time::Duration;
 
 use super::super::*;
 use super::support::*;
-use crate::onward::{End, Failure};
+use crate::onward::{End, FailureKind};
 use sspc_wire::limits::CREDIT_UNLIMITED;
 use sspc_wire::{Flags, Timeout, ToProxy};
 use tokio::time::Instant;
 
 fn failed() -> Event {
-    Event::Ended(End::Failed(Failure::default()))
+    Event::failed(FailureKind::Connect)
 }
 
 fn lost() -> Event {
-    Event::Ended(End::Lost { why: "gone".to_owned() })
+    Event::failed(FailureKind::Closed)
 }
 
 #[tokio::test(start_paused = true)]
@@ -32,10 +32,10 @@ async fn a_get_from_creation_to_the_next_get() {
         started.event(Event::Metadata(items)).await;
         started.event(Event::UserState(1530)).await;
         started.event(Event::TxCredit(65_535)).await;
-        started.event(Event::Connected).await;
+        started.say_connected().await;
         started.payload("hel", Flags::SOM).await;
         started.payload("lo", Flags::EOM).await;
-        started.event(Event::Ack).await;
+        started.event(Event::acked()).await;
         started.event(Event::Ended(End::Complete)).await;
         rig.client
             .expect(&[
@@ -126,8 +126,8 @@ async fn metadata_lasts_and_the_last_value_counts() {
             ("srv".to_owned(), Bytes::from_static(b"s")),
         ];
         assert_eq!(started.attempt.metadata, expected);
-        started.event(Event::Connected).await;
-        started.event(Event::Ack).await;
+        started.say_connected().await;
+        started.event(Event::acked()).await;
         started.event(Event::Ended(End::Complete)).await;
         rig.client.expect(&["CONNECTING", "CONNECTED", "QOS_ACK_REMOTE", "DISCONNECTED"]).await;
     }
@@ -155,7 +155,7 @@ async fn payload_on_an_idle_stream_connects_and_goes_once_connected() {
     let mut started = rig.attempt().await;
     rig.client.expect_silence().await;
     assert!(started.body.try_recv().is_err(), "not before CONNECTED");
-    started.event(Event::Connected).await;
+    started.say_connected().await;
     assert_eq!(started.chunk().await, "SOM|EOM hello");
 }
 
@@ -171,7 +171,7 @@ async fn what_a_lost_connection_leaves_over_is_not_sent_on_the_next() {
     rig.client.payload("new", Flags::WHOLE).await;
     rig.client.expect(&["POLL", "CONNECTING"]).await;
     let mut started = rig.attempt().await;
-    started.event(Event::Connected).await;
+    started.say_connected().await;
     assert_eq!(started.chunk().await, "SOM|EOM new");
 }
 
@@ -183,7 +183,7 @@ async fn a_message_that_had_not_begun_goes_to_the_proxys_own_retry() {
     rig.connected("post-retry").await.event(lost()).await;
     rig.client.expect(&["DISCONNECTED", "POLL", "CONNECTING"]).await;
     let mut started = rig.attempt().await;
-    started.event(Event::Connected).await;
+    started.say_connected().await;
     rig.client.expect(&["CONNECTED"]).await;
     rig.client.payload("the body", Flags::WHOLE).await;
     assert_eq!(started.chunk().await, "SOM|EOM the body");
@@ -201,14 +201,14 @@ async fn a_message_begun_for_a_lost_connection_does_not_run_into_the_next() {
     let mut started = rig.attempt().await;
     rig.client.payload("hello", Flags::WHOLE).await;
     rig.client.expect_silence().await;
-    started.event(Event::Connected).await;
+    started.say_connected().await;
     assert_eq!(started.chunk().await, "SOM|EOM hello");
 
     started.event(lost()).await;
     rig.client.expect(&["CONNECTED", "DISCONNECTED"]).await;
     rig.client.payload("hel", Flags::SOM).await;
     let mut started = rig.attempt().await;
-    started.event(Event::Connected).await;
+    started.say_connected().await;
     assert_eq!(started.chunk().await, "SOM hel");
     rig.client.expect(&["POLL", "CONNECTING", "CONNECTED"]).await;
     rig.client.payload("hello", Flags::WHOLE).await;
@@ -224,14 +224,14 @@ async fn payload_for_a_method_without_a_body_is_discarded() {
     rig.client.payload("who reads this?", Flags::WHOLE).await;
     let mut started = rig.attempt().await;
     started.body.close();
-    started.event(Event::Connected).await;
-    started.event(Event::Ack).await;
+    started.say_connected().await;
+    started.event(Event::acked()).await;
     started.event(Event::Ended(End::Complete)).await;
     let whole = ["POLL", "CONNECTING", "CONNECTED", "QOS_ACK_REMOTE", "DISCONNECTED"];
     rig.client.expect(&whole).await;
     rig.client.send(ToProxy::OnwardConnect).await;
     let mut started = rig.attempt().await;
-    started.event(Event::Connected).await;
+    started.say_connected().await;
     rig.client.expect(&["CONNECTING", "CONNECTED"]).await;
     rig.client.expect_silence().await;
     assert!(started.body.try_recv().is_err(), "nothing is left of it");

@@ -109,7 +109,7 @@ impl Rig {
             let mut client = opened.unwrap();
             client.connect();
             let server = attempts.recv().await.unwrap();
-            server.event(Event::Connected).await;
+            server.say_connected().await;
             until(&mut client, State::Connected).await;
             both.push(Both { client, server, counts });
         }
@@ -353,7 +353,7 @@ async fn on_a_line_frames_are_short_for_a_client_that_takes_long_ones() {
     rig.client.streamtype("ws", PID_CREDIT_BIT, CREDIT_UNLIMITED).await;
     rig.client.send(ToProxy::OnwardConnect).await;
     let server = rig.attempt().await;
-    server.event(Event::Connected).await;
+    server.say_connected().await;
     rig.client
         .expect(&["CREATE 0 0 ,ws", "TXCR 65536", "CREATING", "CONNECTING", "CONNECTED"])
         .await;

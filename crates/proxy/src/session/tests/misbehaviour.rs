@@ -122,7 +122,7 @@ async fn what_comes_along_with_streamtype_is_not_too_early() {
     rig.client.expect(&["CREATE 0 0 ,post", "CREATING", "CONNECTING"]).await;
     let mut started = rig.attempt().await;
     assert_eq!(started.attempt.metadata, [("q".to_owned(), Bytes::from_static(b"x"))]);
-    started.event(Event::Connected).await;
+    started.say_connected().await;
     assert_eq!(started.chunk().await, "SOM|EOM early");
 }
 
@@ -239,7 +239,7 @@ async fn a_stream_byte_by_byte_is_as_good_as_at_once() {
         let mut started = rig.attempts.recv().await.unwrap();
         assert_eq!(started.attempt.length_hint, Some(12));
         assert_eq!(started.attempt.metadata, [("q".to_owned(), Bytes::from_static(b"word"))]);
-        started.event(Event::Connected).await;
+        started.say_connected().await;
         let (mut text, mut flags) = (Vec::new(), Vec::new());
         while text.len() < 12 {
             let chunk = started.body.recv().await.unwrap();

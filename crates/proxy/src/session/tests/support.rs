@@ -90,6 +90,11 @@ impl EventStream for mpsc::Receiver<Event> {
 }
 
 impl Started {
+    /// Says Connected, as an attempt of this streamtype does.
+    pub(super) async fn say_connected(&self) {
+        self.event(Event::connected(&self.attempt.stream)).await;
+    }
+
     pub(super) async fn event(&self, event: Event) {
         self.events.send(event).await.expect("the session listens");
     }
@@ -234,7 +239,7 @@ impl<L: AsyncRead + AsyncWrite + Unpin> Rig<L> {
         self.open(name).await;
         self.client.send(ToProxy::OnwardConnect).await;
         let started = self.attempt().await;
-        started.event(Event::Connected).await;
+        started.say_connected().await;
         self.client.expect(&["CONNECTING", "CONNECTED"]).await;
         started
     }

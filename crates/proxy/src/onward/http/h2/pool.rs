@@ -13,7 +13,7 @@ use crate::onward::connect::Alpn;
 use crate::onward::connect::Perf;
 use crate::onward::connect::{Route, SocketOptions};
 use crate::onward::http::h1;
-use crate::onward::{Failure, Onward};
+use crate::onward::{Failure, FailureKind, Onward};
 
 /// How long it is remembered that a peer has no h2.
 const NO_H2_FOR: Duration = Duration::from_secs(600);
@@ -126,13 +126,20 @@ impl Pool {
                     Some(Outcome::Open(measured)) => *perf = measured,
                     Some(Outcome::Http1) => return Ok(Acquired::Http1),
                     Some(Outcome::Failed(failure)) => return Err(failure),
-                    None => return Err(Failure::new("opening the connection was given up")),
+                    None => {
+                        return Err(Failure::new(
+                            FailureKind::Internal,
+                            "opening the connection was given up",
+                        ));
+                    }
                 }
             }
         };
         match timeout(patience, turns).await {
             Ok(result) => result,
-            Err(_) => Err(Failure::new(format!("{route}: no h2 connection lasts"))),
+            Err(_) => {
+                Err(Failure::new(FailureKind::Closed, format!("{route}: no h2 connection lasts")))
+            }
         }
     }
 
@@ -235,9 +242,14 @@ impl Pool {
                 tracing::debug!(%route, error, "falling back to http/1.1");
                 Ok((None, perf))
             }
-            Ok(Err(error)) => Err(Failure::new(format!("h2 with {route}: {error}"))),
+            Ok(Err(error)) => {
+                Err(Failure::new(FailureKind::Protocol, format!("h2 with {route}: {error}")))
+            }
             Err(_) if clear => Ok((None, perf)),
-            Err(_) => Err(Failure::new(format!("h2 with {route}: the peer sends no settings"))),
+            Err(_) => Err(Failure::new(
+                FailureKind::Silent,
+                format!("h2 with {route}: the peer sends no settings"),
+            )),
         }
     }
 

@@ -10,10 +10,10 @@ use http::Request;
 use tokio::time::timeout;
 
 use super::{Slot, describe};
-use crate::onward::Event;
 use crate::onward::attempt::queue::EventSender;
 use crate::onward::http::exchange::{Carrier, Download, Exchange, NoResponse, Pump, Retryability};
 use crate::onward::http::upload::{Cursor, Piece};
+use crate::onward::{Event, FailureKind};
 
 /// How far the peer's window is looked into, bytes.
 const PROBE: usize = 1 << 20;
@@ -39,6 +39,7 @@ pub(crate) async fn exchange(
     let batch = slot.credit_batch();
     let (response, mut sending) =
         slot.sender.send_request(request, body.is_none()).map_err(|error| NoResponse {
+            kind: kind_of(&error),
             why: describe(&error),
             // Nothing went out.
             retryability: if error.is_go_away() || error.is_io() {
@@ -53,6 +54,7 @@ pub(crate) async fn exchange(
                 Ok(response.map(|stream| Download::H2 { stream, unreleased: 0, batch }))
             }
             Err(error) => Err(NoResponse {
+                kind: kind_of(&error),
                 why: describe(&error),
                 retryability: retryability(&error, reused),
             }),
@@ -69,6 +71,14 @@ pub(crate) async fn exchange(
         }
     };
     Ok(Exchange { response: Box::pin(response), pump, credit, carrier: Carrier::H2(slot) })
+}
+
+fn kind_of(error: &h2::Error) -> FailureKind {
+    if error.is_io() || error.is_go_away() || error.is_reset() {
+        FailureKind::Closed
+    } else {
+        FailureKind::Protocol
+    }
 }
 
 fn retryability(error: &h2::Error, reused: bool) -> Retryability {

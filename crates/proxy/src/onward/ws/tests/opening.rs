@@ -7,7 +7,7 @@ use sspc_ws::{MessageKind, Role};
 use tokio::io::AsyncWriteExt;
 
 use super::support::{Client, RESPONSE_TIMEOUT, Request, Seen, Server, listen, stream};
-use crate::onward::{Event, Failure};
+use crate::onward::{Event, Failure, FailureKind};
 use sspc_wire::Flags;
 
 /// What comes of an attempt that the server answers with what `answer` makes of the request, and
@@ -61,7 +61,7 @@ async fn a_refused_upgrade_tells_the_status() {
     assert!(failure.why.contains("status 404"), "{}", failure.why);
     assert!(failure.why.contains("example.com:8080/chat?room=1"), "{}", failure.why);
     assert_eq!(failure.retry_after, None);
-    assert!(!failure.no_dns);
+    assert_eq!(failure.kind, FailureKind::Refused);
 }
 
 #[tokio::test]

@@ -80,7 +80,7 @@ impl Client {
 
     pub(super) async fn connected(&mut self) {
         let event = self.events.recv().await;
-        assert!(matches!(event, Some(Event::Connected)), "{event:?}");
+        assert!(matches!(event, Some(Event::Connected { .. })), "{event:?}");
     }
 
     pub(super) async fn send(&self, bytes: impl Into<Bytes>, flags: Flags) {
@@ -118,7 +118,7 @@ impl Client {
 
     pub(super) async fn lost(&mut self) -> String {
         match self.end().await {
-            End::Lost { why } => why,
+            End::Failed(failure) => failure.why,
             other => panic!("not lost: {other:?}"),
         }
     }

@@ -51,7 +51,7 @@ where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
     let event = running.events.recv().await;
-    assert!(matches!(event, Some(Event::Connected)), "{event:?}");
+    assert!(matches!(event, Some(Event::Connected { .. })), "{event:?}");
     let chunk = TxChunk { bytes: "hello".into(), flags: Flags::WHOLE };
     running.body.send(chunk).await.unwrap();
     assert_eq!(server.next().await, Seen::Message(MessageKind::Binary, b"hello".to_vec()));
