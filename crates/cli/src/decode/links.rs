@@ -94,7 +94,7 @@ impl Links {
     }
 
     /// The end of the input; returns the number of faults.
-    pub(super) fn finish(mut self) -> io::Result<usize> {
+    pub(super) fn finish(&mut self) -> io::Result<usize> {
         for ((connection, direction), side) in std::mem::take(&mut self.sides) {
             let direction = direction.or(self.from);
             let place = Place { connection, direction, ..self.last };

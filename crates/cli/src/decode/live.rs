@@ -1,13 +1,13 @@
 //! Bytes as lines while they pass, for a program that is between the ends.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write};
 
 use super::links::{Chunk, Links};
 use super::printer::{Place, Printer};
 use super::{Direction, text};
 
-/// Writes to stdout what passes.
+/// Writes what passes.
 pub(crate) struct Live(View);
 
 enum View {
@@ -18,13 +18,13 @@ enum View {
 
 impl Live {
     /// Shows frames, of the mux or of streams, as `sspc decode` does.
-    pub(crate) fn frames(mux: bool, full: bool) -> Self {
-        Self(View::Frames(Links::new(Printer::new(full), mux, None)))
+    pub(crate) fn frames(out: impl Write + Send + 'static, mux: bool, full: bool) -> Self {
+        Self(View::Frames(Links::new(Printer::new(out, full), mux, None)))
     }
 
     /// Shows the bytes themselves, in hex.
-    pub(crate) fn bytes() -> Self {
-        Self(View::Bytes(Printer::new(false), BTreeMap::new()))
+    pub(crate) fn bytes(out: impl Write + Send + 'static) -> Self {
+        Self(View::Bytes(Printer::new(out, false), BTreeMap::new()))
     }
 
     /// Bytes that passed together; none for the end of the connection in this direction.
@@ -64,10 +64,10 @@ impl Live {
     }
 
     /// Nothing more will pass.
-    pub(crate) fn finish(self) -> io::Result<()> {
-        match self.0 {
+    pub(crate) fn finish(&mut self) -> io::Result<()> {
+        match &mut self.0 {
             View::Frames(links) => links.finish().map(|_| ()),
-            View::Bytes(mut printer, _) => printer.flush(),
+            View::Bytes(printer, _) => printer.flush(),
         }
     }
 }

@@ -65,7 +65,8 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<Exit, Failure> {
     let mut input = Input::open(&args.file)?;
     let format = if args.hex { DecodeFormat::Hex } else { args.written_in };
     let mut source = Source::new(format);
-    let mut links = Links::new(Printer::new(args.full), args.mux, args.from.map(Into::into));
+    let printer = Printer::new(io::stdout(), args.full);
+    let mut links = Links::new(printer, args.mux, args.from.map(Into::into));
     let mut block = vec![0; BLOCK];
     let read = loop {
         match input.file.read(&mut block) {

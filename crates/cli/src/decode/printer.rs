@@ -1,6 +1,6 @@
-//! Lines to stdout.
+//! Lines, as `sspc decode` and `sspc tap` print them.
 
-use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 
 use crate::terminal::{Painter, Style, wants_color};
 
@@ -25,7 +25,7 @@ pub(super) struct Place {
 
 /// Writes lines, and counts faults.
 pub(super) struct Printer {
-    out: BufWriter<Stdout>,
+    out: BufWriter<Box<dyn Write + Send>>,
     painter: Painter,
     /// Bodies are shown whole, in hex.
     full: bool,
@@ -35,11 +35,12 @@ pub(super) struct Printer {
 }
 
 impl Printer {
-    pub(super) fn new(full: bool) -> Self {
+    /// Lines for stdout, written to it by `out`.
+    pub(super) fn new(out: impl Write + Send + 'static, full: bool) -> Self {
         let stdout = io::stdout();
         let color = stdout.is_terminal() && wants_color(&stdout);
         let painter = Painter { color };
-        Self { out: BufWriter::new(stdout), painter, full, start_us: None, faults: 0 }
+        Self { out: BufWriter::new(Box::new(out)), painter, full, start_us: None, faults: 0 }
     }
 
     /// How many bytes of a body are worth keeping.

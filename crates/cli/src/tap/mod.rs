@@ -12,6 +12,7 @@ mod pty;
 mod show;
 mod sockets;
 mod stage;
+mod stdout;
 mod wire;
 
 use clap::CommandFactory;

@@ -14,6 +14,7 @@ use crate::decode::{Direction, Live};
 use crate::exit::Failure;
 
 use super::cable::Seen;
+use super::stdout::{EndSoon, Stdout};
 
 /// Chunks that wait to be shown: if the terminal is slower than the wire, it holds the wire up.
 const WAITING_MOST: usize = 1024;
@@ -21,6 +22,8 @@ const WAITING_MOST: usize = 1024;
 /// Shows and records on a thread of its own what is given to `to`, until nobody can give more.
 pub(super) struct Show {
     pub(super) to: SyncSender<Seen>,
+    /// If anything is shown: for the end, when stdout may take nothing.
+    pub(super) stdout: Option<EndSoon>,
     /// How that ended.
     pub(super) ended: oneshot::Receiver<Result<(), Failure>>,
 }
@@ -30,10 +33,16 @@ impl Show {
     pub(super) fn start(args: &TapArgs, is_line: bool) -> Result<Option<Self>, Failure> {
         let record = args.record.as_deref().map(Record::create).transpose()?;
         let mux = args.mux || is_line && !args.no_mux;
-        let live = match () {
-            () if args.quiet => None,
-            () if args.hex => Some(Live::bytes()),
-            () => Some(Live::frames(mux, args.full)),
+        let (live, stdout) = if args.quiet {
+            (None, None)
+        } else {
+            let (out, stdout) = Stdout::new()
+                .map_err(|error| Failure::new(format!("cannot use stdout: {error}")))?;
+            let live = match args.hex {
+                true => Live::bytes(out),
+                false => Live::frames(out, mux, args.full),
+            };
+            (Some(live), Some(stdout))
         };
         if live.is_none() && record.is_none() {
             return Ok(None);
@@ -48,7 +57,7 @@ impl Show {
             .name("show".to_owned())
             .spawn(show)
             .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
-        Ok(Some(Self { to, ended }))
+        Ok(Some(Self { to, stdout, ended }))
     }
 }
 
@@ -65,9 +74,7 @@ fn run(
                 if let Some(record) = &mut record {
                     record.flush()?;
                 }
-                if let Some(live) = &mut live {
-                    live.flush().map_err(|error| Failure::stdout(&error))?;
-                }
+                show(&mut live, Live::flush)?;
                 all.recv().ok()
             }
         };
@@ -75,17 +82,28 @@ fn run(
         if let Some(record) = &mut record {
             record.write(time_us, connection, direction, &bytes)?;
         }
-        if let Some(live) = &mut live {
-            let shown = live.show(time_us, connection, direction, &bytes);
-            shown.map_err(|error| Failure::stdout(&error))?;
-        }
+        show(&mut live, |live| live.show(time_us, connection, direction, &bytes))?;
     }
     if let Some(record) = &mut record {
         record.flush()?;
     }
-    match live {
-        Some(live) => live.finish().map_err(|error| Failure::stdout(&error)),
-        None => Ok(()),
+    show(&mut live, Live::finish)
+}
+
+/// Shows something. When the program is to end and stdout takes nothing, that was all that is
+/// shown; the recording goes on.
+fn show(
+    live: &mut Option<Live>,
+    what: impl FnOnce(&mut Live) -> io::Result<()>,
+) -> Result<(), Failure> {
+    match live.as_mut().map_or(Ok(()), what) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            tracing::warn!("stdout takes nothing: not everything was shown");
+            *live = None;
+            Ok(())
+        }
+        Err(error) => Err(Failure::stdout(&error)),
     }
 }
 

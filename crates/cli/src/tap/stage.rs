@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use sspc::Address;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
@@ -28,7 +28,10 @@ use super::{
     Watch, Wire, harm,
 };
 
-/// What happens beside time and signals.
+/// Commands that wait at most: then no more are read.
+const COMMANDS_MAX: usize = 16;
+
+/// What happens beside time, signals and commands.
 enum Event {
     /// A client has come, and its connection to the proxy is there.
     Joined { connection: u64, client: OwnedFd, proxy: OwnedFd },
@@ -36,8 +39,6 @@ enum Event {
     Alone { connection: u64, error: io::Error },
     /// A cable has come to its end.
     Ended { connection: u64, outcome: Outcome },
-    /// Stdin said something.
-    Told(Result<Command, String>),
 }
 
 /// Runs the tap to its end.
@@ -47,18 +48,17 @@ pub(super) async fn run(args: &TapArgs, voice: Voice) -> Result<Exit, Failure> {
     let (tell, mut events) = unbounded_channel();
     let is_line = matches!(args.client, ClientSide::Line(_));
     let show = Show::start(args, is_line)?;
-    let (watch, mut shown) = match show {
-        Some(Show { to, ended }) => {
+    let (watch, stdout, mut shown) = match show {
+        Some(Show { to, stdout, ended }) => {
             let since = std::time::Instant::now();
-            (Some(Watch { to, since, connection: 0, as_sent: args.as_sent }), Some(ended))
+            let watch = Watch { to, since, connection: 0, as_sent: args.as_sent };
+            (Some(watch), stdout, Some(ended))
         }
-        None => (None, None),
+        None => (None, None, None),
     };
-    let mut tap = Tap::new(args, voice, watch, tell.clone());
+    let mut tap = Tap::new(args, voice, watch, tell);
     let ends = tap.open(args).await?;
-    if args.control {
-        listen_to_stdin(tell)?;
-    }
+    let mut commands = if args.control { Some(read_stdin()?) } else { None };
     let seed = tap.seed;
     voice.say(&format!("sspc tap: ready: {ends}, seed {seed}"));
 
@@ -68,8 +68,13 @@ pub(super) async fn run(args: &TapArgs, voice: Voice) -> Result<Exit, Failure> {
                 Told::Toggle => tap.obey(Command::Toggle),
                 Told::End(_) => break Ok(Exit::Ok),
             },
+            command = next_command(&mut commands) => match command {
+                Ok(Command::Quit) => break Ok(Exit::Ok),
+                Ok(command) => tap.obey(command),
+                Err(wrong) => tap.say(&wrong),
+            },
             event = events.recv() => match event {
-                Some(Event::Told(Ok(Command::Quit))) | None => break Ok(Exit::Ok),
+                None => break Ok(Exit::Ok),
                 Some(event) => match tap.handle(event) {
                     Ok(()) => {}
                     Err(failure) => break Err(failure),
@@ -86,6 +91,8 @@ pub(super) async fn run(args: &TapArgs, voice: Voice) -> Result<Exit, Failure> {
             }
         }
     };
+    // What passed is still to be shown, but not to a reader who does not read.
+    drop(stdout);
     let end = async {
         tap.end(&mut events).await;
         match shown {
@@ -112,15 +119,30 @@ async fn outcome(
 }
 
 /// Commands come from a thread of their own, which ends with the program.
-fn listen_to_stdin(tell: UnboundedSender<Event>) -> Result<(), Failure> {
-    let listen = move || {
-        control::read(BufReader::new(io::stdin()), |command| {
-            // Nobody listens any more: the program ends.
-            let _ = tell.send(Event::Told(command));
-        });
+fn read_stdin() -> Result<mpsc::Receiver<Result<Command, String>>, Failure> {
+    let (sender, commands) = mpsc::channel(COMMANDS_MAX);
+    let read = move || {
+        let stdin = BufReader::new(io::stdin());
+        control::read(stdin, |command| sender.blocking_send(command).is_ok());
     };
-    let started = thread::Builder::new().name("control".to_owned()).spawn(listen);
-    started.map(|_| ()).map_err(|error| Failure::new(format!("cannot start: {error}")))
+    let started = thread::Builder::new().name("control".to_owned()).spawn(read);
+    started.map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+    Ok(commands)
+}
+
+/// The next command; never if there are none.
+async fn next_command(
+    commands: &mut Option<mpsc::Receiver<Result<Command, String>>>,
+) -> Result<Command, String> {
+    let Some(receiver) = commands else { return pending().await };
+    match receiver.recv().await {
+        Some(command) => command,
+        // The end of stdin means nothing.
+        None => {
+            *commands = None;
+            pending().await
+        }
+    }
 }
 
 struct Tap {
@@ -230,8 +252,6 @@ impl Tap {
                 tracing::info!(connection, "a connection is over");
                 self.forget(connection, outcome)?;
             }
-            Event::Told(Ok(command)) => self.obey(command),
-            Event::Told(Err(wrong)) => self.say(&wrong),
         }
         Ok(())
     }

@@ -79,11 +79,7 @@ impl Tap {
 
     /// All bytes that it recorded in this direction.
     fn recorded(&self, direction: &str) -> Vec<u8> {
-        let record = std::fs::read_to_string(self.path("record")).unwrap();
-        let lines = record.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-        let digits = lines.filter(|line| line["d"] == direction);
-        let digits: String = digits.map(|line| line["x"].as_str().unwrap().to_owned()).collect();
-        bytes_of(&digits)
+        recorded(&self.path("record"), direction)
     }
 
     fn decode(&self, more: &[&str]) -> Output {
@@ -103,6 +99,15 @@ impl Drop for Tap {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// All bytes of a recording in this direction.
+fn recorded(record: &Path, direction: &str) -> Vec<u8> {
+    let record = std::fs::read_to_string(record).unwrap();
+    let lines = record.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let digits = lines.filter(|line| line["d"] == direction);
+    let digits: String = digits.map(|line| line["x"].as_str().unwrap().to_owned()).collect();
+    bytes_of(&digits)
 }
 
 fn bytes_of(hex: &str) -> Vec<u8> {
@@ -362,6 +367,38 @@ fn harm_can_be_told_later() {
     until_counted(&mut tap, "5 flipped");
     assert_eq!(exchange(&mut device, &mut proxy, b"whole", 5), b"whole");
     assert_eq!(exchange(&mut proxy, &mut device, b"whole", 5), b"whole");
+}
+
+#[test]
+fn what_is_not_text_is_no_command_and_the_next_line_is() {
+    // The first line that was not UTF-8 was the last one that was read.
+    let mut tap = Tap::start("pty:{}device", "pty:{}proxy", &["--quiet"]);
+    tap.stdin.write_all(b"\xff\xfe\n").unwrap();
+    tap.stderr.wait_for("not UTF-8");
+    tap.tell(&"x".repeat(100_000));
+    tap.stderr.wait_for("at most 1024 bytes");
+    tap.end();
+}
+
+#[test]
+fn a_reader_that_stalls_does_not_keep_it_from_ending() {
+    // The thread that shows what passes hung in its write to stdout, and the end waited for it.
+    let dir = tempfile::tempdir().unwrap();
+    let [device, proxy, record] = ["device", "proxy", "record"].map(|name| dir.path().join(name));
+    let [a, b] = [&device, &proxy].map(|path| format!("pty:{}", path.display()));
+    let more = ["--hex", "--control", "--record", record.to_str().unwrap()];
+    let mut command = sspc(&[&["tap", &a, &b], more.as_slice()].concat());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stderr = Stderr::of(&mut child);
+    stderr.wait_for("ready");
+    // Some five times as much in hex, and more than a pipe holds.
+    let bytes = all_bytes(256);
+    let (mut device, mut proxy) = (open_port(&device), open_port(&proxy));
+    assert!(exchange(&mut device, &mut proxy, &bytes, bytes.len()) == bytes);
+    child.stdin.take().unwrap().write_all(b"quit\n").unwrap();
+    assert_eq!(wait(&mut child).code(), Some(0));
+    assert!(recorded(&record, "c2p") == bytes, "the recording is not complete");
 }
 
 #[test]
