@@ -1,10 +1,13 @@
 //! `sspc ping`
 
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
 use nix::sys::signal::Signal;
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
 
 use crate::line::{FAST, Gateway, PATIENT};
 use crate::run::{assert_exit, run, signal, sspc, text, wait};
@@ -75,6 +78,39 @@ fn a_line_where_nobody_answers_is_exit_code_8() {
         gateway.device()
     );
     assert_eq!(text(&output.stderr), told);
+}
+
+/// A serial port with a loopback plug: what is sent comes back. Also gives what keeps it there.
+fn plugged() -> (String, OwnedFd) {
+    let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    unlockpt(&master).unwrap();
+    let name = ptsname(&master, Vec::new()).unwrap().into_string().unwrap();
+    let port = rustix::fs::open(&name, OFlags::RDWR | OFlags::NOCTTY, Mode::empty()).unwrap();
+    std::thread::spawn(move || {
+        let mut bytes = [0; 4096];
+        while let Ok(count @ 1..) = rustix::io::read(&master, &mut bytes) {
+            rustix::io::write(&master, &bytes[..count]).unwrap();
+        }
+    });
+    (format!("serial:{name}?baud=2000000&profile=fast"), port)
+}
+
+#[test]
+fn a_loopback_plug_is_no_proxy() {
+    // Its own PONG was taken for a proxy's: `up  rtt ...`, exit code 0.
+    let (address, _port) = plugged();
+    let output = run(&["ping", &address, "-c", "2", "-i", "0.1"]);
+    assert_exit(&output, 8);
+    let stdout = text(&output.stdout);
+    assert!(stdout.contains("no peer: the line answers with its own bytes"), "{stdout}");
+    assert!(stdout.ends_with("\n2 sent, 0 answered, 2 lost\n"), "{stdout}");
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("a loopback plug, or TX joined to RX"), "{stderr}");
+
+    let output = run(&["cat", "--proxy", &address, "hello"]);
+    assert_exit(&output, 8);
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("the line answers with its own bytes"), "{stderr}");
 }
 
 #[test]
