@@ -18,6 +18,7 @@ use crate::args::{BridgeArgs, DEFAULT_ADDRESS};
 use crate::exit::{Exit, Failure};
 use crate::log::Voice;
 use crate::service::{self, Passed, Signals, Told, notify};
+use relay::Ending;
 
 /// Connections at a time. A line has some 250 channels; what waits for one is among these.
 const CONNECTIONS_MAX: usize = 1024;
@@ -150,7 +151,10 @@ async fn accept_all(listener: Listener, line: Line, places: Arc<Semaphore>) {
                 }
                 _ => return,
             };
-            info!("ended: {ending}");
+            match ending {
+                Ending::NoChannel(why) => warn!("turned away: {why}"),
+                ending => info!("ended: {ending}"),
+            }
             drop(place);
         };
         tokio::spawn(connection.instrument(span));

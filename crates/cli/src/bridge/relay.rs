@@ -29,7 +29,9 @@ pub(crate) enum Ending {
     Proxy,
     /// The program's socket failed.
     Socket(io::Error),
-    /// The channel could not be had, or was lost.
+    /// There was no channel for it.
+    NoChannel(io::Error),
+    /// The channel was lost.
     Channel(io::Error),
     /// What the proxy sent is no frame.
     Garbage(FrameError),
@@ -41,7 +43,7 @@ impl fmt::Display for Ending {
             Self::Program => f.write_str("closed by the program"),
             Self::Proxy => f.write_str("closed by the proxy"),
             Self::Socket(error) => write!(f, "the program's connection failed: {error}"),
-            Self::Channel(error) => error.fmt(f),
+            Self::NoChannel(error) | Self::Channel(error) => error.fmt(f),
             Self::Garbage(error) => write!(f, "the proxy sent what is no frame: {error}"),
         }
     }
@@ -90,8 +92,8 @@ pub(crate) async fn run<R: Reader, W: AsyncWrite + Unpin>(
     };
     match opened {
         Ok(Ok(channel)) => relay.join(reader, writer, channel).await,
-        Ok(Err(error)) => Ending::Channel(error),
-        Err(_) => Ending::Channel(line.not_opened()),
+        Ok(Err(error)) => Ending::NoChannel(error),
+        Err(_) => Ending::NoChannel(line.not_opened()),
     }
 }
 

@@ -5,10 +5,11 @@ mod output;
 mod progress;
 mod verdict;
 
+use std::io;
 use std::time::Duration;
 
 use sspc::tokio::{Client, Error, Event, Flags, Options, State, StreamHandle};
-use sspc::{Config, Fault};
+use sspc::{Address, Config, Fault};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
@@ -273,10 +274,7 @@ fn failure(error: Error) -> Failure {
         _ => Exit::Failure,
     };
     let message = match &error {
-        Error::NoProxy { address, source } => format!(
-            "no proxy at {address}: {source}; start one with `sspc proxy --listen {address}`, or \
-             name another with --proxy"
-        ),
+        Error::NoProxy { address, source } => no_link(address, source),
         Error::Refused { streamtype, result } => format!(
             "the proxy refuses the streamtype {streamtype:?} (result {result}); its policy must \
              define it, see `sspc policy show`; the proxy's log tells more"
@@ -284,4 +282,24 @@ fn failure(error: Error) -> Failure {
         other => other.to_string(),
     };
     Failure::new(message).with_exit(exit)
+}
+
+/// Why there is no link to a proxy, and what to do about it, as far as this end can know.
+fn no_link(address: &Address, error: &io::Error) -> String {
+    match (address, error.kind()) {
+        // Somebody took the connection.
+        (_, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => format!(
+            "the proxy at {address} closed the connection before it answered; if a bridge listens \
+             there, its line is down or all channels of the line are in use: its log says which"
+        ),
+        (Address::Serial(_), io::ErrorKind::TimedOut) => {
+            format!("no proxy at {address}: {error}; is `sspc proxy` running there?")
+        }
+        (Address::Serial(_), _) => format!("cannot use {address}: {error}"),
+        (_, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => format!(
+            "no proxy at {address}: {error}; start one with `sspc proxy --listen {address}`, or \
+             name another with --proxy"
+        ),
+        _ => format!("cannot connect to the proxy at {address}: {error}"),
+    }
 }

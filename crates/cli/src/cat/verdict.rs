@@ -141,7 +141,7 @@ impl Verdict {
                 Some(_) => self.closed(),
                 None if self.begun => fail(
                     Exit::NoProxy,
-                    "the proxy is gone: the link was lost in the middle of the stream",
+                    "the link to the proxy was lost in the middle of the stream",
                 ),
                 None => self.hung_up(),
             }),

@@ -92,8 +92,13 @@ fn a_cut_cable_ends_streams_and_they_come_back_with_it() {
     let rest: Vec<_> = states.collect();
     assert_eq!(wait(&mut silent).code(), Some(8), "{rest:?}");
     // A new connection waits for the line, and is closed when that does not come up.
-    assert_exit(&bridge.cat(&["hello"]), 8);
-    bridge.stderr.wait_for("nobody answers at the other end of the line");
+    let output = bridge.cat(&["hello"]);
+    assert_exit(&output, 8);
+    // It said that there is no proxy, and to start one at the bridge's address.
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("closed the connection before it answered"), "{stderr}");
+    assert!(stderr.contains("its line is down"), "{stderr}");
+    bridge.stderr.wait_for("turned away: nobody answers at the other end of the line");
 
     gateway.cable.restore();
     bridge.stderr.wait_for("link up");

@@ -268,7 +268,7 @@ fn a_proxy_that_dies_in_the_middle_is_exit_code_8() {
     let mut stderr = String::new();
     child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
     assert_eq!(status.code(), Some(8), "{stderr}");
-    assert_eq!(stderr, "sspc: the proxy is gone: the link was lost in the middle of the stream\n");
+    assert_eq!(stderr, "sspc: the link to the proxy was lost in the middle of the stream\n");
 }
 
 #[test]
