@@ -142,7 +142,8 @@ mod tests {
     #[test]
     fn a_line_without_end_is_not_kept() {
         // All of it was gathered in memory.
-        let mut endless = io::BufReader::new(io::repeat(b'x').take(1 << 20).chain(&b"\nquit\n"[..]));
+        let mut endless =
+            io::BufReader::new(io::repeat(b'x').take(1 << 20).chain(&b"\nquit\n"[..]));
         assert!(next_line(&mut endless).unwrap().unwrap().unwrap_err().contains("1024 bytes"));
         assert_eq!(next_line(&mut endless).unwrap(), Some(Ok(Command::Quit)));
         assert_eq!(next_line(&mut endless).unwrap(), None);
