@@ -2,13 +2,10 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use sspc_mux::Config;
-
-use crate::port;
 
 const BAUD_DEFAULT: u32 = 115_200;
 /// Below this the fast profile would take a busy line for a dead one.
@@ -52,15 +49,6 @@ impl SerialAddress {
     /// A port with every setting at its default.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), baud: BAUD_DEFAULT, rtscts: false, profile: Profile::Default }
-    }
-
-    /// Opens the port, for this process alone and without a mux on it. Reading and writing never
-    /// wait.
-    ///
-    /// # Errors
-    /// The port is not there, is in use, is no serial port, or does not take the settings.
-    pub fn open_port(&self) -> io::Result<OwnedFd> {
-        port::open(self).map(OwnedFd::from)
     }
 
     /// The mux's configuration for this line.

@@ -9,9 +9,54 @@ use std::time::{Duration, Instant};
 
 use sspc_mux::Priority;
 
-use crate::core::Id;
+use crate::channel_state::ChannelEnd;
 use crate::line::Line;
-use crate::pipe::End;
+use crate::state::ChannelId;
+
+/// Opening and accepting channels.
+impl Line {
+    /// Opens a channel and waits for it, at most this long; for as long as the link is down, too.
+    ///
+    /// # Errors
+    /// The time is over, the peer refused it, or all channels are in use.
+    pub fn channel(&self, priority: Priority, limit: Option<Duration>) -> io::Result<Channel> {
+        let channel = self.request_channel(priority);
+        match wait(limit, |cx| self.shared.lock().poll_opened(channel.id(), cx)) {
+            Some(Ok(())) => Ok(channel),
+            Some(Err(end)) => Err(end.error()),
+            None => Err(self.not_opened()),
+        }
+    }
+
+    /// Opens a channel; waits for as long as the link is down. Cancel safe: a channel that nobody
+    /// waits for is closed.
+    ///
+    /// # Errors
+    /// The peer refused it, or all channels are in use.
+    pub async fn open_channel(&self, priority: Priority) -> io::Result<Channel> {
+        let channel = self.request_channel(priority);
+        poll_fn(|cx| self.shared.lock().poll_opened(channel.id(), cx))
+            .await
+            .map_err(ChannelEnd::error)?;
+        Ok(channel)
+    }
+
+    fn request_channel(&self, priority: Priority) -> Channel {
+        let id = self.shared.command(|line| line.request_channel(priority));
+        Channel::new(self.clone(), id)
+    }
+
+    /// The next channel that the peer opened; `None` when the line is closed. For
+    /// [`Role::Proxy`]; one caller at a time. Cancel safe.
+    pub async fn accept(&self) -> Option<Channel> {
+        let id = poll_fn(|cx| self.poll_accept(cx)).await?;
+        Some(Channel::new(self.clone(), id))
+    }
+
+    fn poll_accept(&self, cx: &Context<'_>) -> Poll<Option<ChannelId>> {
+        self.shared.lock().poll_accept(cx)
+    }
+}
 
 /// A byte stream over a line, both ways. Dropping it closes it once what was written is sent.
 #[derive(Debug)]
@@ -31,22 +76,22 @@ pub struct WriteHalf(Half);
 #[derive(Debug)]
 struct Half {
     line: Line,
-    id: Id,
+    id: ChannelId,
 }
 
 impl Drop for Half {
     fn drop(&mut self) {
-        self.line.shared.command(|core| core.drop_half(self.id));
+        self.line.shared.command(|line| line.drop_half(self.id));
     }
 }
 
 impl Channel {
-    pub(crate) fn new(line: Line, id: Id) -> Self {
+    pub(crate) fn new(line: Line, id: ChannelId) -> Self {
         let read = ReadHalf(Half { line: line.clone(), id });
         Self { read, write: WriteHalf(Half { line, id }) }
     }
 
-    pub(crate) const fn id(&self) -> Id {
+    pub(crate) const fn id(&self) -> ChannelId {
         self.read.0.id
     }
 
@@ -83,10 +128,10 @@ impl Channel {
     /// The link was lost, or the reader was too far behind.
     pub fn read_within(
         &self,
-        room: &mut [u8],
+        buf: &mut [u8],
         limit: Option<Duration>,
     ) -> io::Result<Option<usize>> {
-        done(wait(limit, |cx| self.poll_read(cx, room)))
+        done(wait(limit, |cx| self.poll_read(cx, buf)))
     }
 
     /// Writes what goes, waiting at most this long for room; `None` if there was none.
@@ -98,8 +143,8 @@ impl Channel {
     }
 
     /// For async code: bytes as far as there are some; 0 at the end.
-    pub fn poll_read(&self, cx: &Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        self.read.poll_read(cx, room)
+    pub fn poll_read(&self, cx: &Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.read.poll_read(cx, buf)
     }
 
     /// For async code: takes as many bytes as there is room for.
@@ -110,9 +155,9 @@ impl Channel {
 
 impl ReadHalf {
     /// Bytes as far as there are some; 0 at the channel's end.
-    pub fn poll_read(&self, cx: &Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+    pub fn poll_read(&self, cx: &Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let Half { line, id } = &self.0;
-        line.shared.lock().poll_read(*id, cx, room).map_err(End::error)
+        line.shared.lock().poll_read(*id, cx, buf).map_err(ChannelEnd::error)
     }
 
     /// Ready once the channel is over, whether or not bytes of it are left to read. One caller at
@@ -127,24 +172,24 @@ impl WriteHalf {
     /// Takes as many bytes as there is room for.
     pub fn poll_write(&self, cx: &Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let Half { line, id } = &self.0;
-        line.shared.command(|core| core.poll_write(*id, cx, bytes)).map_err(End::error)
+        line.shared.command(|line| line.poll_write(*id, cx, bytes)).map_err(ChannelEnd::error)
     }
 
     /// Ready when all that was written is with the line.
     pub fn poll_flush(&self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let Half { line, id } = &self.0;
-        line.shared.lock().poll_flush(*id, cx).map_err(End::error)
+        line.shared.lock().poll_flush(*id, cx).map_err(ChannelEnd::error)
     }
 
     /// Closes the channel once what was written to it is sent: a channel has no half that could
     /// stay open.
-    pub fn shut(&self) {
-        self.0.line.shared.command(|core| core.shut(self.0.id));
+    pub fn close(&self) {
+        self.0.line.shared.command(|line| line.close_channel(self.0.id));
     }
 
     /// Changes the channel's priority from the next frame on.
     pub fn set_priority(&self, priority: Priority) {
-        self.0.line.shared.command(|core| core.set_priority(self.0.id, priority));
+        self.0.line.shared.command(|line| line.set_priority(self.0.id, priority));
     }
 }
 

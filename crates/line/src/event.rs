@@ -1,4 +1,4 @@
-//! What a line has to tell.
+//! What happens to a line, and its status.
 
 use std::fmt;
 use std::io;
@@ -11,7 +11,7 @@ use sspc_mux::LinkLoss;
 pub(crate) const ECHO: &str = "the line answers with its own bytes (a loopback plug, or TX joined \
                                to RX)";
 
-/// What happened to a line; channels tell their own ends.
+/// What happened to a line. Its channels report their own ends.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum LineEvent {
@@ -25,15 +25,15 @@ pub enum LineEvent {
         /// How this was found out.
         why: LinkLoss,
     },
-    /// Nobody is at the other end: the line sends back what this end writes. Told once, until there
-    /// is a peer or the line is silent.
+    /// Nobody is at the other end: the line sends back what this end writes. Comes once, and again
+    /// only after there was a peer or silence.
     Echo,
     /// A PING was answered.
     RoundTrip {
         /// From the PING to its PONG.
         round_trip: Duration,
     },
-    /// The peer's wall clock. A peer that does not know the time tells one of long ago.
+    /// The peer's wall clock. A peer that does not know the time sends one of long ago.
     PeerClock {
         /// Since 1970.
         since_1970: Duration,

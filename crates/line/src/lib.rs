@@ -24,20 +24,22 @@
 
 mod address;
 mod channel;
-mod core;
+mod channel_state;
+mod config;
 mod event;
-mod held;
 mod line;
-mod pipe;
 mod port;
 mod registry;
+mod restart_guard;
+mod state;
 #[cfg(feature = "tokio")]
 mod task;
 mod thread;
 
 pub use address::{AddressError, Profile, SerialAddress};
 pub use channel::{Channel, ReadHalf, WriteHalf};
+pub use config::LineConfig;
 pub use event::{LineEvent, Status};
-pub use line::{Line, LineConfig};
+pub use line::Line;
 pub use registry::client_line;
 pub use sspc_mux::{Config as MuxConfig, LinkLoss, Priority, Role};

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::RangeInclusive;
+use std::os::fd::OwnedFd;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -15,6 +16,17 @@ use crate::address::SerialAddress;
 /// How long a port may still be held by who just closed it.
 const LOCK_LIMIT: Duration = Duration::from_millis(500);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+impl SerialAddress {
+    /// Opens the port, for this process alone and without a mux on it. Reading and writing never
+    /// wait.
+    ///
+    /// # Errors
+    /// The port is not there, is in use, is no serial port, or does not take the settings.
+    pub fn open_port(&self) -> io::Result<OwnedFd> {
+        open(self).map(OwnedFd::from)
+    }
+}
 
 /// Opens the port. Reads and writes of its descriptor do not block.
 pub(crate) fn open(address: &SerialAddress) -> io::Result<SerialPort> {

@@ -10,7 +10,7 @@ use sspc_mux::Role;
 use crate::address::SerialAddress;
 use crate::line::{Line, Shared, User};
 
-type Held = (SerialAddress, Weak<Shared>, Weak<User>);
+type KnownLine = (SerialAddress, Weak<Shared>, Weak<User>);
 
 /// The line over this port that this process uses as a client; opens it if nobody uses it. Keep it
 /// for as long as it is needed: channels that come and go should not open the port each time.
@@ -18,7 +18,7 @@ type Held = (SerialAddress, Weak<Shared>, Weak<User>);
 /// # Errors
 /// As [`Line::open`], and if the port is open with other settings.
 pub fn client_line(address: &SerialAddress) -> io::Result<Line> {
-    static LINES: Mutex<Option<HashMap<PathBuf, Held>>> = Mutex::new(None);
+    static LINES: Mutex<Option<HashMap<PathBuf, KnownLine>>> = Mutex::new(None);
     let mut lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
     let lines = lines.get_or_insert_default();
     if let Some((known, shared, user)) = lines.get(&address.path)
@@ -31,7 +31,7 @@ pub fn client_line(address: &SerialAddress) -> io::Result<Line> {
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, text));
     }
     let line = Line::open(address, Role::Client, |event| tracing::debug!("{event}"))?;
-    let held = (address.clone(), Arc::downgrade(&line.shared), Arc::downgrade(&line.user));
-    lines.insert(address.path.clone(), held);
+    let known = (address.clone(), Arc::downgrade(&line.shared), Arc::downgrade(&line.user));
+    lines.insert(address.path.clone(), known);
     Ok(line)
 }

@@ -13,9 +13,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant as TokioInstant, sleep_until};
 
 use crate::channel::{Channel, ReadHalf, WriteHalf};
-use crate::core::Core;
+use crate::config::LineConfig;
 use crate::event::LineEvent;
-use crate::line::{Line, LineConfig, Shared, Wake};
+use crate::line::{Line, Shared, Wake};
+use crate::state::LineState;
 
 /// How long what was written last may take to be sent when the line is closed.
 const LINGER: Duration = Duration::from_secs(1);
@@ -66,11 +67,12 @@ impl Line {
         R: AsyncRead + Send + Unpin,
         W: AsyncWrite + Send + Unpin,
     {
-        let bell = Arc::new(Bell { changed: Notify::new(), clock: TokioInstant::now() });
-        let shared = Arc::new(Shared::new(Core::new(role, &config), Box::new(Arc::clone(&bell))));
+        let notifier = Arc::new(Notifier { changed: Notify::new(), clock: TokioInstant::now() });
+        let shared =
+            Arc::new(Shared::new(LineState::new(role, &config), Box::new(Arc::clone(&notifier))));
         let driver = Driver {
             shared: Arc::clone(&shared),
-            bell,
+            notifier,
             observer: Box::new(observer),
             output: vec![0; usize::from(config.mux.frame_max) + 128],
             output_at: 0,
@@ -81,12 +83,12 @@ impl Line {
 }
 
 #[derive(Debug)]
-struct Bell {
+struct Notifier {
     changed: Notify,
     clock: TokioInstant,
 }
 
-impl Wake for Arc<Bell> {
+impl Wake for Arc<Notifier> {
     fn wake(&self) {
         self.changed.notify_one();
     }
@@ -99,7 +101,7 @@ impl Wake for Arc<Bell> {
 
 struct Driver {
     shared: Arc<Shared>,
-    bell: Arc<Bell>,
+    notifier: Arc<Notifier>,
     observer: Box<dyn FnMut(LineEvent) + Send>,
     /// What is to be written: the bytes from `output_at` to `output_end`.
     output: Vec<u8>,
@@ -137,7 +139,7 @@ impl Driver {
         let mut leave_at = None;
         loop {
             self.observe();
-            if leave_at.is_none() && self.shared.lock().is_deserted() {
+            if leave_at.is_none() && self.shared.lock().is_unused() {
                 leave_at = Some(TokioInstant::now() + LINGER);
             }
             if matches!(sending, Sending::Done) && self.fill_output() {
@@ -150,7 +152,7 @@ impl Driver {
             let output = self.output.get(self.output_at..self.output_end).unwrap_or_default();
             let deadline = self.shared.lock().deadline();
             let deadline =
-                deadline.map(|at| self.bell.clock + Duration::from_micros(at.as_micros()));
+                deadline.map(|at| self.notifier.clock + Duration::from_micros(at.as_micros()));
             let wake_at = deadline.into_iter().chain(leave_at).min();
             let due = async {
                 match wake_at {
@@ -177,13 +179,13 @@ impl Driver {
                     }
                     0
                 }
-                () = self.bell.changed.notified() => 0,
+                () = self.notifier.changed.notified() => 0,
                 () = due => 0,
             };
-            let now = self.bell.now();
-            let mut core = self.shared.lock();
-            core.receive(now, input.get(..length).unwrap_or_default());
-            core.handle_timeout(now);
+            let now = self.notifier.now();
+            let mut line = self.shared.lock();
+            line.receive(now, input.get(..length).unwrap_or_default());
+            line.handle_timeout(now);
         }
     }
 
@@ -197,7 +199,7 @@ impl Driver {
 
     /// Fills the output; false if there is nothing to be sent.
     fn fill_output(&mut self) -> bool {
-        let now = self.bell.now();
+        let now = self.notifier.now();
         let length = self.shared.lock().transmit(now, &mut self.output);
         (self.output_at, self.output_end) = (0, length);
         length > 0
@@ -253,10 +255,10 @@ impl AsyncRead for ReadHalf {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        room: &mut ReadBuf<'_>,
+        buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let read = Self::poll_read(&self, cx, room.initialize_unfilled());
-        read.map_ok(|length| room.advance(length))
+        let read = Self::poll_read(&self, cx, buf.initialize_unfilled());
+        read.map_ok(|length| buf.advance(length))
     }
 }
 
@@ -274,7 +276,7 @@ impl AsyncWrite for WriteHalf {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.shut();
+        self.close();
         Self::poll_flush(&self, cx)
     }
 }
@@ -283,9 +285,9 @@ impl AsyncRead for Channel {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        room: &mut ReadBuf<'_>,
+        buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        AsyncRead::poll_read(Pin::new(self.halves().0), cx, room)
+        AsyncRead::poll_read(Pin::new(self.halves().0), cx, buf)
     }
 }
 

@@ -12,10 +12,11 @@ use serial2::SerialPort;
 use sspc_mux::{Instant, Role};
 
 use crate::address::SerialAddress;
-use crate::core::Core;
+use crate::config::LineConfig;
 use crate::event::LineEvent;
-use crate::line::{Line, LineConfig, Shared, Wake};
+use crate::line::{Line, Shared, Wake};
 use crate::port;
+use crate::state::LineState;
 
 /// The waits between attempts to open a port that went away.
 const REOPEN: [Duration; 4] = [
@@ -32,29 +33,60 @@ const LINGER_OF_USER: Duration = Duration::from_millis(200);
 /// pseudo-terminal 12 KiB, would be in the way of what is urgent.
 const AHEAD: Duration = Duration::from_millis(10);
 
-pub(crate) type Observer = Box<dyn FnMut(LineEvent) + Send>;
+type Observer = Box<dyn FnMut(LineEvent) + Send>;
+
+impl Line {
+    /// Opens a serial port, takes it for itself alone, and runs the line on a thread of its own
+    /// until the last [`Line`] and [`Channel`] of it are dropped. `observer` is called on that
+    /// thread for each event and must not block.
+    ///
+    /// # Errors
+    /// The port is not there, is in use, is no serial port, or does not take the settings.
+    pub fn open(
+        address: &SerialAddress,
+        role: Role,
+        observer: impl FnMut(LineEvent) + Send + 'static,
+    ) -> io::Result<Self> {
+        Self::open_with(address, role, LineConfig::for_port(address), observer)
+    }
+
+    /// The same with a configuration of one's own.
+    ///
+    /// # Errors
+    /// As [`Line::open`].
+    pub fn open_with(
+        address: &SerialAddress,
+        role: Role,
+        config: LineConfig,
+        observer: impl FnMut(LineEvent) + Send + 'static,
+    ) -> io::Result<Self> {
+        start(address, role, &config, Box::new(observer))
+    }
+}
 
 /// Opens the port and starts its thread.
-pub(crate) fn start(
+fn start(
     address: &SerialAddress,
     role: Role,
     config: &LineConfig,
     observer: Observer,
 ) -> io::Result<Line> {
     let port = port::open(address)?;
-    let (bell, ring) = pipe()?;
+    let (receiver, sender) = pipe()?;
     let clock = StdInstant::now();
-    let end = Arc::new(End::default());
-    let wake = Bell { ring, rung: AtomicBool::new(false), clock, end: Arc::clone(&end) };
-    let rung = Arc::new(wake);
-    let shared = Arc::new(Shared::new(Core::new(role, config), Box::new(Arc::clone(&rung))));
+    let end = Arc::new(ThreadEnd::default());
+    let notifier =
+        Notifier { sender, is_notified: AtomicBool::new(false), clock, end: Arc::clone(&end) };
+    let notifier = Arc::new(notifier);
+    let shared =
+        Arc::new(Shared::new(LineState::new(role, config), Box::new(Arc::clone(&notifier))));
     let mut driver = Driver {
         shared: Arc::clone(&shared),
         address: address.clone(),
         port: Some(port),
         attempts: 0,
-        bell,
-        rung,
+        receiver,
+        notifier,
         clock,
         output: vec![0; usize::from(config.mux.frame_max) + 128],
         output_at: 0,
@@ -67,26 +99,26 @@ pub(crate) fn start(
         driver.run();
         driver.shared.lock().abort();
         drop(driver);
-        end.tell();
+        end.announce();
     })?;
     Ok(Line::new(shared))
 }
 
 /// Wakes the thread out of its `poll`.
 #[derive(Debug)]
-struct Bell {
-    ring: PipeWriter,
-    rung: AtomicBool,
+struct Notifier {
+    sender: PipeWriter,
+    is_notified: AtomicBool,
     clock: StdInstant,
-    end: Arc<End>,
+    end: Arc<ThreadEnd>,
 }
 
-impl Wake for Arc<Bell> {
+impl Wake for Arc<Notifier> {
     fn wake(&self) {
         // One byte at most is in the pipe, so that this never blocks.
-        if !self.rung.swap(true, Ordering::AcqRel) {
+        if !self.is_notified.swap(true, Ordering::AcqRel) {
             // If the thread is gone there is nobody to wake.
-            let _ = (&self.ring).write(&[0]);
+            let _ = (&self.sender).write(&[0]);
         }
     }
 
@@ -101,21 +133,21 @@ impl Wake for Arc<Bell> {
 
 /// Whether the thread has ended.
 #[derive(Debug, Default)]
-struct End {
+struct ThreadEnd {
     over: Mutex<bool>,
-    told: Condvar,
+    changed: Condvar,
 }
 
-impl End {
-    fn tell(&self) {
+impl ThreadEnd {
+    fn announce(&self) {
         *self.over.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.told.notify_all();
+        self.changed.notify_all();
     }
 
     fn wait(&self, limit: Duration) {
         let over = self.over.lock().unwrap_or_else(PoisonError::into_inner);
         // Whether it has ended or not: there is no more to be done.
-        drop(self.told.wait_timeout_while(over, limit, |over| !*over));
+        drop(self.changed.wait_timeout_while(over, limit, |over| !*over));
     }
 }
 
@@ -126,8 +158,8 @@ struct Driver {
     port: Option<SerialPort>,
     /// How often it was tried to open it again.
     attempts: usize,
-    bell: PipeReader,
-    rung: Arc<Bell>,
+    receiver: PipeReader,
+    notifier: Arc<Notifier>,
     clock: StdInstant,
     /// What is to be written: the bytes from `output_at` to `output_end`.
     output: Vec<u8>,
@@ -143,7 +175,7 @@ struct Driver {
 #[derive(Clone, Copy)]
 struct Ready {
     to_read: bool,
-    rung: bool,
+    is_notified: bool,
 }
 
 impl Driver {
@@ -169,8 +201,8 @@ impl Driver {
                     continue;
                 }
             };
-            if ready.rung {
-                self.hear_bell();
+            if ready.is_notified {
+                self.clear_notification();
             }
             let length = match ready.to_read.then(|| self.read(&mut input)) {
                 Some(Ok(length)) => length,
@@ -181,9 +213,9 @@ impl Driver {
                 None => 0,
             };
             let now = self.now();
-            let mut core = self.shared.lock();
-            core.receive(now, input.get(..length).unwrap_or_default());
-            core.handle_timeout(now);
+            let mut line = self.shared.lock();
+            line.receive(now, input.get(..length).unwrap_or_default());
+            line.handle_timeout(now);
         }
     }
 
@@ -191,7 +223,7 @@ impl Driver {
         instant(self.clock, StdInstant::now())
     }
 
-    /// Tells what happened.
+    /// Calls the observer with what happened.
     fn observe(&mut self) {
         loop {
             let event = self.shared.lock().pop_event();
@@ -202,7 +234,7 @@ impl Driver {
 
     /// True when nobody uses the line any more and all that was written is sent.
     fn is_over(&mut self) -> bool {
-        if !self.shared.lock().is_deserted() {
+        if !self.shared.lock().is_unused() {
             return false;
         }
         let closed_at = *self.closed_at.get_or_insert_with(StdInstant::now);
@@ -256,22 +288,24 @@ impl Driver {
         }
     }
 
-    /// Waits for bytes, for room if something is to be written, for the bell or the deadline.
+    /// Waits for bytes, for room if something is to be written, for a notification or the deadline.
     fn wait(&self) -> io::Result<Ready> {
-        let Some(port) = &self.port else { return Ok(Ready { to_read: false, rung: false }) };
+        let Some(port) = &self.port else {
+            return Ok(Ready { to_read: false, is_notified: false });
+        };
         let pending = self.output_at < self.output_end;
         let mut interest = PollFlags::IN;
         if pending {
             interest |= PollFlags::OUT;
         }
-        let mut polled = [PollFd::new(port, interest), PollFd::new(&self.bell, PollFlags::IN)];
+        let mut polled = [PollFd::new(port, interest), PollFd::new(&self.receiver, PollFlags::IN)];
         let deadline = self.shared.lock().deadline().map(|at| self.until(at));
         let limit = self.limit().into_iter().chain(deadline).min();
         poll_for(&mut polled, limit)?;
-        let [port, bell] = &polled;
+        let [port, receiver] = &polled;
         Ok(Ready {
             to_read: port.revents().intersects(!PollFlags::OUT),
-            rung: !bell.revents().is_empty(),
+            is_notified: !receiver.revents().is_empty(),
         })
     }
 
@@ -290,11 +324,11 @@ impl Driver {
         Duration::from_micros(moment.micros_since(self.now()))
     }
 
-    fn hear_bell(&mut self) {
+    fn clear_notification(&mut self) {
         let mut bytes = [0; 8];
-        // In this order: whoever rings after it writes again, and what was done before is seen.
-        let _ = self.bell.read(&mut bytes);
-        self.rung.rung.store(false, Ordering::Release);
+        // In this order: who notifies after it writes again, and what was done before is seen.
+        let _ = self.receiver.read(&mut bytes);
+        self.notifier.is_notified.store(false, Ordering::Release);
     }
 
     fn lose_port(&mut self, error: io::Error) {
@@ -314,11 +348,11 @@ impl Driver {
             if left.is_zero() {
                 break;
             }
-            let mut polled = [PollFd::new(&self.bell, PollFlags::IN)];
-            let rung = poll_for(&mut polled, Some(left)).is_ok()
+            let mut polled = [PollFd::new(&self.receiver, PollFlags::IN)];
+            let is_notified = poll_for(&mut polled, Some(left)).is_ok()
                 && polled.iter().any(|fd| !fd.revents().is_empty());
-            if rung {
-                self.hear_bell();
+            if is_notified {
+                self.clear_notification();
                 if self.is_over() {
                     return false;
                 }

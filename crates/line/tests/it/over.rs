@@ -39,7 +39,7 @@ async fn channel(pair: &Pair) -> (Channel, Channel) {
 #[tokio::test(start_paused = true)]
 async fn a_reader_that_stops_holds_up_nobody_and_loses_only_its_own_channel() {
     let mut config = LineConfig::default();
-    config.inbox_max = 64 * 1024;
+    config.unread_max = 64 * 1024;
     let pair = pair(config);
     let (mut stuck, unread) = channel(&pair).await;
     let (mut lively, mut read) = channel(&pair).await;
@@ -60,7 +60,7 @@ async fn a_reader_that_stops_holds_up_nobody_and_loses_only_its_own_channel() {
     let (mut unread, mut kept) = (unread, Vec::new());
     let error = unread.read_to_end(&mut kept).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset, "{error}");
-    assert!(kept.len() <= config.inbox_max && kept.len() > config.inbox_max - 2048);
+    assert!(kept.len() <= config.unread_max && kept.len() > config.unread_max - 2048);
     let told = pair.events.lock().unwrap().join("\n");
     assert!(told.contains("does not honour credit"), "{told}");
 }

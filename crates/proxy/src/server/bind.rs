@@ -102,7 +102,7 @@ pub(crate) fn bind(
         }
         ListenAddress::Serial(port) => {
             let mut config = LineConfig::for_port(port);
-            config.inbox_max = channel_buffer;
+            config.unread_max = channel_buffer;
             let line = Line::open_with(port, Role::Proxy, config, observer);
             let line = line.map_err(failed("open it"))?;
             Ok(Bound { address: address.clone(), socket: Socket::Line(line), file: None })

@@ -67,7 +67,7 @@ impl Rig {
         tokio::spawn(wire(from_client, to_proxy));
         tokio::spawn(wire(from_proxy, to_client));
         let mut config = LineConfig::default();
-        config.inbox_max = WINDOW as usize;
+        config.unread_max = WINDOW as usize;
         let (reader, writer) = split(client_end);
         let (client_line, running) = Line::over(reader, writer, Role::Client, config, |_| {});
         tokio::spawn(running);

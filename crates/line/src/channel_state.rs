@@ -1,4 +1,4 @@
-//! One channel, between those who use it and the mux.
+//! One channel, between its users and the mux.
 
 use std::collections::VecDeque;
 use std::io;
@@ -7,30 +7,30 @@ use std::task::Waker;
 use sspc_mux::{Channel, LinkLoss, Priority};
 
 /// Bytes that a channel's writer may be ahead of the line.
-pub(crate) const OUTBOX_MAX: usize = 8 * 1024;
+pub(crate) const UNSENT_MAX: usize = 8 * 1024;
 
-/// Where a channel's life stands.
+/// What phase of its life a channel is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// To be asked for as soon as the link is up.
-    Wanted(Priority),
+    Queued(Priority),
     /// The peer was asked.
-    Asked(Channel, Priority),
+    Requested(Channel, Priority),
     /// Bytes pass.
     Open(Channel),
-    /// To be closed when the outbox is empty.
+    /// To be closed when nothing is unsent.
     Closing(Channel),
     /// It is over.
-    Ended(End),
+    Ended(ChannelEnd),
 }
 
 /// How a channel ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum ChannelEnd {
     /// This side closed it.
-    Here,
+    ClosedHere,
     /// The peer closed it.
-    Peer,
+    ClosedByPeer,
     /// The peer did not want it.
     Refused,
     /// All channels are in use.
@@ -40,15 +40,15 @@ pub(crate) enum End {
     /// The reader was too far behind.
     Overflow,
     /// The line was closed.
-    Line,
+    LineClosed,
 }
 
-impl End {
+impl ChannelEnd {
     pub(crate) fn error(self) -> io::Error {
         use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, ResourceBusy};
         match self {
-            Self::Here => io::Error::new(BrokenPipe, "the channel was closed"),
-            Self::Peer => io::Error::new(BrokenPipe, "the peer closed the channel"),
+            Self::ClosedHere => io::Error::new(BrokenPipe, "the channel was closed"),
+            Self::ClosedByPeer => io::Error::new(BrokenPipe, "the peer closed the channel"),
             Self::Refused => io::Error::new(ConnectionRefused, "the peer refused the channel"),
             Self::NoneFree => io::Error::new(ResourceBusy, "all channels of the line are in use"),
             Self::Link(why) => {
@@ -58,17 +58,17 @@ impl End {
                 ConnectionReset,
                 "the channel was closed because its reader was too far behind",
             ),
-            Self::Line => io::Error::new(BrokenPipe, "the line was closed"),
+            Self::LineClosed => io::Error::new(BrokenPipe, "the line was closed"),
         }
     }
 }
 
 /// One channel.
 #[derive(Debug)]
-pub(crate) struct Pipe {
+pub(crate) struct ChannelState {
     pub(crate) phase: Phase,
-    pub(crate) inbox: VecDeque<u8>,
-    pub(crate) outbox: VecDeque<u8>,
+    pub(crate) unread: VecDeque<u8>,
+    pub(crate) unsent: VecDeque<u8>,
     pub(crate) reader: Option<Waker>,
     pub(crate) writer: Option<Waker>,
     /// The one that waits for the end without reading.
@@ -79,12 +79,12 @@ pub(crate) struct Pipe {
     pub(crate) index: Option<u8>,
 }
 
-impl Pipe {
+impl ChannelState {
     pub(crate) const fn new(phase: Phase) -> Self {
         Self {
             phase,
-            inbox: VecDeque::new(),
-            outbox: VecDeque::new(),
+            unread: VecDeque::new(),
+            unsent: VecDeque::new(),
             reader: None,
             writer: None,
             watcher: None,
@@ -93,9 +93,9 @@ impl Pipe {
         }
     }
 
-    pub(crate) fn end(&mut self, end: End) {
+    pub(crate) fn end(&mut self, end: ChannelEnd) {
         self.phase = Phase::Ended(end);
-        self.outbox = VecDeque::new();
+        self.unsent = VecDeque::new();
         self.wake_reader();
         self.wake_writer();
         if let Some(watcher) = self.watcher.take() {
@@ -116,31 +116,31 @@ impl Pipe {
     }
 
     /// The next bytes for the reader; 0 if there are none.
-    pub(crate) fn take(&mut self, room: &mut [u8]) -> usize {
-        let taken = copy_front(&self.inbox, room);
-        self.inbox.drain(..taken);
-        if self.inbox.is_empty() && self.inbox.capacity() > OUTBOX_MAX {
-            self.inbox = VecDeque::new();
+    pub(crate) fn pop_unread(&mut self, buf: &mut [u8]) -> usize {
+        let length = copy_front(&self.unread, buf);
+        self.unread.drain(..length);
+        if self.unread.is_empty() && self.unread.capacity() > UNSENT_MAX {
+            self.unread = VecDeque::new();
         }
-        taken
+        length
     }
 
     /// The next bytes for the line; 0 if there are none.
-    pub(crate) fn give(&mut self, room: &mut [u8]) -> usize {
-        let given = copy_front(&self.outbox, room);
-        self.outbox.drain(..given);
-        if self.outbox.len() <= OUTBOX_MAX / 2 {
+    pub(crate) fn pop_unsent(&mut self, buf: &mut [u8]) -> usize {
+        let length = copy_front(&self.unsent, buf);
+        self.unsent.drain(..length);
+        if self.unsent.len() <= UNSENT_MAX / 2 {
             self.wake_writer();
         }
-        given
+        length
     }
 }
 
 /// Copies from the front as much as there is and fits.
-fn copy_front(queue: &VecDeque<u8>, room: &mut [u8]) -> usize {
+fn copy_front(queue: &VecDeque<u8>, buf: &mut [u8]) -> usize {
     let mut copied = 0;
     for part in <[_; 2]>::from(queue.as_slices()) {
-        let rest = room.get_mut(copied..).unwrap_or_default();
+        let rest = buf.get_mut(copied..).unwrap_or_default();
         let length = part.len().min(rest.len());
         if let (Some(rest), Some(part)) = (rest.get_mut(..length), part.get(..length)) {
             rest.copy_from_slice(part);

@@ -1,0 +1,381 @@
+//! What a line does, without its I/O: the mux, and the channels of the line's users. Here is what the
+//! driver calls; what users call is in [`user`].
+
+mod user;
+
+use std::collections::{HashMap, VecDeque};
+use std::task::Waker;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use sspc_mux::{Channel, Event, Instant, LinkLoss, Mux, OpenError, Priority, Refusal, Role};
+
+use crate::channel_state::{ChannelEnd, ChannelState, Phase};
+use crate::config::LineConfig;
+use crate::event::{LineEvent, Status};
+use crate::restart_guard::RestartGuard;
+
+/// Names a channel from its request to its end; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct ChannelId(u64);
+
+#[derive(Debug)]
+pub(crate) struct LineState {
+    mux: Mux,
+    guard: RestartGuard,
+    channels: HashMap<ChannelId, ChannelState>,
+    /// The channel that has this index on the wire.
+    owners: Box<[Option<ChannelId>; 256]>,
+    /// Channels that the peer is to be asked for.
+    to_request: VecDeque<ChannelId>,
+    /// Channels that the peer opened and nobody took.
+    to_accept: VecDeque<ChannelId>,
+    acceptor: Option<Waker>,
+    events: VecDeque<LineEvent>,
+    status: Status,
+    /// How many PINGs of this end came back, and when the last one did.
+    echoes: (u32, Instant),
+    next_id: u64,
+    unread_max: usize,
+    closed: bool,
+}
+
+impl LineState {
+    pub(crate) fn new(role: Role, config: &LineConfig) -> Self {
+        Self {
+            mux: Mux::new(role, config.mux, config.seed),
+            guard: RestartGuard::default(),
+            channels: HashMap::new(),
+            owners: Box::new([None; 256]),
+            to_request: VecDeque::new(),
+            to_accept: VecDeque::new(),
+            acceptor: None,
+            events: VecDeque::new(),
+            status: Status { port: true, ..Status::default() },
+            echoes: (0, Instant::ZERO),
+            next_id: 0,
+            unread_max: config.unread_max,
+            closed: false,
+        }
+    }
+
+    /// Takes bytes that came.
+    pub(crate) fn receive(&mut self, now: Instant, input: &[u8]) {
+        if input.is_empty() {
+            return;
+        }
+        self.status.bytes_in += input.len() as u64;
+        self.release_held(now);
+        let mut held = self.guard.take();
+        if held.is_empty() {
+            self.receive_or_hold(now, input);
+        } else {
+            held.extend_from_slice(input);
+            self.receive_or_hold(now, &held);
+        }
+    }
+
+    fn receive_or_hold(&mut self, now: Instant, input: &[u8]) {
+        let (clear, tail) = input.split_at(RestartGuard::start(input));
+        self.feed(now, clear);
+        if self.mux.is_within_frame(tail) {
+            self.guard.hold(now, tail);
+        } else {
+            self.feed(now, tail);
+        }
+    }
+
+    /// Gives the mux what waited for more to come, if it has waited long enough.
+    fn release_held(&mut self, now: Instant) {
+        if let Some((at, bytes)) = self.guard.release(now, self.mux.config().stall_ms) {
+            self.feed(at, &bytes);
+        }
+    }
+
+    fn feed(&mut self, now: Instant, mut input: &[u8]) {
+        while let Some(event) = self.mux.receive(now, &mut input) {
+            let came_up = matches!(event, Event::LinkUp { .. });
+            let is_echo = matches!(event, Event::Echo | Event::LinkDown { why: LinkLoss::Echo });
+            self.handle_event(event);
+            if is_echo {
+                self.note_echo(now);
+            }
+            if came_up && self.mux.role() == Role::Proxy {
+                // Only the end of a handshake that this side begins tells a device the time.
+                self.mux.ping(now);
+            }
+        }
+    }
+
+    /// A PING of this end came back. Of two that do, none can be chance.
+    fn note_echo(&mut self, now: Instant) {
+        self.echoes = (self.echoes.0.saturating_add(1), now);
+        if self.echoes.0 == 2 {
+            self.status.echo = true;
+            self.events.push_back(LineEvent::Echo);
+        }
+    }
+
+    /// There is a peer, or nothing comes back any more.
+    fn forget_echo(&mut self) {
+        self.echoes.0 = 0;
+        self.status.echo = false;
+    }
+
+    /// Does what the time has come for. To be called after everything that came was received.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        self.release_held(now);
+        // Of the next PING there would have been an echo by then.
+        if now > self.echoes.1.plus_millis(2 * self.mux.config().retry_max_ms) {
+            self.forget_echo();
+        }
+        while let Some(event) = self.mux.handle_timeout(now) {
+            self.handle_event(event);
+        }
+    }
+
+    /// Writes what is to be sent next, at most one data frame.
+    pub(crate) fn transmit(&mut self, now: Instant, out: &mut [u8]) -> usize {
+        self.request_channels();
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.mux.set_unix_time(now, u64::try_from(since_1970.as_micros()).unwrap_or(0));
+        let (channels, owners) = (&mut self.channels, &self.owners);
+        let mut emptied = None;
+        let mut source = |channel: Channel, buf: &mut [u8]| {
+            let owner = owners.get(usize::from(channel.index())).copied().flatten();
+            let Some(state) = owner.and_then(|id| channels.get_mut(&id)) else { return 0 };
+            let length = state.pop_unsent(buf);
+            if let (Phase::Closing(_), true) = (state.phase, state.unsent.is_empty()) {
+                emptied = owner;
+            }
+            length
+        };
+        // `out` is longer than the mux needs.
+        let length = self.mux.transmit(now, out, &mut source).unwrap_or(0);
+        if let Some(id) = emptied {
+            self.finish_closing(id);
+        }
+        self.status.bytes_out += length as u64;
+        length
+    }
+
+    /// When to call `handle_timeout` and `transmit` if nothing happens before.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.mux.deadline().into_iter().chain(self.guard.until(self.mux.config().stall_ms)).min()
+    }
+
+    /// The port is gone.
+    pub(crate) fn port_lost(&mut self, error: std::io::Error) {
+        self.status.port = false;
+        self.events.push_back(LineEvent::PortLost { error: error.into() });
+        self.reset();
+    }
+
+    pub(crate) fn port_back(&mut self) {
+        self.status.port = true;
+        self.events.push_back(LineEvent::PortBack);
+        self.reset();
+    }
+
+    /// What happened, for the observer.
+    pub(crate) fn pop_event(&mut self) -> Option<LineEvent> {
+        self.events.pop_front()
+    }
+
+    /// The line was closed and nobody uses a channel; the last bytes of some may wait.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.closed && self.channels.values().all(|state| state.halves == 0)
+    }
+
+    /// Gives up the link, and begins with the handshake again.
+    fn reset(&mut self) {
+        self.mux.reset();
+        self.guard = RestartGuard::default();
+        let now = Instant::ZERO;
+        let mut nothing: &[u8] = &[];
+        while let Some(event) = self.mux.receive(now, &mut nothing) {
+            self.handle_event(event);
+        }
+    }
+
+    /// Ends everything: nobody drives the line any more.
+    pub(crate) fn abort(&mut self) {
+        self.close();
+        for state in self.channels.values_mut() {
+            if !matches!(state.phase, Phase::Ended(_)) {
+                state.end(ChannelEnd::LineClosed);
+            }
+        }
+    }
+
+    fn add(&mut self, state: ChannelState) -> ChannelId {
+        self.next_id += 1;
+        let id = ChannelId(self.next_id);
+        self.channels.insert(id, state);
+        id
+    }
+
+    /// Removes a channel that is over and that nobody holds.
+    fn forget(&mut self, id: ChannelId) {
+        let is_over =
+            |state: &ChannelState| state.halves == 0 && matches!(state.phase, Phase::Ended(_));
+        if self.channels.get(&id).is_some_and(is_over) {
+            self.channels.remove(&id);
+        }
+    }
+
+    fn finish_closing(&mut self, id: ChannelId) {
+        let Some(state) = self.channels.get_mut(&id) else { return };
+        if let Phase::Closing(channel) = state.phase {
+            state.end(ChannelEnd::ClosedHere);
+            self.release(channel);
+            self.mux.close(channel);
+        }
+        self.forget(id);
+    }
+
+    fn owner(&self, channel: Channel) -> Option<ChannelId> {
+        self.owners.get(usize::from(channel.index())).copied().flatten()
+    }
+
+    fn own(&mut self, channel: Channel, owner: Option<ChannelId>) {
+        if let Some(place) = self.owners.get_mut(usize::from(channel.index())) {
+            *place = owner;
+        }
+    }
+
+    fn release(&mut self, channel: Channel) {
+        self.own(channel, None);
+    }
+
+    /// Asks the peer for the channels that wait for that.
+    fn request_channels(&mut self) {
+        while self.mux.is_up() {
+            let Some(id) = self.to_request.pop_front() else { return };
+            let Some(state) = self.channels.get_mut(&id) else { continue };
+            let Phase::Queued(priority) = state.phase else { continue };
+            match self.mux.open(priority) {
+                Ok(channel) => {
+                    state.phase = Phase::Requested(channel, priority);
+                    state.index = Some(channel.index());
+                    self.own(channel, Some(id));
+                }
+                Err(OpenError::LinkDown) => {
+                    self.to_request.push_front(id);
+                    return;
+                }
+                Err(_) => state.end(ChannelEnd::NoneFree),
+            }
+        }
+    }
+
+    fn handle_event(&mut self, event: Event<'_>) {
+        let micros = |us: u32| Duration::from_micros(us.into());
+        match event {
+            Event::LinkUp { rtt_us } => {
+                self.forget_echo();
+                self.status.ups += 1;
+                self.status.round_trip = Some(micros(rtt_us));
+                self.events.push_back(LineEvent::Up { round_trip: micros(rtt_us) });
+            }
+            Event::LinkDown { why } => self.link_down(why),
+            Event::RoundTrip { rtt_us } => {
+                self.status.round_trip = Some(micros(rtt_us));
+                self.events.push_back(LineEvent::RoundTrip { round_trip: micros(rtt_us) });
+            }
+            Event::PeerClock { unix_us } => {
+                let since_1970 = Duration::from_micros(unix_us);
+                self.events.push_back(LineEvent::PeerClock { since_1970 });
+            }
+            Event::ChannelRequested { channel } => self.requested(channel),
+            Event::Opened { channel } => {
+                if let Some(state) = self.owner(channel).and_then(|id| self.channels.get_mut(&id)) {
+                    state.phase = Phase::Open(channel);
+                    state.wake_reader();
+                }
+            }
+            Event::Refused { channel, why } => self.refused(channel, why),
+            Event::Closed { channel } => {
+                if let Some(id) = self.owner(channel) {
+                    self.release(channel);
+                    if let Some(state) = self.channels.get_mut(&id) {
+                        state.end(ChannelEnd::ClosedByPeer);
+                    }
+                    self.forget(id);
+                }
+            }
+            Event::Data { channel, piece } => self.data(channel, piece),
+            _ => {}
+        }
+    }
+
+    fn link_down(&mut self, why: LinkLoss) {
+        self.status.losses += 1;
+        self.events.push_back(LineEvent::Down { why });
+        let mut over = Vec::new();
+        for (id, state) in &mut self.channels {
+            match state.phase {
+                Phase::Open(_) | Phase::Closing(_) => {
+                    state.end(ChannelEnd::Link(why));
+                    over.push(*id);
+                }
+                // It has not begun: asked again when the link is back.
+                Phase::Requested(_, priority) => {
+                    state.phase = Phase::Queued(priority);
+                    self.to_request.push_back(*id);
+                }
+                Phase::Queued(_) | Phase::Ended(_) => {}
+            }
+        }
+        self.owners.fill(None);
+        for id in over {
+            self.forget(id);
+        }
+    }
+
+    fn requested(&mut self, channel: Channel) {
+        if self.closed {
+            self.mux.refuse(channel);
+        } else if self.mux.accept(channel, Priority::default()).is_ok() {
+            let index = Some(channel.index());
+            let id = self.add(ChannelState { index, ..ChannelState::new(Phase::Open(channel)) });
+            self.own(channel, Some(id));
+            self.to_accept.push_back(id);
+            if let Some(acceptor) = self.acceptor.take() {
+                acceptor.wake();
+            }
+        }
+    }
+
+    fn refused(&mut self, channel: Channel, why: Refusal) {
+        let Some(id) = self.owner(channel) else { return };
+        self.release(channel);
+        let Some(state) = self.channels.get_mut(&id) else { return };
+        match (why, state.phase) {
+            (Refusal::NoAnswer, Phase::Requested(_, priority)) => {
+                state.phase = Phase::Queued(priority);
+                self.to_request.push_back(id);
+            }
+            _ => state.end(ChannelEnd::Refused),
+        }
+        self.forget(id);
+    }
+
+    fn data(&mut self, channel: Channel, piece: &[u8]) {
+        let Some(id) = self.owner(channel) else { return };
+        let Some(state) = self.channels.get_mut(&id) else { return };
+        if state.halves == 0 {
+            // Nobody will read it.
+            return;
+        }
+        if state.unread.len() + piece.len() > self.unread_max {
+            let kept = state.unread.len();
+            state.end(ChannelEnd::Overflow);
+            self.release(channel);
+            self.mux.close(channel);
+            self.events.push_back(LineEvent::Overflow { channel: channel.index(), kept });
+            return;
+        }
+        state.unread.extend(piece);
+        state.wake_reader();
+    }
+}
