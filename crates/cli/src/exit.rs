@@ -11,6 +11,11 @@ pub(crate) enum Exit {
     Ok,
     /// 1: other failure.
     Failure,
+    /// 2: the command line is wrong, in a way that the parser of it cannot see.
+    Usage {
+        /// The subcommand's name.
+        command: &'static str,
+    },
     /// 4: the remote peer refused.
     Nack,
     /// 5: the remote peer is unreachable, or all retries failed.
@@ -32,6 +37,7 @@ impl Exit {
         match self {
             Exit::Ok => 0,
             Exit::Failure => 1,
+            Exit::Usage { .. } => 2,
             Exit::Nack => 4,
             Exit::Unreachable => 5,
             Exit::Refused => 6,
@@ -65,6 +71,11 @@ impl Failure {
         Self { exit: Exit::Failure, message: message.into() }
     }
 
+    /// The command line of this subcommand is wrong.
+    pub(crate) fn usage(command: &'static str, message: impl Into<String>) -> Self {
+        Self { exit: Exit::Usage { command }, message: message.into() }
+    }
+
     /// The same failure with another exit code.
     pub(crate) fn with_exit(mut self, exit: Exit) -> Self {
         self.exit = exit;
@@ -85,13 +96,4 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }
-}
-
-/// Writes a whole text to stdout.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    use io::Write;
-    let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::stdout(&error))
 }

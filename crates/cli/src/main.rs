@@ -1,55 +1,99 @@
-//! The program `sspc`: proxy, cat, bridge, ping, policy, decode, tap, demo.
+//! The program `sspc`.
+//!
+//! [`commands`] has one module for each subcommand; they share what stands beside it and never use
+//! each other.
 
 mod args;
-mod bridge;
-mod cat;
-mod decode;
-mod demo;
+mod cable;
+mod commands;
+mod console;
 mod exit;
-mod generate;
-mod help;
-mod log;
-mod ping;
-mod policy;
-mod proxy;
+mod policy_files;
 mod service;
-mod tap;
-mod terminal;
+mod trace;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
-use args::{Cli, Command};
+use args::LogArgs;
+use commands::Command;
+use console::Console;
 use exit::{Exit, Failure};
-use log::Voice;
+
+/// Secure Streams: applications open a stream by name, a proxy does the rest.
+///
+/// An application asks the proxy for a stream by the name of its type and gets payload. Where the
+/// stream goes, over which protocol, with which certificates and how failures are retried, is in
+/// the proxy's policy: the application needs no TLS, no HTTP and no TCP of its own.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sspc",
+    version,
+    after_help = HELP_SHORT,
+    after_long_help = HELP_LONG,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
+struct Cli {
+    #[command(flatten)]
+    log: LogArgs,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+const HELP_SHORT: &str = "\
+Try `sspc demo` first. `sspc COMMAND --help` has examples.";
+
+const HELP_LONG: &str = "\
+Examples:
+  sspc demo
+      See everything at work, without any set-up.
+
+  sspc proxy &
+  sspc cat __default --meta endpoint=https://example.com/
+      Fetch a page through a proxy with the embedded policy.
+
+  sspc policy check policy.json
+  sspc proxy --policy policy.json
+      Check a policy, then run a proxy with it.
+
+Exit codes:
+  0  done
+  1  failed; stderr says what and why
+  2  the command line is wrong
+  `sspc cat` has more, see `sspc cat --help`.";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log::init(cli.log, matches!(cli.command, Command::Demo(_)));
-    let voice = Voice::new(cli.log);
-    match run(&cli, voice) {
+    console::init_log(cli.log, cli.command.logs_errors_only());
+    let console = Console::new(cli.log);
+    match cli.command.run(console, Cli::command) {
         Ok(exit) => exit.into(),
-        Err(failure) => {
-            if !failure.message.is_empty() {
-                voice.fail(&failure.message);
-            }
-            failure.exit.into()
-        }
+        Err(failure) => end(&failure, console),
     }
 }
 
-fn run(cli: &Cli, voice: Voice) -> Result<Exit, Failure> {
-    match &cli.command {
-        Command::Proxy(args) => proxy::run(args, voice),
-        Command::Cat(args) => cat::run(args, cli.log),
-        Command::Bridge(args) => bridge::run(args, voice),
-        Command::Ping(args) => ping::run(args),
-        Command::Policy(command) => policy::run(command, voice).map(|()| Exit::Ok),
-        Command::Decode(args) => decode::run(args),
-        Command::Tap(args) => tap::run(args, voice),
-        Command::Demo(args) => demo::run(args, voice),
-        Command::Man(args) => generate::man(args).map(|()| Exit::Ok),
-        Command::Completions(args) => generate::completions(args).map(|()| Exit::Ok),
+fn end(failure: &Failure, console: Console) -> ExitCode {
+    if let Exit::Usage { command } = failure.exit {
+        let mut all = Cli::command();
+        let found = all.find_subcommand_mut(command).map(|found| found.clone());
+        let mut found = found.unwrap_or(all).bin_name(format!("sspc {command}"));
+        found.error(clap::error::ErrorKind::ArgumentConflict, &failure.message).exit();
+    }
+    if !failure.message.is_empty() {
+        console.fail(&failure.message);
+    }
+    failure.exit.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
     }
 }

@@ -1,50 +1,114 @@
-//! What the commands that serve have in common: signals, and the service manager.
+//! What commands that run until they are ended have in common: the runtime, signals, the sockets
+//! to listen at, and the service manager.
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
+use sspc_proxy::{ListenAddress, ListenError};
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::args::DEFAULT_ADDRESS;
 use crate::exit::{Exit, Failure};
 
-/// The signals that a service obeys.
+/// A runtime for one thread, this one.
+pub(crate) fn single_threaded() -> Result<Runtime, Failure> {
+    start(&mut Builder::new_current_thread())
+}
+
+/// A runtime with so many threads, or one for each processor.
+pub(crate) fn multi_threaded(threads: Option<usize>) -> Result<Runtime, Failure> {
+    let mut builder = Builder::new_multi_thread();
+    if let Some(threads) = threads {
+        builder.worker_threads(threads);
+    }
+    start(&mut builder)
+}
+
+fn start(builder: &mut Builder) -> Result<Runtime, Failure> {
+    builder.enable_all().build().map_err(|error| Failure::new(format!("cannot start: {error}")))
+}
+
+/// The signals that a command obeys: SIGINT, SIGTERM and perhaps one more.
 pub(crate) struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    reload: Signal,
+    other: Option<(Signal, SignalEvent)>,
 }
 
-/// What a signal tells.
-pub(crate) enum Told {
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum SignalEvent {
     /// To end; with the exit code for not having ended in order.
     End(Exit),
-    /// To read the configuration again.
+    /// SIGHUP: to read the configuration again.
     Reload,
+    /// SIGUSR1: to switch something on or off.
+    Toggle,
 }
 
 impl Signals {
-    /// Begins to watch, in a tokio runtime.
+    /// Begins to watch those that end the program, in a tokio runtime.
     pub(crate) fn watch() -> Result<Self, Failure> {
-        let watch = |kind| {
-            signal(kind).map_err(|error| Failure::new(format!("cannot watch signals: {error}")))
-        };
         Ok(Self {
             interrupt: watch(SignalKind::interrupt())?,
             terminate: watch(SignalKind::terminate())?,
-            reload: watch(SignalKind::hangup())?,
+            other: None,
         })
     }
 
+    /// The same, and SIGHUP.
+    pub(crate) fn watch_reload() -> Result<Self, Failure> {
+        let reload = watch(SignalKind::hangup())?;
+        Ok(Self { other: Some((reload, SignalEvent::Reload)), ..Self::watch()? })
+    }
+
+    /// The same, and SIGUSR1.
+    pub(crate) fn watch_toggle() -> Result<Self, Failure> {
+        let toggle = watch(SignalKind::user_defined1())?;
+        Ok(Self { other: Some((toggle, SignalEvent::Toggle)), ..Self::watch()? })
+    }
+
     /// The next signal. Cancel safe.
-    pub(crate) async fn next(&mut self) -> Told {
+    pub(crate) async fn next(&mut self) -> SignalEvent {
+        let other = async {
+            match &mut self.other {
+                Some((signal, event)) => {
+                    signal.recv().await;
+                    *event
+                }
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
-            _ = self.interrupt.recv() => Told::End(Exit::Interrupted),
-            _ = self.terminate.recv() => Told::End(Exit::Terminated),
-            _ = self.reload.recv() => Told::Reload,
+            _ = self.interrupt.recv() => SignalEvent::End(Exit::Interrupted),
+            _ = self.terminate.recv() => SignalEvent::End(Exit::Terminated),
+            event = other => event,
         }
     }
+
+    /// The next signal that ends the program, and its exit code. Cancel safe.
+    pub(crate) async fn end(&mut self) -> Exit {
+        loop {
+            if let SignalEvent::End(exit) = self.next().await {
+                return exit;
+            }
+        }
+    }
+}
+
+fn watch(kind: SignalKind) -> Result<Signal, Failure> {
+    signal(kind).map_err(|error| Failure::new(format!("cannot watch signals: {error}")))
+}
+
+/// Where a service listens.
+pub(crate) struct ListenSockets {
+    /// Sockets that listen already.
+    pub(crate) passed: Vec<Passed>,
+    /// Addresses to be bound.
+    pub(crate) addresses: Vec<ListenAddress>,
 }
 
 /// A socket that a service manager passed.
@@ -53,8 +117,32 @@ pub(crate) enum Passed {
     Tcp(TcpListener),
 }
 
+/// The sockets that a service manager passed, and the addresses of `--listen`; the default one if
+/// there are neither.
+pub(crate) fn listen_sockets(
+    listen: &[ListenAddress],
+    passed: ListenFd,
+) -> Result<ListenSockets, Failure> {
+    let mut addresses = listen.to_vec();
+    if passed.len() == 0 && addresses.is_empty() {
+        let default = DEFAULT_ADDRESS.parse();
+        addresses.push(default.map_err(|error| Failure::new(format!("{error}")))?);
+    }
+    Ok(ListenSockets { passed: passed_sockets(passed)?, addresses })
+}
+
+/// Why an address cannot be listened at, and what to do about it.
+pub(crate) fn cannot_listen(error: &ListenError) -> Failure {
+    match error {
+        ListenError::InUse { .. } => {
+            Failure::new(format!("{error}; end that one, or choose another with --listen"))
+        }
+        _ => Failure::new(error.to_string()),
+    }
+}
+
 /// Takes the sockets that a service manager passed.
-pub(crate) fn passed_sockets(mut passed: ListenFd) -> Result<Vec<Passed>, Failure> {
+fn passed_sockets(mut passed: ListenFd) -> Result<Vec<Passed>, Failure> {
     let mut sockets = Vec::new();
     for index in 0..passed.len() {
         match passed.take_unix_listener(index) {

@@ -1,0 +1,201 @@
+//! One program's connection, joined to a channel of the line.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::time::Duration;
+
+use sspc_line::{Channel, Line, Priority};
+use sspc_wire::FrameError;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
+use tokio::time::timeout;
+
+use super::credit::{Downward, Upward};
+
+/// How long a program's connection waits for its channel. Deployed clients wait 3 s for the proxy's
+/// first word: what comes later is of no use to them.
+const OPEN_LIMIT: Duration = Duration::from_millis(2500);
+/// How often a program that is not being read is asked whether it is still there.
+const LOOK: Duration = Duration::from_millis(500);
+/// The most that is read in one go.
+const ROOM: usize = 4096;
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub(crate) enum CloseReason {
+    /// The program closed it.
+    Program,
+    /// The proxy closed the channel.
+    Proxy,
+    /// The program's socket failed.
+    Socket(io::Error),
+    /// There was no channel for it.
+    NoChannel(io::Error),
+    /// The channel was lost.
+    Channel(io::Error),
+    /// What the proxy sent is no frame.
+    Garbage(FrameError),
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Program => f.write_str("closed by the program"),
+            Self::Proxy => f.write_str("closed by the proxy"),
+            Self::Socket(error) => write!(f, "the program's connection failed: {error}"),
+            Self::NoChannel(error) | Self::Channel(error) => error.fmt(f),
+            Self::Garbage(error) => write!(f, "the proxy sent what is no frame: {error}"),
+        }
+    }
+}
+
+/// The half of a program's connection that brings its bytes.
+pub(crate) trait Reader: AsyncRead + Unpin {
+    /// Ready once the program has closed it, whether or not bytes of it are left to read.
+    fn gone(&self) -> impl Future<Output = ()> + Send;
+}
+
+macro_rules! reader_by_readiness {
+    ($half:ty) => {
+        impl Reader for $half {
+            async fn gone(&self) {
+                loop {
+                    match self.ready(Interest::READABLE).await {
+                        Ok(ready) if !ready.is_read_closed() => tokio::time::sleep(LOOK).await,
+                        _ => return,
+                    }
+                }
+            }
+        }
+    };
+}
+
+reader_by_readiness!(tokio::net::unix::OwnedReadHalf);
+reader_by_readiness!(tokio::net::tcp::OwnedReadHalf);
+
+/// Joins a program's connection to a channel of its own, until one of the two ends.
+pub(crate) async fn run<R: Reader, W: AsyncWrite + Unpin>(
+    line: &Line,
+    mut reader: R,
+    writer: W,
+) -> CloseReason {
+    let mut relay = Relay {
+        upward: Upward::default(),
+        downward: Downward::default(),
+        room: vec![0; ROOM],
+        unread: 0..0,
+        to_proxy: Vec::new(),
+    };
+    let opened = tokio::select! {
+        opened = timeout(OPEN_LIMIT, line.open_channel(Priority::default())) => opened,
+        reason = relay.wait_for_end(&mut reader) => return reason,
+    };
+    match opened {
+        Ok(Ok(channel)) => relay.join(reader, writer, channel).await,
+        Ok(Err(error)) => CloseReason::NoChannel(error),
+        Err(_) => CloseReason::NoChannel(line.not_opened()),
+    }
+}
+
+struct Relay {
+    upward: Upward,
+    downward: Downward,
+    /// What the program sent, at `unread` as far as it waits for credit.
+    room: Vec<u8>,
+    unread: Range<usize>,
+    /// What is to be sent to the proxy.
+    to_proxy: Vec<u8>,
+}
+
+impl Relay {
+    /// Ready when the program goes away; keeps the little that it sends before. Cancel safe.
+    async fn wait_for_end<R: Reader>(&mut self, reader: &mut R) -> CloseReason {
+        while self.to_proxy.len() < ROOM {
+            match reader.read(&mut self.room).await {
+                Ok(0) => return CloseReason::Program,
+                Ok(length) => {
+                    self.unread = 0..length;
+                    self.settle();
+                }
+                Err(error) => return CloseReason::Socket(error),
+            }
+        }
+        std::future::pending().await
+    }
+
+    /// Does all that needs no waiting.
+    fn settle(&mut self) {
+        while let Some((more, is_first)) = self.downward.credit()
+            && self.upward.take_credit(more, is_first)
+        {
+            self.downward.skip_credit();
+        }
+        let unread = self.room.get(self.unread.clone()).unwrap_or_default();
+        self.unread.start += self.upward.pass(unread, &mut self.to_proxy);
+        self.upward.update(&mut self.to_proxy);
+    }
+
+    async fn join<R, W>(mut self, mut reader: R, mut writer: W, channel: Channel) -> CloseReason
+    where
+        R: Reader,
+        W: AsyncWrite + Unpin,
+    {
+        let (mut from_proxy, mut channel) = channel.into_split();
+        let mut came = vec![0; ROOM];
+        let mut sent = 0;
+        // The proxy's last words are still handed on when the channel is over.
+        let mut over = None;
+        loop {
+            if sent == self.to_proxy.len() {
+                self.to_proxy.clear();
+                sent = 0;
+            }
+            self.settle();
+            let for_program = self.downward.next();
+            if for_program.is_empty()
+                && let Some(reason) = over.take()
+            {
+                return reason;
+            }
+            let for_proxy = self.to_proxy.get(sent..).unwrap_or_default();
+            let is_open = over.is_none();
+            let waits = self.upward.waits();
+            let may_read = waits || for_proxy.is_empty();
+            let from_program = async {
+                if waits {
+                    reader.gone().await;
+                    return Ok(0);
+                }
+                reader.read(&mut self.room).await
+            };
+            tokio::select! {
+                read = from_program, if is_open && may_read => match read {
+                    Ok(0) => return CloseReason::Program,
+                    Ok(length) => self.unread = 0..length,
+                    Err(error) => return CloseReason::Socket(error),
+                },
+                written = channel.write(for_proxy), if is_open && !for_proxy.is_empty() => {
+                    match written {
+                        Ok(length) => sent += length,
+                        // What came before this is still to be read.
+                        Err(_) => sent = self.to_proxy.len(),
+                    }
+                }
+                read = from_proxy.read(&mut came), if is_open && self.downward.has_room() => {
+                    match read {
+                        Ok(0) => over = Some(CloseReason::Proxy),
+                        Ok(length) => self.downward.push(came.get(..length).unwrap_or_default()),
+                        Err(error) => over = Some(CloseReason::Channel(error)),
+                    }
+                }
+                written = writer.write(for_program), if !for_program.is_empty() => {
+                    match written.map(|length| self.downward.written(length)) {
+                        Ok(Ok(handed_on)) => self.upward.handed_on(&handed_on),
+                        Ok(Err(error)) => return CloseReason::Garbage(error),
+                        Err(error) => return CloseReason::Socket(error),
+                    }
+                }
+            }
+        }
+    }
+}

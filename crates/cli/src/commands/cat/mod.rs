@@ -1,0 +1,402 @@
+//! `sspc cat`: one stream, its payload on stdout.
+
+mod input;
+mod output;
+mod progress;
+mod verdict;
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueHint};
+use sspc::tokio::{Client, Error, Event, Flags, Options, State, StreamHandle};
+use sspc::{Address, Config, Fault, Name};
+use sspc_wire::limits::METADATA_NAME_MAX;
+use tokio::time::Instant;
+
+use crate::args::{DEFAULT_ADDRESS, parse_seconds};
+use crate::console::{Console, printable};
+use crate::exit::{Exit, Failure};
+use crate::service::{self, Signals};
+use input::Input;
+use output::Output;
+use progress::Progress;
+use verdict::{Next, Verdict};
+
+/// Open one stream and copy its payload to stdout
+///
+/// Opens STREAMTYPE at the proxy, connects, and writes what the remote peer sends to stdout, byte
+/// for byte. Everything else goes to stderr. Ends when the transaction does; a stream of messages
+/// that has no end runs until --count, --timeout or Ctrl-C.
+#[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct CatArgs {
+    /// Name of the stream in the proxy's policy
+    #[arg(value_name = "STREAMTYPE", value_parser = Name::new)]
+    pub(crate) streamtype: Name,
+
+    /// The proxy: uds:@NAME, uds:/PATH, tcp:HOST:PORT or serial:/DEVICE?baud=N
+    ///
+    /// `serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast` is the serial line to a gateway's
+    /// proxy; without `?baud=` it runs at 115200. This process has the port for itself: for
+    /// several at a time there is `sspc bridge`.
+    #[arg(short, long, value_name = "ADDR", default_value = DEFAULT_ADDRESS)]
+    pub(crate) proxy: Address,
+
+    /// Set a metadata item before connecting; may be given several times
+    #[arg(short, long = "meta", value_name = "NAME=VALUE", value_parser = parse_metadata)]
+    pub(crate) metadata: Vec<(String, String)>,
+
+    /// Send this file as one message; `-` sends stdin as it comes
+    ///
+    /// The proxy is told the length of a file beforehand, so that an HTTP request carries a
+    /// content-length. The length of stdin is not known: the request is chunked then.
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) data: Option<PathBuf>,
+
+    /// Give up after this many seconds, with exit code 7
+    #[arg(short, long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Report each state, and received metadata, on stderr
+    ///
+    /// One line a state, with the seconds since the start: `+0.123 CONNECTED`. Received metadata
+    /// is `+0.123 NAME=VALUE`.
+    #[arg(short, long)]
+    pub(crate) states: bool,
+
+    /// End after this many whole messages were received
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+}
+
+const HELP: &str = "\
+Examples:
+  sspc cat __default --meta endpoint=https://example.com/ > page.html
+      Fetch a page.
+
+  sspc cat upload --data photo.jpg --states
+      Send a file, and see the states.
+
+  sspc cat ticker --proxy 'serial:/dev/ttyUSB0?baud=2000000&profile=fast'
+      Through the proxy at the other end of a serial line.
+
+  date | sspc cat log --data -
+      Send what another program prints.
+
+  sspc cat ticker --count 10 --timeout 30
+      The next ten messages, if they come within 30 seconds.
+
+Exit codes:
+  0    acknowledged or complete
+  1    other failure
+  2    the command line is wrong
+  4    refused by the remote peer (QOS_NACK_REMOTE)
+  5    the remote peer is unreachable, or all retries failed
+  6    the proxy refuses this streamtype
+  7    timeout
+  8    no proxy, or it is gone before the stream was complete
+  130  interrupted by Ctrl-C; 143 by SIGTERM
+
+Without retries in the policy a proxy may say UNREACHABLE and no more. So, if no retry begins
+within 5 seconds of the first UNREACHABLE, that is the end: exit code 5.
+
+A reader that closes stdout early ends the stream quietly, with exit code 0.";
+
+/// How long the proxy may take to let go of a stream that is over, and stdout to take the rest.
+const CLOSE_WAIT: Duration = Duration::from_millis(500);
+
+/// Runs the command to its end.
+pub(crate) fn run(args: &CatArgs, console: Console) -> Result<Exit, Failure> {
+    let runtime = service::single_threaded()?;
+    let result = runtime.block_on(cat(args, console));
+    // Reading stdin may hang in a thread of the runtime; nobody needs what it would bring.
+    runtime.shutdown_background();
+    result
+}
+
+async fn cat(args: &CatArgs, console: Console) -> Result<Exit, Failure> {
+    let start = Instant::now();
+    let mut limits = Limits::new(args.timeout, start)?;
+    let input = match &args.data {
+        Some(path) => Some(Input::open(path).await?),
+        None => None,
+    };
+    let output = Output::start()?;
+
+    let mut options = Options::default();
+    // One stream, once: a link that came back could send the request a second time.
+    options.config.backoff_ms = Config::NEVER;
+    let client = Client::with_options(args.proxy.clone(), options);
+    let opened = tokio::select! {
+        opened = client.open(args.streamtype.as_str()) => opened,
+        end = limits.reached() => return end,
+    };
+    let stream = opened.map_err(failure)?;
+
+    let mut session = Session {
+        stream,
+        verdict: Verdict::new(args.count, args.states, &args.metadata),
+        output,
+        progress: Progress::new(start, input.as_ref().and_then(Input::len)),
+        start,
+        show_states: args.states,
+        show_metadata: args.states || console.is_verbose(),
+    };
+    let result = tokio::select! {
+        // Limits first: a stream that never rests must not keep them from being seen.
+        biased;
+        end = limits.reached() => end,
+        result = session.run(&args.metadata, input) => result,
+    };
+    session.close().await;
+    result
+}
+
+/// What ends the program whatever the stream does.
+struct Limits {
+    signals: Signals,
+    timeout: Option<(Duration, Instant)>,
+}
+
+impl Limits {
+    fn new(timeout: Option<Duration>, start: Instant) -> Result<Self, Failure> {
+        // A deadline beyond the end of the clock is none.
+        let timeout = timeout.and_then(|after| Some((after, start.checked_add(after)?)));
+        Ok(Self { signals: Signals::watch()?, timeout })
+    }
+
+    async fn reached(&mut self) -> Result<Exit, Failure> {
+        tokio::select! {
+            exit = self.signals.end() => Ok(exit),
+            after = expired(self.timeout) => Err(Failure::new(format!(
+                "timeout: not finished after {} s (--timeout)",
+                after.as_secs_f64()
+            ))
+            .with_exit(Exit::Timeout)),
+        }
+    }
+}
+
+async fn expired(timeout: Option<(Duration, Instant)>) -> Duration {
+    let Some((after, deadline)) = timeout else { return std::future::pending().await };
+    tokio::time::sleep_until(deadline).await;
+    after
+}
+
+/// The stream and what is done with it.
+struct Session {
+    stream: StreamHandle,
+    verdict: Verdict,
+    output: Output,
+    progress: Progress,
+    start: Instant,
+    show_states: bool,
+    show_metadata: bool,
+}
+
+impl Session {
+    async fn run(
+        &mut self,
+        metadata: &[(String, String)],
+        input: Option<Input>,
+    ) -> Result<Exit, Failure> {
+        for (name, value) in metadata {
+            self.stream
+                .set_metadata(name, value.as_bytes())
+                .map_err(|error| Failure::new(format!("--meta {name}: {error}")))?;
+        }
+        match input {
+            Some(input) => {
+                let sent = self.progress.sent();
+                let sending = input.send(self.stream.sender(), sent);
+                self.receive(sending).await
+            }
+            None => {
+                self.stream.connect();
+                self.receive(std::future::ready(Ok(()))).await
+            }
+        }
+    }
+
+    /// Takes events until the end, while `sending` goes on.
+    async fn receive(
+        &mut self,
+        sending: impl Future<Output = Result<(), Failure>>,
+    ) -> Result<Exit, Failure> {
+        tokio::pin!(sending);
+        let mut sent = false;
+        let mut wait = None;
+        loop {
+            tokio::select! {
+                result = &mut sending, if !sent => {
+                    sent = true;
+                    result?;
+                    self.verdict.sent();
+                }
+                () = until(wait) => return self.end(self.verdict.waited()).await,
+                () = self.progress.tick() => self.progress.draw(),
+                event = self.stream.next() => {
+                    let next = match event {
+                        Some(event) => self.take(event).await?,
+                        None => Next::End(self.verdict.closed()),
+                    };
+                    match next {
+                        Next::Go => {}
+                        Next::Wait(time) => wait = time.map(|time| Instant::now() + time),
+                        Next::End(end) => return self.end(end).await,
+                    }
+                }
+            }
+        }
+    }
+
+    /// What an event means.
+    async fn take(&mut self, event: Event) -> Result<Next, Failure> {
+        match event {
+            Event::State { state, ordinal } => {
+                if self.show_states {
+                    self.report_state(state, ordinal);
+                }
+                if state == State::Disconnected && self.is_link_lost() {
+                    // UPSTREAM_LINK_RETRY follows, and says more.
+                    return Ok(Next::Go);
+                }
+                Ok(self.verdict.state(state))
+            }
+            Event::Payload { flags, .. } if flags.contains(Flags::PERF_JSON) => Ok(Next::Go),
+            Event::Payload { data, flags, .. } => {
+                let next = self.verdict.payload(!data.is_empty(), flags);
+                self.progress.received(data.len());
+                self.output.write(data).await?;
+                Ok(next)
+            }
+            Event::Metadata { name, value } => {
+                if self.show_metadata {
+                    let value = String::from_utf8_lossy(&value);
+                    self.report(&format!("{}={}", printable(&name), printable(&value)));
+                }
+                Ok(Next::Go)
+            }
+            Event::Perf(json) => {
+                tracing::info!(perf = %printable(&String::from_utf8_lossy(&json)));
+                Ok(Next::Go)
+            }
+            Event::Refused { result } => {
+                let streamtype = self.stream.streamtype().to_owned();
+                Err(failure(Error::Refused { streamtype, result }))
+            }
+            Event::Fault(fault) => Err(failure(Error::Protocol(fault))),
+            _ => Ok(Next::Go),
+        }
+    }
+
+    /// True if the stream is gone with its link, and not because the proxy destroyed it.
+    fn is_link_lost(&self) -> bool {
+        !self.stream.is_created() && self.stream.state() != Some(State::Destroying)
+    }
+
+    fn report_state(&self, state: State, ordinal: u32) {
+        if ordinal == 0 {
+            self.report(&state.to_string());
+        } else {
+            self.report(&format!("{state} {ordinal}"));
+        }
+    }
+
+    fn report(&self, line: &str) {
+        let seconds = self.start.elapsed().as_secs_f64();
+        self.progress.say(&format!("+{seconds:.3} {line}"));
+    }
+
+    /// Everything that came must be on stdout before a success is one.
+    async fn end(&mut self, end: Result<Exit, Failure>) -> Result<Exit, Failure> {
+        let flushed = self.output.finish().await;
+        let exit = end?;
+        flushed.map(|()| exit)
+    }
+
+    /// Lets go of the stream, so that the proxy knows it was meant.
+    async fn close(self) {
+        self.progress.clear();
+        let mut output = self.output;
+        // Whatever it says, the result is known already.
+        let _ = tokio::time::timeout(CLOSE_WAIT, async {
+            self.stream.close().await;
+            output.finish().await
+        })
+        .await;
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The exit code and the words for what the client says.
+fn failure(error: Error) -> Failure {
+    let exit = match &error {
+        Error::NoProxy { .. } | Error::Protocol(Fault::NoAnswer) => Exit::NoProxy,
+        Error::Refused { .. } => Exit::Refused,
+        _ => Exit::Failure,
+    };
+    let message = match &error {
+        Error::NoProxy { address, source } => no_link(address, source),
+        Error::Refused { streamtype, result } => format!(
+            "the proxy refuses the streamtype {streamtype:?} (result {result}); its policy must \
+             define it, see `sspc policy show`; the proxy's log tells more"
+        ),
+        other => other.to_string(),
+    };
+    Failure::new(message).with_exit(exit)
+}
+
+/// Why there is no link to a proxy, and what to do about it, as far as this end can know.
+fn no_link(address: &Address, error: &io::Error) -> String {
+    match (address, error.kind()) {
+        // Somebody took the connection.
+        (_, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => format!(
+            "the proxy at {address} closed the connection before it answered; if a bridge listens \
+             there, its line is down or all channels of the line are in use: its log says which"
+        ),
+        (Address::Serial(_), io::ErrorKind::TimedOut) => {
+            format!("no proxy at {address}: {error}; is `sspc proxy` running there?")
+        }
+        (Address::Serial(_), _) => format!("cannot use {address}: {error}"),
+        (_, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => format!(
+            "no proxy at {address}: {error}; start one with `sspc proxy --listen {address}`, or \
+             name another with --proxy"
+        ),
+        _ => format!("cannot connect to the proxy at {address}: {error}"),
+    }
+}
+
+fn parse_metadata(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some(("", _)) | None => Err("expected NAME=VALUE".to_owned()),
+        // The field's proxies hang up on an empty value, so that nobody can mean one.
+        Some((name, "")) => Err(format!("the value of {name} is empty; leave it out instead")),
+        Some((name, _)) if name.len() > METADATA_NAME_MAX => {
+            Err(format!("a name has at most {METADATA_NAME_MAX} bytes, this one {}", name.len()))
+        }
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_splits_at_its_first_equals_sign() {
+        let split = parse_metadata("endpoint=https://x/?a=b").unwrap();
+        assert_eq!(split, ("endpoint".to_owned(), "https://x/?a=b".to_owned()));
+        for wrong in ["endpoint", "=x", "endpoint=", ""] {
+            assert!(parse_metadata(wrong).is_err(), "{wrong:?}");
+        }
+    }
+}

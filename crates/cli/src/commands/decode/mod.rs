@@ -1,0 +1,177 @@
+//! `sspc decode`: bytes of the protocol as lines, one a frame.
+
+mod source;
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::{Args, ValueEnum, ValueHint};
+
+use crate::cable::Direction;
+use crate::console::count;
+use crate::exit::{Exit, Failure};
+use crate::trace::{Connections, Printer};
+use source::Source;
+
+/// Show recorded or live bytes of the protocol, one line a frame
+///
+/// Reads the bytes of a socket or, with --mux, of a serial line, and writes each frame to stdout as
+/// soon as it is complete: its name, its numbers by name, and the start of its payload. Recordings
+/// are JSON lines, `{"t": US, "c": CONNECTION, "d": "c2p" or "p2c", "x": "HEX"}`, with both
+/// directions of any number of connections.
+#[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct DecodeArgs {
+    /// The bytes or the recording; `-` is stdin
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) file: PathBuf,
+
+    /// The bytes are frames of the mux; shows them, and the frames inside each channel
+    #[arg(long)]
+    pub(crate) mux: bool,
+
+    /// Who sent the bytes; without it, the type of a frame tells. A recording knows by itself
+    #[arg(long, value_enum, value_name = "END")]
+    pub(crate) from: Option<End>,
+
+    /// What the input is written in
+    // `format` is the id of --log.
+    #[arg(long = "format", value_enum, value_name = "FORMAT", default_value_t)]
+    pub(crate) written_in: DecodeFormat,
+
+    /// The same as --format hex
+    #[arg(long, conflicts_with = "written_in")]
+    pub(crate) hex: bool,
+
+    /// Show all payload and metadata, in hex
+    #[arg(long)]
+    pub(crate) full: bool,
+}
+
+const HELP: &str = "\
+Examples:
+  sspc decode recording.jsonl
+      Both directions of each connection: → is to the proxy, ← is to the client.
+
+  sspc decode --mux line.jsonl
+      A serial line: frames of the mux, and below them those of the streams.
+
+  sspc decode --mux - < /dev/ttyUSB0
+      What comes over a line now, with the seconds since the start. The line has to be raw:
+      stty -F /dev/ttyUSB0 raw 115200
+
+  echo '57 0005 06 00000000' | sspc decode --hex -
+      Bytes by hand.
+
+Faults are lines of their own and tell at which byte of the direction, or of the channel, the
+frame begins that is wrong. One frame that is wrong is skipped; after two in a row that stream is
+not decoded any further. On a line of the mux, frames are found again at the next PING.
+
+Exit codes:
+  0  all decoded
+  1  faults were found, or the input cannot be read
+  2  the command line is wrong";
+
+/// One of the two who talk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum End {
+    /// The client
+    Client,
+    /// The proxy
+    Proxy,
+}
+
+impl From<End> for Direction {
+    fn from(end: End) -> Self {
+        match end {
+            End::Client => Self::ToProxy,
+            End::Proxy => Self::ToClient,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DecodeFormat {
+    /// A recording if the first byte is `{`, otherwise raw
+    #[default]
+    Auto,
+    /// JSON lines
+    Recording,
+    /// The bytes themselves, of one direction
+    Raw,
+    /// Pairs of hex digits, of one direction; `;` and `#` begin a comment
+    Hex,
+}
+
+/// Bytes read at a time.
+const BLOCK: usize = 64 * 1024;
+
+/// Runs the command to its end.
+pub(crate) fn run(args: &DecodeArgs) -> Result<Exit, Failure> {
+    let mut input = Input::open(&args.file)?;
+    let format = if args.hex { DecodeFormat::Hex } else { args.written_in };
+    let mut source = Source::new(format);
+    let printer = Printer::new(io::stdout(), args.full);
+    let mut connections = Connections::new(printer, args.mux, args.from.map(Into::into));
+    let mut block = vec![0; BLOCK];
+    let read = loop {
+        match input.file.read(&mut block) {
+            Ok(0) => break Ok(()),
+            Ok(n) => {
+                let bytes = block.get(..n).unwrap_or_default();
+                let fed = source.feed(bytes, input.time_us(), &mut connections);
+                fed.and_then(|()| connections.flush()).map_err(|error| Failure::stdout(&error))?;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => break Err(cannot_read(&args.file, &error)),
+        }
+    };
+    let ended =
+        source.finish(input.time_us(), &mut connections).and_then(|()| connections.finish());
+    let faults = ended.map_err(|error| Failure::stdout(&error))?;
+    read?;
+    match faults {
+        0 => Ok(Exit::Ok),
+        faults => Err(Failure::new(count(faults, "fault"))),
+    }
+}
+
+struct Input {
+    file: File,
+    /// When it was opened, if its bytes come as time goes by.
+    live_since: Option<Instant>,
+}
+
+impl Input {
+    /// Opens a file; `-` is stdin.
+    fn open(path: &Path) -> Result<Self, Failure> {
+        let open = || {
+            let file = if is_stdin(path) {
+                File::from(io::stdin().as_fd().try_clone_to_owned()?)
+            } else {
+                File::open(path)?
+            };
+            let live_since = (!file.metadata()?.is_file()).then(Instant::now);
+            Ok(Self { file, live_since })
+        };
+        open().map_err(|error| cannot_read(path, &error))
+    }
+
+    /// µs for which a live input was read.
+    fn time_us(&self) -> Option<u64> {
+        let elapsed = self.live_since?.elapsed();
+        Some(u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX))
+    }
+}
+
+fn cannot_read(path: &Path, error: &io::Error) -> Failure {
+    let name = if is_stdin(path) { "stdin".into() } else { path.display().to_string() };
+    Failure::new(format!("cannot read {name}: {error}"))
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}

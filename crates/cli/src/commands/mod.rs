@@ -1,0 +1,59 @@
+//! The subcommands: a module each, with its arguments, its help and what it does.
+
+mod bridge;
+mod cat;
+mod decode;
+mod demo;
+mod generate;
+mod ping;
+mod policy;
+mod proxy;
+mod tap;
+
+use clap::Subcommand;
+
+use crate::console::Console;
+use crate::exit::{Exit, Failure};
+
+/// Every subcommand, in the order of the help.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Proxy(proxy::ProxyArgs),
+    Cat(cat::CatArgs),
+    Bridge(bridge::BridgeArgs),
+    Ping(ping::PingArgs),
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    Decode(decode::DecodeArgs),
+    Tap(Box<tap::TapArgs>),
+    Demo(demo::DemoArgs),
+    Man(generate::ManArgs),
+    Completions(generate::CompletionsArgs),
+}
+
+impl Command {
+    /// Runs it to its end. `definition` is the whole command line's.
+    pub(crate) fn run(
+        &self,
+        console: Console,
+        definition: fn() -> clap::Command,
+    ) -> Result<Exit, Failure> {
+        match self {
+            Self::Proxy(args) => proxy::run(args, console),
+            Self::Cat(args) => cat::run(args, console),
+            Self::Bridge(args) => bridge::run(args, console),
+            Self::Ping(args) => ping::run(args),
+            Self::Policy(command) => policy::run(command, console),
+            Self::Decode(args) => decode::run(args),
+            Self::Tap(args) => tap::run(args, console),
+            Self::Demo(args) => demo::run(args, console),
+            Self::Man(args) => generate::man(args, definition()),
+            Self::Completions(args) => generate::completions(args, definition()),
+        }
+    }
+
+    /// True for those that make trouble on purpose: what is warned of is no news.
+    pub(crate) const fn logs_errors_only(&self) -> bool {
+        matches!(self, Self::Demo(_))
+    }
+}

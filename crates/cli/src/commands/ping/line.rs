@@ -1,0 +1,137 @@
+//! Over a serial line: the link's own PING.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use sspc_line::{Line, LineEvent, Role, SerialAddress};
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep_until};
+
+use super::clock::PeerClock;
+use super::tally::{Tally, millis};
+use super::{PingArgs, say};
+use crate::exit::Failure;
+use crate::service::Signals;
+
+/// How long the last PING may take to be answered: longer than a link needs to find out that it
+/// is lost, or to be tried again.
+const LAST_LIMIT: Duration = Duration::from_millis(2500);
+
+/// An event, and when it came.
+type Heard = (LineEvent, SystemTime);
+
+/// Sends as many as are wanted; returns also why nothing was answered.
+pub(super) async fn run(
+    args: &PingArgs,
+    address: &SerialAddress,
+) -> Result<(Tally, String), Failure> {
+    let mut signals = Signals::watch()?;
+    let (tell, mut heard) = mpsc::unbounded_channel::<Heard>();
+    let line = Line::open(address, Role::Client, move |event| {
+        // Nobody listens any more if it fails.
+        let _ = tell.send((event, SystemTime::now()));
+    })
+    .map_err(|error| Failure::new(format!("cannot use {address}: {error}")))?;
+
+    let mut watch = Watch::new();
+    let mut ticks = interval(args.interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last_at = None;
+    loop {
+        let is_last = args.count.is_some_and(|count| watch.tally.sent >= count);
+        if is_last && !watch.awaited {
+            break;
+        }
+        let over = async {
+            match last_at {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = ticks.tick(), if !is_last => {
+                watch.miss()?;
+                watch.tally.sent += 1;
+                watch.awaited = true;
+                line.ping();
+                last_at = Some(tokio::time::Instant::now() + LAST_LIMIT.max(args.interval));
+            }
+            Some((event, at)) = heard.recv() => watch.hear(&event, at)?,
+            () = over, if is_last => {
+                watch.miss()?;
+                break;
+            }
+            _ = signals.end() => break,
+        }
+    }
+    Ok((watch.tally, line.not_opened().to_string()))
+}
+
+/// What is known of the link.
+struct Watch {
+    tally: Tally,
+    /// A PING has no answer yet.
+    awaited: bool,
+    up: bool,
+    /// When the link came up or was lost.
+    since: Instant,
+    round_trip: Duration,
+    clock: PeerClock,
+}
+
+impl Watch {
+    fn new() -> Self {
+        Self {
+            tally: Tally::default(),
+            awaited: false,
+            up: false,
+            since: Instant::now(),
+            round_trip: Duration::ZERO,
+            clock: PeerClock::default(),
+        }
+    }
+
+    fn hear(&mut self, event: &LineEvent, at: SystemTime) -> Result<(), Failure> {
+        match event {
+            LineEvent::Up { round_trip } => {
+                say(&format_args!("link up after {:.3} s", self.since.elapsed().as_secs_f64()))?;
+                self.up = true;
+                self.since = Instant::now();
+                self.answer(*round_trip, at)
+            }
+            LineEvent::RoundTrip { round_trip } => self.answer(*round_trip, at),
+            LineEvent::Down { why } => {
+                let lasted = self.since.elapsed().as_secs_f64();
+                self.up = false;
+                self.since = Instant::now();
+                say(&format_args!("link down after {lasted:.3} s: {why}"))
+            }
+            LineEvent::PeerClock { since_1970 } => {
+                self.clock = PeerClock::told(*since_1970, at, self.round_trip / 2);
+                Ok(())
+            }
+            _ => say(event),
+        }
+    }
+
+    fn answer(&mut self, round_trip: Duration, at: SystemTime) -> Result<(), Failure> {
+        self.round_trip = round_trip;
+        if !std::mem::take(&mut self.awaited) {
+            // The line's own PINGs are answered too.
+            return Ok(());
+        }
+        self.tally.answer(round_trip);
+        say(&format_args!("up  rtt {:.3} ms  {}", millis(round_trip), self.clock.at(at)))
+    }
+
+    /// Says so if the PING before had no answer.
+    fn miss(&self) -> Result<(), Failure> {
+        match (self.awaited, self.up) {
+            (false, _) => Ok(()),
+            (true, true) => say(&"up  no answer yet"),
+            (true, false) => {
+                let lasted = self.since.elapsed().as_secs_f64();
+                say(&format_args!("down  no answer for {lasted:.1} s"))
+            }
+        }
+    }
+}

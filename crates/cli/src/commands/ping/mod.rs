@@ -1,0 +1,82 @@
+//! `sspc ping`: whether a proxy can be reached, and how quickly.
+
+mod clock;
+mod line;
+mod socket;
+mod tally;
+
+use std::fmt;
+use std::time::Duration;
+
+use clap::Args;
+use sspc::Address;
+
+use crate::args::parse_seconds;
+use crate::console::print;
+use crate::exit::{Exit, Failure};
+use crate::service;
+
+/// See whether a proxy can be reached, and how quickly
+///
+/// Over a serial line: whether the link is up, the time to the other end and back, and the other
+/// end's clock (UTC). Over sockets it connects and sends nothing: an answer means that somebody
+/// listens there.
+#[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct PingArgs {
+    /// The proxy: serial:/DEVICE?baud=N, uds:@NAME, uds:/PATH or tcp:HOST:PORT
+    #[arg(value_name = "ADDR")]
+    pub(crate) address: Address,
+
+    /// End after so many; without it, at Ctrl-C
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+
+    /// One every so many seconds
+    #[arg(short, long, value_name = "SECONDS", value_parser = parse_seconds, default_value = "1")]
+    pub(crate) interval: Duration,
+}
+
+const HELP: &str = "\
+Examples:
+  sspc ping 'serial:/dev/ttyUSB0?baud=2000000&profile=fast'
+      Once a second, until Ctrl-C.
+
+  sspc ping serial:/dev/ttyS1 -c 5 -i 0.2 && echo reachable
+
+  sspc ping tcp:gateway:7681 -c 1
+      Whether somebody listens there.
+
+A serial port is used by one program at a time: while a bridge or a client has it, look at what
+they log (-v).
+
+Exit codes:
+  0  at least one was answered
+  1  the port is of no use
+  2  the command line is wrong
+  8  none was answered";
+
+/// Runs the command to its end.
+pub(crate) fn run(args: &PingArgs) -> Result<Exit, Failure> {
+    let runtime = service::single_threaded()?;
+    let done = runtime.block_on(async {
+        match &args.address {
+            Address::Serial(address) => line::run(args, address).await,
+            address => socket::run(args, address).await,
+        }
+    });
+    // Names may still be looked up that nobody wants any more.
+    runtime.shutdown_background();
+    let (tally, why) = done?;
+    say(&tally)?;
+    if tally.has_answers() {
+        return Ok(Exit::Ok);
+    }
+    let message = format!("no proxy at {}: {why}", args.address);
+    Err(Failure::new(message).with_exit(Exit::NoProxy))
+}
+
+/// One line to stdout.
+fn say(line: &impl fmt::Display) -> Result<(), Failure> {
+    print(&format!("{line}\n"))
+}

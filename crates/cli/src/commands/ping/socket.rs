@@ -1,0 +1,59 @@
+//! Over sockets, where the wire has nothing that could be asked without a trace: whether somebody
+//! accepts connections.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use sspc::Address;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::tally::{Tally, millis};
+use super::{PingArgs, say};
+use crate::exit::Failure;
+use crate::service::Signals;
+
+/// How long a connection may take.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+
+/// Connects as often as is wanted; returns also why it did not work.
+pub(super) async fn run(args: &PingArgs, address: &Address) -> Result<(Tally, String), Failure> {
+    let mut signals = Signals::watch()?;
+    let mut tally = Tally::default();
+    let mut why = "it was not tried".to_owned();
+    let mut ticks = interval(args.interval);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while args.count.is_none_or(|count| tally.sent < count) {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = signals.end() => break,
+        }
+        tally.sent += 1;
+        let start = Instant::now();
+        let connected = tokio::select! {
+            connected = timeout(CONNECT_LIMIT, connect(address)) => connected,
+            _ = signals.end() => break,
+        };
+        match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
+            Ok(()) => {
+                let time = start.elapsed();
+                tally.answer(time);
+                say(&format_args!("up  connected in {:.3} ms", millis(time)))?;
+            }
+            Err(error) => {
+                why = error.to_string();
+                say(&format_args!("down  {error}"))?;
+            }
+        }
+    }
+    Ok((tally, why))
+}
+
+async fn connect(address: &Address) -> io::Result<()> {
+    match address {
+        Address::Abstract(name) => UnixStream::connect(format!("\0{name}")).await.map(drop),
+        Address::Path(path) => UnixStream::connect(path).await.map(drop),
+        Address::Tcp { host, port } => TcpStream::connect((host.as_str(), *port)).await.map(drop),
+        _ => Err(io::ErrorKind::Unsupported.into()),
+    }
+}

@@ -1,0 +1,214 @@
+//! `sspc proxy`: everything is checked first, then served, then drained.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, ValueHint};
+use listenfd::ListenFd;
+use sd_notify::NotifyState;
+use sspc_policy::Report;
+use sspc_proxy::{Config, Handle, ListenAddress, Proxy};
+use tokio::sync::oneshot;
+
+use crate::args::parse_seconds;
+use crate::console::{Console, count};
+use crate::exit::{Exit, Failure};
+use crate::policy_files::{self, LoadError, Loaded};
+use crate::service::{self, Passed, SignalEvent, Signals, notify};
+
+/// Run the proxy that fulfils streams by its policy
+///
+/// Listens for clients, reads from the policy what each stream's name means, and makes the
+/// connections: h1, h2 and websocket, clear or over TLS. Prints one line to stderr when ready.
+#[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct ProxyArgs {
+    /// The policy; without one, an embedded default
+    ///
+    /// The embedded default has the streamtype `__default`, which gets whatever https URL the
+    /// client sets as metadata `endpoint`.
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) policy: Option<PathBuf>,
+
+    /// Apply a second policy on top of the first; may be given several times
+    #[arg(short, long = "overlay", value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) overlays: Vec<PathBuf>,
+
+    /// Listen here: uds:@NAME, uds:/PATH, tcp:HOST:PORT or serial:/DEVICE?baud=N; may be given
+    /// several times
+    ///
+    /// `uds:@NAME` is Linux' abstract namespace: no file is made. `uds:/PATH` makes a socket file
+    /// and removes it at the end; `uds:/PATH?mode=0660&owner=USER:GROUP` says who may use it.
+    /// `serial:/dev/ttyS1?baud=2000000&rtscts=1&profile=fast` is a line to one device, whose
+    /// streams share it; both ends need the same baud rate, 115200 if it is left out. The
+    /// default is `uds:@proxy.ss.lws`, where every client looks first; it does not apply if a
+    /// service manager passes sockets (see below).
+    #[arg(short, long = "listen", value_name = "ADDR")]
+    pub(crate) listen: Vec<ListenAddress>,
+
+    /// How long streams may finish after SIGTERM, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, default_value = "5")]
+    pub(crate) grace: Duration,
+}
+
+const HELP: &str = "\
+Examples:
+  sspc proxy
+      The embedded policy, on the default address.
+
+  sspc proxy --policy policy.json --overlay site.json -v
+      A policy, with a site's changes on top; logs what happens.
+
+  sspc proxy -p policy.json -l 'uds:/run/sspc.sock?mode=0660' -l tcp:127.0.0.1:7681
+      Two listeners.
+
+  sspc proxy -p policy.json -l 'serial:/dev/ttyS1?baud=2000000&profile=fast'
+      For a device at the other end of a serial line.
+
+Signals:
+  SIGHUP           reads policy and overlays again, for new streams; if they are wrong, says
+                   so and keeps the old ones
+  SIGTERM, SIGINT  accepts no more clients, lets streams finish for --grace seconds, exits
+                   with 0; a second one ends at once, with 143 or 130
+
+Service managers:
+  Type=notify: READY, RELOADING and STOPPING are sent to $NOTIFY_SOCKET.
+  Sockets passed by $LISTEN_FDS are used, Unix and TCP; each --listen is added to them. With
+  passed sockets and no --listen, the default address is not used.
+
+Exit codes:
+  0  ended by a signal, and drained
+  1  the policy is wrong or an address cannot be listened on; nothing was served
+  2  the command line is wrong";
+
+/// Runs the command to its end. To be called before there are threads: what a service manager
+/// passes is taken out of the environment.
+pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
+    let passed = ListenFd::from_env();
+    let source = PolicySource { policy: args.policy.clone(), overlays: args.overlays.clone() };
+    let parsed = source.load().map_err(|error| policy_files::refuse(error, console))?;
+    log_warnings(&parsed.warnings);
+
+    let runtime = service::multi_threaded(None)?;
+    let _inside = runtime.enter();
+    let streamtypes = parsed.policy.streamtypes.len();
+    let mut config = Config::new(parsed.policy);
+    config.timeouts.drain = args.grace;
+    let mut proxy = Proxy::new(config).map_err(|error| Failure::new(error.to_string()))?;
+    listen(&mut proxy, args, passed)?;
+    let exit = runtime.block_on(serve(proxy, streamtypes, source, console))?;
+    // What is left has had its time.
+    runtime.shutdown_background();
+    Ok(exit)
+}
+
+/// Where the policy comes from, now and at each reload.
+struct PolicySource {
+    policy: Option<PathBuf>,
+    overlays: Vec<PathBuf>,
+}
+
+impl PolicySource {
+    fn load(&self) -> Result<Loaded, LoadError> {
+        policy_files::load(self.policy.as_deref(), &self.overlays)
+    }
+}
+
+fn listen(proxy: &mut Proxy, args: &ProxyArgs, passed: ListenFd) -> Result<(), Failure> {
+    let sockets = service::listen_sockets(&args.listen, passed)?;
+    for socket in sockets.passed {
+        let adopted = match socket {
+            Passed::Unix(socket) => proxy.adopt_unix(socket),
+            Passed::Tcp(socket) => proxy.adopt_tcp(socket),
+        };
+        adopted.map_err(|error| Failure::new(error.to_string()))?;
+    }
+    for address in &sockets.addresses {
+        proxy.listen(address).map_err(|error| service::cannot_listen(&error))?;
+    }
+    Ok(())
+}
+
+/// Serves until a signal ends it.
+async fn serve(
+    proxy: Proxy,
+    streamtypes: usize,
+    source: PolicySource,
+    console: Console,
+) -> Result<Exit, Failure> {
+    // Before "ready", which others may answer with a signal.
+    let mut signals = Signals::watch_reload()?;
+    let source = Arc::new(source);
+    let handle = proxy.handle();
+    let addresses: Vec<_> = proxy.addresses().map(ToString::to_string).collect();
+    let status =
+        format!("{}, listening on {}", count(streamtypes, "streamtype"), addresses.join(", "));
+    let (stop, stopped) = oneshot::channel();
+    let running = proxy.run(async {
+        let _ = stopped.await;
+    });
+    tokio::pin!(running);
+
+    console.say(&format!("sspc proxy: ready: {status}"));
+    notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    loop {
+        tokio::select! {
+            () = &mut running => return Err(Failure::new("the proxy ended by itself")),
+            signal = signals.next() => match signal {
+                SignalEvent::End(how) => {
+                    tracing::info!(?how, "stopping");
+                    break;
+                }
+                _ => reload(&handle, &source, console).await,
+            }
+        }
+    }
+    notify(&[NotifyState::Stopping]);
+    // The receiver waits in `running`.
+    let _ = stop.send(());
+    tokio::select! {
+        () = &mut running => Ok(Exit::Ok),
+        exit = signals.end() => Ok(exit),
+    }
+}
+
+/// Reads the policy again; keeps the old one if the new one is wrong.
+async fn reload(handle: &Handle, source: &Arc<PolicySource>, console: Console) {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(error) => tracing::debug!(%error, "cannot read the clock for the service manager"),
+    }
+    let reading = Arc::clone(source);
+    let loaded = tokio::task::spawn_blocking(move || reading.load()).await;
+    match loaded {
+        Ok(Ok(parsed)) => {
+            log_warnings(&parsed.warnings);
+            let streamtypes = count(parsed.policy.streamtypes.len(), "streamtype");
+            handle.reload(parsed.policy);
+            console.say(&format!("sspc proxy: reloaded: {streamtypes}"));
+        }
+        Ok(Err(error)) => keep(&error, console),
+        Err(error) => tracing::error!(%error, "reading the policy failed"),
+    }
+    notify(&[NotifyState::Ready]);
+}
+
+fn keep(error: &LoadError, console: Console) {
+    let why = match error {
+        LoadError::Read(failure) => failure.to_string(),
+        LoadError::Wrong(report) => {
+            for diagnostic in report.diagnostics() {
+                tracing::error!("{diagnostic}");
+            }
+            policy_files::summary(report)
+        }
+    };
+    console.say(&format!("sspc proxy: not reloaded, the old policy stays: {why}"));
+}
+
+fn log_warnings(warnings: &Report) {
+    for warning in warnings.diagnostics() {
+        tracing::warn!("{warning}");
+    }
+}

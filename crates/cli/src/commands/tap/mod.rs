@@ -1,0 +1,195 @@
+//! `sspc tap`: stand between two ends, show and record what passes, and impair it.
+
+mod address;
+mod control;
+mod monitor;
+mod runner;
+mod sockets;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueHint};
+
+use crate::cable::{Change, Cut, Direction, Impairments};
+use crate::console::Console;
+use crate::exit::{Exit, Failure};
+use crate::service;
+use address::{ClientSide, ProxySide};
+
+/// Stand between two ends: pass everything, show it, record it, harm it
+///
+/// Whatever one end sends goes to the other. What passes is shown as `sspc decode` would show it,
+/// while it passes, and may be recorded. The way between the ends can be made as bad as a wire can
+/// be: slow, noisy, cut.
+#[derive(Debug, Args)]
+#[command(after_long_help = HELP)]
+pub(crate) struct TapArgs {
+    /// The client's side: pty:/PATH, serial:DEVICE, uds:@NAME, uds:/PATH or tcp:HOST:PORT
+    ///
+    /// `pty:/PATH` makes a pseudo-terminal that a program opens at /PATH as its serial port; /PATH
+    /// is a symbolic link and is removed at the end. `serial:/dev/ttyUSB0?baud=115200` is a real
+    /// port. At `uds:` and `tcp:` clients are listened for, and each gets a connection of its own
+    /// to the proxy's side.
+    #[arg(value_name = "CLIENT_SIDE")]
+    pub(crate) client: ClientSide,
+
+    /// The proxy's side: of the same kinds; `uds:` and `tcp:` are connected to
+    #[arg(value_name = "PROXY_SIDE")]
+    pub(crate) proxy: ProxySide,
+
+    /// Write what passes to this file, for `sspc decode`
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) record: Option<PathBuf>,
+
+    /// Show nothing of what passes
+    #[arg(short, long, conflicts_with_all = ["hex", "full", "mux", "no_mux"])]
+    pub(crate) quiet: bool,
+
+    /// Show the bytes themselves, in hex
+    #[arg(long, conflicts_with_all = ["full", "mux", "no_mux"])]
+    pub(crate) hex: bool,
+
+    /// Show all payload and metadata, in hex
+    #[arg(long)]
+    pub(crate) full: bool,
+
+    /// The bytes are frames of the mux; so they are on pty: and serial: unless told otherwise
+    #[arg(long, conflicts_with = "no_mux")]
+    pub(crate) mux: bool,
+
+    /// The bytes are frames of one stream; so they are on uds: and tcp: unless told otherwise
+    #[arg(long)]
+    pub(crate) no_mux: bool,
+
+    /// Show and record what the ends sent, not what is left of it when it arrives
+    #[arg(long)]
+    pub(crate) as_sent: bool,
+
+    /// Read commands from stdin: cut, restore, flip 100, rate 9600, stats, quit
+    #[arg(long)]
+    pub(crate) control: bool,
+
+    #[command(flatten)]
+    pub(crate) impairments: ImpairmentArgs,
+}
+
+const HELP: &str = "\
+Examples:
+  sspc tap uds:@tap uds:@proxy.ss.lws
+      What passes between a proxy and every client that uses uds:@tap.
+
+  sspc tap pty:/tmp/device pty:/tmp/proxy --rate 115200 --flip 50 --seed 7
+      A serial line of 115,200 baud that flips one bit in 20,000 bytes: one program opens
+      /tmp/device as its port, the other /tmp/proxy.
+
+  sspc tap pty:/tmp/device serial:/dev/ttyUSB0?baud=921600 --record line.jsonl --quiet
+      Records a real line, to be read with `sspc decode --mux line.jsonl`.
+
+  sspc tap uds:@tap uds:@proxy.ss.lws --delay 50ms --jitter 20ms --rate p2c:1000000 --cut 10s:1s
+      A far proxy, slow to answer, lost after ten seconds for one.
+
+Commands, one a line, with --control:
+  cut [TIME]        cuts the wire, for this long or until `restore`
+  restore           mends it
+  flip 100, drop c2p:10, double 5, burst 10:32, delay 20ms, jitter 5ms
+                    as the options; 0 turns it off
+  rate 9600         the same; `rate off` for no limit
+  stats             says on stderr what passed and what was harmed so far
+  quit              ends, as SIGTERM does
+
+Cut, the wire loses what is under way and what is sent. Sockets are closed, and those of new
+clients at once. A pseudo-terminal or a port stays open, as with a pulled cable.
+
+Signals:
+  SIGUSR1          cuts the wire, or mends it
+  SIGTERM, SIGINT  end it in order, with 0; a second one ends at once, with 143 or 130
+
+Exit codes:
+  0  ended by a signal or by `quit`
+  1  an end or the recording is of no use, or was lost
+  2  the command line is wrong";
+
+/// What happens to bytes on their way.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Harm, to both directions or, behind c2p: or p2c:, to one")]
+pub(crate) struct ImpairmentArgs {
+    /// Begin chance with this number, so that a run can be repeated; without it, with any
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+
+    /// Flip a bit in so many bytes of a million
+    #[arg(long, value_name = "PPM", value_parser = |text: &str| Change::parse("flip", text))]
+    pub(crate) flip: Vec<Change>,
+
+    /// Lose so many bytes of a million
+    #[arg(long, value_name = "PPM", value_parser = |text: &str| Change::parse("drop", text))]
+    pub(crate) drop: Vec<Change>,
+
+    /// Deliver so many bytes of a million twice
+    #[arg(long, value_name = "PPM", value_parser = |text: &str| Change::parse("double", text))]
+    pub(crate) double: Vec<Change>,
+
+    /// Begin a burst at so many bytes of a million: up to LEN bytes become others; LEN is 16
+    #[arg(long, value_name = "PPM[:LEN]", value_parser = |text: &str| Change::parse("burst", text))]
+    pub(crate) burst: Vec<Change>,
+
+    /// Take this long from one end to the other, such as 20ms or 0.5s
+    #[arg(long, value_name = "TIME", value_parser = |text: &str| Change::parse("delay", text))]
+    pub(crate) delay: Vec<Change>,
+
+    /// Take up to so much longer, by chance; bytes never overtake each other
+    #[arg(long, value_name = "TIME", value_parser = |text: &str| Change::parse("jitter", text))]
+    pub(crate) jitter: Vec<Change>,
+
+    /// Pass no more bits per second; a byte has 10 bits on pty: and serial:, 8 on uds: and tcp:
+    #[arg(long, value_name = "BITS", value_parser = |text: &str| Change::parse("rate", text))]
+    pub(crate) rate: Vec<Change>,
+
+    /// Cut the wire this long after the start, for this long or for good; may be given several
+    /// times
+    #[arg(long, value_name = "AT[:TIME]")]
+    pub(crate) cut: Vec<Cut>,
+}
+
+impl ImpairmentArgs {
+    /// Every setting, in the order in which they apply.
+    pub(crate) fn changes(&self) -> impl Iterator<Item = Change> {
+        [&self.flip, &self.drop, &self.double, &self.burst, &self.delay, &self.jitter, &self.rate]
+            .into_iter()
+            .flatten()
+            .copied()
+    }
+}
+
+/// Runs the command to its end.
+pub(crate) fn run(args: &TapArgs, console: Console) -> Result<Exit, Failure> {
+    check_ends(args)?;
+    let runtime = service::single_threaded()?;
+    let exit = runtime.block_on(runner::run(args, console));
+    // A name may still be looked up that nobody wants any more.
+    runtime.shutdown_background();
+    exit
+}
+
+/// Refuses ends of kinds that cannot be joined.
+fn check_ends(args: &TapArgs) -> Result<(), Failure> {
+    match (&args.client, &args.proxy) {
+        (ClientSide::Line(_), ProxySide::Line(_))
+        | (ClientSide::Listen(_), ProxySide::Connect(_)) => Ok(()),
+        (client, proxy) => Err(Failure::usage(
+            "tap",
+            format!(
+                "{client} and {proxy} cannot be joined: a serial line is one connection, a socket \
+                 has many; use pty: or serial: for both, or uds: or tcp: for both"
+            ),
+        )),
+    }
+}
+
+/// What the options ask for in one direction.
+fn impairments(args: &TapArgs, direction: Direction) -> Impairments {
+    let mut impairments = Impairments::default();
+    let changes = args.impairments.changes().filter(|change| change.is_for(direction));
+    changes.for_each(|change| change.apply(&mut impairments));
+    impairments
+}

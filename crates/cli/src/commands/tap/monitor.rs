@@ -1,0 +1,151 @@
+//! What passes, as lines on stdout and as a recording.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread;
+
+use tokio::sync::oneshot;
+
+use super::TapArgs;
+use crate::cable::{CapturedBytes, Direction};
+use crate::console::{EndSoon, Stdout};
+use crate::exit::Failure;
+use crate::trace::LiveTrace;
+
+/// Chunks that wait to be shown: if the terminal is slower than the wire, it holds the wire up.
+const QUEUE_MAX: usize = 1024;
+
+/// Shows and records on a thread of its own what is given to `to`, until nobody can give more.
+pub(super) struct Monitor {
+    pub(super) to: SyncSender<CapturedBytes>,
+    /// If anything is shown: for the end, when stdout may take nothing.
+    pub(super) stdout: Option<EndSoon>,
+    /// How that ended.
+    pub(super) ended: oneshot::Receiver<Result<(), Failure>>,
+}
+
+impl Monitor {
+    /// None if nothing is to be shown or recorded.
+    pub(super) fn start(args: &TapArgs, is_line: bool) -> Result<Option<Self>, Failure> {
+        let recorder = args.record.as_deref().map(Recorder::create).transpose()?;
+        let mux = args.mux || is_line && !args.no_mux;
+        let (live, stdout) = if args.quiet {
+            (None, None)
+        } else {
+            let (out, stdout) = Stdout::new()
+                .map_err(|error| Failure::new(format!("cannot use stdout: {error}")))?;
+            let live = match args.hex {
+                true => LiveTrace::bytes(out),
+                false => LiveTrace::frames(out, mux, args.full),
+            };
+            (Some(live), Some(stdout))
+        };
+        if live.is_none() && recorder.is_none() {
+            return Ok(None);
+        }
+        let (to, captured) = sync_channel(QUEUE_MAX);
+        let (tell, ended) = oneshot::channel();
+        let show = move || {
+            // The program is about to end if nobody waits for this.
+            let _ = tell.send(run(&captured, live, recorder));
+        };
+        thread::Builder::new()
+            .name("monitor".to_owned())
+            .spawn(show)
+            .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+        Ok(Some(Self { to, stdout, ended }))
+    }
+}
+
+fn run(
+    all: &Receiver<CapturedBytes>,
+    mut live: Option<LiveTrace>,
+    mut recorder: Option<Recorder>,
+) -> Result<(), Failure> {
+    loop {
+        let captured = match all.try_recv() {
+            Ok(captured) => Some(captured),
+            Err(TryRecvError::Disconnected) => None,
+            Err(TryRecvError::Empty) => {
+                if let Some(recorder) = &mut recorder {
+                    recorder.flush()?;
+                }
+                show(&mut live, LiveTrace::flush)?;
+                all.recv().ok()
+            }
+        };
+        let Some(CapturedBytes { time_us, connection, direction, bytes }) = captured else { break };
+        if let Some(recorder) = &mut recorder {
+            recorder.write(time_us, connection, direction, &bytes)?;
+        }
+        show(&mut live, |live| live.show(time_us, connection, direction, &bytes))?;
+    }
+    if let Some(recorder) = &mut recorder {
+        recorder.flush()?;
+    }
+    show(&mut live, LiveTrace::finish)
+}
+
+/// Shows something. When the program is to end and stdout takes nothing, that was all that is
+/// shown; the recording goes on.
+fn show(
+    live: &mut Option<LiveTrace>,
+    what: impl FnOnce(&mut LiveTrace) -> io::Result<()>,
+) -> Result<(), Failure> {
+    match live.as_mut().map_or(Ok(()), what) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            tracing::warn!("stdout takes nothing: not everything was shown");
+            *live = None;
+            Ok(())
+        }
+        Err(error) => Err(Failure::stdout(&error)),
+    }
+}
+
+/// A recording as `sspc decode` reads it.
+struct Recorder {
+    path: PathBuf,
+    file: BufWriter<File>,
+    line: String,
+}
+
+impl Recorder {
+    fn create(path: &Path) -> Result<Self, Failure> {
+        let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
+        Ok(Self { path: path.to_owned(), file: BufWriter::new(file), line: String::new() })
+    }
+
+    fn write(
+        &mut self,
+        time_us: u64,
+        connection: u64,
+        direction: Direction,
+        bytes: &[u8],
+    ) -> Result<(), Failure> {
+        let direction = match direction {
+            Direction::ToProxy => "c2p",
+            Direction::ToClient => "p2c",
+        };
+        let Self { path, file, line } = self;
+        line.clear();
+        // Writing to a String does not fail.
+        let _ = write!(line, r#"{{"t": {time_us}, "c": {connection}, "d": "{direction}", "x": ""#);
+        for byte in bytes {
+            let _ = write!(line, "{byte:02x}");
+        }
+        line.push_str("\"}\n");
+        file.write_all(line.as_bytes()).map_err(|error| cannot_write(path, &error))
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        self.file.flush().map_err(|error| cannot_write(&self.path, &error))
+    }
+}
+
+fn cannot_write(path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!("cannot write to {}: {error}", path.display()))
+}

@@ -1,0 +1,140 @@
+//! What the program prints: logs, and the lines that are not logs, for people or as JSON.
+
+mod stdout;
+mod style;
+mod text;
+
+use std::io;
+
+use sspc_policy::{Diagnostic, Report, Severity};
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Directive;
+
+use crate::args::{LogArgs, LogFormat};
+use crate::exit::Failure;
+
+pub(crate) use stdout::{EndSoon, Stdout};
+pub(crate) use style::{Painted, Painter, Style, wants_color};
+pub(crate) use text::{count, printable, rate, size};
+
+/// Sets up what `-v` and `--log` ask for; `RUST_LOG`, if set, replaces what `-v` asks for. With
+/// `errors_only`, warnings need `-v` too.
+pub(crate) fn init_log(args: LogArgs, errors_only: bool) {
+    let (ours, others) = match args.verbose {
+        0 if errors_only => (LevelFilter::ERROR, LevelFilter::ERROR),
+        0 => (LevelFilter::WARN, LevelFilter::ERROR),
+        1 => (LevelFilter::INFO, LevelFilter::WARN),
+        2 => (LevelFilter::DEBUG, LevelFilter::INFO),
+        _ => (LevelFilter::TRACE, LevelFilter::DEBUG),
+    };
+    let mut filter = EnvFilter::builder().with_default_directive(others.into()).from_env_lossy();
+    if std::env::var_os("RUST_LOG").is_none() {
+        for crate_name in ["sspc", "sspc_line", "sspc_proxy", "sspc_policy", "sspc_ws", "sspc_wire"]
+        {
+            filter = add(filter, &format!("{crate_name}={ours}"));
+        }
+    }
+    let builder = tracing_subscriber::fmt().with_writer(io::stderr);
+    match args.format {
+        LogFormat::Text => {
+            let color = wants_color(&io::stderr());
+            builder.with_env_filter(filter).with_ansi(color).init();
+        }
+        LogFormat::Json => {
+            let filter = add(filter, "sspc::notice=info");
+            builder.with_env_filter(filter).json().flatten_event(true).init();
+        }
+    }
+}
+
+fn add(filter: EnvFilter, directive: &str) -> EnvFilter {
+    match directive.parse::<Directive>() {
+        Ok(directive) => filter.add_directive(directive),
+        Err(_) => filter,
+    }
+}
+
+/// Prints the lines that are no logs to stderr: as they are, or as JSON among the logs, so that all
+/// of stderr is JSON.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Console {
+    log: LogArgs,
+}
+
+impl Console {
+    pub(crate) const fn new(args: LogArgs) -> Self {
+        Self { log: args }
+    }
+
+    /// Whether `-v` asks for more.
+    pub(crate) const fn is_verbose(self) -> bool {
+        self.log.verbose > 0
+    }
+
+    /// Something that the user waits for, such as "ready".
+    pub(crate) fn say(self, line: &str) {
+        match self.log.format {
+            LogFormat::Text => say(line),
+            LogFormat::Json => tracing::info!(target: "sspc::notice", "{line}"),
+        }
+    }
+
+    /// What is wrong with a policy: as compilers show it, or an object for each diagnostic.
+    pub(crate) fn diagnose(self, report: &Report) {
+        if report.is_empty() {
+            return;
+        }
+        match self.log.format {
+            LogFormat::Text => say(&report.render(wants_color(&io::stderr()))),
+            LogFormat::Json => report.diagnostics().iter().for_each(log_diagnostic),
+        }
+    }
+
+    /// Why the program ends.
+    pub(crate) fn fail(self, line: &str) {
+        match self.log.format {
+            LogFormat::Text => say(&format!("sspc: {line}")),
+            LogFormat::Json => tracing::error!(target: "sspc::notice", "{line}"),
+        }
+    }
+}
+
+fn log_diagnostic(diagnostic: &Diagnostic) {
+    // The level is part of what the macros make at compile time.
+    macro_rules! log {
+        ($level:ident) => {
+            tracing::$level!(
+                target: "sspc::notice",
+                file = %diagnostic.file,
+                line = diagnostic.line,
+                column = diagnostic.column,
+                code = %diagnostic.code,
+                text = %diagnostic.text,
+                expected = diagnostic.expected.as_deref(),
+                help = diagnostic.help.as_deref(),
+                "{}",
+                diagnostic.message
+            )
+        };
+    }
+    match diagnostic.severity {
+        Severity::Error => log!(error),
+        Severity::Warning => log!(warn),
+    }
+}
+
+/// Writes a whole text to stdout.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    use io::Write;
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::stdout(&error))
+}
+
+/// One line to stderr. A stderr that takes nothing is no reason to end.
+pub(crate) fn say(line: &str) {
+    use io::Write;
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}

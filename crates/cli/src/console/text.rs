@@ -1,0 +1,48 @@
+//! Numbers and foreign text, as the program prints them.
+
+use std::time::Duration;
+
+/// `1 error`, `2 errors`
+pub(crate) fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+/// `512 B`, `1.4 KiB`, `32.0 MiB`
+pub(crate) fn size(bytes: u64) -> String {
+    let value = bytes as f64;
+    match bytes {
+        0..1_024 => format!("{bytes} B"),
+        1_024..1_048_576 => format!("{:.1} KiB", value / 1_024.0),
+        _ => format!("{:.1} MiB", value / 1_048_576.0),
+    }
+}
+
+/// `85 MiB/s`
+pub(crate) fn rate(bytes: u64, time: Duration) -> String {
+    format!("{:.1} MiB/s", bytes as f64 / 1_048_576.0 / time.as_secs_f64().max(1e-6))
+}
+
+/// Text from outside, with nothing in it that a terminal would obey.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_rates_are_short() {
+        assert_eq!(size(1_023), "1023 B");
+        assert_eq!(size(1_434), "1.4 KiB");
+        assert_eq!(size(32 << 20), "32.0 MiB");
+        assert_eq!(rate(64 << 20, Duration::from_millis(500)), "128.0 MiB/s");
+    }
+
+    #[test]
+    fn nothing_from_outside_reaches_the_terminal_as_a_command() {
+        assert_eq!(printable("a\u{1b}[2Jb\nü"), "a\\u{1b}[2Jb\\nü");
+    }
+}

@@ -1,0 +1,106 @@
+//! Every connection of the input, each with its two directions.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use super::line::Line;
+use super::printer::{Label, Printer};
+use super::stream::Stream;
+use crate::cable::Direction;
+
+/// Directions of connections that are decoded at a time: more are no recording of anything.
+const SIDES_MAX: usize = 8192;
+
+/// Bytes that came together, and where from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Captured<'b> {
+    pub(crate) label: Label,
+    /// None for the end of the connection in this direction.
+    pub(crate) bytes: &'b [u8],
+}
+
+/// Decodes and prints.
+pub(crate) struct Connections {
+    printer: Printer,
+    mux: bool,
+    /// Which way bytes go of which the input does not tell.
+    from: Option<Direction>,
+    sides: BTreeMap<(Option<u64>, Option<Direction>), Side>,
+    last: Label,
+}
+
+/// One direction of a connection.
+#[derive(Debug)]
+enum Side {
+    Stream(Stream),
+    Line(Box<Line>),
+}
+
+impl Side {
+    /// The end of its bytes.
+    fn finish(self, label: Label, printer: &mut Printer) -> io::Result<()> {
+        match self {
+            Self::Line(mut line) => line.finish(label, printer),
+            Self::Stream(stream) => match stream.unfinished() {
+                Some((at, text)) => printer.fault(label, at, &text),
+                None => Ok(()),
+            },
+        }
+    }
+}
+
+impl Connections {
+    pub(crate) fn new(printer: Printer, mux: bool, from: Option<Direction>) -> Self {
+        Self { printer, mux, from, sides: BTreeMap::new(), last: Label::default() }
+    }
+
+    pub(crate) fn show(&mut self, captured: Captured<'_>) -> io::Result<()> {
+        let Captured { mut label, bytes } = captured;
+        self.last = label;
+        let key = (label.connection, label.direction);
+        let Some(first) = bytes.first() else {
+            if let Some(side) = self.sides.remove(&key) {
+                side.finish(label, &mut self.printer)?;
+            }
+            return self.printer.frame(label, "end", &[]);
+        };
+        if label.direction.is_none() {
+            if self.from.is_none() && !self.mux {
+                self.from = Direction::guess(*first);
+            }
+            label.direction = self.from;
+        }
+        if self.sides.len() >= SIDES_MAX && !self.sides.contains_key(&key) {
+            let text = format!("more than {} connections at a time", SIDES_MAX / 2);
+            return self.printer.fault(label, 0, &text);
+        }
+        let side = self.sides.entry(key).or_insert_with(|| match self.mux {
+            true => Side::Line(Box::new(Line::new(label.direction))),
+            false => Side::Stream(Stream::new(label.direction.unwrap_or(Direction::ToProxy))),
+        });
+        match side {
+            Side::Stream(stream) => stream.feed(bytes, label, &mut self.printer),
+            Side::Line(line) => line.feed(bytes, label, &mut self.printer),
+        }
+    }
+
+    /// The input itself is wrong at this label.
+    pub(crate) fn fault(&mut self, label: Label, at: &str, text: &str) -> io::Result<()> {
+        self.printer.fault_in(label, at, text)
+    }
+
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        self.printer.flush()
+    }
+
+    /// The end of the input; returns the number of faults.
+    pub(crate) fn finish(&mut self) -> io::Result<usize> {
+        for ((connection, direction), side) in std::mem::take(&mut self.sides) {
+            let direction = direction.or(self.from);
+            let label = Label { connection, direction, ..self.last };
+            side.finish(label, &mut self.printer)?;
+        }
+        self.printer.flush()?;
+        Ok(self.printer.faults())
+    }
+}

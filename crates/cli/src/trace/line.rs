@@ -1,0 +1,282 @@
+//! The frames of the mux on one line in one direction, and the streams in its channels.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::mem;
+
+use sspc_wire::{MuxDecoder, MuxError, MuxFrame};
+
+use super::frames;
+use super::printer::{Label, Printer};
+use super::stream::Stream;
+use super::text::wall_clock;
+use crate::cable::Direction;
+
+/// When nothing came for this long in the middle of a frame, and then a RESET_TRANSPORT, the
+/// sender began anew and the frame has no end.
+const STALL_US: u64 = 200_000;
+
+/// Where frames begin after it was lost: a PING whose time is below 2^56 µs behind a
+/// RESET_TRANSPORT, or a PING whose time is below 2^48 µs.
+const STARTS: [[u8; 3]; 2] = [[0xf9, 0xf6, 0x00], [0xf6, 0x00, 0x00]];
+
+/// Set by senders of this project in the time of a PING while their link is down.
+const WHILE_DOWN: u64 = 1 << 55;
+
+/// The time in a PING, and with it the mark that may be in it.
+fn time(us: u64) -> String {
+    let mark = if us & WHILE_DOWN != 0 { "(down)" } else { "" };
+    format!("{}us{mark}", us & !WHILE_DOWN)
+}
+
+/// Decodes and prints.
+#[derive(Debug)]
+pub(super) struct Line {
+    direction: Option<Direction>,
+    decoder: MuxDecoder,
+    /// Bytes that came so far.
+    at: u64,
+    /// Where the frame begins, and with what.
+    frame_at: u64,
+    frame: u8,
+    streams: BTreeMap<u8, Stream>,
+    /// Bytes were lost since the last reset: what a channel carries that was opened before that
+    /// may begin in the middle of a frame.
+    has_gap: bool,
+    /// While it is not known where frames begin.
+    search: Option<Search>,
+    heard_us: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Search {
+    since: u64,
+    last: [u8; 3],
+}
+
+impl Line {
+    /// A line whose bytes go this way, or one of which that is still to be found out.
+    pub(super) fn new(direction: Option<Direction>) -> Self {
+        Self {
+            direction,
+            decoder: MuxDecoder::new(),
+            at: 0,
+            frame_at: 0,
+            frame: 0,
+            streams: BTreeMap::new(),
+            has_gap: false,
+            search: None,
+            heard_us: None,
+        }
+    }
+
+    pub(super) fn feed(
+        &mut self,
+        mut input: &[u8],
+        label: Label,
+        printer: &mut Printer,
+    ) -> io::Result<()> {
+        self.look_for_stall(input, label, printer)?;
+        while !input.is_empty() {
+            if self.search.is_none() {
+                self.step(&mut input, label, printer)?;
+            } else if let Some(start) = self.look_for_start(&mut input) {
+                self.found(start, label, printer)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of the line's bytes.
+    pub(super) fn finish(&mut self, label: Label, printer: &mut Printer) -> io::Result<()> {
+        let label = self.label(label);
+        if let Some(search) = self.search.take() {
+            let skipped = self.at - search.since;
+            return printer.note(label, &format!("no frame found in the last {skipped} bytes"));
+        }
+        if !self.decoder.is_between_frames() {
+            let taken = self.at - self.frame_at;
+            let text = frames::cut(self.frame, taken, None);
+            printer.fault(label, self.frame_at, &text)?;
+        }
+        for (channel, stream) in mem::take(&mut self.streams) {
+            if let Some((at, text)) = stream.unfinished() {
+                printer.fault(Label { channel: Some(channel), ..label }, at, &text)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn label(&self, label: Label) -> Label {
+        Label { direction: self.direction, ..label }
+    }
+
+    /// Takes bytes up to the end of a frame or piece.
+    fn step(&mut self, input: &mut &[u8], label: Label, printer: &mut Printer) -> io::Result<()> {
+        if self.decoder.is_between_frames() {
+            self.frame_at = self.at;
+            self.frame = input.first().copied().unwrap_or_default();
+        }
+        let before = input.len();
+        let found = self.decoder.next(input);
+        self.at += (before - input.len()) as u64;
+        match found {
+            Ok(None) => Ok(()),
+            Ok(Some(frame)) => self.show(frame, label, printer),
+            Err(error) => self.lost(error, label, printer),
+        }
+    }
+
+    fn show(&mut self, frame: MuxFrame<'_>, label: Label, printer: &mut Printer) -> io::Result<()> {
+        self.guess(&frame);
+        let label = self.label(label);
+        let text = match frame {
+            MuxFrame::Data { channel, piece } => {
+                if piece.is_first() {
+                    printer.frame(label, &format!("MUX ch{channel} {} bytes", piece.total), &[])?;
+                }
+                let direction = self.direction.unwrap_or(Direction::ToProxy);
+                let stream = self.streams.entry(channel).or_insert_with(|| {
+                    let mut stream = Stream::new(direction);
+                    if self.has_gap {
+                        stream.lose();
+                    }
+                    stream
+                });
+                let label = Label { channel: Some(channel), ..label };
+                return stream.feed(piece.data, label, printer);
+            }
+            MuxFrame::ChannelReq(channel) => format!("CHANNEL_REQ ch{channel}"),
+            MuxFrame::ChannelAck(channel) => format!("CHANNEL_ACK ch{channel}"),
+            MuxFrame::ChannelNack(channel) => format!("CHANNEL_NACK ch{channel}"),
+            MuxFrame::ChannelClose(channel) => format!("CHANNEL_CLOSE ch{channel}"),
+            MuxFrame::ChannelCloseAck(channel) => format!("CHANNEL_CLOSE_ACK ch{channel}"),
+            MuxFrame::Ping { sent_us } => format!("PING sent={}", time(sent_us)),
+            MuxFrame::Pong { echo_us, sent_us } => {
+                format!("PONG echo={} sent={}", time(echo_us), time(sent_us))
+            }
+            MuxFrame::PongAck { unix_us } => {
+                format!("PONGACK unix={unix_us}us ({})", wall_clock(unix_us))
+            }
+            MuxFrame::Reset => "RESET_TRANSPORT".to_owned(),
+            other => format!("{other:?}"),
+        };
+        printer.frame(label, &text, &[])?;
+        match frame {
+            MuxFrame::ChannelReq(channel) | MuxFrame::ChannelAck(channel) => {
+                self.end_stream(channel, label, printer)?;
+                let direction = self.direction.unwrap_or(Direction::ToProxy);
+                self.streams.insert(channel, Stream::new(direction));
+                Ok(())
+            }
+            MuxFrame::ChannelNack(channel)
+            | MuxFrame::ChannelClose(channel)
+            | MuxFrame::ChannelCloseAck(channel) => self.end_stream(channel, label, printer),
+            MuxFrame::Reset => {
+                self.has_gap = false;
+                self.end_streams(label, printer)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Which way the bytes go, from what only one end sends.
+    fn guess(&mut self, frame: &MuxFrame<'_>) {
+        if self.direction.is_some() {
+            return;
+        }
+        self.direction = match frame {
+            MuxFrame::ChannelReq(_) => Some(Direction::ToProxy),
+            MuxFrame::ChannelAck(_) => Some(Direction::ToClient),
+            MuxFrame::Data { channel, piece } if !self.streams.contains_key(channel) => {
+                piece.data.first().and_then(|frame| Direction::guess(*frame))
+            }
+            _ => None,
+        };
+    }
+
+    fn end_streams(&mut self, label: Label, printer: &mut Printer) -> io::Result<()> {
+        let channels: Vec<u8> = self.streams.keys().copied().collect();
+        channels.into_iter().try_for_each(|channel| self.end_stream(channel, label, printer))
+    }
+
+    /// The channel is gone or begins anew, which may well be in the middle of a frame.
+    fn end_stream(&mut self, channel: u8, label: Label, printer: &mut Printer) -> io::Result<()> {
+        let stream = self.streams.remove(&channel);
+        match stream.and_then(|stream| stream.unfinished()) {
+            Some((_, text)) => printer.note(Label { channel: Some(channel), ..label }, &text),
+            None => Ok(()),
+        }
+    }
+
+    fn lost(&mut self, error: MuxError, label: Label, printer: &mut Printer) -> io::Result<()> {
+        let (mut text, expected) = match error {
+            MuxError::Length(_) => (error.to_string(), "1 to 65534"),
+            error => (error.to_string(), "0xf0 to 0xf9"),
+        };
+        text.push_str("; expected ");
+        text.push_str(expected);
+        match error {
+            MuxError::NoFrame(byte) if self.frame_at == 0 && Direction::guess(byte).is_some() => {
+                text.push_str("; if this is one stream, try without --mux");
+            }
+            _ => text.push_str("; looking for the next PING"),
+        }
+        // What their bytes after the gap belong to is not known.
+        self.streams.clear();
+        self.has_gap = true;
+        self.search = Some(Search { since: self.frame_at, last: [0; 3] });
+        printer.fault(self.label(label), self.frame_at, &text)
+    }
+
+    /// Takes bytes until a frame seems to begin.
+    fn look_for_start(&mut self, input: &mut &[u8]) -> Option<&'static [u8; 3]> {
+        let search = self.search.as_mut()?;
+        while let Some((byte, rest)) = input.split_first() {
+            *input = rest;
+            self.at += 1;
+            let [_, a, b] = search.last;
+            search.last = [a, b, *byte];
+            if let Some(start) = STARTS.iter().find(|start| **start == search.last) {
+                return Some(start);
+            }
+        }
+        None
+    }
+
+    /// Goes on where a frame begins.
+    fn found(&mut self, start: &[u8; 3], label: Label, printer: &mut Printer) -> io::Result<()> {
+        self.at -= start.len() as u64;
+        if let Some(search) = self.search.take() {
+            let skipped = self.at - search.since;
+            let text = format!("{skipped} bytes skipped, frames again from byte {} on", self.at);
+            printer.note(self.label(label), &text)?;
+        }
+        let mut input = start.as_slice();
+        while !input.is_empty() {
+            self.step(&mut input, label, printer)?;
+        }
+        Ok(())
+    }
+
+    fn look_for_stall(
+        &mut self,
+        input: &[u8],
+        label: Label,
+        printer: &mut Printer,
+    ) -> io::Result<()> {
+        let before_us = mem::replace(&mut self.heard_us, label.time_us);
+        let (Some(now_us), Some(before_us)) = (label.time_us, before_us) else { return Ok(()) };
+        let is_inside = self.search.is_none() && !self.decoder.is_between_frames();
+        if is_inside
+            && now_us.saturating_sub(before_us) >= STALL_US
+            && input.starts_with(&[0xf9, 0xf6])
+        {
+            let taken = self.at - self.frame_at;
+            let text = format!("{}; the link is reset", frames::cut(self.frame, taken, None));
+            self.decoder.reset();
+            return printer.fault(self.label(label), self.frame_at, &text);
+        }
+        Ok(())
+    }
+}

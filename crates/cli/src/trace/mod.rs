@@ -1,0 +1,13 @@
+//! Bytes of the protocol as lines, one a frame: what `sspc decode` and `sspc tap` print.
+
+mod connections;
+mod frames;
+mod line;
+mod live;
+mod printer;
+mod stream;
+mod text;
+
+pub(crate) use connections::{Captured, Connections};
+pub(crate) use live::LiveTrace;
+pub(crate) use printer::{Label, Printer};

@@ -1,0 +1,16 @@
+//! The program as its users meet it: real processes, real sockets.
+#![allow(clippy::unwrap_used, reason = "in helpers of tests too, a surprise is a failure")]
+
+mod bridge;
+mod cat;
+mod decode;
+mod demo;
+mod generate;
+mod ping;
+mod policy;
+mod proxy;
+mod serial;
+mod service;
+mod soak;
+mod support;
+mod tap;

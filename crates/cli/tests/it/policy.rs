@@ -1,0 +1,124 @@
+//! `sspc policy`
+
+use std::path::PathBuf;
+
+use crate::support::{assert_exit, run, run_with, text};
+
+const GOOD: &str = r#"{"s": [{"hello": {"endpoint": "example.com", "port": 443, "tls": true,
+  "protocol": "h2", "http_url": "index.html", "retry": "none"}}]}
+"#;
+
+fn file(dir: &tempfile::TempDir, name: &str, content: &str) -> PathBuf {
+    let path = dir.path().join(name);
+    std::fs::write(&path, content).unwrap();
+    path
+}
+
+fn good() -> String {
+    GOOD.replace(", \"retry\": \"none\"", "")
+}
+
+#[test]
+fn a_good_policy_is_ok() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(&dir, "policy.json", &good());
+    let output = run(&["policy", "check", path.to_str().unwrap()]);
+    assert_exit(&output, 0);
+    assert_eq!(output.stdout, b"");
+    let expected = format!("{}: ok: 1 streamtype, 0 warnings\n", path.display());
+    assert_eq!(text(&output.stderr), expected);
+}
+
+#[test]
+fn errors_are_shown_where_they_are() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(&dir, "policy.json", GOOD);
+    let output = run(&["policy", "check", path.to_str().unwrap()]);
+    assert_exit(&output, 1);
+    let stderr = text(&output.stderr);
+    assert!(stderr.starts_with("error["), "{stderr}");
+    assert!(stderr.contains(&format!("{}:2:56", path.display())), "{stderr}");
+    assert!(stderr.contains("\"retry\": \"none\""), "{stderr}");
+    assert!(stderr.ends_with("sspc: the policy has 1 error\n"), "{stderr}");
+    assert!(!stderr.contains('\x1b'), "{stderr}");
+}
+
+#[test]
+fn warnings_are_shown_and_do_not_fail() {
+    let dir = tempfile::tempdir().unwrap();
+    let policy = good().replace("\"tls\": true", "\"tls\": true, \"colour\": \"red\"");
+    let path = file(&dir, "policy.json", &policy);
+    let output = run(&["policy", "check", path.to_str().unwrap()]);
+    assert_exit(&output, 0);
+    let stderr = text(&output.stderr);
+    assert!(stderr.starts_with("warning[unknown-key]"), "{stderr}");
+    assert!(stderr.ends_with("policy.json: ok: 1 streamtype, 1 warning\n"), "{stderr}");
+}
+
+#[test]
+fn a_machine_gets_an_object_for_each_diagnostic() {
+    let output = run_with(&["policy", "check", "-", "--log", "json"], GOOD.as_bytes());
+    assert_exit(&output, 1);
+    let stderr = text(&output.stderr);
+    let lines: Vec<serde_json::Value> =
+        stderr.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [diagnostic, summary] = lines.as_slice() else { panic!("{stderr}") };
+    assert_eq!(diagnostic["level"], "ERROR");
+    assert_eq!(diagnostic["file"], "<stdin>");
+    assert_eq!((&diagnostic["line"], &diagnostic["column"]), (&2.into(), &56.into()));
+    assert_eq!(diagnostic["code"], "unknown-reference");
+    assert_eq!(summary["message"], "the policy has 1 error");
+}
+
+#[test]
+fn stdin_is_a_file_too() {
+    let output = run_with(&["policy", "check", "-"], good().as_bytes());
+    assert_exit(&output, 0);
+    assert_eq!(text(&output.stderr), "<stdin>: ok: 1 streamtype, 0 warnings\n");
+    let output = run_with(&["policy", "check", "-"], b"{");
+    assert!(text(&output.stderr).contains("<stdin>:1:"));
+}
+
+#[test]
+fn an_overlay_can_supply_what_is_missing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = file(&dir, "policy.json", GOOD);
+    let overlay = file(&dir, "site.json", r#"{"retry": [{"none": {"conceal": 0}}]}"#);
+    let (path, overlay) = (path.to_str().unwrap(), overlay.to_str().unwrap());
+    assert_exit(&run(&["policy", "check", path]), 1);
+    assert_exit(&run(&["policy", "check", path, "--overlay", overlay]), 0);
+}
+
+#[test]
+fn what_is_shown_can_be_fed_back() {
+    let first = run_with(&["policy", "show", "-"], good().as_bytes());
+    assert_exit(&first, 0);
+    assert!(text(&first.stdout).contains("\"http_method\": \"GET\""));
+    let second = run_with(&["policy", "show", "-"], &first.stdout);
+    assert_exit(&second, 0);
+    assert_eq!(text(&second.stdout), text(&first.stdout));
+}
+
+#[test]
+fn one_streamtype_can_be_shown_alone() {
+    let two = r#"{"s": [{"one": {"endpoint": "a.example", "port": 80}},
+        {"two": {"endpoint": "b.example", "port": 80}}]}"#;
+    let output = run_with(&["policy", "show", "-", "two"], two.as_bytes());
+    assert_exit(&output, 0);
+    let shown = text(&output.stdout);
+    assert!(shown.contains("b.example") && !shown.contains("a.example"), "{shown}");
+
+    let output = run_with(&["policy", "show", "-", "three"], two.as_bytes());
+    assert_exit(&output, 1);
+    assert_eq!(text(&output.stderr), "sspc: no streamtype \"three\"; the policy has: one, two\n");
+}
+
+#[test]
+fn what_is_no_file_and_what_is_no_command() {
+    let output = run(&["policy", "check", "/nowhere/policy.json"]);
+    assert_exit(&output, 1);
+    let stderr = text(&output.stderr);
+    assert!(stderr.starts_with("sspc: cannot read the policy /nowhere/policy.json: "), "{stderr}");
+    assert_exit(&run(&["policy", "check"]), 2);
+    assert_exit(&run(&["policy", "eat", "x"]), 2);
+}

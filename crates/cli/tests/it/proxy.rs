@@ -1,0 +1,156 @@
+//! `sspc proxy`
+
+use std::io::Read;
+use std::os::unix::net::UnixListener;
+
+use nix::sys::signal::Signal;
+
+use crate::support::origin::{HELLO, Origin};
+use crate::support::{Proxy, assert_exit, random_address, run, signal, sspc, text, wait};
+
+#[test]
+fn one_line_says_that_it_is_ready() {
+    let mut proxy = {
+        let dir = tempfile::tempdir().unwrap();
+        let address = random_address();
+        Proxy::spawn(sspc(&["proxy", "--listen", &address]), &address, dir)
+    };
+    let ready = proxy.wait_for("");
+    // Without a policy: the embedded default.
+    let expected = format!("sspc proxy: ready: 2 streamtypes, listening on {}", proxy.address);
+    assert_eq!(ready, expected);
+}
+
+#[test]
+fn with_a_json_log_all_of_stderr_is_json() {
+    let policy = Origin::start().policy();
+    let mut proxy = Proxy::start_at(&policy, &random_address(), &["--log", "json", "-v"]);
+    assert_exit(&proxy.cat(&["hello"]), 0);
+    signal(&proxy.child, Signal::SIGTERM);
+    assert_eq!(wait(&mut proxy.child).code(), Some(0));
+    for line in proxy.rest() {
+        assert!(serde_json::from_str::<serde_json::Value>(&line).is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn a_wrong_policy_ends_it_before_it_listens() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policy.json");
+    std::fs::write(&file, "{\"s\": [\n  {\"hello\": {\"endpoint\": 7}}\n]}\n").unwrap();
+    let socket = dir.path().join("proxy.sock");
+    let listen = format!("uds:{}", socket.display());
+    let output = run(&["proxy", "--policy", file.to_str().unwrap(), "--listen", &listen]);
+    assert_exit(&output, 1);
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("policy.json:2:"), "{stderr}");
+    assert!(stderr.ends_with("sspc: the policy has 1 error\n"), "{stderr}");
+    assert!(!socket.exists());
+}
+
+#[test]
+fn an_address_in_use_is_named_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("proxy.sock");
+    let _other = UnixListener::bind(&socket).unwrap();
+    let listen = format!("uds:{}", socket.display());
+    let output = run(&["proxy", "--listen", &listen]);
+    assert_exit(&output, 1);
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains(&listen), "{stderr}");
+    assert!(stderr.contains("choose another with --listen"), "{stderr}");
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+#[test]
+fn overlays_apply_in_their_order() {
+    let origin = Origin::start();
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, url: &str| {
+        let file = dir.path().join(name);
+        let overlay = format!(r#"{{"s": [{{"missing": {{"http_url": "{url}"}}}}]}}"#);
+        std::fs::write(&file, overlay).unwrap();
+        file.to_str().unwrap().to_owned()
+    };
+    let (first, second) = (write("first", "silent"), write("second", "hello"));
+    let more = ["--overlay", &first, "--overlay", &second];
+    let proxy = Proxy::start_at(&origin.policy(), &random_address(), &more);
+    assert_eq!(proxy.cat(&["missing"]).stdout, HELLO);
+}
+
+#[test]
+fn sighup_reads_the_policy_again() {
+    let origin = Origin::start();
+    let mut proxy = Proxy::start(&origin.policy());
+    assert_exit(&proxy.cat(&["later"]), 6);
+    let policy = origin.policy().replace("\"hello\":", "\"later\":");
+    std::fs::write(proxy.policy_file(), policy).unwrap();
+    signal(&proxy.child, Signal::SIGHUP);
+    proxy.wait_for("sspc proxy: reloaded: 9 streamtypes");
+    assert_eq!(proxy.cat(&["later"]).stdout, HELLO);
+    assert_exit(&proxy.cat(&["hello"]), 6);
+}
+
+#[test]
+fn sighup_keeps_the_old_policy_if_the_new_one_is_wrong() {
+    let mut proxy = Proxy::start(&Origin::start().policy());
+    std::fs::write(proxy.policy_file(), "{\"s\": [\n  {\"hello\": 7}\n]}\n").unwrap();
+    signal(&proxy.child, Signal::SIGHUP);
+    let diagnostic = proxy.wait_for("policy.json:2:");
+    assert!(diagnostic.contains("ERROR"), "{diagnostic}");
+    proxy.wait_for("not reloaded, the old policy stays: the policy has 1 error");
+    assert_eq!(proxy.cat(&["hello"]).stdout, HELLO);
+
+    std::fs::remove_file(proxy.policy_file()).unwrap();
+    signal(&proxy.child, Signal::SIGHUP);
+    proxy.wait_for("not reloaded, the old policy stays: cannot read the policy");
+    assert_eq!(proxy.cat(&["hello"]).stdout, HELLO);
+}
+
+#[test]
+fn sigterm_lets_a_transaction_finish_and_exits_with_0() {
+    let origin = Origin::start();
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("proxy.sock");
+    let address = format!("uds:{}", socket.display());
+    let mut proxy = Proxy::start_at(&origin.policy(), &address, &["--grace", "40", "-v"]);
+    let len = 64 << 20;
+    let mut child = proxy.cat_spawn(&["any", "--meta", &format!("path=zeros/{len}")]);
+    let mut stdout = child.stdout.take().unwrap();
+    let mut all = vec![0; 1000];
+    stdout.read_exact(&mut all).unwrap();
+
+    signal(&proxy.child, Signal::SIGTERM);
+    proxy.wait_for("stopping");
+    stdout.read_to_end(&mut all).unwrap();
+    assert_eq!(all.len(), len);
+    assert_eq!(wait(&mut child).code(), Some(0));
+    assert_eq!(wait(&mut proxy.child).code(), Some(0));
+    assert!(!socket.exists(), "the socket file is left behind");
+}
+
+#[test]
+fn after_the_grace_period_what_remains_is_ended() {
+    let policy = Origin::start().policy();
+    let mut proxy = Proxy::start_at(&policy, &random_address(), &["--grace", "0.2", "-vv"]);
+    let mut child = proxy.cat_spawn(&["silent"]);
+    proxy.wait_for("silent");
+    signal(&proxy.child, Signal::SIGINT);
+    assert_eq!(wait(&mut proxy.child).code(), Some(0));
+    assert_eq!(wait(&mut child).code(), Some(1));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let policy = Origin::start().policy();
+    let mut proxy = Proxy::start_at(&policy, &random_address(), &["--grace", "1000", "-vv"]);
+    let mut child = proxy.cat_spawn(&["any", "--meta", "path=zeros/100000000000"]);
+    let mut some = [0; 1000];
+    child.stdout.as_mut().unwrap().read_exact(&mut some).unwrap();
+    signal(&proxy.child, Signal::SIGTERM);
+    proxy.wait_for("stopping");
+    signal(&proxy.child, Signal::SIGTERM);
+    assert_eq!(wait(&mut proxy.child).code(), Some(143));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}

@@ -1,0 +1,84 @@
+//! `sspc proxy` and clients on serial lines, which are pseudo-terminals here.
+
+use nix::sys::signal::Signal;
+use sspc_sim::Cable;
+use tempfile::TempDir;
+
+use crate::support::origin::{HELLO, Origin};
+use crate::support::{Proxy, assert_exit, run, signal, text, wait};
+
+struct Line {
+    cable: Cable,
+    _folder: TempDir,
+}
+
+impl Line {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self { cable: Cable::new(folder.path()).unwrap(), _folder: folder }
+    }
+
+    /// The address of a side: 0 is the client's.
+    fn address(&self, side: usize) -> String {
+        format!("serial:{}?baud=2000000", self.cable.port(side).display())
+    }
+}
+
+/// `sspc cat` at the other end of a line.
+fn cat(line: &Line, streamtype: &str) -> std::process::Output {
+    run(&["cat", "--proxy", &line.address(0), "--timeout", "40", streamtype])
+}
+
+#[test]
+fn a_proxy_serves_serial_lines() {
+    let lines = [Line::new(), Line::new()];
+    let [first, second] = lines.each_ref().map(|line| line.address(1));
+    let more = ["--listen", &second, "-v"];
+    let mut proxy = Proxy::start_at(&Origin::start().policy(), &first, &more);
+    for line in &lines {
+        for _ in 0..2 {
+            let output = cat(line, "hello");
+            assert_exit(&output, 0);
+            assert_eq!(output.stdout, HELLO);
+        }
+    }
+    signal(&proxy.child, Signal::SIGTERM);
+    assert_eq!(wait(&mut proxy.child).code(), Some(0));
+    let said = proxy.rest();
+    let has = |part: &str| said.iter().any(|line| line.contains(part));
+    assert!(has(&format!("listening on {first}, {second}")), "{said:#?}");
+    for line in &lines {
+        let port = format!("serial:{}", line.cable.port(1).display());
+        assert!(has("link up, round trip") && has(&port), "{said:#?}");
+        assert!(has(&format!("{port} channel 255")), "{said:#?}");
+    }
+}
+
+#[test]
+fn a_port_that_cannot_be_opened_ends_it_before_it_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let listen = |address: &str| {
+        let output = run(&["proxy", "--listen", address]);
+        let stderr = text(&output.stderr);
+        assert_eq!(stderr.lines().count(), 1, "{stderr}");
+        (output.status.code(), stderr)
+    };
+    let missing = format!("serial:{}/ttyUSB9", folder.path().display());
+    let (code, stderr) = listen(&missing);
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains(&missing) && stderr.contains("plugged in"), "{stderr}");
+
+    let line = Line::new();
+    let _proxy = Proxy::start_at("{\"s\": []}", &line.address(1), &[]);
+    let (code, stderr) = listen(&line.address(1));
+    assert_eq!(code, Some(1));
+    assert!(stderr.contains("choose another with --listen"), "{stderr}");
+}
+
+#[test]
+fn a_mistake_in_an_address_is_told_with_what_to_write() {
+    let output = run(&["proxy", "--listen", "serial:/dev/ttyS0?speed=9600"]);
+    assert_exit(&output, 2);
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("none of the options baud=, rtscts= and profile="), "{stderr}");
+}
