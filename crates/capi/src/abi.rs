@@ -1,5 +1,5 @@
 //! What C and Rust both know the layout of. `include/sspc/*.h` says the same in C, with the meaning
-//! of each field; `tests/c.rs` compares the two.
+//! of each field; `tests/it/main.rs` compares the two.
 #![allow(missing_docs)]
 
 use core::ffi::{c_char, c_int, c_void};

@@ -211,7 +211,11 @@ main(int argc, const char **argv)
 			n = read(port, in, sizeof(in));
 			if (n > 0)
 				info.txp_cpath.ops_in->event_read(mux, in, (size_t)n);
-		} else if (pfd.revents & (POLLERR | POLLHUP)) {
+			else if (!n || errno != EAGAIN)
+				pfd.revents = POLLHUP;
+		}
+		/* Not before all that came is read. */
+		if (!(pfd.revents & POLLIN) && (pfd.revents & (POLLERR | POLLHUP))) {
 			fprintf(stderr, "%s is gone\n", argv[1]);
 			break;
 		}

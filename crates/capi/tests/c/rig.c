@@ -363,14 +363,16 @@ rig_step(void)
 	size_t len = rig.room;
 	int did = 0;
 
-	if (rig.mux && rig.to_device_len) {
+	if (rig.mux && rig.to_device_at < rig.to_device_len) {
 		/* Its own copy of just these bytes, so that a tool sees what is read outside. */
-		size_t n = rig.to_device_len < rig.chunk ? rig.to_device_len : rig.chunk;
+		size_t left = rig.to_device_len - rig.to_device_at;
+		size_t n = left < rig.chunk ? left : rig.chunk;
 		uint8_t *copy = malloc(n);
 
-		memcpy(copy, rig.to_device, n);
-		rig.to_device_len -= n;
-		memmove(rig.to_device, rig.to_device + n, rig.to_device_len);
+		memcpy(copy, rig.to_device + rig.to_device_at, n);
+		rig.to_device_at += n;
+		if (rig.to_device_at == rig.to_device_len)
+			rig.to_device_at = rig.to_device_len = 0;
 		CHECK(!rig.mux->info.txp_cpath.ops_in->event_read(rig.mux->info.txp_cpath.priv_in,
 								   copy, n));
 		free(copy);
@@ -469,6 +471,7 @@ app_rx(void *user, const uint8_t *buf, size_t len, int flags)
 	CHECK(len <= 1380);
 	if (flags & LWSSS_FLAG_SOM)
 		a->body.len = 0;
+	a->bytes += len;
 	text_add(&a->body, "%.*s", (int)len, buf);
 	if (flags & LWSSS_FLAG_EOM) {
 		a->messages++;

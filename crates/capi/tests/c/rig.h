@@ -57,7 +57,8 @@ struct rig {
 
 	int peer;			/* PEER_* */
 	const char *list;		/* rideshare names in CREATE_RESULT */
-	uint8_t to_device[200000];
+	uint8_t to_device[400000];
+	size_t to_device_at;		/* of these bytes so many were read */
 	size_t to_device_len;
 	uint8_t from_device[70000];	/* of mux frames that are not whole */
 	size_t from_device_len;
@@ -91,6 +92,7 @@ LWS_SS_USER_TYPEDEF
 	struct text		told;
 	struct text		body;
 	int			messages;
+	size_t			bytes;		/* of payload */
 	const char		*send;		/* what tx sends, in pieces */
 	size_t			send_len;
 	size_t			piece;		/* of no more than this; 0: any size */

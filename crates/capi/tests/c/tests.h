@@ -15,7 +15,7 @@
 	_test(mux_destroyed_before_its_streams) _test(long_metadata) _test(rideshares) \
 	_test(performance_reports) _test(destroyed_by_the_proxy) _test(small_things) \
 	_test(no_more_wakeups_than_needed) _test(lists) _test(out_of_memory) \
-	_test(direct_transport) _test(chance)
+	_test(direct_transport) _test(everything_arrives) _test(chance)
 
 #define TESTS_DECLARE(_name) void _name(void);
 TESTS(TESTS_DECLARE)

@@ -5,8 +5,9 @@
 use std::ffi::OsStr;
 use std::mem::{offset_of, size_of};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use sspc_capi::abi;
 
@@ -46,12 +47,13 @@ fn compile<S: AsRef<OsStr>>(
     program
 }
 
-const TESTS: [&str; 7] = [
+const TESTS: [&str; 8] = [
     "tests/c/rig.c",
     "tests/c/callbacks.c",
     "tests/c/chance.c",
     "tests/c/direct.c",
     "tests/c/links.c",
+    "tests/c/liveness.c",
     "tests/c/streams.c",
     "tests/c/tests.c",
 ];
@@ -82,6 +84,39 @@ fn the_example_for_posix() {
     let output = Command::new(&program).args(["/dev/null/nothing", "page"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).starts_with("/dev/null/nothing: "));
+}
+
+/// It went on for ever, busy with reading nothing, when its port was gone.
+#[test]
+fn the_example_for_posix_ends_when_its_port_is_gone() {
+    let program = compile("gone", "gcc", &["-std=gnu99"], &["examples/c/posix.c"]);
+    let folder = tempfile::tempdir().unwrap();
+    let cable = sspc_sim::Cable::new(folder.path()).unwrap();
+    let mut example = Command::new(&program)
+        .arg(cable.port(0))
+        .arg("page")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let limit = Instant::now() + Duration::from_secs(20);
+    while cable.passed() == 0 {
+        assert!(Instant::now() < limit, "it says nothing");
+        std::thread::yield_now();
+    }
+    cable.unplug(0).unwrap();
+    let status = loop {
+        match example.try_wait().unwrap() {
+            Some(status) => break status,
+            None if Instant::now() < limit => std::thread::yield_now(),
+            None => {
+                example.kill().unwrap();
+                panic!("it does not end");
+            }
+        }
+    };
+    assert_eq!(status.code(), Some(2));
+    let said = std::io::read_to_string(example.stderr.take().unwrap()).unwrap();
+    assert!(said.contains(" is gone\n"), "{said}");
 }
 
 /// The headers are C++ too, in which the imports have C's names.
