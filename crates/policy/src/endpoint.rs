@@ -128,7 +128,13 @@ impl Target {
         lookup: impl Fn(&str) -> Option<&'v [u8]>,
     ) -> Result<Target, EndpointError> {
         let template = streamtype.endpoint.as_ref().ok_or(EndpointError::Missing)?;
-        let bytes = template.expand(&lookup)?;
+        // Whole only for the name of a socket: there is no fragment in one.
+        let is_socket = template.as_str().starts_with('+');
+        let bytes = if is_socket {
+            template.expand(&lookup)?
+        } else {
+            template.expand_without_fragment(&lookup)?
+        };
         if let Some(&byte) = bytes.iter().find(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
             return Err(ExpandError::Forbidden(byte).into());
         }
@@ -136,7 +142,7 @@ impl Target {
             .map_err(|_| EndpointError::BadHost(String::from_utf8_lossy(&bytes).into_owned()))?;
         if let Some(socket) = text.strip_prefix('+') {
             // A client that fills in the whole endpoint could otherwise talk to any local daemon.
-            if !template.as_str().starts_with('+') {
+            if !is_socket {
                 return Err(EndpointError::UnixFromMetadata);
             }
             return unix(socket, streamtype.tls);
@@ -167,7 +173,7 @@ fn parse<'v>(
     if scheme.as_deref() == Some("file") || text.starts_with("file:") {
         return Err(EndpointError::File);
     }
-    let (authority, path) = match rest.find(['/', '?', '#']) {
+    let (authority, path) = match rest.find(['/', '?']) {
         Some(at) => rest.split_at(at),
         None => (rest, ""),
     };
@@ -311,11 +317,27 @@ mod tests {
 
     #[test]
     fn metadata_can_be_the_whole_url() {
-        let target = with_metadata("https://h/a b#c").unwrap();
-        assert_eq!(target, tcp("h", 443, true, Some("/a%20b%23c")));
+        let target = with_metadata("https://h/a b").unwrap();
+        assert_eq!(target, tcp("h", 443, true, Some("/a%20b")));
         // The path is expanded once more, and only once.
         let again = with_metadata("h/${endpoint}x").unwrap();
         assert_eq!(again, tcp("h", 8443, true, Some("/h/${endpoint}xx")));
+    }
+
+    /// A fragment went out as `%23` and what follows (RFC 9110 §7.1: it is not sent).
+    #[test]
+    fn fragments_stay_here() {
+        assert_eq!(resolve("http://h/a?b#c/d").unwrap(), tcp("h", 80, false, Some("/a?b")));
+        assert_eq!(resolve("https://h#c").unwrap(), tcp("h", 443, true, Some("/")));
+        assert_eq!(with_metadata("https://h:1/a#b?c").unwrap(), tcp("h", 1, true, Some("/a")));
+        assert_eq!(with_metadata("https://h#/a").unwrap(), tcp("h", 443, true, Some("/")));
+        // In a value that is not the URL itself, it is data.
+        let search = streamtype("http://h/${endpoint}?x", 1, false);
+        let target = Target::resolve(&search, |_| Some(b"a#${b".as_slice())).unwrap_err();
+        assert_eq!(target, EndpointError::Expand(ExpandError::Unterminated));
+        let target = Target::resolve(&search, |_| Some(b"a#b".as_slice())).unwrap();
+        assert_eq!(target, tcp("h", 80, false, Some("/a%23b?x")));
+        assert_eq!(resolve("+/run/a#b").unwrap().address, Address::UnixPath("/run/a#b".into()));
     }
 
     #[test]

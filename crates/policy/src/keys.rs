@@ -143,8 +143,6 @@ pub(crate) enum Slot {
     /// A number of which 0 means that there is none.
     MaybeU16(Field<Option<u16>>),
     MaybeU32(Field<Option<u32>>),
-    /// `proxy_buflen`, of which 0 means the default.
-    ProxyBuflen,
     Protocol,
     Method,
     Url,
@@ -174,8 +172,7 @@ impl Key {
             | Slot::U32(_)
             | Slot::Index(_)
             | Slot::MaybeU16(_)
-            | Slot::MaybeU32(_)
-            | Slot::ProxyBuflen => "number",
+            | Slot::MaybeU32(_) => "number",
             Slot::Refer(_) => "name",
             Slot::Metadata | Slot::RespMap | Slot::Options => "list",
             Slot::Ignored => "anything",
@@ -187,7 +184,6 @@ impl Key {
         match self.slot {
             Slot::Flag(_) => "`false`",
             Slot::U8(..) | Slot::U16(_) | Slot::U32(_) => "0",
-            Slot::ProxyBuflen => "32768",
             Slot::Protocol => "`h1`",
             Slot::Method => "`GET`",
             Slot::Url => "`\"\"`",
@@ -215,7 +211,6 @@ impl Key {
             Slot::Index(field) => *field(streamtype) = *field(&mut fresh),
             Slot::MaybeU16(field) => *field(streamtype) = *field(&mut fresh),
             Slot::MaybeU32(field) => *field(streamtype) = *field(&mut fresh),
-            Slot::ProxyBuflen => streamtype.proxy_buflen = None,
             Slot::Protocol => streamtype.protocol = fresh.protocol,
             Slot::Method => streamtype.http.method = fresh.http.method,
             Slot::Url => streamtype.http.url = fresh.http.url,
@@ -295,7 +290,7 @@ pub(crate) static STREAM_KEYS: [Key; 78] = {
         key("attr_high_reliability", All, Flag(|s| &mut s.tos.high_reliability)),
         key("attr_low_cost", All, Flag(|s| &mut s.tos.low_cost)),
         key("swake_validity", All, Flag(|s| &mut s.swake_validity)),
-        key("proxy_buflen", All, Slot::ProxyBuflen),
+        key("proxy_buflen", All, MaybeU32(|s| &mut s.proxy_buflen)),
         key("proxy_buflen_rxflow_on_above", All, MaybeU32(|s| &mut s.proxy_rxflow_on_above)),
         key("proxy_buflen_rxflow_off_below", All, MaybeU32(|s| &mut s.proxy_rxflow_off_below)),
         key("client_buflen", All, U32(|s| &mut s.client_buflen)),

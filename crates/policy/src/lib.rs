@@ -39,7 +39,6 @@ pub use retry::Retry;
 pub use source::{SOURCE_MAX, Source};
 pub use template::{EXPANSION_MAX, ExpandError, NAME_MAX as TEMPLATE_NAME_MAX, Template};
 pub use types::{
-    Auth, Http, METADATA_NAME_MAX, MetadataItem, Metric, Mqtt, MqttMessage, PROXY_BUFLEN_DEFAULT,
-    Policy, Protocol, RESP_MAP_MAX, RIDESHARE_MAX, STREAMTYPE_NAME_MAX, StreamType, Tos,
-    TrustStore, Validity, Ws,
+    Auth, Http, METADATA_NAME_MAX, MetadataItem, Metric, Mqtt, MqttMessage, Policy, Protocol,
+    RESP_MAP_MAX, RIDESHARE_MAX, STREAMTYPE_NAME_MAX, StreamType, Tos, TrustStore, Validity, Ws,
 };

@@ -1,7 +1,7 @@
 //! Retry policies: how long to wait and when to give up.
 
 /// A named retry policy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retry {
     /// The name that a streamtype's `retry` uses.
@@ -10,7 +10,7 @@ pub struct Retry {
     pub backoff_ms: Vec<u32>,
     /// `conceal`: retries before ALL_RETRIES_FAILED; 65535 for ever.
     pub conceal: u16,
-    /// `jitterpc`: how much random delay is added at most, percent; 0 means 30.
+    /// `jitterpc`: how much random delay is added at most, percent.
     pub jitter_percent: u8,
     /// `svalidping`: silence after which a ping is sent, s; 0 never pings.
     pub valid_ping_s: u16,
@@ -31,7 +31,7 @@ impl Retry {
         name: String::new(),
         backoff_ms: Vec::new(),
         conceal: 0,
-        jitter_percent: 0,
+        jitter_percent: Retry::JITTER_DEFAULT_PERCENT,
         valid_ping_s: 0,
         valid_hup_s: 0,
     };
@@ -48,12 +48,8 @@ impl Retry {
             .or(self.backoff_ms.last())
             .copied()
             .unwrap_or(Self::DELAY_DEFAULT_MS);
-        let percent = match self.jitter_percent {
-            0 => Self::JITTER_DEFAULT_PERCENT,
-            given => given,
-        };
         // 32 + 8 + 16 bits at most: cannot overflow 64.
-        let spread = (u64::from(base) * u64::from(percent) * u64::from(random)) >> 16;
+        let spread = (u64::from(base) * u64::from(self.jitter_percent) * u64::from(random)) >> 16;
         u32::try_from(u64::from(base) + spread / 100).unwrap_or(u32::MAX)
     }
 
@@ -62,6 +58,13 @@ impl Retry {
     /// `n` counts the failures since the last success, the latest one included: 1 at the first.
     pub fn allows(&self, n: u32) -> bool {
         self.conceal == Self::CONCEAL_FOREVER || n <= u32::from(self.conceal)
+    }
+}
+
+/// A retry policy without a name or any setting of its own.
+impl Default for Retry {
+    fn default() -> Self {
+        Retry::NONE
     }
 }
 
@@ -84,7 +87,8 @@ mod tests {
     #[test]
     fn jitter_adds_less_than_its_percentage() {
         assert_eq!(retry(&[1000], 5, 20).delay_ms(0, u16::MAX), 1199);
-        assert_eq!(retry(&[1000], 5, 0).delay_ms(0, 0x8000), 1150);
+        assert_eq!(retry(&[1000], 5, 30).delay_ms(0, 0x8000), 1150);
+        assert_eq!(retry(&[1000], 5, 0).delay_ms(0, 0x8000), 1000);
         assert_eq!(Retry::NONE.delay_ms(7, 0), 3000);
         assert_eq!(retry(&[u32::MAX], 5, 255).delay_ms(0, u16::MAX), u32::MAX);
     }

@@ -202,7 +202,6 @@ fn setting(key: &Key, streamtype: &mut StreamType) -> Option<Value> {
         Slot::Index(field) => json!((*field(streamtype))?),
         Slot::MaybeU16(field) => json!((*field(streamtype))?),
         Slot::MaybeU32(field) => json!((*field(streamtype))?),
-        Slot::ProxyBuflen => json!(streamtype.proxy_buflen_bytes()),
         Slot::Protocol => json!(streamtype.protocol.as_str()),
         Slot::Method => json!(streamtype.http.method),
         Slot::Url => json!(streamtype.http.url.as_str()),

@@ -115,10 +115,12 @@ impl Template {
         Ok(out)
     }
 
-    /// Like [`Template::expand`], for text that goes into a URL.
+    /// Like [`Template::expand`], for the path and query of a URL.
     ///
-    /// Bytes that a request line cannot carry are percent-encoded: space, controls, `"`, `#`,
-    /// `<`, `>`, `` ` `` and whatever is not ASCII. All else stays as it is, `%` too.
+    /// Bytes that a request line cannot carry are percent-encoded: space, controls, `"`, `<`, `>`,
+    /// `` ` `` and whatever is not ASCII. All else stays as it is, `%` too. A `#` in a value is
+    /// encoded like them; one in the template itself begins the fragment, which is left out, since
+    /// it is never sent (RFC 9110 §7.1).
     ///
     /// # Errors
     /// Those of `expand`, and CR, LF or NUL anywhere in the result.
@@ -126,7 +128,69 @@ impl Template {
         &self,
         lookup: impl Fn(&str) -> Option<&'v [u8]>,
     ) -> Result<String, ExpandError> {
-        url_encode(&self.expand(lookup)?)
+        let sent = match self.fragment() {
+            Some(fragment) => self.0.get(..fragment.start).unwrap_or_default(),
+            None => &self.0,
+        };
+        url_encode(&Template::new(sent).expand(lookup)?)
+    }
+
+    /// The expanded text of a whole URL up to its fragment.
+    ///
+    /// What begins the text is taken as a URL or a part of one, be it written here or the value of a
+    /// name, and a `#` in it begins the fragment; so does any other `#` that is written here. In the
+    /// values of later names it is data, and percent-encoded.
+    ///
+    /// # Errors
+    /// Those of [`Template::expand`].
+    pub(crate) fn expand_without_fragment<'v>(
+        &self,
+        lookup: impl Fn(&str) -> Option<&'v [u8]>,
+    ) -> Result<Vec<u8>, ExpandError> {
+        let mut out = Vec::with_capacity(self.0.len());
+        for (index, part) in Parts(&self.0).enumerate() {
+            let (text, is_data) = match part? {
+                Part::Literal(text) => (text.as_bytes(), false),
+                Part::Name(name) => {
+                    let value =
+                        lookup(name).ok_or_else(|| ExpandError::Undeclared(name.to_owned()))?;
+                    (value, index > 0)
+                }
+            };
+            if is_data {
+                for byte in text {
+                    match byte {
+                        b'#' => out.extend_from_slice(b"%23"),
+                        byte => out.push(*byte),
+                    }
+                }
+            } else if let Some(end) = text.iter().position(|byte| *byte == b'#') {
+                out.extend_from_slice(text.get(..end).unwrap_or_default());
+                break;
+            } else {
+                out.extend_from_slice(text);
+            }
+            if out.len() > EXPANSION_MAX {
+                return Err(ExpandError::TooLong);
+            }
+        }
+        Ok(out)
+    }
+
+    /// Where the template itself has the fragment of a URL, with its `#`.
+    pub(crate) fn fragment(&self) -> Option<std::ops::Range<usize>> {
+        let mut at = 0;
+        for part in Parts(&self.0) {
+            match part {
+                Ok(Part::Literal(text)) => match text.find('#') {
+                    Some(hash) => return Some(at + hash..self.0.len()),
+                    None => at += text.len(),
+                },
+                Ok(Part::Name(name)) => at += name.len() + 3,
+                Err(_) => break,
+            }
+        }
+        None
     }
 }
 
@@ -238,7 +302,24 @@ mod tests {
         let url = |text: &str| Template::new(text).expand_url(lookup);
         assert_eq!(url("q=${space}").unwrap(), "q=a%20b%7F%C3%A9%");
         assert_eq!(url("get?${crlf}"), Err(ExpandError::Forbidden(b'\r')));
-        assert_eq!(url("a#b").unwrap(), "a%23b");
+    }
+
+    /// A fragment was sent, as `%23` and what follows.
+    #[test]
+    fn fragments_are_not_sent_but_values_are() {
+        let hash = |name: &str| (name == "x").then_some(b"C# d".as_slice());
+        let url = |text: &str| Template::new(text).expand_url(hash);
+        assert_eq!(url("a#b").unwrap(), "a");
+        assert_eq!(url("#b").unwrap(), "");
+        assert_eq!(url("a?q=${x}&r#${x}").unwrap(), "a?q=C%23%20d&r");
+        assert_eq!(Template::new("a${x}b#c").fragment(), Some(6..8));
+        assert_eq!(Template::new("a${#}").fragment(), None);
+        let whole = |text: &str| {
+            let bytes = Template::new(text).expand_without_fragment(hash);
+            String::from_utf8(bytes.unwrap()).unwrap()
+        };
+        assert_eq!(whole("http://h/${x}/b#c"), "http://h/C%23 d/b");
+        assert_eq!(whole("${x}/b"), "C");
     }
 
     #[test]

@@ -15,8 +15,6 @@ pub const METADATA_NAME_MAX: usize = 30;
 pub const RESP_MAP_MAX: usize = 16;
 /// Most streamtypes in a chain of `rideshare`; the chain ends there. Clients know no more than 4.
 pub const RIDESHARE_MAX: usize = 64;
-/// Bytes of buffer a stream gets in the proxy when `proxy_buflen` is not given.
-pub const PROXY_BUFLEN_DEFAULT: u32 = 32_768;
 
 /// A whole policy: every streamtype, and what they refer to.
 ///
@@ -162,7 +160,8 @@ pub struct StreamType {
     pub perf: bool,
     /// `swake_validity`: validity checks may wake a suspended device.
     pub swake_validity: bool,
-    /// `proxy_buflen`: bytes the proxy buffers for a stream; [`PROXY_BUFLEN_DEFAULT`] if `None`.
+    /// `proxy_buflen`: bytes the proxy holds for a stream in each direction; as many as it holds for
+    /// any stream if `None`.
     pub proxy_buflen: Option<u32>,
     /// `proxy_buflen_rxflow_on_above`: stop reading from the peer at this backlog, bytes.
     pub proxy_rxflow_on_above: Option<u32>,
@@ -256,11 +255,6 @@ impl StreamType {
     /// The metadata item of this name, if the policy declares it.
     pub fn metadata_item(&self, name: &str) -> Option<&MetadataItem> {
         self.metadata.iter().find(|item| item.name == name)
-    }
-
-    /// Bytes the proxy may buffer for a stream, both directions together.
-    pub fn proxy_buflen_bytes(&self) -> u32 {
-        self.proxy_buflen.unwrap_or(PROXY_BUFLEN_DEFAULT)
     }
 
     /// The retry policy, or what holds without one: 3 s delays and no retries at all.

@@ -297,7 +297,16 @@ fn sections() {
             "p:1:27: error: `conceal` of retry policy `r` is out of range: 65536; expected a \
              number from 0 to 65535",
             "p:1:61: warning: retry policy `r` hangs up after 20 s, before its ping at 30 s; \
-             expected more than `svalidping`",
+             expected an `svalidhup` of more than `svalidping`",
+        ],
+    );
+    check(
+        r#"{"retry":[{"r":{"jitterpc":0,"svalidping":30}}]}"#,
+        &[
+            "p:1:28: warning: `jitterpc` of retry policy `r` is 0, which is taken as 30 (the \
+             smallest that has an effect is 1)",
+            "p:1:43: warning: retry policy `r` never pings: without `svalidhup` silence is not \
+             watched; expected an `svalidhup` of more than `svalidping`",
         ],
     );
     check(
@@ -385,6 +394,50 @@ fn substitution_must_be_possible() {
 }
 
 #[test]
+fn fragments_are_warned_of() {
+    let help = "(write `%23` where `#` belongs to the path or the query)";
+    check(
+        r#"{"s":[{"t":{"endpoint":"http://e/a#b","http_url":"/c${x}#d","metadata":[{"x":""}]}},
+{"u":{"endpoint":"+/run/a#b"}}]}"#,
+        &[
+            &format!(
+                "p:1:35: warning: `endpoint` of streamtype `t` has a fragment, which is never sent \
+                 {help}"
+            ),
+            &format!(
+                "p:1:57: warning: `http_url` of streamtype `t` has a fragment, which is never sent \
+                 {help}"
+            ),
+        ],
+    );
+}
+
+#[test]
+fn buffers() {
+    const ON: &str = "proxy_buflen_rxflow_on_above";
+    const OFF: &str = "proxy_buflen_rxflow_off_below";
+    check(&stream(&format!(r#""proxy_buflen":9,"{ON}":8,"{OFF}":7"#)), &[]);
+    check(&stream(&format!(r#""proxy_buflen":9,"{OFF}":7"#)), &[]);
+    check(
+        &stream(&format!(r#""proxy_buflen":9,"{ON}":10,"{OFF}":7"#)),
+        &["p:1:86: warning: `proxy_buflen_rxflow_on_above` of streamtype `t` is 10, more than \
+           `proxy_buflen` (reading stops at 9 all the same)"],
+    );
+    check(
+        &stream(&format!(r#""proxy_buflen":9,"{ON}":5,"{OFF}":7"#)),
+        &["p:1:120: warning: `proxy_buflen_rxflow_off_below` of streamtype `t` is 7, more than \
+           `proxy_buflen_rxflow_on_above` (reading goes on below 5, where it stopped)"],
+    );
+    check(
+        &stream(&format!(r#""{ON}":5"#)),
+        &[
+            "p:1:8: warning: `proxy_buflen_rxflow_off_below` of streamtype `t` is not given (reading \
+           goes on below `proxy_buflen_rxflow_on_above`; in libwebsockets it never does)",
+        ],
+    );
+}
+
+#[test]
 fn streams_that_can_never_connect() {
     check(
         r#"{"s":[{"t":{}},{"u":{"endpoint":"e","tls":true}},{"v":{"endpoint":"file:///x"}}]}"#,
@@ -457,8 +510,8 @@ fn http() {
             "p:1:56: error: `http_resp_map` of streamtype `t` maps `99`, which is no status; \
              expected an HTTP status from 100 to 999",
             "p:1:74: warning: the state for status 404 is 3; expected a state of the \
-             application, from 1000 to 65535 (smaller ones belong to the protocol: a client ends \
-             its stream when one comes that may not follow the state before)",
+             application, from 1000 to 65535 (it is not reported: smaller ones belong to the \
+             protocol)",
             "p:1:84: error: the state for status 405 is 0; expected a state of the application, \
              from 1000 to 65535",
             "p:1:88: warning: status 404 is mapped a second time (the last one wins)",

@@ -33,7 +33,7 @@ fn a_streamtype_needs_only_an_endpoint_and_a_port() {
     assert_eq!(t.protocol, Protocol::H1);
     assert_eq!(t.http.method, "GET");
     assert_eq!(t.http.url.as_str(), "");
-    assert_eq!(t.proxy_buflen_bytes(), 32_768);
+    assert_eq!(t.proxy_buflen, None);
     assert!(!t.tls && !t.opportunistic && !t.nailed_up && !t.allow_redirects);
     assert!(t.retry.is_none() && t.trust_store.is_none() && t.client_cert.is_none());
     assert!(!t.retry_or_default().allows(1));
@@ -145,12 +145,12 @@ fn what_is_referred_to_may_stand_anywhere() {
 fn comments_and_commas_of_the_dialect() {
     let policy = clean(
         "\u{feff}# one \"policy\" {\r\n{ \"s\": [ # the streams }\n  {\"t#1\": {\"endpoint\": \"e#\",\
-         \"port\": 80, \"http_url\": \"a\\\"#b\"}},\n ], } # end \u{e9}"
+         \"port\": 80, \"payload_fmt\": \"a\\\"#b\"}},\n ], } # end \u{e9}"
             .replace("], }", "] }")
             .replace("e#", "e")
             .as_str(),
     );
-    assert_eq!(policy.streamtype("t#1").unwrap().http.url.as_str(), "a\"#b");
+    assert_eq!(policy.streamtype("t#1").unwrap().payload_fmt.as_deref(), Some("a\"#b"));
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn the_last_definition_wins_outright() {
     assert_eq!(parsed.warnings.warnings().count(), 2);
     let t = parsed.policy.streamtype("t").unwrap();
     assert_eq!((t.port, t.tls), (2, false));
-    assert_eq!(parsed.policy.retry["r"].jitter_percent, 0);
+    assert_eq!(parsed.policy.retry["r"].jitter_percent, 30);
 }
 
 #[test]

@@ -48,7 +48,7 @@ fn the_layout_is_one_key_a_line() {
       "r": {
         "backoff": [1, 2],
         "conceal": 0,
-        "jitterpc": 0,
+        "jitterpc": 30,
         "svalidping": 0,
         "svalidhup": 0
       }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sspc_policy::Policy;
+use sspc_policy::{Policy, StreamType};
 
 /// What a [`Proxy`](crate::Proxy) is made from.
 ///
 /// ```
-/// use sspc_policy::Policy;
+/// use sspc_policy::{Policy, StreamType};
 /// use sspc_proxy::Config;
 ///
 /// let mut config = Config::new(Policy::builtin());
@@ -68,6 +68,16 @@ pub struct Limits {
     /// Bytes that an h2 peer may send on a stream ahead of what its client takes. Default 256
     /// KiB; more is faster over a long way, and as much memory may wait in each stalled stream.
     pub h2_stream_window: u32,
+}
+
+impl Limits {
+    /// Bytes of payload held in each direction of a stream of this type: what its policy says, or
+    /// else as many as any stream's, but no fewer than it is to hold before reading stops.
+    pub(crate) fn buffer_of(&self, streamtype: &StreamType) -> usize {
+        let stop = streamtype.proxy_rxflow_on_above.unwrap_or(0);
+        let bytes = streamtype.proxy_buflen.unwrap_or(self.stream_buffer.max(stop));
+        usize::try_from(bytes).unwrap_or(usize::MAX).max(1)
+    }
 }
 
 impl Default for Limits {
@@ -145,5 +155,26 @@ impl fmt::Debug for DeviceCredentials {
             .field("firmware_version", &self.firmware_version.len())
             .field("device_type", &self.device_type.len())
             .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A `proxy_buflen` of 32,768 gave 65,536, and one left out was 32,768 in one place and 65,536 in
+    /// another.
+    #[test]
+    fn a_streams_buffer_is_the_policys_or_the_proxys() {
+        let limits = Limits { stream_buffer: 1_000, ..Limits::default() };
+        let mut streamtype = StreamType::new("s");
+        assert_eq!(limits.buffer_of(&streamtype), 1_000);
+        streamtype.proxy_rxflow_on_above = Some(2_000);
+        assert_eq!(limits.buffer_of(&streamtype), 2_000);
+        for bytes in [1, 32_767, 32_768, 65_536, 1_000_000] {
+            streamtype.proxy_buflen = Some(bytes);
+            assert_eq!(limits.buffer_of(&streamtype), bytes as usize);
+        }
+        assert_eq!(Limits::default().stream_buffer, 65_536, "docs/policy.md says so");
     }
 }

@@ -129,6 +129,21 @@ impl Check<'_> {
                 self.template(key, template);
             }
         }
+        self.fragment("endpoint", templates[0].1);
+        self.fragment("http_url", templates[1].1);
+    }
+
+    fn fragment(&mut self, key: &str, url: Option<&Template>) {
+        let Some(url) = url.filter(|url| !url.as_str().starts_with('+')) else { return };
+        if let (Some(range), true) = (url.fragment(), self.given(key))
+            && let Some(place) = self.draft.value_place(key)
+        {
+            let message = format!("{} has a fragment, which is never sent", self.key(key));
+            self.report.push(
+                Diagnostic::warning(Code::Suspicious, &within(place, range), message)
+                    .help("write `%23` where `#` belongs to the path or the query"),
+            );
+        }
     }
 
     fn template(&mut self, key: &str, template: &Template) {
@@ -279,17 +294,37 @@ impl Check<'_> {
     }
 
     fn buffers(&mut self) {
-        let on = self.streamtype.proxy_rxflow_on_above.unwrap_or(0);
-        let off = self.streamtype.proxy_rxflow_off_below.unwrap_or(0);
-        let key = "proxy_buflen_rxflow_off_below";
-        if on > 0 && off == 0 {
-            let message =
-                format!("{} is not given: reading, once stopped, never resumes", self.key(key));
-            let help = "give both, this one smaller than `proxy_buflen_rxflow_on_above`";
-            self.warning(Code::Suspicious, key, message, help);
-        } else if off > on {
-            let message = format!("{} is {off}, more than `…on_above` with {on}", self.key(key));
-            self.warning(Code::Suspicious, key, message, "");
+        let &StreamType {
+            proxy_buflen: buflen,
+            proxy_rxflow_on_above: on,
+            proxy_rxflow_off_below: off,
+            ..
+        } = self.streamtype;
+        const BUFLEN: &str = "proxy_buflen";
+        const ON: &str = "proxy_buflen_rxflow_on_above";
+        const OFF: &str = "proxy_buflen_rxflow_off_below";
+        if let (Some(on), Some(buflen)) = (on, buflen)
+            && on > buflen
+        {
+            let message = format!("{} is {on}, more than `{BUFLEN}`", self.key(ON));
+            let help = format!("reading stops at {buflen} all the same");
+            self.warning(Code::Suspicious, ON, message, &help);
+        }
+        // What stops reading: the smaller one.
+        let stop = [(on, ON), (buflen, BUFLEN)];
+        let stop = stop.into_iter().filter_map(|(bytes, key)| Some((bytes?, key))).min();
+        match (stop, off) {
+            (Some((stop, key)), Some(off)) if off > stop => {
+                let message = format!("{} is {off}, more than `{key}`", self.key(OFF));
+                let help = format!("reading goes on below {stop}, where it stopped");
+                self.warning(Code::Suspicious, OFF, message, &help);
+            }
+            (_, None) if on.is_some() => {
+                let message = format!("{} is not given", self.key(OFF));
+                let help = format!("reading goes on below `{ON}`; in libwebsockets it never does");
+                self.warning(Code::Suspicious, OFF, message, &help);
+            }
+            _ => {}
         }
     }
 

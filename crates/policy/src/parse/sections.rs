@@ -62,7 +62,7 @@ fn retry_keys(cx: &mut Cx<'_>, object: &Object<'_>, retry: &mut Retry) {
                 }
             }
             "conceal" => set(&mut retry.conceal, cx.small(value, &what)),
-            "jitterpc" => set(&mut retry.jitter_percent, cx.small(value, &what)),
+            "jitterpc" => set(&mut retry.jitter_percent, jitter(cx, value, &what)),
             "svalidping" => set(&mut retry.valid_ping_s, cx.small(value, &what)),
             "svalidhup" => set(&mut retry.valid_hup_s, cx.small(value, &what)),
             _ => {
@@ -71,20 +71,43 @@ fn retry_keys(cx: &mut Cx<'_>, object: &Object<'_>, retry: &mut Retry) {
             }
         }
     }
-    if retry.valid_ping_s > 0 && retry.valid_hup_s > 0 && retry.valid_hup_s <= retry.valid_ping_s {
-        let hup = object.properties.iter().rfind(|p| p.name.as_str() == "svalidhup");
-        if let Some(property) = hup {
-            let place = cx.place(&property.value);
-            let message = format!(
-                "{of} hangs up after {} s, before its ping at {} s",
-                retry.valid_hup_s, retry.valid_ping_s
-            );
-            cx.push(
-                Diagnostic::warning(Code::Suspicious, &place, message)
-                    .expected("more than `svalidping`"),
-            );
-        }
+    validity(cx, object, retry, &of);
+}
+
+/// Warns of a ping that is never sent.
+fn validity(cx: &mut Cx<'_>, object: &Object<'_>, retry: &Retry, of: &str) {
+    let (ping, hup) = (retry.valid_ping_s, retry.valid_hup_s);
+    if ping == 0 || hup > ping {
+        return;
     }
+    let given = |key: &str| object.properties.iter().rfind(|p| p.name.as_str() == key);
+    // An overlay may have changed either; what it left alone has been said of its base.
+    let Some(property) = given("svalidhup").or_else(|| given("svalidping")) else { return };
+    let place = cx.place(&property.value);
+    let message = match hup {
+        0 => format!("{of} never pings: without `svalidhup` silence is not watched"),
+        _ => format!("{of} hangs up after {hup} s, before its ping at {ping} s"),
+    };
+    cx.push(
+        Diagnostic::warning(Code::Suspicious, &place, message)
+            .expected("an `svalidhup` of more than `svalidping`"),
+    );
+}
+
+/// Percent; as in deployed proxies 0 stands for the default.
+fn jitter(cx: &mut Cx<'_>, value: &Value<'_>, what: &str) -> Option<u8> {
+    let percent = cx.small(value, what)?;
+    if percent != 0 {
+        return Some(percent);
+    }
+    let place = cx.place(value);
+    let default = Retry::JITTER_DEFAULT_PERCENT;
+    let message = format!("{what} is 0, which is taken as {default}");
+    cx.push(
+        Diagnostic::warning(Code::Suspicious, &place, message)
+            .help("the smallest that has an effect is 1"),
+    );
+    Some(default)
 }
 
 fn set<T>(field: &mut T, value: Option<T>) {

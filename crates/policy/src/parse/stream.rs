@@ -12,8 +12,7 @@ use crate::parse::value::{
 use crate::source::Place;
 use crate::suggest::nearest;
 use crate::{
-    Code, Diagnostic, METADATA_NAME_MAX, MetadataItem, PROXY_BUFLEN_DEFAULT, Protocol,
-    RESP_MAP_MAX, StreamType, Template,
+    Code, Diagnostic, METADATA_NAME_MAX, MetadataItem, Protocol, RESP_MAP_MAX, StreamType, Template,
 };
 
 /// A streamtype on its way: its own values in place, its references by name.
@@ -138,13 +137,6 @@ fn set(cx: &mut Cx<'_>, key: &Key, value: &Value<'_>, draft: &mut Draft) {
         }
         Slot::MaybeU32(field) => {
             put(field(streamtype), cx.small(value, &what).map(|n| Some(n).filter(|n| *n != 0)));
-        }
-        Slot::ProxyBuflen => {
-            let given = |n: &u32| *n != 0 && *n != PROXY_BUFLEN_DEFAULT;
-            put(
-                &mut streamtype.proxy_buflen,
-                cx.small(value, &what).map(|n| Some(n).filter(given)),
-            );
         }
         Slot::Protocol => put(&mut streamtype.protocol, protocol(cx, value, &what)),
         Slot::Method => put(&mut streamtype.http.method, method(cx, value, &what)),
@@ -327,10 +319,9 @@ fn resp_map(cx: &mut Cx<'_>, value: &Value<'_>, what: &str) -> Option<Vec<(u16, 
             cx.push(if state == 0 {
                 Diagnostic::error(Code::Range, &place, message).expected(expected)
             } else {
-                Diagnostic::warning(Code::Suspicious, &place, message).expected(expected).help(
-                    "smaller ones belong to the protocol: a client ends its stream when one \
-                     comes that may not follow the state before",
-                )
+                Diagnostic::warning(Code::Suspicious, &place, message)
+                    .expected(expected)
+                    .help("it is not reported: smaller ones belong to the protocol")
             });
         }
         let state = u32::from(state);

@@ -85,7 +85,7 @@ impl Onward {
 
     /// Starts an attempt. Must be called within a tokio runtime.
     pub(crate) fn start(self: &Arc<Self>, attempt: Attempt) -> AttemptHandle {
-        let buflen = usize::try_from(attempt.stream.proxy_buflen_bytes()).unwrap_or(usize::MAX);
+        let buflen = self.config.limits.buffer_of(&attempt.stream);
         let (output, events) = queue::queue(buflen);
         let (body, chunks) = mpsc::channel((buflen / CHUNK_USUAL).clamp(CHUNKS_MIN, CHUNKS_MAX));
         let onward = Arc::clone(self);

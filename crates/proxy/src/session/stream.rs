@@ -48,7 +48,7 @@ struct Watermarks {
 impl Watermarks {
     fn of(streamtype: &StreamType, limits: &Limits) -> Self {
         let size = |bytes: u32| usize::try_from(bytes).unwrap_or(usize::MAX).max(1);
-        let buffer = size(streamtype.proxy_buflen.unwrap_or(limits.stream_buffer));
+        let buffer = limits.buffer_of(streamtype);
         let given = |bytes: Option<u32>| bytes.filter(|bytes| *bytes > 0).map(size);
         let frame_writer = given(streamtype.proxy_rxflow_on_above).unwrap_or(buffer).min(buffer);
         let resume =

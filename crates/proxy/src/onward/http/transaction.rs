@@ -36,7 +36,7 @@ pub(crate) async fn run(
         Err(failure) => return End::Failed(failure),
     };
     let upload = plan.body.as_mut().map(|body| {
-        let held_max = usize::try_from(attempt.stream.proxy_buflen_bytes()).unwrap_or(usize::MAX);
+        let held_max = onward.config.limits.buffer_of(&attempt.stream);
         Upload::new(chunks, body.parts.take(), body.announced, held_max)
     });
     let transaction = Transaction {
