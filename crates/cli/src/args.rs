@@ -4,9 +4,6 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-/// Where proxies listen, and clients look for them, if no other address is given.
-pub(crate) const DEFAULT_ADDRESS: &str = "uds:@proxy.ss.lws";
-
 /// What is logged, and how. Logs go to stderr.
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "Logs")]

@@ -10,6 +10,7 @@ mod console;
 mod exit;
 mod policy_files;
 mod service;
+mod socket;
 mod trace;
 
 use std::process::ExitCode;

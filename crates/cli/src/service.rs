@@ -6,11 +6,11 @@ use std::os::unix::net::UnixListener;
 
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
-use sspc_proxy::{ListenAddress, ListenError};
+use sspc_address::ListenAddress;
+use sspc_proxy::ListenError;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::args::DEFAULT_ADDRESS;
 use crate::exit::{Exit, Failure};
 
 /// A runtime for one thread, this one.
@@ -125,8 +125,7 @@ pub(crate) fn listen_sockets(
 ) -> Result<ListenSockets, Failure> {
     let mut addresses = listen.to_vec();
     if passed.len() == 0 && addresses.is_empty() {
-        let default = DEFAULT_ADDRESS.parse();
-        addresses.push(default.map_err(|error| Failure::new(format!("{error}")))?);
+        addresses.push(ListenAddress::well_known());
     }
     Ok(ListenSockets { passed: passed_sockets(passed)?, addresses })
 }

@@ -1,8 +1,7 @@
 //! How one end of a line is run.
 
+use sspc_address::{Profile, SerialAddress};
 use sspc_mux::Config;
-
-use crate::address::SerialAddress;
 
 /// How one end of a line is run.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +25,10 @@ impl Default for LineConfig {
 impl LineConfig {
     /// The configuration for this port.
     pub fn for_port(address: &SerialAddress) -> Self {
-        Self { mux: address.mux_config(), ..Self::default() }
+        let mux = match address.profile {
+            Profile::Default => Config::DEFAULT,
+            Profile::Fast => Config::FAST,
+        };
+        Self { mux: mux.for_line(address.baud), ..Self::default() }
     }
 }

@@ -22,7 +22,6 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
-mod address;
 mod channel;
 mod channel_state;
 mod config;
@@ -36,10 +35,11 @@ mod state;
 mod task;
 mod thread;
 
-pub use address::{AddressError, Profile, SerialAddress};
 pub use channel::{Channel, ReadHalf, WriteHalf};
 pub use config::LineConfig;
 pub use event::{LineEvent, Status};
 pub use line::Line;
+pub use port::open_port;
 pub use registry::client_line;
+pub use sspc_address::{AddressError, Profile, SerialAddress};
 pub use sspc_mux::{Config as MuxConfig, LinkLoss, Priority, Role};

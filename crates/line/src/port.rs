@@ -10,22 +10,18 @@ use rustix::fs::{FlockOperation, flock, fstat, major};
 use rustix::io::Errno;
 use rustix::termios::ioctl_tiocexcl;
 use serial2::{CharSize, FlowControl, Parity, SerialPort, Settings, StopBits};
-
-use crate::address::SerialAddress;
+use sspc_address::SerialAddress;
 
 /// How long a port may still be held by who just closed it.
 const LOCK_LIMIT: Duration = Duration::from_millis(500);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
-impl SerialAddress {
-    /// Opens the port, for this process alone and without a mux on it. Reading and writing never
-    /// wait.
-    ///
-    /// # Errors
-    /// The port is not there, is in use, is no serial port, or does not take the settings.
-    pub fn open_port(&self) -> io::Result<OwnedFd> {
-        open(self).map(OwnedFd::from)
-    }
+/// Opens a port, for this process alone and without a mux on it. Reading and writing never wait.
+///
+/// # Errors
+/// The port is not there, is in use, is no serial port, or does not take the settings.
+pub fn open_port(address: &SerialAddress) -> io::Result<OwnedFd> {
+    open(address).map(OwnedFd::from)
 }
 
 /// Opens the port. Reads and writes of its descriptor do not block.

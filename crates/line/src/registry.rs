@@ -5,9 +5,9 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use sspc_address::SerialAddress;
 use sspc_mux::Role;
 
-use crate::address::SerialAddress;
 use crate::line::{Line, Shared, User};
 
 type KnownLine = (SerialAddress, Weak<Shared>, Weak<User>);

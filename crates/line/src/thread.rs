@@ -9,9 +9,9 @@ use std::time::{Duration, Instant as StdInstant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serial2::SerialPort;
+use sspc_address::SerialAddress;
 use sspc_mux::{Instant, Role};
 
-use crate::address::SerialAddress;
 use crate::config::LineConfig;
 use crate::event::LineEvent;
 use crate::line::{Line, Shared, Wake};

@@ -13,17 +13,16 @@
 //! terminal: that is the program's business. Logs go to `tracing`, one span a session, and never
 //! hold payload.
 
-mod address;
 mod config;
 mod counters;
 mod onward;
 mod server;
 mod session;
 
-pub use address::{AddressError, ListenAddress, Owner};
 pub use config::{Config, DeviceCredentials, Limits, Timeouts};
 pub use counters::Counters;
 pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};
+pub use sspc_address::{AddressError, ListenAddress, Owner};
 pub use sspc_line::{LineConfig, MuxConfig, Profile, SerialAddress};
 
 /// The examples of docs/transports.md, compiled and run.

@@ -11,11 +11,11 @@ use sspc_line::Priority;
 use sspc_wire::limits::PAYLOAD_SAFE;
 use sspc_wire::{Flags, State};
 
-use crate::address::Address;
 use crate::config::Config;
 use crate::error::MetadataError;
 use crate::event::Fault;
 use crate::name::NameError;
+use sspc_address::Address;
 
 /// The largest window on a line: more would not make it faster, and be in the way of others.
 const LINE_WINDOW: u32 = 64 * 1024;

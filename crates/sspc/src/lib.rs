@@ -14,8 +14,6 @@
 extern crate std;
 
 #[cfg(feature = "std")]
-mod address;
-#[cfg(feature = "std")]
 pub mod blocking;
 mod client;
 mod config;
@@ -37,8 +35,6 @@ mod stream;
 #[cfg(feature = "tokio")]
 pub mod tokio;
 
-#[cfg(feature = "std")]
-pub use address::{Address, AddressError};
 pub use client::{Client, ClientEvent, Slot, Slots, StreamId, TRANSMIT_MIN};
 pub use config::Config;
 #[doc(hidden)]
@@ -49,6 +45,8 @@ pub use event::{Event, Fault};
 #[cfg(feature = "std")]
 pub use host::{Error, Options};
 pub use name::{Name, NameError};
+#[cfg(feature = "std")]
+pub use sspc_address::{Address, AddressError};
 #[cfg(feature = "std")]
 pub use sspc_line as line;
 pub use sspc_mux::{Config as MuxConfig, LinkLoss, Mux, Priority};

@@ -261,7 +261,7 @@ fn a_closed_line_gives_its_port_back_even_if_that_takes_nothing() {
     until(&events, |event| matches!(event, LineEvent::Down { .. }));
     drop((here, client));
     let since = std::time::Instant::now();
-    while let Err(error) = bench.address(0).open_port() {
+    while let Err(error) = sspc_line::open_port(&bench.address(0)) {
         assert_eq!(error.kind(), io::ErrorKind::ResourceBusy, "{error}");
         assert!(since.elapsed() < LONG, "the port is still kept");
     }

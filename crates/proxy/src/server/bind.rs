@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{Group, User};
 use sspc_line::{Line, LineConfig, LineEvent, Role};
 
-use crate::address::{ListenAddress, Owner};
+use sspc_address::{ListenAddress, Owner};
 
 /// An address cannot be listened at.
 #[derive(Debug, thiserror::Error)]

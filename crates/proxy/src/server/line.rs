@@ -12,9 +12,9 @@ use tracing::{debug, info, info_span, warn};
 use super::Handle;
 use super::peer::Peer;
 use super::shared::Shared;
-use crate::address::ListenAddress;
 use crate::counters::Counts;
 use crate::session::AnyPipe;
+use sspc_address::ListenAddress;
 
 /// What logs call a line: its port without the settings.
 pub(crate) fn name(address: &ListenAddress) -> String {

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixListener as StdUnixListener;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::bind::{self, Bound, ListenError, Socket, SocketFile};
-use crate::address::ListenAddress;
+use sspc_address::ListenAddress;
 
 /// A socket where clients connect, bound by the rules of [`Proxy::listen`](crate::Proxy::listen),
 /// without a proxy behind it.

@@ -23,9 +23,9 @@ pub use self::bind::ListenError;
 use self::line::LineLog;
 pub use self::listener::{Accepted, Listener};
 use self::shared::{Shared, lock};
-use crate::address::ListenAddress;
 use crate::config::Config;
 use crate::counters::Counters;
+use sspc_address::ListenAddress;
 
 /// A Secure Streams proxy.
 ///

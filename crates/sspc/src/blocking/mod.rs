@@ -31,7 +31,6 @@ use std::time::Duration;
 use std::vec;
 use std::vec::Vec;
 
-pub use crate::address::{Address, AddressError};
 use crate::engine::{LinkWish, Tx};
 use crate::error::MetadataError;
 use crate::event::Event as Borrowed;
@@ -41,6 +40,7 @@ use crate::name::Name;
 use crate::outbox::Chunk;
 pub use crate::{Flags, State, Timeout};
 use socket::Socket;
+pub use sspc_address::{Address, AddressError};
 use sspc_line::Line;
 use sspc_wire::Instant;
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use sspc_line::{Channel, Line, client_line};
 
-use crate::address::Address;
 use crate::host::Options;
+use sspc_address::Address;
 
 #[derive(Debug)]
 pub(super) enum Socket {

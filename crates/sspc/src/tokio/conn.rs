@@ -12,8 +12,8 @@ use ::tokio::task::spawn_blocking;
 use ::tokio::time::{sleep, timeout};
 use sspc_line::{Channel, Line, Priority, client_line};
 
-use crate::address::Address;
 use crate::host::Options;
+use sspc_address::Address;
 
 /// How long to wait where the proxy's queue of new connections is full.
 const QUEUE_FULL_WAIT: Duration = Duration::from_millis(10);

@@ -29,7 +29,6 @@ use std::vec;
 
 use ::tokio::sync::{mpsc, oneshot};
 
-pub use crate::address::{Address, AddressError};
 pub use crate::error::MetadataError;
 pub use crate::host::{Error, Event, Options};
 use crate::name::Name;
@@ -40,6 +39,7 @@ pub use driver::Driver;
 use driver::EVENTS_MAX;
 pub use send::{Body, Sender};
 use shared::Shared;
+pub use sspc_address::{Address, AddressError};
 use sspc_line::Line;
 
 /// Chunks of payload that wait to be sent before senders wait.

@@ -2,7 +2,6 @@
 //! real sockets.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as its tests do")]
 
-mod address;
 mod blocking;
 mod cut;
 mod embedded;

@@ -15,7 +15,7 @@ use sspc::{Address, Config, Fault, Name};
 use sspc_wire::limits::METADATA_NAME_MAX;
 use tokio::time::Instant;
 
-use crate::args::{DEFAULT_ADDRESS, parse_seconds};
+use crate::args::parse_seconds;
 use crate::console::{Console, printable};
 use crate::exit::{Exit, Failure};
 use crate::service::{self, Signals};
@@ -41,7 +41,7 @@ pub(crate) struct CatArgs {
     /// `serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast` is the serial line to a gateway's
     /// proxy; without `?baud=` it runs at 115200. This process has the port for itself: for
     /// several at a time there is `sspc bridge`.
-    #[arg(short, long, value_name = "ADDR", default_value = DEFAULT_ADDRESS)]
+    #[arg(short, long, value_name = "ADDR", default_value_t)]
     pub(crate) proxy: Address,
 
     /// Set a metadata item before connecting; may be given several times

@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sspc::Address;
-use sspc::line::{Line, LineEvent, Role, SerialAddress};
+use sspc::line::{Line, LineConfig, LineEvent, Role, SerialAddress};
 use sspc::tokio::{Client, Options};
 use sspc_policy::{Policy, Source};
 use sspc_proxy::{Config, Proxy};
@@ -92,7 +92,8 @@ impl Testbed {
 
     /// How long one stream's frame can hold the line.
     pub(super) fn frame_time(&self) -> Duration {
-        Duration::from_secs(1) * u32::from(self.port.mux_config().frame_max) / LINE_RATE
+        Duration::from_secs(1) * u32::from(LineConfig::for_port(&self.port).mux.frame_max)
+            / LINE_RATE
     }
 
     /// Who talks to whom, in a few lines.

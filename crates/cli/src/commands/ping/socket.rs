@@ -4,14 +4,14 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use sspc::Address;
-use tokio::net::{TcpStream, UnixStream};
+use sspc_address::Address;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::tally::{Tally, millis};
 use super::{PingArgs, say};
 use crate::exit::Failure;
 use crate::service::Signals;
+use crate::socket;
 
 /// How long a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
@@ -31,11 +31,11 @@ pub(super) async fn run(args: &PingArgs, address: &Address) -> Result<(Tally, St
         tally.sent += 1;
         let start = Instant::now();
         let connected = tokio::select! {
-            connected = timeout(CONNECT_LIMIT, connect(address)) => connected,
+            connected = timeout(CONNECT_LIMIT, socket::connect(address)) => connected,
             _ = signals.end() => break,
         };
         match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
-            Ok(()) => {
+            Ok(_) => {
                 let time = start.elapsed();
                 tally.answer(time);
                 say(&format_args!("up  connected in {:.3} ms", millis(time)))?;
@@ -47,13 +47,4 @@ pub(super) async fn run(args: &PingArgs, address: &Address) -> Result<(Tally, St
         }
     }
     Ok((tally, why))
-}
-
-async fn connect(address: &Address) -> io::Result<()> {
-    match address {
-        Address::Abstract(name) => UnixStream::connect(format!("\0{name}")).await.map(drop),
-        Address::Path(path) => UnixStream::connect(path).await.map(drop),
-        Address::Tcp { host, port } => TcpStream::connect((host.as_str(), *port)).await.map(drop),
-        _ => Err(io::ErrorKind::Unsupported.into()),
-    }
 }

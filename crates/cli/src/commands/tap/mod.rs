@@ -1,20 +1,18 @@
 //! `sspc tap`: stand between two ends, show and record what passes, and impair it.
 
-mod address;
 mod control;
 mod monitor;
 mod runner;
-mod sockets;
 
 use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
+use sspc_address::{ClientEnd, ProxyEnd};
 
 use crate::cable::{Change, Cut, Direction, Impairments};
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
 use crate::service;
-use address::{ClientSide, ProxySide};
 
 /// Stand between two ends: pass everything, show it, record it, harm it
 ///
@@ -31,11 +29,11 @@ pub(crate) struct TapArgs {
     /// port. At `uds:` and `tcp:` clients are listened for, and each gets a connection of its own
     /// to the proxy's side.
     #[arg(value_name = "CLIENT_SIDE")]
-    pub(crate) client: ClientSide,
+    pub(crate) client: ClientEnd,
 
     /// The proxy's side: of the same kinds; `uds:` and `tcp:` are connected to
     #[arg(value_name = "PROXY_SIDE")]
-    pub(crate) proxy: ProxySide,
+    pub(crate) proxy: ProxyEnd,
 
     /// Write what passes to this file, for `sspc decode`
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -174,8 +172,9 @@ pub(crate) fn run(args: &TapArgs, console: Console) -> Result<Exit, Failure> {
 /// Refuses ends of kinds that cannot be joined.
 fn check_ends(args: &TapArgs) -> Result<(), Failure> {
     match (&args.client, &args.proxy) {
-        (ClientSide::Line(_), ProxySide::Line(_))
-        | (ClientSide::Listen(_), ProxySide::Connect(_)) => Ok(()),
+        (ClientEnd::Line(_), ProxyEnd::Line(_)) | (ClientEnd::Listen(_), ProxyEnd::Connect(_)) => {
+            Ok(())
+        }
         (client, proxy) => Err(Failure::usage(
             "tap",
             format!(

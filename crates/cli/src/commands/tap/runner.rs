@@ -8,17 +8,15 @@ use std::os::fd::OwnedFd;
 use std::thread;
 use std::time::Duration;
 
-use sspc::Address;
+use sspc_address::{Address, ClientEnd, LineEnd, ProxyEnd};
 use sspc_proxy::{ListenError, Listener};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
-use super::address::LineAddress;
 use super::control::{self, Command};
 use super::monitor::Monitor;
-use super::sockets;
-use super::{ClientSide, ProxySide, TapArgs, impairments};
+use super::{TapArgs, impairments};
 use crate::cable::{
     BITS_SERIAL, BITS_SOCKET, Cable, Capture, Counts, Cut, Direction, End, Impairments, Outcome,
     Pty, Wire,
@@ -26,6 +24,7 @@ use crate::cable::{
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
 use crate::service::{SignalEvent, Signals};
+use crate::socket;
 
 /// Commands that wait at most: then no more are read.
 const COMMANDS_MAX: usize = 16;
@@ -45,7 +44,7 @@ pub(super) async fn run(args: &TapArgs, console: Console) -> Result<Exit, Failur
     // Before "ready", which others may answer with a signal.
     let mut signals = Signals::watch_toggle()?;
     let (tell, mut events) = unbounded_channel();
-    let is_line = matches!(args.client, ClientSide::Line(_));
+    let is_line = matches!(args.client, ClientEnd::Line(_));
     let monitor = Monitor::start(args, is_line)?;
     let (capture, stdout, mut shown) = match monitor {
         Some(Monitor { to, stdout, ended }) => {
@@ -182,13 +181,13 @@ impl Tap {
     /// Opens both ends, or listens; returns what to say of them.
     fn open(&mut self, args: &TapArgs) -> Result<String, Failure> {
         match (&args.client, &args.proxy) {
-            (ClientSide::Line(client), ProxySide::Line(proxy)) => {
+            (ClientEnd::Line(client), ProxyEnd::Line(proxy)) => {
                 let (client, client_name) = open_line(client)?;
                 let (proxy, proxy_name) = open_line(proxy)?;
                 self.start(0, client, proxy, BITS_SERIAL)?;
                 Ok(format!("{client_name} ↔ {proxy_name}"))
             }
-            (ClientSide::Listen(client), ProxySide::Connect(proxy)) => {
+            (ClientEnd::Listen(client), ProxyEnd::Connect(proxy)) => {
                 let listener = Listener::bind(client).map_err(|error| {
                     let hint = match &error {
                         ListenError::InUse { .. } => "; end that one, or choose another address",
@@ -370,9 +369,9 @@ fn describe(counts: &Counts) -> String {
 }
 
 /// Opens an end of a serial line; also returns what to say of it.
-fn open_line(address: &LineAddress) -> Result<(End, String), Failure> {
+fn open_line(address: &LineEnd) -> Result<(End, String), Failure> {
     match address {
-        LineAddress::Pty(path) => {
+        LineEnd::Pty(path) => {
             let pty = Pty::at(path).map_err(|error| {
                 Failure::new(format!(
                     "cannot make a pseudo-terminal at {}: {error}",
@@ -382,9 +381,8 @@ fn open_line(address: &LineAddress) -> Result<(End, String), Failure> {
             let name = format!("{address} ({})", pty.name().display());
             Ok((End::Pty(pty), name))
         }
-        LineAddress::Serial(serial) => {
-            let port = serial
-                .open_port()
+        LineEnd::Serial(serial) => {
+            let port = sspc_line::open_port(serial)
                 .map_err(|error| Failure::new(format!("cannot open {address}: {error}")))?;
             Ok((End::Port(port), address.to_string()))
         }
@@ -397,7 +395,7 @@ async fn accept(listener: Listener, proxy: Address, tell: UnboundedSender<Event>
     const PAUSE: Duration = Duration::from_millis(100);
     for connection in 0.. {
         let client = loop {
-            match listener.accept().await.and_then(sockets::accepted) {
+            match listener.accept().await.and_then(socket::accepted) {
                 Ok(client) => break client,
                 Err(error) => {
                     tracing::warn!(%error, "cannot take a client");
@@ -407,7 +405,7 @@ async fn accept(listener: Listener, proxy: Address, tell: UnboundedSender<Event>
         };
         let (tell, proxy) = (tell.clone(), proxy.clone());
         tokio::spawn(async move {
-            let event = match sockets::connect(&proxy).await {
+            let event = match socket::connect(&proxy).await {
                 Ok(proxy) => Event::Joined { connection, client, proxy },
                 Err(error) => Event::Alone { connection, error },
             };

@@ -1,0 +1,80 @@
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::error::AddressError;
+use crate::parse::{Parsed, Place, parse};
+use crate::{SerialAddress, WELL_KNOWN_NAME};
+
+/// Where a client finds its proxy.
+///
+/// ```
+/// use sspc_address::Address;
+/// let address: Address = "tcp:localhost:7681".parse()?;
+/// assert_eq!(address, Address::Tcp { host: "localhost".into(), port: 7681 });
+/// assert_eq!(Address::default().to_string(), "uds:@proxy.ss.lws");
+/// # Ok::<(), sspc_address::AddressError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// `uds:@name`: a Unix socket with an abstract name (Linux).
+    Abstract(String),
+    /// `uds:/path`: a Unix socket in the file system.
+    Path(PathBuf),
+    /// `tcp:host:port`.
+    Tcp {
+        /// A name, an IPv4 address, or an IPv6 address without brackets.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// `serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast`: a serial line, which all streams
+    /// of the process that use it share.
+    Serial(SerialAddress),
+    /// A link that the program made itself; no text gives one.
+    Own {
+        /// What messages call it.
+        name: String,
+    },
+}
+
+/// `uds:@proxy.ss.lws`
+impl Default for Address {
+    fn default() -> Self {
+        Self::Abstract(WELL_KNOWN_NAME.into())
+    }
+}
+
+impl Address {
+    pub(crate) fn from_parsed(parsed: Parsed) -> Option<Self> {
+        Some(match parsed {
+            Parsed::Abstract(name) => Self::Abstract(name),
+            Parsed::Path { path, .. } => Self::Path(path),
+            Parsed::Tcp { host, port } => Self::Tcp { host, port },
+            Parsed::Serial(serial) => Self::Serial(serial),
+            Parsed::Pty(_) => return None,
+        })
+    }
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let parsed = parse(text, Place::Connect)?;
+        Self::from_parsed(parsed).ok_or_else(|| AddressError::kind(text, Place::Connect))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Abstract(name) => write!(f, "uds:@{name}"),
+            Self::Path(path) => write!(f, "uds:{}", path.display()),
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
+            Self::Serial(serial) => serial.fmt(f),
+            Self::Own { name } => f.write_str(name),
+        }
+    }
+}

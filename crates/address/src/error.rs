@@ -1,0 +1,132 @@
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use crate::parse::Place;
+use crate::serial::BAUD_FAST_MIN;
+
+/// The longest name or path of a Unix socket, in bytes.
+pub(crate) const UNIX_NAME_MAX: usize = 107;
+
+/// A text is not an address that its place accepts. Says what is wrong and what to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressError {
+    pub(crate) text: String,
+    pub(crate) place: Place,
+    pub(crate) mistake: Mistake,
+}
+
+/// What is wrong. Each has one text, wherever the address is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    /// It begins like none of the kinds that the place accepts.
+    Kind,
+    /// Nothing stands behind `uds:` or `uds:@`.
+    NoName,
+    RelativeSocket,
+    RelativeDevice,
+    RelativePty,
+    NameTooLong {
+        length: usize,
+    },
+    Nul,
+    AbstractOptions,
+    /// Mode and owner of a socket that others made.
+    NotTheListener,
+    PathOption {
+        option: String,
+    },
+    Mode,
+    Owner,
+    NoPort,
+    Port {
+        least: u16,
+    },
+    Brackets,
+    NoHost,
+    Baud,
+    RtsCts,
+    Profile,
+    SerialOption {
+        option: String,
+    },
+    TooSlow {
+        baud: u32,
+    },
+}
+
+impl fmt::Display for AddressError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" is not a valid {}: ", self.text.escape_debug(), self.place.name())?;
+        match &self.mistake {
+            Mistake::Kind => write!(f, "write {}", self.place.forms()),
+            Mistake::NoName => f.write_str("a name or path is missing after uds:"),
+            Mistake::RelativeSocket => f.write_str(
+                "write uds:/path with an absolute path, or uds:@name for an abstract name",
+            ),
+            Mistake::RelativeDevice => {
+                f.write_str("write the device with its whole path, such as serial:/dev/ttyUSB0")
+            }
+            Mistake::RelativePty => {
+                f.write_str("write pty: with an absolute path, such as pty:/tmp/device")
+            }
+            Mistake::NameTooLong { length } => write!(
+                f,
+                "the name or path of a Unix socket has at most {UNIX_NAME_MAX} bytes, this one has \
+                 {length}"
+            ),
+            Mistake::Nul => f.write_str("it contains a NUL byte"),
+            Mistake::AbstractOptions => f.write_str(
+                "an abstract socket has no mode and no owner: every user of the machine may connect",
+            ),
+            Mistake::NotTheListener => {
+                f.write_str("mode and owner are set where the proxy listens, not by its clients")
+            }
+            Mistake::PathOption { option } => write!(
+                f,
+                "\"{}\" is not an option of a path; there are mode=0660 and owner=user:group",
+                option.escape_debug()
+            ),
+            Mistake::Mode => f.write_str("mode must be an octal number up to 0777"),
+            Mistake::Owner => {
+                f.write_str("owner must name a user, a group or both: owner=user:group")
+            }
+            Mistake::NoPort => f.write_str("the port is missing; write tcp:host:port"),
+            Mistake::Port { least } => {
+                write!(f, "the port must be a number from {least} to {}", u16::MAX)
+            }
+            Mistake::Brackets => {
+                f.write_str("write an IPv6 address in brackets, such as tcp:[::1]:7681")
+            }
+            Mistake::NoHost => f.write_str("the host is missing; write tcp:host:port"),
+            Mistake::Baud => f.write_str("baud must be a number of bits per second"),
+            Mistake::RtsCts => f.write_str("rtscts must be 0 or 1"),
+            Mistake::Profile => f.write_str("profile must be default or fast"),
+            Mistake::SerialOption { option } => write!(
+                f,
+                "\"{}\" is not an option of a serial line; there are baud=, rtscts= and profile=",
+                option.escape_debug()
+            ),
+            Mistake::TooSlow { baud } => write!(
+                f,
+                "profile=fast needs {BAUD_FAST_MIN} baud or more, and this line has {baud}; add \
+                 baud=2000000 if it can do that, or leave the profile out"
+            ),
+        }
+    }
+}
+
+impl AddressError {
+    /// The address is not of a kind that the place accepts.
+    pub(crate) fn kind(text: &str, place: Place) -> Self {
+        Self { text: text.into(), place, mistake: Mistake::Kind }
+    }
+}
+
+impl Error for AddressError {}
+
+impl From<AddressError> for io::Error {
+    fn from(error: AddressError) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, error)
+    }
+}

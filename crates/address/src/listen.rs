@@ -1,0 +1,119 @@
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::error::AddressError;
+use crate::parse::{Parsed, Place, parse};
+use crate::{SerialAddress, WELL_KNOWN_NAME};
+
+/// An address that a proxy can listen at.
+///
+/// ```
+/// use sspc_address::ListenAddress;
+///
+/// for text in [
+///     "uds:@proxy.ss.lws",
+///     "uds:/run/ss?mode=0660&owner=root:ss",
+///     "tcp:[::1]:7681",
+///     "serial:/dev/ttyUSB0?baud=2000000&profile=fast",
+/// ] {
+///     let address: ListenAddress = text.parse()?;
+///     assert_eq!(address.to_string(), text);
+/// }
+/// # Ok::<(), sspc_address::AddressError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ListenAddress {
+    /// `uds:@name`: a socket of Linux' abstract namespace; gone with its process.
+    Abstract {
+        /// The name behind the `@`.
+        name: String,
+    },
+    /// `uds:/path[?mode=0660&owner=user[:group]]`: a socket file.
+    Path {
+        /// Where it is.
+        path: PathBuf,
+        /// Its permission bits; what the process's umask leaves if `None`.
+        mode: Option<u32>,
+        /// Whose it is, as names or numbers; the process's own if `None`.
+        owner: Option<Owner>,
+    },
+    /// `tcp:host:port`: port 0 takes any free one.
+    Tcp {
+        /// A name or an address, without the brackets of IPv6.
+        host: String,
+        /// The port.
+        port: u16,
+    },
+    /// `serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast`: a serial port, where the streams
+    /// of a client share one line.
+    Serial(SerialAddress),
+}
+
+/// The owner of a socket file.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// Name or number of the user; unchanged if `None`.
+    pub user: Option<String>,
+    /// Name or number of the group; unchanged if `None`.
+    pub group: Option<String>,
+}
+
+impl ListenAddress {
+    /// Where deployed clients look for their proxy on Linux: `uds:@proxy.ss.lws`.
+    pub fn well_known() -> Self {
+        Self::Abstract { name: WELL_KNOWN_NAME.to_owned() }
+    }
+
+    pub(crate) fn from_parsed(parsed: Parsed) -> Option<Self> {
+        Some(match parsed {
+            Parsed::Abstract(name) => Self::Abstract { name },
+            Parsed::Path { path, mode, owner } => Self::Path { path, mode, owner },
+            Parsed::Tcp { host, port } => Self::Tcp { host, port },
+            Parsed::Serial(serial) => Self::Serial(serial),
+            Parsed::Pty(_) => return None,
+        })
+    }
+}
+
+impl FromStr for ListenAddress {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let parsed = parse(text, Place::Listen)?;
+        Self::from_parsed(parsed).ok_or_else(|| AddressError::kind(text, Place::Listen))
+    }
+}
+
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Abstract { name } => write!(f, "uds:@{name}"),
+            Self::Path { path, mode, owner } => {
+                write!(f, "uds:{}", path.display())?;
+                let mut mark = '?';
+                if let Some(mode) = mode {
+                    write!(f, "{mark}mode={mode:04o}")?;
+                    mark = '&';
+                }
+                if let Some(owner) = owner {
+                    write!(f, "{mark}owner={owner}")?;
+                }
+                Ok(())
+            }
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
+            Self::Serial(address) => address.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.user.as_deref().unwrap_or_default())?;
+        match &self.group {
+            Some(group) => write!(f, ":{group}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! The grammar, and what of it each place accepts.
+
+use std::path::PathBuf;
+
+use crate::error::{AddressError, Mistake, UNIX_NAME_MAX};
+use crate::listen::Owner;
+use crate::serial::{self, SerialAddress};
+
+/// Who takes the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Connect,
+    Listen,
+    Serial,
+    ClientEnd,
+    ProxyEnd,
+}
+
+impl Place {
+    /// What an address for this place is called.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "proxy address",
+            Self::Listen => "listen address",
+            Self::Serial => "serial address",
+            Self::ClientEnd | Self::ProxyEnd => "end of a tap",
+        }
+    }
+
+    /// What can be written here.
+    pub(crate) const fn forms(self) -> &'static str {
+        match self {
+            Self::Connect | Self::Listen => {
+                "uds:@name, uds:/path, tcp:host:port or serial:/dev/name"
+            }
+            Self::Serial => "serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast",
+            Self::ClientEnd | Self::ProxyEnd => {
+                "pty:/path, serial:/dev/name, uds:@name, uds:/path or tcp:host:port"
+            }
+        }
+    }
+
+    const fn accepts(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Serial => true,
+            Kind::Unix | Kind::Tcp => !matches!(self, Self::Serial),
+            Kind::Pty => matches!(self, Self::ClientEnd | Self::ProxyEnd),
+        }
+    }
+
+    /// True where a socket is made, false where one that others made is connected to.
+    const fn listens(self) -> bool {
+        matches!(self, Self::Listen | Self::ClientEnd)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Unix,
+    Tcp,
+    Serial,
+    Pty,
+}
+
+/// Any address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Parsed {
+    Abstract(String),
+    Path { path: PathBuf, mode: Option<u32>, owner: Option<Owner> },
+    Tcp { host: String, port: u16 },
+    Serial(SerialAddress),
+    Pty(PathBuf),
+}
+
+/// An address of a kind that the place accepts.
+pub(crate) fn parse(text: &str, place: Place) -> Result<Parsed, AddressError> {
+    parse_kind(text, place).map_err(|mistake| AddressError { text: text.into(), place, mistake })
+}
+
+fn parse_kind(text: &str, place: Place) -> Result<Parsed, Mistake> {
+    let (kind, rest) = text.split_once(':').ok_or(Mistake::Kind)?;
+    let kind = match kind {
+        "uds" => Kind::Unix,
+        "tcp" => Kind::Tcp,
+        "serial" => Kind::Serial,
+        "pty" => Kind::Pty,
+        _ => return Err(Mistake::Kind),
+    };
+    if !place.accepts(kind) {
+        return Err(Mistake::Kind);
+    }
+    if rest.contains('\0') {
+        return Err(Mistake::Nul);
+    }
+    match kind {
+        Kind::Unix => match rest.strip_prefix('@') {
+            Some(name) => parse_abstract(name),
+            None => parse_path(rest, place),
+        },
+        Kind::Tcp => parse_tcp(rest, place),
+        Kind::Serial => serial::parse(rest).map(Parsed::Serial),
+        Kind::Pty if rest.starts_with('/') => Ok(Parsed::Pty(rest.into())),
+        Kind::Pty => Err(Mistake::RelativePty),
+    }
+}
+
+fn parse_abstract(name: &str) -> Result<Parsed, Mistake> {
+    // This is meant to keep others out, and would not.
+    if name.contains("?mode=") || name.contains("?owner=") {
+        return Err(Mistake::AbstractOptions);
+    }
+    check_length(name)?;
+    Ok(Parsed::Abstract(name.into()))
+}
+
+fn parse_path(text: &str, place: Place) -> Result<Parsed, Mistake> {
+    let (path, options) = text.split_once('?').unwrap_or((text, ""));
+    check_length(path)?;
+    if !path.starts_with('/') {
+        return Err(Mistake::RelativeSocket);
+    }
+    let (mut mode, mut owner) = (None, None);
+    for option in options.split('&').filter(|option| !option.is_empty()) {
+        match option.split_once('=') {
+            Some(("mode" | "owner", _)) if !place.listens() => {
+                return Err(Mistake::NotTheListener);
+            }
+            Some(("mode", digits)) => match u32::from_str_radix(digits, 8) {
+                Ok(bits) if bits <= 0o777 => mode = Some(bits),
+                _ => return Err(Mistake::Mode),
+            },
+            Some(("owner", names)) => owner = Some(parse_owner(names)?),
+            _ => return Err(Mistake::PathOption { option: option.into() }),
+        }
+    }
+    Ok(Parsed::Path { path: path.into(), mode, owner })
+}
+
+fn check_length(name: &str) -> Result<(), Mistake> {
+    match name.len() {
+        0 => Err(Mistake::NoName),
+        1..=UNIX_NAME_MAX => Ok(()),
+        length => Err(Mistake::NameTooLong { length }),
+    }
+}
+
+fn parse_owner(names: &str) -> Result<Owner, Mistake> {
+    let (user, group) = names.split_once(':').unwrap_or((names, ""));
+    let given = |name: &str| (!name.is_empty()).then(|| name.to_owned());
+    match (given(user), given(group)) {
+        (None, None) => Err(Mistake::Owner),
+        (user, group) => Ok(Owner { user, group }),
+    }
+}
+
+fn parse_tcp(text: &str, place: Place) -> Result<Parsed, Mistake> {
+    let (host, port) = text.rsplit_once(':').ok_or(Mistake::NoPort)?;
+    // Port 0 is any that is free.
+    let least = if place.listens() { 0 } else { 1 };
+    let port = match port.parse() {
+        Ok(port) if port >= least => port,
+        _ => return Err(Mistake::Port { least }),
+    };
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').ok_or(Mistake::Brackets)?,
+        None if host.contains(':') => return Err(Mistake::Brackets),
+        None => host,
+    };
+    if host.is_empty() {
+        return Err(Mistake::NoHost);
+    }
+    Ok(Parsed::Tcp { host: host.into(), port })
+}

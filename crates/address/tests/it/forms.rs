@@ -1,0 +1,65 @@
+//! Each place takes its forms, and writes them as they were written.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use sspc_address::{
+    Address, AddressError, ClientEnd, LineEnd, ListenAddress, ProxyEnd, SerialAddress,
+};
+
+const SERIAL: [&str; 3] = [
+    "serial:/dev/ttyUSB0?baud=115200",
+    "serial:/dev/serial/by-id/a b?baud=9600&rtscts=1",
+    "serial:/dev/ttyS1?baud=3000000&rtscts=1&profile=fast",
+];
+const SOCKETS: [&str; 5] =
+    ["uds:@proxy.ss.lws", "uds:/run/ss.sock", "uds:/a b", "tcp:localhost:7681", "tcp:[::1]:80"];
+const LISTEN: [&str; 6] = [
+    "uds:/run/ss.sock?mode=0600",
+    "uds:/run/ss.sock?owner=root",
+    "uds:/run/ss.sock?mode=0660&owner=root:users",
+    "uds:/run/ss.sock?owner=:users",
+    "tcp:localhost:0",
+    "tcp:127.0.0.1:0",
+];
+
+fn check<A: FromStr<Err = AddressError> + Display>(texts: &[&str]) {
+    for text in texts {
+        assert_eq!(text.parse::<A>().unwrap().to_string(), *text);
+    }
+}
+
+#[test]
+fn every_form_survives_a_round_trip() {
+    check::<SerialAddress>(&SERIAL);
+    check::<Address>(&[SERIAL.as_slice(), &SOCKETS].concat());
+    check::<ListenAddress>(&[SERIAL.as_slice(), &SOCKETS, &LISTEN].concat());
+    check::<ProxyEnd>(&[SERIAL.as_slice(), &SOCKETS, &["pty:/tmp/a"]].concat());
+    check::<ClientEnd>(&[SERIAL.as_slice(), &SOCKETS, &LISTEN, &["pty:/tmp/a"]].concat());
+}
+
+#[test]
+fn hosts_have_no_brackets_and_paths_no_options() {
+    let tcp = Address::Tcp { host: "::1".into(), port: 80 };
+    assert_eq!("tcp:[::1]:80".parse(), Ok(tcp));
+    assert_eq!("uds:/a b".parse(), Ok(Address::Path(PathBuf::from("/a b"))));
+    assert_eq!("serial:/dev/ttyS0".parse(), Ok(SerialAddress::new("/dev/ttyS0")));
+}
+
+#[test]
+fn the_ends_of_a_tap_tell_lines_from_sockets() {
+    let serial = LineEnd::Serial(SerialAddress::new("/dev/ttyS0"));
+    assert_eq!("serial:/dev/ttyS0".parse(), Ok(ClientEnd::Line(serial.clone())));
+    assert_eq!("serial:/dev/ttyS0".parse(), Ok(ProxyEnd::Line(serial)));
+    assert_eq!("pty:/a".parse(), Ok(ProxyEnd::Line(LineEnd::Pty("/a".into()))));
+    assert_eq!("uds:@a".parse(), Ok(ProxyEnd::Connect(Address::Abstract("a".into()))));
+    let listen = ListenAddress::Abstract { name: "a".into() };
+    assert_eq!("uds:@a".parse(), Ok(ClientEnd::Listen(listen)));
+}
+
+#[test]
+fn the_well_known_address_is_that_of_deployed_clients() {
+    assert_eq!(Address::default().to_string(), "uds:@proxy.ss.lws");
+    assert_eq!(ListenAddress::well_known().to_string(), "uds:@proxy.ss.lws");
+}

@@ -1,0 +1,134 @@
+//! Each mistake has one text, whoever takes the address.
+
+use std::str::FromStr;
+
+use sspc_address::{Address, AddressError, ClientEnd, ListenAddress, ProxyEnd, SerialAddress};
+
+/// What a place calls its addresses, and what it says of a wrong one.
+type Place = (&'static str, fn(&str) -> Option<AddressError>);
+
+fn error<A: FromStr<Err = AddressError>>(text: &str) -> Option<AddressError> {
+    text.parse::<A>().err()
+}
+
+const CONNECT: Place = ("proxy address", error::<Address>);
+const LISTEN: Place = ("listen address", error::<ListenAddress>);
+const SERIAL: Place = ("serial address", error::<SerialAddress>);
+const CLIENT_END: Place = ("end of a tap", error::<ClientEnd>);
+const PROXY_END: Place = ("end of a tap", error::<ProxyEnd>);
+const SOCKETS: [Place; 4] = [CONNECT, LISTEN, CLIENT_END, PROXY_END];
+const LISTENING: [Place; 2] = [LISTEN, CLIENT_END];
+const CONNECTING: [Place; 2] = [CONNECT, PROXY_END];
+const ALL: [Place; 5] = [CONNECT, LISTEN, SERIAL, CLIENT_END, PROXY_END];
+
+fn check(places: &[Place], mistakes: &[(&str, &str)]) {
+    for (text, advice) in mistakes {
+        for (name, error) in places {
+            let told = error(text).unwrap_or_else(|| panic!("{text:?} is a valid {name}"));
+            let expected = format!("\"{}\" is not a valid {name}: {advice}", text.escape_debug());
+            assert_eq!(told.to_string(), expected);
+        }
+    }
+}
+
+#[test]
+fn what_begins_like_no_kind_says_what_to_write() {
+    let sockets = "write uds:@name, uds:/path, tcp:host:port or serial:/dev/name";
+    let wrong = ["", "uds", "/run/sspc", "udp:host:1", "pty:/tmp/a"];
+    check(&[CONNECT, LISTEN], &wrong.map(|text| (text, sockets)));
+    let serial = "write serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast";
+    check(&[SERIAL], &["uds:/x", "/dev/ttyUSB0", "tcp:a:1"].map(|text| (text, serial)));
+    let ends = "write pty:/path, serial:/dev/name, uds:@name, uds:/path or tcp:host:port";
+    check(&[CLIENT_END, PROXY_END], &["", "pty", "udp:x", "/dev/x"].map(|text| (text, ends)));
+}
+
+#[test]
+fn names_of_unix_sockets() {
+    let relative = "write uds:/path with an absolute path, or uds:@name for an abstract name";
+    check(
+        &SOCKETS,
+        &[
+            ("uds:", "a name or path is missing after uds:"),
+            ("uds:@", "a name or path is missing after uds:"),
+            ("uds:run", relative),
+            ("uds:@a\0", "it contains a NUL byte"),
+            ("uds:/a\0", "it contains a NUL byte"),
+            (
+                "uds:@name?mode=0600",
+                "an abstract socket has no mode and no owner: every user of the machine may connect",
+            ),
+            (
+                "uds:/a?colour=red",
+                "\"colour=red\" is not an option of a path; there are mode=0660 and \
+                 owner=user:group",
+            ),
+        ],
+    );
+    let long = "the name or path of a Unix socket has at most 107 bytes, this one has 108";
+    let [name, path] = ["@", "/"].map(|first| format!("uds:{first}{}", "x".repeat(107)));
+    check(&SOCKETS, &[(&format!("{name}x"), long), (&path, long)]);
+}
+
+#[test]
+fn mode_and_owner_belong_to_the_listener() {
+    check(
+        &LISTENING,
+        &[
+            ("uds:/a?mode=999", "mode must be an octal number up to 0777"),
+            ("uds:/a?mode=1000", "mode must be an octal number up to 0777"),
+            ("uds:/a?owner=:", "owner must name a user, a group or both: owner=user:group"),
+        ],
+    );
+    let told = "mode and owner are set where the proxy listens, not by its clients";
+    check(&CONNECTING, &[("uds:/a?mode=0660", told), ("uds:/a?owner=root", told)]);
+}
+
+#[test]
+fn hosts_and_ports() {
+    check(
+        &SOCKETS,
+        &[
+            ("tcp:host", "the port is missing; write tcp:host:port"),
+            ("tcp::80", "the host is missing; write tcp:host:port"),
+            ("tcp:[]:80", "the host is missing; write tcp:host:port"),
+            ("tcp:::1:80", "write an IPv6 address in brackets, such as tcp:[::1]:7681"),
+            ("tcp:[::1:80", "write an IPv6 address in brackets, such as tcp:[::1]:7681"),
+        ],
+    );
+    let ports = ["tcp:host:", "tcp:host:http", "tcp:host:65536"];
+    let listen = "the port must be a number from 0 to 65535";
+    check(&LISTENING, &ports.map(|text| (text, listen)));
+    let connect = "the port must be a number from 1 to 65535";
+    check(&CONNECTING, &[ports[0], ports[1], ports[2], "tcp:host:0"].map(|text| (text, connect)));
+}
+
+#[test]
+fn serial_lines() {
+    check(
+        &ALL,
+        &[
+            ("serial:ttyUSB0", "write the device with its whole path, such as serial:/dev/ttyUSB0"),
+            ("serial:/dev/x\0", "it contains a NUL byte"),
+            ("serial:/dev/x?baud=fast", "baud must be a number of bits per second"),
+            ("serial:/dev/x?baud=0", "baud must be a number of bits per second"),
+            ("serial:/dev/x?rtscts=yes", "rtscts must be 0 or 1"),
+            ("serial:/dev/x?profile=quick", "profile must be default or fast"),
+            (
+                "serial:/dev/x?parity=even",
+                "\"parity=even\" is not an option of a serial line; there are baud=, rtscts= and \
+                 profile=",
+            ),
+            (
+                "serial:/dev/x?profile=fast",
+                "profile=fast needs 1000000 baud or more, and this line has 115200; add \
+                 baud=2000000 if it can do that, or leave the profile out",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn pseudo_terminals() {
+    let relative = "write pty: with an absolute path, such as pty:/tmp/device";
+    check(&[CLIENT_END, PROXY_END], &[("pty:", relative), ("pty:device", relative)]);
+}
