@@ -37,6 +37,7 @@ pub use keys::{KeyInfo, Section, key_reference};
 pub use parse::{BACKOFF_MAX, ITEMS_MAX, NESTING_MAX, Parsed, STACK_MAX, STRING_MAX};
 pub use retry::Retry;
 pub use source::{SOURCE_MAX, Source};
+pub use suggest::suggest;
 pub use template::{EXPANSION_MAX, ExpandError, NAME_MAX as TEMPLATE_NAME_MAX, Template};
 pub use types::{
     Auth, Http, METADATA_NAME_MAX, MetadataItem, Metric, Mqtt, MqttMessage, Policy, Protocol,

@@ -1,51 +1,52 @@
-//! "Did you mean": the known name nearest to a misspelt one.
+//! "Did you mean": the known names nearest to a mistaken one.
+
+use crate::diagnostics::quote;
 
 /// Most names that a word is compared to: a guess is not worth more.
 const CANDIDATES_MAX: usize = 1_000;
+/// Longest name that is compared, bytes; the work is the square of it.
+const LENGTH_MAX: usize = 64;
+/// Most edits between a word and what it is taken for; a third of the shorter one's length if that
+/// is less, because short names are near to everything.
+const EDITS_MAX: usize = 3;
+/// Most names to suggest.
+const SUGGESTED_MAX: usize = 3;
 
-/// The candidate that most likely was meant, if one is near enough.
-pub(crate) fn nearest<'c>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
-    // Short names are near to everything; long ones are noise, and cost the square of their length.
-    let length = word.chars().count();
-    if !(3..=64).contains(&length) {
+/// ``did you mean `port`?``, with the known names that are nearest to a word that is none of them;
+/// `None` if none is near.
+///
+/// An edit is a character put in, left out, replaced, or exchanged with its neighbour; case does not
+/// count. The work is bounded, whatever the word and however many names there are.
+pub fn suggest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<String> {
+    if word.len() > LENGTH_MAX {
         return None;
     }
-    let allowed = length / 3;
-    candidates
+    let folded = word.to_lowercase();
+    let mut near: Vec<(usize, &str)> = known
         .into_iter()
         .take(CANDIDATES_MAX)
-        .filter(|candidate| {
-            candidate.len() <= 64 && candidate.len().abs_diff(word.len()) <= allowed
-        })
-        .map(|candidate| (distance(word, candidate), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
-        .min()
-        .map(|(_, candidate)| candidate)
+        .filter_map(|name| Some((edits(&folded, name)?, name)))
+        .collect();
+    near.sort_unstable();
+    let (least, _) = *near.first()?;
+    let nearest = near.iter().take_while(|(edits, _)| *edits == least).take(SUGGESTED_MAX);
+    Some(did_you_mean(nearest.map(|(_, name)| *name)))
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours that make one word the other,
-/// without regard to case.
-fn distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.to_lowercase().chars().collect();
-    let b: Vec<char> = b.to_lowercase().chars().collect();
-    let mut before: Vec<usize> = Vec::new();
-    let mut previous: Vec<usize> = (0..=b.len()).collect();
-    for (i, &x) in a.iter().enumerate() {
-        let mut row = vec![i + 1];
-        for (j, &y) in b.iter().enumerate() {
-            let mut best = (previous[j] + usize::from(x != y)).min(previous[j + 1] + 1);
-            best = best.min(row[j] + 1);
-            if i > 0 && j > 0 && x == b[j - 1] && a[i - 1] == y {
-                best = best.min(before[j - 1] + 1);
-            }
-            row.push(best);
-        }
-        before = std::mem::replace(&mut previous, row);
+/// The one text for what was meant.
+pub(crate) fn did_you_mean<'n>(names: impl IntoIterator<Item = &'n str>) -> String {
+    let names: Vec<String> = names.into_iter().map(quote).collect();
+    format!("did you mean {}?", names.join(" or "))
+}
+
+/// The edits from a word in lower case to a name, if they are few enough.
+fn edits(word: &str, name: &str) -> Option<usize> {
+    let allowed = (word.len().min(name.len()) / 3).min(EDITS_MAX);
+    if name.len() > LENGTH_MAX || word.len().abs_diff(name.len()) > 4 * EDITS_MAX {
+        return None;
     }
-    previous.last().copied().unwrap_or(0)
+    let edits = strsim::osa_distance(word, &name.to_lowercase());
+    (edits <= allowed).then_some(edits)
 }
 
 #[cfg(test)]
@@ -54,19 +55,37 @@ mod tests {
 
     #[test]
     fn misspellings_find_their_word() {
-        let known = ["endpoint", "port", "protocol", "http_url", "tls"];
-        assert_eq!(nearest("endpiont", known), Some("endpoint"));
-        assert_eq!(nearest("http-url", known), Some("http_url"));
-        assert_eq!(nearest("TLS", known), Some("tls"));
-        assert_eq!(nearest("prot", known), Some("port"));
-        assert_eq!(nearest("something", known), None);
-        assert_eq!(nearest("", known), None);
+        let known = ["endpoint", "port", "protocol", "http_url", "tls", "s"];
+        let meant = |word| suggest(word, known);
+        assert_eq!(meant("endpiont").as_deref(), Some("did you mean `endpoint`?"));
+        assert_eq!(meant("http-url").as_deref(), Some("did you mean `http_url`?"));
+        assert_eq!(meant("TLS").as_deref(), Some("did you mean `tls`?"));
+        assert_eq!(meant("prot").as_deref(), Some("did you mean `port`?"));
+        for word in ["something", "", "x", "stream"] {
+            assert_eq!(meant(word), None, "{word}");
+        }
     }
 
     #[test]
-    fn distances_count_edits() {
-        assert_eq!(distance("abc", "acb"), 1);
-        assert_eq!(distance("abc", ""), 3);
-        assert_eq!(distance("kitten", "sitting"), 3);
+    fn names_that_are_equally_near_are_all_suggested_up_to_three() {
+        let known = ["mintest", "MinTest", "minpost", "mintes", "__default"];
+        let both = "did you mean `MinTest` or `mintest`?";
+        assert_eq!(suggest("MINTEST", known).as_deref(), Some(both));
+        let digits = ["name1", "name2", "name3", "name4"];
+        let three = "did you mean `name1` or `name2` or `name3`?";
+        assert_eq!(suggest("name9", digits).as_deref(), Some(three));
+    }
+
+    #[test]
+    fn names_are_quoted_safely() {
+        let known = ["name\u{1b}"];
+        assert_eq!(suggest("name", known).as_deref(), Some("did you mean `name\\u{1b}`?"));
+    }
+
+    #[test]
+    fn what_is_long_is_not_compared() {
+        let long = "n".repeat(1 << 20);
+        assert_eq!(suggest(&long, [long.as_str()]), None);
+        assert_eq!(suggest("name", [long.as_str()]), None);
     }
 }

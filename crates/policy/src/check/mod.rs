@@ -8,7 +8,7 @@ use crate::diagnostics::quote;
 use crate::parse::Draft;
 use crate::parse::value::{key_of, within};
 use crate::source::Place;
-use crate::suggest::nearest;
+use crate::suggest::suggest;
 use crate::{
     Code, Diagnostic, EndpointError, ExpandError, MetadataItem, Policy, RIDESHARE_MAX, Report,
     StreamType, Target, Template,
@@ -161,10 +161,9 @@ impl Check<'_> {
             let message = format!("{} uses {}, which", self.key(key), quote(name));
             let message = format!("{message} the streamtype's `metadata` does not declare");
             let known = self.streamtype.metadata.iter().map(|item| item.name.as_str());
-            let help = match nearest(name, known) {
-                Some(meant) => format!("did you mean {}?", quote(meant)),
-                None => format!("add `{{\"{}\": \"\"}}` to `metadata`", name.escape_debug()),
-            };
+            let help = suggest(name, known).unwrap_or_else(|| {
+                format!("add `{{\"{}\": \"\"}}` to `metadata`", name.escape_debug())
+            });
             let Some(place) = self.draft.value_place(key) else { continue };
             let place = if self.given(key) { within(place, range) } else { place.clone() };
             self.report.push(Diagnostic::error(Code::Undeclared, &place, message).help(help));
@@ -346,10 +345,8 @@ impl Check<'_> {
                         self.key("rideshare"),
                         quote(name)
                     );
-                    let help = match nearest(name, drafts.keys().map(String::as_str)) {
-                        Some(meant) => format!("did you mean {}?", quote(meant)),
-                        None => "the chain ends here".to_owned(),
-                    };
+                    let help = suggest(name, drafts.keys().map(String::as_str))
+                        .unwrap_or_else(|| "the chain ends here".to_owned());
                     self.warning(Code::UnknownReference, "rideshare", message, &help);
                 }
                 break;

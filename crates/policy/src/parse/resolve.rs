@@ -10,7 +10,7 @@ use crate::keys::STREAM_KEYS;
 use crate::parse::value::key_of;
 use crate::parse::{Draft, Tables};
 use crate::source::Place;
-use crate::suggest::nearest;
+use crate::suggest::suggest;
 use crate::{Code, Diagnostic, Policy, Report, TrustStore};
 
 /// The policy that the tables make, as good as it can be made of them.
@@ -102,8 +102,8 @@ fn look_up<'m, T>(
     let message = format!("{what} refers to {kind} {}, which is not defined", quote(name));
     let mut diagnostic = Diagnostic::error(Code::UnknownReference, place, message);
     if candidates.is_empty() {
-        if let Some(meant) = nearest(name, map.keys().map(String::as_str)) {
-            diagnostic = diagnostic.help(format!("did you mean {}?", quote(meant)));
+        if let Some(suggestion) = suggest(name, map.keys().map(String::as_str)) {
+            diagnostic = diagnostic.help(suggestion);
         } else if map.is_empty() {
             diagnostic = diagnostic.help(format!("the policy defines no {kind} at all"));
         }

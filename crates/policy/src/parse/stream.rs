@@ -10,7 +10,7 @@ use crate::parse::value::{
     Cx, ITEMS_MAX, is_header_value, is_token, key_of, name_fault, type_words,
 };
 use crate::source::Place;
-use crate::suggest::nearest;
+use crate::suggest::{did_you_mean, suggest};
 use crate::{
     Code, Diagnostic, METADATA_NAME_MAX, MetadataItem, Protocol, RESP_MAP_MAX, StreamType, Template,
 };
@@ -204,7 +204,7 @@ fn protocol(cx: &mut Cx<'_>, value: &Value<'_>, what: &str) -> Option<Protocol> 
     if protocol.is_none() {
         let place = cx.place(value);
         let message = format!("{what} is {}", quote(&text));
-        let mut diagnostic = Diagnostic::error(Code::Value, &place, message)
+        let diagnostic = Diagnostic::error(Code::Value, &place, message)
             .expected("`h1`, `h2`, `h3`, `ws`, `mqtt` or `raw`");
         let meant = match text.to_ascii_lowercase().as_str() {
             "http" | "https" | "http1" | "http/1.1" => Some("h1"),
@@ -213,12 +213,16 @@ fn protocol(cx: &mut Cx<'_>, value: &Value<'_>, what: &str) -> Option<Protocol> 
             "websocket" | "websockets" | "wss" => Some("ws"),
             "mqtts" => Some("mqtt"),
             "tcp" => Some("raw"),
-            word => nearest(word, Protocol::ALL.map(Protocol::as_str)),
+            _ => None,
         };
-        if let Some(meant) = meant {
-            diagnostic = diagnostic.help(format!("did you mean `{meant}`?"));
-        }
-        cx.push(diagnostic);
+        let suggestion = match meant {
+            Some(meant) => Some(did_you_mean([meant])),
+            None => suggest(&text, Protocol::ALL.map(Protocol::as_str)),
+        };
+        cx.push(match suggestion {
+            Some(suggestion) => diagnostic.help(suggestion),
+            None => diagnostic,
+        });
     }
     protocol
 }
@@ -236,7 +240,7 @@ fn method(cx: &mut Cx<'_>, value: &Value<'_>, what: &str) -> Option<String> {
         let message = format!("{what} is {}; methods are case-sensitive", quote(&text));
         cx.push(
             Diagnostic::warning(Code::Suspicious, &place, message)
-                .help(format!("did you mean `{upper}`?")),
+                .help(did_you_mean([upper.as_str()])),
         );
     }
     Some(text)

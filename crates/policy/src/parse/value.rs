@@ -9,7 +9,7 @@ use jsonc_parser::common::Ranged;
 
 use crate::diagnostics::quote;
 use crate::source::{Document, Place};
-use crate::suggest::nearest;
+use crate::suggest::suggest;
 use crate::{Code, Diagnostic, Report, StreamType};
 
 /// Longest string in bytes, except for certificates.
@@ -264,8 +264,8 @@ impl Cx<'_> {
         let name = property.name.as_str();
         let place = self.place(&property.name);
         let message = format!("unknown key {} in {of}", quote(name));
-        let help = match nearest(name, known) {
-            Some(meant) => format!("it is ignored; did you mean `{meant}`?"),
+        let help = match suggest(name, known) {
+            Some(suggestion) => format!("it is ignored; {suggestion}"),
             None => "it is ignored".to_owned(),
         };
         self.push(Diagnostic::warning(Code::UnknownKey, &place, message).help(help));

@@ -23,14 +23,19 @@ pub(crate) enum CloseReason {
     Protocol(#[from] ProtocolError),
 }
 
+/// What is added to an error that has said its own; nothing if there is nothing.
+fn and(suggestion: &Option<String>) -> String {
+    suggestion.as_ref().map(|suggestion| format!("; {suggestion}")).unwrap_or_default()
+}
+
 /// Why a stream is not created although its client did nothing wrong on the wire.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
-    #[error("the policy has no streamtype {name:?}{near}")]
+    #[error("the policy has no streamtype {name:?}{}", and(.suggestion))]
     Unknown {
         name: String,
-        /// Names of the policy that look like it, ready to be read.
-        near: String,
+        /// What [`sspc_policy::suggest`] has to say.
+        suggestion: Option<String>,
     },
     #[error("streamtype {name:?} is a server, which this proxy does not offer to clients")]
     Server { name: String },
@@ -66,4 +71,20 @@ pub(crate) enum ProtocolError {
     EmptyMetadata { streamtype: String, name: String },
     #[error("a PERF frame without a body")]
     EmptyPerf,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_names_come_with_what_may_be_meant() {
+        let unknown = |suggestion| Refusal::Unknown { name: "tset".to_owned(), suggestion };
+        assert_eq!(unknown(None).to_string(), "the policy has no streamtype \"tset\"");
+        let suggestion = sspc_policy::suggest("tset", ["test", "other"]);
+        assert_eq!(
+            unknown(suggestion).to_string(),
+            "the policy has no streamtype \"tset\"; did you mean `test`?"
+        );
+    }
 }

@@ -9,7 +9,6 @@ use tracing::info;
 use super::attempt::AttemptStarter;
 use super::close_reason::{CloseReason, ProtocolError, Refusal};
 use super::context::SessionContext;
-use super::near;
 use super::stream::Stream;
 
 /// Creates the stream that STREAMTYPE asks for.
@@ -28,8 +27,9 @@ pub(super) fn create<D: AttemptStarter>(
     let name = String::from_utf8_lossy(asked.name).into_owned();
     tracing::Span::current().record("streamtype", &name);
     let Some(streamtype) = policy.streamtype(&name) else {
-        let near = near::remark(&name, policy.streamtypes.keys().map(String::as_str));
-        return Err(CloseReason::Refused(Refusal::Unknown { name, near }));
+        let known = policy.streamtypes.keys().map(String::as_str);
+        let suggestion = sspc_policy::suggest(&name, known);
+        return Err(CloseReason::Refused(Refusal::Unknown { name, suggestion }));
     };
     let protocol = streamtype.protocol;
     if streamtype.server {

@@ -12,7 +12,6 @@ mod credit;
 mod frame_writer;
 mod lifecycle;
 mod link;
-mod near;
 mod state_filter;
 mod stream;
 mod tx_queue;
