@@ -144,6 +144,9 @@ pub enum Error {
     Protocol(Fault),
     /// The onward connection or the link was lost in the middle of this message.
     Interrupted,
+    /// The remote peer gave its verdict, which is among the events, before the message was sent
+    /// whole. What was left of it is not sent.
+    Answered,
     /// The proxy could not make the onward connection that the message was to go over.
     Unreachable {
         /// The state that says so.
@@ -180,6 +183,7 @@ impl fmt::Display for Error {
             ),
             Self::Protocol(fault) => fault.fmt(f),
             Self::Interrupted => f.write_str("the connection was lost in the middle of a message"),
+            Self::Answered => f.write_str("the message was answered before it was sent whole"),
             Self::Unreachable { state } => {
                 write!(f, "the proxy could not connect to the remote peer: {state}")
             }
@@ -204,6 +208,7 @@ impl core::error::Error for Error {
             Self::Protocol(fault) => Some(fault),
             Self::Refused { .. }
             | Self::Interrupted
+            | Self::Answered
             | Self::Unreachable { .. }
             | Self::Length { .. }
             | Self::EventsWaiting

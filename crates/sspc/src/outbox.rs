@@ -20,6 +20,11 @@ impl<D: AsRef<[u8]>> Chunk<D> {
         Self { data, flags, length, sent: 0 }
     }
 
+    /// True if the message ends with it.
+    pub(crate) fn ends(&self) -> bool {
+        self.flags.contains(Flags::EOM)
+    }
+
     /// Puts what fits in the room; the chunk is over when `more` is false.
     pub(crate) fn fill(&mut self, room: &mut [u8]) -> Tx {
         let left = self.data.as_ref().get(self.sent..).unwrap_or_default();

@@ -198,6 +198,13 @@ impl<B> Stream<B> {
         self.engine.is_message_open()
     }
 
+    /// True from [`Stream::request_tx`] until the message has gone out, or a verdict came for it
+    /// before it began: QOS_ACK_REMOTE and QOS_NACK_REMOTE finish a message, sent or not. If only
+    /// the connection is lost, a message that had not begun stays requested.
+    pub const fn is_tx_requested(&self) -> bool {
+        self.engine.is_tx_requested()
+    }
+
     /// How many bytes of payload may be sent; `None` if the proxy does not manage credit.
     pub const fn credit(&self) -> Option<i32> {
         self.engine.credit()

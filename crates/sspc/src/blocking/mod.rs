@@ -73,8 +73,10 @@ pub struct Stream {
     losses: u32,
     /// A message was begun on this connection and not ended.
     message_open: bool,
-    /// The loss of a connection cut a message, and nobody was told.
+    /// A message was cut, and nobody was told.
     cut: bool,
+    /// The message that was begun last got its verdict.
+    answered: bool,
     /// Since the last message was begun the proxy gave up connecting.
     failed: Option<State>,
     inbox: Inbox,
@@ -119,6 +121,7 @@ impl Stream {
             losses: 0,
             message_open: false,
             cut: false,
+            answered: false,
             failed: None,
             inbox: Inbox::default(),
             input: vec![0; buffer],
@@ -228,6 +231,7 @@ impl Stream {
     /// # Errors
     /// [`Error::TimedOut`], and the link is broken and made anew, so that nobody takes a part for
     /// the whole; [`Error::Interrupted`] if the connection was lost after the message began;
+    /// [`Error::Answered`] if the remote peer's verdict came before all was sent;
     /// [`Error::Unreachable`] if the proxy gave up connecting; [`Error::EventsWaiting`] if the proxy
     /// sends more events than are kept, so that it has to be read before it takes the message;
     /// [`Error::Closed`].
@@ -239,8 +243,8 @@ impl Stream {
     /// Sends payload with these flags and no length hint; else as [`Stream::send_message`].
     ///
     /// # Errors
-    /// As [`Stream::send_message`]. [`Error::Interrupted`] also, once, if the connection was lost
-    /// since earlier payload of the same message.
+    /// As [`Stream::send_message`]. [`Error::Interrupted`] or [`Error::Answered`] also, once, if
+    /// earlier payload of the same message was cut.
     pub fn send(
         &mut self,
         payload: &[u8],
@@ -248,7 +252,7 @@ impl Stream {
         limit: Option<Duration>,
     ) -> Result<(), Error> {
         if core::mem::take(&mut self.cut) && !flags.contains(Flags::SOM) {
-            return Err(Error::Interrupted);
+            return Err(self.why_cut());
         }
         self.send_chunk(Chunk::new(payload, flags, None), limit)
     }
@@ -273,9 +277,10 @@ impl Stream {
             Some(length) => self.engine.request_tx_len(self.now(), length),
             None => self.engine.request_tx(self.now()),
         }
-        let mut begun = false;
-        let losses = self.losses;
+        let mut begun = self.message_open;
+        let mut losses = self.losses;
         self.failed = None;
+        self.answered &= begun;
         let mut progress_at = std::time::Instant::now();
         while chunk.is_some() || self.output_at < self.output_end {
             let before = (begun, self.output_at, self.output_end);
@@ -291,9 +296,19 @@ impl Stream {
             if self.engine.has_ended() {
                 return Err(Error::Closed);
             }
-            if begun && losses != self.losses {
-                self.cut = false;
-                return Err(Error::Interrupted);
+            if chunk.is_some() && !self.engine.is_tx_requested() {
+                let ends = chunk.is_some_and(|chunk| chunk.ends());
+                self.cut = !ends;
+                return Err(Error::Answered);
+            }
+            if losses != self.losses {
+                if begun {
+                    self.cut = false;
+                    return Err(self.why_cut());
+                }
+                // It waits for the next connection.
+                losses = self.losses;
+                self.engine.request_tx(self.now());
             }
             if let Some(state) = self.failed {
                 self.engine.abandon(self.now());
@@ -314,6 +329,10 @@ impl Stream {
             }
         }
         Ok(())
+    }
+
+    const fn why_cut(&self) -> Error {
+        if self.answered { Error::Answered } else { Error::Interrupted }
     }
 
     /// True if the proxy sent more events than are kept.
@@ -450,8 +469,10 @@ impl Stream {
             self.input_at = self.input_end - input.len();
             match event {
                 Borrowed::State { state, ordinal } => {
-                    if let State::AllRetriesFailed | State::AuthFailed = state {
-                        self.failed = Some(state);
+                    match state {
+                        State::AllRetriesFailed | State::AuthFailed => self.failed = Some(state),
+                        State::QosAckRemote | State::QosNackRemote => self.answered = true,
+                        _ => {}
                     }
                     self.inbox.add(Borrowed::State { state, ordinal }, input.len());
                 }
@@ -496,7 +517,9 @@ impl Stream {
                 Err(no_room) => self.output.resize(no_room.needed.max(ROOM_MIN), 0),
             }
         }
-        self.message_open = self.engine.is_message_open();
+        let open = self.engine.is_message_open();
+        self.answered &= !open || self.message_open;
+        self.message_open = open;
     }
 
     fn now(&self) -> Instant {

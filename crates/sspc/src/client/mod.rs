@@ -412,6 +412,11 @@ impl<S: Slots + ?Sized> Client<S> {
         Some(&mut slot.stream)
     }
 
+    #[cfg(feature = "embedded-io-async")]
+    pub(crate) fn is_tx_requested(&self, id: StreamId) -> bool {
+        self.stream(id).is_some_and(Stream::is_tx_requested)
+    }
+
     /// The storage of a stream.
     #[cfg(feature = "embedded-io-async")]
     pub(crate) fn storage(&mut self, id: StreamId) -> Option<&mut S::Storage> {

@@ -268,7 +268,7 @@ pub enum Error {
     Fault(Fault),
     /// The value cannot be set.
     Metadata(MetadataError),
-    /// The message was cut off: its connection was lost.
+    /// The message was cut off: its connection was lost, or it was answered before it was sent.
     Interrupted,
     /// The stream's life is over.
     Closed,
@@ -319,10 +319,20 @@ fn deliver<'e, M: Memory>(
         wake(&mut parts.shape.receiver);
         left
     });
-    if let (true, Event::State { state: StreamState::Disconnected, .. }) = (is_unsent, event) {
-        // A message that had not begun goes with the next connection.
-        let now = shared.now;
-        shared.client.request_tx(id, now);
+    match event {
+        Event::State { state: StreamState::Disconnected, .. } if is_unsent => {
+            // A message that had not begun goes with the next connection.
+            let now = shared.now;
+            shared.client.request_tx(id, now);
+        }
+        Event::State { state: StreamState::QosAckRemote | StreamState::QosNackRemote, .. }
+            if is_unsent && !shared.client.is_tx_requested(id) =>
+        {
+            if let Some(seat) = shared.client.storage(id) {
+                seat.parts().shape.answered();
+            }
+        }
+        _ => {}
     }
     left
 }

@@ -92,7 +92,7 @@ pub(super) struct Shape {
     chunk: Option<Chunk>,
     /// A message has begun to go out and its end was not written.
     message_open: bool,
-    /// It was cut off by the loss of the connection; its writer is still to be told.
+    /// It was cut off by the loss of the connection or answered before it began; its writer is still to be told.
     broken: bool,
     /// A handle to the stream exists.
     pub(super) owned: bool,
@@ -167,6 +167,13 @@ impl Shape {
             self.broken = rest.is_none_or(|chunk| !chunk.flags.contains(Flags::EOM));
             wake(&mut self.sender);
         }
+    }
+
+    /// The message was answered before it began: it is not sent.
+    pub(super) fn answered(&mut self) {
+        let rest = self.chunk.take();
+        self.broken = rest.is_some_and(|chunk| !chunk.flags.contains(Flags::EOM));
+        wake(&mut self.sender);
     }
 
     /// What was to be sent and was not is forgotten, with its message.

@@ -114,6 +114,8 @@ pub(crate) struct Engine {
     rideshare_turn: u8,
     /// How many attempts to open the link were made in a row.
     attempts: u8,
+    /// Messages that began to be sent on this connection and that got no verdict.
+    unanswered: u8,
     /// The application closed the stream or the proxy destroyed it.
     ended: bool,
     tx_wanted: bool,
@@ -150,6 +152,7 @@ impl Engine {
         Self {
             random: Random::new(config.seed),
             attempts: 0,
+            unanswered: 0,
             config,
             name,
             tag: "",
@@ -220,6 +223,10 @@ impl Engine {
 
     pub(crate) const fn is_message_open(&self) -> bool {
         self.message_open
+    }
+
+    pub(crate) const fn is_tx_requested(&self) -> bool {
+        self.tx_wanted
     }
 
     pub(crate) const fn advised_buffer(&self) -> u32 {
@@ -297,6 +304,18 @@ impl Engine {
             self.of_link.consumed = 0;
         }
         self.of_link.top_up != 0
+    }
+
+    /// The remote peer gave its verdict: on the message that began first and has none, or else on
+    /// the one that the connection was asked for and that did not come to be sent.
+    fn answered(&mut self) {
+        if self.unanswered > 0 {
+            self.unanswered -= 1;
+        } else if self.tx_wanted {
+            self.tx_wanted = false;
+            self.hint = Hint::None;
+            self.onward = Onward::Idle;
+        }
     }
 
     const fn tell(&mut self, what: u8) {

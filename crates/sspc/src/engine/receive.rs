@@ -164,6 +164,7 @@ impl Engine {
         match state {
             code::CONNECTED => {
                 self.connected = true;
+                self.unanswered = 0;
                 self.rideshare_turn = 0;
                 if self.onward != Onward::Idle {
                     self.onward = Onward::Asked;
@@ -193,6 +194,9 @@ impl Engine {
             | code::TIMEOUT => {
                 if !self.timeout_pending {
                     self.timeout = None;
+                }
+                if matches!(state, code::QOS_ACK_REMOTE | code::QOS_NACK_REMOTE) {
+                    self.answered();
                 }
                 if state != code::TIMEOUT && self.onward != Onward::Wanted {
                     self.onward = Onward::Idle;

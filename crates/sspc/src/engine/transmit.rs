@@ -261,6 +261,9 @@ impl Engine {
         if let Hint::Sent(_) = self.hint {
             self.hint = Hint::None;
         }
+        if !self.message_open {
+            self.unanswered = self.unanswered.saturating_add(1);
+        }
         self.message_open = !flags.contains(Flags::EOM);
         if flags.contains(Flags::EOM) {
             let next = self.rideshare_turn + 1;

@@ -13,10 +13,10 @@ use std::vec::Vec;
 use ::tokio::sync::mpsc::error::TrySendError;
 use ::tokio::sync::{mpsc, oneshot};
 use ::tokio::time::sleep_until;
-use sspc_wire::Flags;
+use sspc_wire::{Flags, State};
 
 use super::conn::{Conn, Place};
-use super::shared::Shared;
+use super::shared::{Cut, Shared};
 use crate::engine::LinkWish;
 use crate::event::Event as Borrowed;
 use crate::host::{Error, Event, Options};
@@ -76,6 +76,8 @@ pub struct Driver {
     chunk: Option<(u64, Chunk<Vec<u8>>)>,
     /// The message that began to be sent on this connection and has not ended.
     message_open: Option<u64>,
+    /// The remote peer gave its verdict on that one.
+    answered: bool,
     connected: bool,
     close_at: Option<::tokio::time::Instant>,
 }
@@ -121,6 +123,7 @@ impl Driver {
             write_failed: None,
             chunk: None,
             message_open: None,
+            answered: false,
             connected: false,
             close_at: None,
         }
@@ -312,6 +315,15 @@ impl Driver {
                 Borrowed::Fault(fault) if self.fails_fast() => return Err(Error::Protocol(fault)),
                 event => self.inbox.add(event, input.len()),
             }
+            if let Borrowed::State { state: State::QosAckRemote | State::QosNackRemote, .. } = event
+            {
+                self.answered = self.message_open.is_some();
+                if !inner.stream.is_tx_requested() {
+                    if let Some((message, _)) = self.chunk.take() {
+                        inner.cut = Some(Cut { message, answered: true });
+                    }
+                }
+            }
             if inner.stream.is_created() {
                 if let Some(opened) = self.opened.take() {
                     let _ = opened.send(());
@@ -333,7 +345,7 @@ impl Driver {
         let connected = inner.stream.is_connected();
         if self.connected && !connected {
             if let Some(message) = self.message_open.take() {
-                inner.cut = Some(message);
+                inner.cut = Some(Cut { message, answered: self.answered });
                 self.chunk = self.chunk.take().filter(|(of, _)| *of != message);
             }
             if self.chunk.is_some() {
@@ -360,10 +372,13 @@ impl Driver {
                 }
             }
             let mut inner = self.shared.lock();
-            let Self { chunk, message_open, output, .. } = self;
+            let Self { chunk, message_open, answered, output, .. } = self;
             let mut source = |room: &mut [u8]| {
                 let (message, from) = chunk.as_mut()?;
                 let tx = from.fill(room);
+                if tx.flags.contains(Flags::SOM) {
+                    *answered = false;
+                }
                 *message_open = Some(*message).filter(|_| !tx.flags.contains(Flags::EOM));
                 if !tx.more {
                     *chunk = None;
@@ -383,7 +398,7 @@ impl Driver {
     fn take(&mut self, message: u64, chunk: Chunk<Vec<u8>>) {
         let now = self.shared.now();
         let mut inner = self.shared.lock();
-        if inner.cut == Some(message) {
+        if inner.why_cut(message).is_some() {
             return;
         }
         match chunk.length {

@@ -16,8 +16,10 @@ use crate::outbox::Chunk;
 ///
 /// A message waits for the connection, and asks for one; once begun it is sent whole or, if the
 /// connection is lost, not at all as far as the remote peer can tell: [`State::Disconnected`] says
-/// so. Messages go one after another; over http each is a request of its own, so wait for the end
-/// of one before sending the next.
+/// so. A verdict ([`State::QosAckRemote`], [`State::QosNackRemote`]) finishes a message, also one
+/// that has not begun; only one without a verdict waits for the next connection. Messages go one
+/// after another; over http each is a request of its own, so wait for the end of one before sending
+/// the next.
 #[derive(Clone, Debug)]
 pub struct Sender {
     shared: Arc<Shared>,
@@ -132,14 +134,16 @@ impl Sender {
     /// never taken for the whole.
     ///
     /// # Errors
-    /// The connection was lost since earlier payload of the same message (this is told once, and
-    /// the message is over), or the stream is closed.
+    /// The connection was lost since earlier payload of the same message, or the message was
+    /// answered (this is told once, and the message is over), or the stream is closed.
     pub async fn send(&self, payload: impl Into<Vec<u8>>, flags: Flags) -> Result<(), Error> {
         let mut queue = self.queue.lock().await;
         let goes_on = !flags.contains(Flags::SOM);
-        if goes_on && self.shared.lock().cut == Some(queue.message) {
-            queue.message += 1;
-            return Err(Error::Interrupted);
+        if goes_on {
+            if let Some(error) = self.shared.lock().why_cut(queue.message) {
+                queue.message += 1;
+                return Err(error);
+            }
         }
         queue.put(payload.into(), flags, None).await
     }
@@ -186,8 +190,8 @@ impl Body {
     /// Sends the next bytes. Cancel safe: they are sent all or not at all.
     ///
     /// # Errors
-    /// The connection was lost since the message began, the message gets longer than was said, or
-    /// the stream is closed.
+    /// The connection was lost since the message began, the message was answered or gets longer
+    /// than was said, or the stream is closed.
     pub async fn write(&mut self, data: impl Into<Vec<u8>>) -> Result<(), Error> {
         let data = data.into();
         if data.is_empty() {
@@ -211,8 +215,8 @@ impl Body {
     /// Ends the message.
     ///
     /// # Errors
-    /// The connection was lost since the message began, the message is shorter than was said, or
-    /// the stream is closed.
+    /// The connection was lost since the message began, the message was answered or is shorter
+    /// than was said, or the stream is closed.
     pub async fn finish(mut self) -> Result<(), Error> {
         match self.length {
             Some(said) if self.written < u64::from(said) => {
@@ -239,8 +243,8 @@ impl Body {
     }
 
     fn interrupted(&self) -> Result<(), Error> {
-        let cut = self.begun && self.shared.lock().cut == Some(self.queue.message);
-        if cut { Err(Error::Interrupted) } else { Ok(()) }
+        let cut = self.shared.lock().why_cut(self.queue.message).filter(|_| self.begun);
+        cut.map_or(Ok(()), Err)
     }
 }
 

@@ -5,6 +5,7 @@ use std::vec::Vec;
 
 use ::tokio::sync::Notify;
 
+use crate::host::Error;
 use crate::stream::Stream;
 use sspc_wire::Instant;
 
@@ -19,10 +20,26 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) stream: Stream<Vec<u8>>,
-    /// The message that was cut by the loss of a connection last.
-    pub(super) cut: Option<u64>,
+    /// The message that was cut last.
+    pub(super) cut: Option<Cut>,
     /// The application wants the stream closed once what was given to send is sent.
     pub(super) closing: bool,
+}
+
+/// A message that is not sent further.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    pub(super) message: u64,
+    /// By the remote peer's verdict; else by the loss of its connection.
+    pub(super) answered: bool,
+}
+
+impl Inner {
+    /// Why this message is not sent further, if it is not.
+    pub(super) fn why_cut(&self, message: u64) -> Option<Error> {
+        let cut = self.cut.filter(|cut| cut.message == message)?;
+        Some(if cut.answered { Error::Answered } else { Error::Interrupted })
+    }
 }
 
 impl Shared {

@@ -11,10 +11,12 @@ use crate::harness::{create_result, state};
 use crate::peer::{Listener, abstract_name};
 
 /// More than any step takes, less than a test may hang.
-const LIMIT: Option<Duration> = Some(Duration::from_secs(20));
+pub(crate) const LIMIT: Option<Duration> = Some(Duration::from_secs(20));
 
 /// Runs a proxy; returns where it listens.
-fn proxy<F>(script: impl FnOnce(Listener) -> F + Send + 'static) -> (Address, JoinHandle<()>)
+pub(crate) fn proxy<F>(
+    script: impl FnOnce(Listener) -> F + Send + 'static,
+) -> (Address, JoinHandle<()>)
 where
     F: Future<Output = ()>,
 {

@@ -72,6 +72,14 @@ async fn run(runner: &mut Runner<'_, Memory>, pipe: DuplexStream, clock: &Clock)
 
 /// Runs the application beside the line and the proxy; returns what the proxy heard.
 fn with_line<const N: usize>(app: impl AsyncFnOnce(Handle<'_, Memory>)) -> Vec<String> {
+    with_proxy::<N>(Rc::new(RefCell::new(Proxy::new(MuxConfig::FAST, 2))), app)
+}
+
+/// The same, at this proxy.
+pub(crate) fn with_proxy<const N: usize>(
+    proxy: Rc<RefCell<Proxy>>,
+    app: impl AsyncFnOnce(Handle<'_, Memory>),
+) -> Vec<String> {
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -81,7 +89,6 @@ fn with_line<const N: usize>(app: impl AsyncFnOnce(Handle<'_, Memory>)) -> Vec<S
         let clock = Clock::new();
         let mut state = State::<N, Memory>::new(MuxConfig::FAST, 1);
         let (handle, mut runner) = state.split();
-        let proxy = Rc::new(RefCell::new(Proxy::new(MuxConfig::FAST, 2)));
         let (ours, theirs) = tokio::io::duplex(200);
         let serving = serve(proxy.clone(), theirs, &clock);
         let line = async {

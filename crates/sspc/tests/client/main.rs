@@ -2,6 +2,7 @@
 //! real sockets.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as its tests do")]
 
+mod answered;
 mod blocking;
 mod cut;
 mod embedded;

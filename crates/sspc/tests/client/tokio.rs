@@ -284,6 +284,12 @@ async fn a_body_that_is_not_ended_breaks_the_link() {
 
 #[tokio::test]
 async fn the_rest_of_an_interrupted_message_is_not_sent() {
+    assert!(matches!(interrupted(false).await, Error::Interrupted));
+    assert!(matches!(interrupted(true).await, Error::Answered));
+}
+
+/// What a writer is told whose connection ends within its message, with a verdict or without.
+async fn interrupted(with_verdict: bool) -> Error {
     let (listener, address) = Listener::new();
     let proxy = tokio::spawn(async move {
         let mut peer = listener.accept().await;
@@ -295,7 +301,9 @@ async fn the_rest_of_an_interrupted_message_is_not_sent() {
                 () = tokio::time::sleep(Duration::from_millis(5)) => {}
             }
         }
-        peer.say_state(State::QosNackRemote).await;
+        if with_verdict {
+            peer.say_state(State::QosNackRemote).await;
+        }
         peer.say_state(State::Disconnected).await;
         peer.expect("LENGTH 4").await;
         peer.body.clear();
@@ -313,10 +321,10 @@ async fn the_rest_of_an_interrupted_message_is_not_sent() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(error, Error::Interrupted), "{error}");
     drop(body);
     stream.send_message("next").await.unwrap();
     proxy.await.unwrap();
+    error
 }
 
 #[tokio::test]

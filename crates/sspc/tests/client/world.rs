@@ -32,13 +32,14 @@ struct Session {
 /// A proxy that echoes messages, whatever the streamtype, but for `refused` (CREATE_RESULT 1),
 /// `faulty` (which gets no valid frame when it connects), `dead` (which gets no answer), `bulk`
 /// (which gets 10,000 bytes when it connects), `polite` (the same, as the credit allows), `ticker` (a message each time it sends one, and no
-/// end), `script` (which gets [`Proxy::script`], and then its channel is closed).
+/// end), `script` (which gets [`Proxy::script`], and
+/// then its channel is closed), `answered` (which gets [`Proxy::script`] each time it connects).
 pub(crate) struct Proxy {
     pub(crate) mux: Mux,
     sessions: BTreeMap<u8, Session>,
     /// Channels are refused.
     pub(crate) refuses: bool,
-    /// All that a `script` is told.
+    /// All that a `script` is told, and an `answered` that connects.
     pub(crate) script: Vec<u8>,
     /// Frames that came, as text, with the streamtype in front.
     pub(crate) heard: Vec<String>,
@@ -123,6 +124,7 @@ impl Proxy {
                     }
                     _ => session.output.extend([created(), state(State::Creating)].concat()),
                 },
+                ToProxy::OnwardConnect if kind == "answered" => session.output.extend(&self.script),
                 ToProxy::OnwardConnect => {
                     session
                         .output
@@ -331,6 +333,18 @@ impl World {
                         event,
                         sspc::Event::State { state: State::Creating | State::Disconnected, .. }
                     );
+                    let verdict = matches!(
+                        event,
+                        sspc::Event::State {
+                            state: State::QosAckRemote | State::QosNackRemote,
+                            ..
+                        }
+                    );
+                    let requested = self.client.stream(id).unwrap().is_tx_requested();
+                    if verdict && !requested && app.at == 0 {
+                        // It was answered before it began.
+                        app.messages.pop_front();
+                    }
                     if asks && !app.messages.is_empty() {
                         self.client.request_tx(id, now);
                     }
