@@ -144,6 +144,8 @@ pub enum Error {
     Protocol(Fault),
     /// The onward connection or the link was lost in the middle of this message.
     Interrupted,
+    /// The proxy said that this streamtype takes no payload, as one of a GET. Nothing was sent.
+    TakesNoPayload,
     /// The remote peer gave its verdict, which is among the events, before the message was sent
     /// whole. What was left of it is not sent.
     Answered,
@@ -183,6 +185,7 @@ impl fmt::Display for Error {
             ),
             Self::Protocol(fault) => fault.fmt(f),
             Self::Interrupted => f.write_str("the connection was lost in the middle of a message"),
+            Self::TakesNoPayload => f.write_str("this streamtype takes no payload"),
             Self::Answered => f.write_str("the message was answered before it was sent whole"),
             Self::Unreachable { state } => {
                 write!(f, "the proxy could not connect to the remote peer: {state}")
@@ -208,6 +211,7 @@ impl core::error::Error for Error {
             Self::Protocol(fault) => Some(fault),
             Self::Refused { .. }
             | Self::Interrupted
+            | Self::TakesNoPayload
             | Self::Answered
             | Self::Unreachable { .. }
             | Self::Length { .. }

@@ -210,6 +210,13 @@ impl<B> Stream<B> {
         self.engine.credit()
     }
 
+    /// True if the proxy said that this streamtype takes no payload, as one of a GET: what is sent
+    /// would go nowhere. A proxy says so as it creates the stream; one that is older or another's
+    /// does not, so `false` may mean that it is not known.
+    pub const fn takes_no_payload(&self) -> bool {
+        self.engine.takes_no_payload()
+    }
+
     /// The size of a buffer that the policy advises (`client_buflen`), in bytes; 0 for none.
     pub const fn advised_buffer(&self) -> u32 {
         self.engine.advised_buffer()
@@ -296,7 +303,8 @@ impl<B> Stream<B> {
     }
 
     /// Asks to send: the source of [`Stream::transmit`] is asked for payload when it can go.
-    /// Connects if needed.
+    /// Connects if needed. If the streamtype [takes no payload](Self::takes_no_payload) the source is
+    /// never asked.
     pub fn request_tx(&mut self, now: Instant) {
         self.engine.request_tx(now, None);
     }

@@ -160,6 +160,13 @@ impl Stream {
         self.engine.is_created()
     }
 
+    /// True if the proxy said that this streamtype takes no payload, as one of a GET: what is sent
+    /// would go nowhere. A proxy says so as it creates the stream; one that is older or another's
+    /// does not, so `false` may mean that it is not known.
+    pub const fn takes_no_payload(&self) -> bool {
+        self.engine.takes_no_payload()
+    }
+
     /// The size of a buffer that the policy advises (`client_buflen`), in bytes; 0 for none.
     pub const fn advised_buffer(&self) -> u32 {
         self.engine.advised_buffer()
@@ -234,7 +241,7 @@ impl Stream {
     /// [`Error::Answered`] if the remote peer's verdict came before all was sent;
     /// [`Error::Unreachable`] if the proxy gave up connecting; [`Error::EventsWaiting`] if the proxy
     /// sends more events than are kept, so that it has to be read before it takes the message;
-    /// [`Error::Closed`].
+    /// [`Error::TakesNoPayload`]; [`Error::Closed`].
     pub fn send_message(&mut self, message: &[u8], limit: Option<Duration>) -> Result<(), Error> {
         let length = u32::try_from(message.len()).ok();
         self.send_chunk(Chunk::new(message, Flags::WHOLE, length), limit)
@@ -271,6 +278,9 @@ impl Stream {
     }
 
     fn send_chunk(&mut self, chunk: Chunk<&[u8]>, limit: Option<Duration>) -> Result<(), Error> {
+        if self.engine.takes_no_payload() {
+            return Err(Error::TakesNoPayload);
+        }
         let until = self.until(limit);
         let mut chunk = Some(chunk);
         match chunk.as_ref().and_then(|chunk| chunk.length) {
@@ -295,6 +305,11 @@ impl Stream {
             self.turn(&mut source, until)?;
             if self.engine.has_ended() {
                 return Err(Error::Closed);
+            }
+            if self.engine.takes_no_payload() {
+                // It was not known before; what the link was asked for is forgotten with it.
+                self.engine.abandon(self.now());
+                return Err(Error::TakesNoPayload);
             }
             if chunk.is_some() && !self.engine.is_tx_requested() {
                 let ends = chunk.is_some_and(|chunk| chunk.ends());

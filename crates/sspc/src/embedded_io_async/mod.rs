@@ -270,6 +270,8 @@ pub enum Error {
     Metadata(MetadataError),
     /// The message was cut off: its connection was lost, or it was answered before it was sent.
     Interrupted,
+    /// The proxy said that this streamtype takes no payload, as one of a GET. Nothing was sent.
+    TakesNoPayload,
     /// The stream's life is over.
     Closed,
 }
@@ -283,6 +285,7 @@ impl fmt::Display for Error {
             Self::Fault(fault) => fault.fmt(f),
             Self::Metadata(error) => error.fmt(f),
             Self::Interrupted => f.write_str("the connection was lost inside the message"),
+            Self::TakesNoPayload => f.write_str("the streamtype takes no payload"),
             Self::Closed => f.write_str("the stream is closed"),
         }
     }

@@ -77,6 +77,13 @@ impl<'d, M: Memory> Stream<'d, M> {
         .await
     }
 
+    /// True if the proxy said that the streamtype takes no payload, which it does right behind the
+    /// stream's creation: [`crate::Stream::takes_no_payload`].
+    pub fn takes_no_payload(&self) -> bool {
+        let shared = self.shared.borrow();
+        shared.client.stream(self.id).is_some_and(crate::Stream::takes_no_payload)
+    }
+
     /// Takes events until the stream is created.
     pub(super) async fn created(&self) -> Result<(), Error> {
         let mut room = [0; 64];
@@ -91,7 +98,8 @@ impl<'d, M: Memory> Stream<'d, M> {
     /// Returns when the last of it is in the seat's buffer. See [cancel safety](super#cancel-safety).
     ///
     /// # Errors
-    /// The connection was lost inside the message, or the stream's life is over.
+    /// The connection was lost inside the message, the streamtype takes no payload, or the stream's
+    /// life is over.
     pub async fn send(&self, message: &[u8]) -> Result<(), Error> {
         let mut whole = Whole { stream: self, is_broken: false };
         let (mut rest, mut flags) = (message, Flags::WHOLE);
@@ -118,7 +126,8 @@ impl<'d, M: Memory> Stream<'d, M> {
     /// `data` only. Connects if needed; waits for what was written before to be sent. Cancel safe.
     ///
     /// # Errors
-    /// The connection was lost inside the message, or the stream's life is over.
+    /// The connection was lost inside the message, the streamtype takes no payload, or the stream's
+    /// life is over.
     pub async fn write(&self, data: &[u8], flags: Flags) -> Result<usize, Error> {
         poll_fn(|cx| self.poll_write(cx, data, flags, None)).await
     }
@@ -132,7 +141,11 @@ impl<'d, M: Memory> Stream<'d, M> {
     ) -> Poll<Result<usize, Error>> {
         let mut shared = self.shared.borrow_mut();
         let shared = &mut *shared;
-        let ended = shared.client.stream(self.id).is_none_or(crate::Stream::has_ended);
+        let stream = shared.client.stream(self.id);
+        if stream.is_some_and(crate::Stream::takes_no_payload) {
+            return Poll::Ready(Err(Error::TakesNoPayload));
+        }
+        let ended = stream.is_none_or(crate::Stream::has_ended);
         let Some(seat) = shared.client.storage(self.id).filter(|_| !ended) else {
             return Poll::Ready(Err(Error::Closed));
         };

@@ -69,6 +69,8 @@ struct OfLink {
     progressed: bool,
     /// The proxy manages the credit towards the remote peer.
     credit_managed: bool,
+    /// It said that the streamtype takes no payload.
+    takes_no_payload: bool,
     credit: i32,
     /// Credit to be given to the remote peer.
     top_up: i32,
@@ -86,6 +88,7 @@ impl OfLink {
         creating_came: false,
         progressed: false,
         credit_managed: false,
+        takes_no_payload: false,
         credit: 0,
         top_up: 0,
         heard: 0,
@@ -219,6 +222,10 @@ impl Engine {
 
     pub(crate) const fn credit(&self) -> Option<i32> {
         if self.of_link.credit_managed { Some(self.of_link.credit) } else { None }
+    }
+
+    pub(crate) const fn takes_no_payload(&self) -> bool {
+        self.of_link.takes_no_payload
     }
 
     pub(crate) const fn is_message_open(&self) -> bool {

@@ -78,10 +78,12 @@ impl Engine {
                 }
             }
             TXCR_UPDATE => {
+                let credit = decoder.credit();
                 if !self.of_link.creating_came && self.config.honour_credit {
+                    self.of_link.takes_no_payload = credit == 0 && !self.of_link.credit_managed;
                     self.of_link.credit_managed = true;
                 }
-                self.of_link.credit = self.of_link.credit.saturating_add(decoder.credit());
+                self.of_link.credit = self.of_link.credit.saturating_add(credit);
             }
             RX_PAYLOAD => {
                 let all = decoder.flags();

@@ -324,15 +324,16 @@ impl Driver {
                     }
                 }
             }
-            if inner.stream.is_created() {
-                if let Some(opened) = self.opened.take() {
-                    let _ = opened.send(());
-                }
-            }
             let connected = inner.stream.is_connected();
             drop(inner);
             if connected != self.connected {
                 self.note_connection();
+            }
+        }
+        // Behind all that came with it, which may say that the streamtype takes no payload.
+        if self.opened.is_some() && self.shared.lock().stream.is_created() {
+            if let Some(opened) = self.opened.take() {
+                let _ = opened.send(());
             }
         }
         Ok(())

@@ -103,6 +103,13 @@ impl Sender {
         self.shared.command(|inner, _| inner.stream.add_credit(bytes));
     }
 
+    /// True if the proxy said that this streamtype takes no payload, as one of a GET: what is sent
+    /// would go nowhere. A proxy says so as it creates the stream; one that is older or another's
+    /// does not, so `false` may mean that it is not known.
+    pub fn takes_no_payload(&self) -> bool {
+        self.shared.lock().stream.takes_no_payload()
+    }
+
     /// The size of a buffer that the policy advises (`client_buflen`), in bytes; 0 for none.
     pub fn advised_buffer(&self) -> u32 {
         self.shared.lock().stream.advised_buffer()
@@ -121,8 +128,9 @@ impl Sender {
     /// not at all.
     ///
     /// # Errors
-    /// The stream is closed.
+    /// The streamtype takes no payload, or the stream is closed.
     pub async fn send_message(&self, message: impl Into<Vec<u8>>) -> Result<(), Error> {
+        self.check_takes_payload()?;
         let message = message.into();
         let length = u32::try_from(message.len()).ok();
         self.queue.lock().await.put(message, Flags::WHOLE, length).await
@@ -135,8 +143,10 @@ impl Sender {
     ///
     /// # Errors
     /// The connection was lost since earlier payload of the same message, or the message was
-    /// answered (this is told once, and the message is over), or the stream is closed.
+    /// answered (this is told once, and the message is over), the streamtype takes no payload, or
+    /// the stream is closed.
     pub async fn send(&self, payload: impl Into<Vec<u8>>, flags: Flags) -> Result<(), Error> {
+        self.check_takes_payload()?;
         let mut queue = self.queue.lock().await;
         let goes_on = !flags.contains(Flags::SOM);
         if goes_on {
@@ -152,13 +162,18 @@ impl Sender {
     /// senders wait until it is finished or dropped. Cancel safe.
     ///
     /// # Errors
-    /// The stream is closed.
+    /// The streamtype takes no payload, or the stream is closed.
     pub async fn body(&self, length: Option<u32>) -> Result<Body, Error> {
+        self.check_takes_payload()?;
         let queue = Arc::clone(&self.queue).lock_owned().await;
         let orders = queue.orders.clone();
         let abandon = orders.reserve_owned().await.map_err(|_| Error::Closed)?;
         let shared = Arc::clone(&self.shared);
         Ok(Body { shared, queue, length, written: 0, begun: false, abandon: Some(abandon) })
+    }
+
+    fn check_takes_payload(&self) -> Result<(), Error> {
+        if self.takes_no_payload() { Err(Error::TakesNoPayload) } else { Ok(()) }
     }
 
     pub(super) fn consumed(&self, bytes: usize) {

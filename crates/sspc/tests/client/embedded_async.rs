@@ -71,7 +71,7 @@ async fn run(runner: &mut Runner<'_, Memory>, pipe: DuplexStream, clock: &Clock)
 }
 
 /// Runs the application beside the line and the proxy; returns what the proxy heard.
-fn with_line<const N: usize>(app: impl AsyncFnOnce(Handle<'_, Memory>)) -> Vec<String> {
+pub(crate) fn with_line<const N: usize>(app: impl AsyncFnOnce(Handle<'_, Memory>)) -> Vec<String> {
     with_proxy::<N>(Rc::new(RefCell::new(Proxy::new(MuxConfig::FAST, 2))), app)
 }
 

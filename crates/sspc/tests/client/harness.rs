@@ -243,6 +243,11 @@ pub(crate) fn created() -> Vec<u8> {
     create_result(0, b",mintest")
 }
 
+/// The whole creation of a streamtype that takes no payload, by a proxy that says so.
+pub(crate) fn created_without_payload() -> Vec<u8> {
+    [created(), frame(ToClient::TxCredit(0)), state(State::Creating)].concat()
+}
+
 pub(crate) fn create_result(result: u8, list: &[u8]) -> Vec<u8> {
     let list = Piece::whole(list).unwrap();
     frame(ToClient::CreateResult { result, client_buflen: 0, list })

@@ -519,3 +519,25 @@ fn an_answer_before_the_question_is_a_fault() {
     assert_eq!(stream.receive(sspc::Instant::ZERO, &mut &answer[..]), Some(fault));
     assert_eq!(stream.poll_link(sspc::Instant::ZERO), Some(LinkWish::Drop));
 }
+
+#[test]
+fn a_first_credit_of_0_means_that_the_streamtype_takes_no_payload() {
+    let takes_none = |config, credits: &[i32]| {
+        let mut bench = Bench::new("mintest", config);
+        bench.open();
+        bench.hear(&created());
+        for credit in credits {
+            bench.hear(&frame(ToClient::TxCredit(*credit)));
+        }
+        bench.hear(&[state(State::Creating), frame(ToClient::TxCredit(0))].concat());
+        let takes_none = bench.stream.takes_no_payload();
+        bench.cut();
+        assert!(!bench.stream.takes_no_payload(), "the next proxy has not spoken");
+        takes_none
+    };
+    assert!(takes_none(STEADY, &[0]));
+    assert!(!takes_none(STEADY, &[]), "nothing is known of a proxy that manages no credit");
+    assert!(!takes_none(STEADY, &[65_536]));
+    assert!(!takes_none(STEADY, &[65_536, 0]));
+    assert!(!takes_none(Config { honour_credit: false, ..STEADY }, &[0]));
+}

@@ -14,6 +14,7 @@ mod line;
 mod lines;
 mod liveness;
 mod mux;
+mod no_payload;
 mod peer;
 mod random;
 mod recordings;

@@ -7,7 +7,7 @@ use sspc_mux::{Channel, Event as MuxEvent, Mux, Priority, Role};
 use sspc_sim::{Link, Side, drive};
 use sspc_wire::{ToProxy, ToProxyDecoder};
 
-use crate::harness::{create_result, created, name_of, payload, state};
+use crate::harness::{create_result, created, created_without_payload, name_of, payload, state};
 
 pub(crate) const fn us(us: u64) -> Instant {
     Instant::from_micros(us)
@@ -30,7 +30,7 @@ struct Session {
 }
 
 /// A proxy that echoes messages, whatever the streamtype, but for `refused` (CREATE_RESULT 1),
-/// `faulty` (which gets no valid frame when it connects), `dead` (which gets no answer), `bulk`
+/// `faulty` (which gets no valid frame when it connects), `dead` (which gets no answer), `no-payload` (which takes none), `bulk`
 /// (which gets 10,000 bytes when it connects), `polite` (the same, as the credit allows), `ticker` (a message each time it sends one, and no
 /// end), `script` (which gets [`Proxy::script`], and
 /// then its channel is closed), `answered` (which gets [`Proxy::script`] each time it connects).
@@ -118,6 +118,7 @@ impl Proxy {
                         session.ends = true;
                     }
                     "dead" => {}
+                    "no-payload" => session.output.extend(created_without_payload()),
                     "script" => {
                         session.output.extend(&self.script);
                         session.ends = true;
