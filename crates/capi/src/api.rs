@@ -1,57 +1,21 @@
-//! `lws_sspc_*`: what the application asks for, and `lws_txp_inside_sspc`: what its transport tells.
+//! `lws_sspc_*`: what the application asks for.
 
 use core::ffi::{c_char, c_int, c_uint, c_ulong, c_void};
 use core::ptr::{NonNull, null_mut};
 
 use sspc::{Config, Name, Timeout};
 
-use crate::abi::{Context, Handle as CHandle, Info, OK, Ops, Priv, Return, RxCb, StateCb, TxCb};
+use crate::abi::{Context, Handle as CHandle, Info, OK, Return, RxCb, StateCb, TxCb};
+use crate::inside::lws_txp_inside_sspc;
 use crate::list::lws_dll2_add_tail;
-use crate::metadata::Node;
-use crate::stream::{Handle, Shell, ascii, now};
+use crate::received::Node;
+use crate::stream::{Handle, StreamObject};
+use crate::text::{ascii, bytes, copy};
+use crate::timer::now;
 use crate::{alloc, log};
 
 /// The longest tag: `[sspc|`, a streamtype, `|`, 8 digits, `]` and a NUL.
 const TAG_EXTRA: usize = 6 + 1 + 8 + 1 + 1;
-
-/// The bytes of a string without its NUL.
-///
-/// # Safety
-/// The string is null or ends with a NUL; it stays as it is for as long as the result is used.
-unsafe fn bytes<'s>(text: *const c_char) -> &'s [u8] {
-    if text.is_null() {
-        return &[];
-    }
-    let mut len = 0;
-    // SAFETY: the caller's promise.
-    unsafe {
-        while *text.add(len) != 0 {
-            len += 1;
-        }
-        core::slice::from_raw_parts(text.cast(), len)
-    }
-}
-
-/// Copies a string, no more of it than fits in `size` bytes with a NUL, which it puts behind it if
-/// there is room for anything. How many bytes there are in front of that.
-///
-/// # Safety
-/// The string ends with a NUL or has `size - 1` bytes; there is room for `size`, or for all of it.
-#[inline(never)]
-unsafe fn copy(to: *mut c_char, text: *const c_char, size: usize) -> usize {
-    let mut at = 0;
-    // SAFETY: the caller's promise.
-    unsafe {
-        while at + 1 < size && *text.add(at) != 0 {
-            *to.add(at) = *text.add(at);
-            at += 1;
-        }
-        if size > 0 {
-            *to.add(at) = 0;
-        }
-    }
-    at
-}
 
 /// Makes a stream; 0 if it was made and its callbacks did not end it at once. See `sspc/streams.h`.
 ///
@@ -80,12 +44,12 @@ pub unsafe extern "C" fn lws_sspc_create(
             config.window = credit;
         }
         let texts = 2 * streamtype.len() + 1 + TAG_EXTRA;
-        let size = (size_of::<Shell>() + texts).saturating_add(ssi.user_alloc);
+        let size = (size_of::<StreamObject>() + texts).saturating_add(ssi.user_alloc);
         let Some(memory) = NonNull::new(alloc::zeroed(cx, size)) else {
             log::line(log::ERR, None, log::NO_MEMORY);
             return 1;
         };
-        let handle = Handle::init(memory, cx, ssi, name, config);
+        let handle = Handle::init(memory, cx, ssi, name, config, &lws_txp_inside_sspc);
         write_texts(handle.streamtype.cast(), ssi.streamtype, (*cx).ssidx);
         (*cx).ssidx = (*cx).ssidx.wrapping_add(1);
         lws_dll2_add_tail(handle.list.get(), &raw mut (*cx).ss_client_owner);
@@ -98,7 +62,7 @@ pub unsafe extern "C" fn lws_sspc_create(
         if !ppayload_fmt.is_null() {
             *ppayload_fmt = core::ptr::null();
         }
-        let is_over = handle.settle();
+        let is_over = handle.update();
         // Unless it was set to another one meanwhile.
         if is_over && !ppss.is_null() && *ppss == handle.as_ptr() {
             *ppss = null_mut();
@@ -147,7 +111,7 @@ pub unsafe extern "C" fn lws_sspc_destroy(ppss: *mut *mut CHandle) {
 }
 
 /// What the application may ask of a stream, beside metadata.
-enum Want {
+enum Request {
     Tx,
     TxLen,
     Connect,
@@ -157,24 +121,24 @@ enum Want {
 
 /// The application wants something of a stream, if that is not null.
 #[inline(never)]
-fn want(handle: *mut CHandle, what: Want, value: u32) -> Return {
+fn request(handle: *mut CHandle, what: Request, value: u32) -> Return {
     let Some(handle) = Handle::from_c(handle) else { return OK };
     let now = now();
     // SAFETY: no C code runs.
     let stream = unsafe { handle.engine() };
     match what {
-        Want::Tx => stream.request_tx(now),
-        Want::TxLen => stream.request_tx_len(now, value),
-        Want::Connect => stream.connect(),
-        Want::Credit => {
+        Request::Tx => stream.request_tx(now),
+        Request::TxLen => stream.request_tx_len(now, value),
+        Request::Connect => stream.connect(),
+        Request::Credit => {
             let credit = value as i32;
             handle.peer_credit.set(handle.peer_credit.get().wrapping_add(credit));
             stream.add_credit(credit);
         }
         // On the wire 0 is the policy's, and the largest number cancels, as in the header.
-        Want::Timeout => stream.set_timeout(Timeout::Millis(value)),
+        Request::Timeout => stream.set_timeout(Timeout::Millis(value)),
     }
-    handle.was_asked();
+    handle.schedule_write();
     OK
 }
 
@@ -184,7 +148,7 @@ fn want(handle: *mut CHandle, what: Want, value: u32) -> Return {
 /// The handle is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lws_sspc_request_tx(handle: *mut CHandle) -> Return {
-    want(handle, Want::Tx, 0)
+    request(handle, Request::Tx, 0)
 }
 
 /// Asks to send a message of this many bytes.
@@ -193,7 +157,7 @@ pub unsafe extern "C" fn lws_sspc_request_tx(handle: *mut CHandle) -> Return {
 /// The handle is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lws_sspc_request_tx_len(handle: *mut CHandle, len: c_ulong) -> Return {
-    want(handle, Want::TxLen, u32::try_from(len).unwrap_or(u32::MAX))
+    request(handle, Request::TxLen, u32::try_from(len).unwrap_or(u32::MAX))
 }
 
 /// Asks for the onward connection.
@@ -202,7 +166,7 @@ pub unsafe extern "C" fn lws_sspc_request_tx_len(handle: *mut CHandle, len: c_ul
 /// The handle is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lws_sspc_client_connect(handle: *mut CHandle) -> Return {
-    want(handle, Want::Connect, 0)
+    request(handle, Request::Connect, 0)
 }
 
 /// The context that the stream was made with.
@@ -221,7 +185,7 @@ pub unsafe extern "C" fn lws_sspc_get_context(handle: *mut CHandle) -> *mut Cont
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lws_sspc_rideshare(handle: *mut CHandle) -> *const c_char {
     let Some(handle) = Handle::from_c(handle) else { return c"".as_ptr() };
-    if handle.in_rideshare.get() || handle.note_rideshare() {
+    if handle.in_rideshare.get() || handle.store_tx_rideshare() {
         handle.rideshare.get().cast()
     } else {
         handle.streamtype.cast()
@@ -246,7 +210,7 @@ pub unsafe extern "C" fn lws_sspc_set_metadata(
     // SAFETY: the caller's promise.
     let (name, value) = unsafe { (bytes(name), core::slice::from_raw_parts(value.cast(), len)) };
     let failed = handle.set_metadata(name, value);
-    handle.was_asked();
+    handle.schedule_write();
     failed
 }
 
@@ -280,7 +244,7 @@ pub unsafe extern "C" fn lws_sspc_get_metadata(
 /// The handle is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lws_sspc_add_peer_tx_credit(handle: *mut CHandle, add: i32) -> c_int {
-    want(handle, Want::Credit, add as u32)
+    request(handle, Request::Credit, add as u32)
 }
 
 /// How many more bytes the remote peer may send, as far as known.
@@ -298,7 +262,7 @@ pub unsafe extern "C" fn lws_sspc_get_est_peer_tx_credit(handle: *mut CHandle) -
 /// The handle is null or valid.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lws_sspc_start_timeout(handle: *mut CHandle, timeout_ms: c_uint) {
-    want(handle, Want::Timeout, timeout_ms);
+    request(handle, Request::Timeout, timeout_ms);
 }
 
 /// The object that was allocated with the stream.
@@ -332,100 +296,3 @@ pub unsafe extern "C" fn lws_sspc_change_handlers(
         handle.state.set(state);
     }
 }
-
-/// The stream's tag for the log.
-///
-/// # Safety
-/// The handle is null or valid.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn lws_sspc_tag(handle: *mut CHandle) -> *const c_char {
-    match Handle::from_c(handle) {
-        // SAFETY: the tag is behind the streamtype's NUL.
-        Some(handle) => unsafe { handle.streamtype.add(usize::from(handle.name_len) + 1).cast() },
-        None => c"[null sspc]".as_ptr(),
-    }
-}
-
-/// Puts a stream's tag in front of a line of the log.
-///
-/// # Safety
-/// The object is a handle, or null; the pointers are the start and the end of free room.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn lws_log_prepend_sspc(
-    _cx: *mut c_void,
-    obj: *mut c_void,
-    p: *mut *mut c_char,
-    end: *mut c_char,
-) {
-    // SAFETY: the caller's promise.
-    unsafe {
-        for text in &[lws_sspc_tag(obj), c": ".as_ptr()] {
-            *p = (*p).add(copy(*p, *text, end.offset_from_unsigned(*p)));
-        }
-    }
-}
-
-/// Copies a string, and ends it with a NUL if there is room for anything.
-///
-/// # Safety
-/// The string ends with a NUL or has `size - 1` bytes; there is room for `size`.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn lws_strncpy(
-    dest: *mut c_char,
-    src: *const c_char,
-    size: usize,
-) -> *mut c_char {
-    // SAFETY: the caller's promise.
-    unsafe { copy(dest, src, size) };
-    dest
-}
-
-pub(crate) unsafe extern "C" fn connect_disposition(
-    handle: *mut CHandle,
-    disposition: c_int,
-) -> Return {
-    match Handle::from_c(handle) {
-        Some(handle) if disposition == 0 => handle.link_up(),
-        Some(handle) => handle.link_lost(),
-        None => return 1,
-    }
-    OK
-}
-
-unsafe extern "C" fn event_read(handle: Priv, buf: *const u8, len: usize) -> Return {
-    if let (Some(handle), false) = (Handle::from_c(handle), buf.is_null()) {
-        // SAFETY: the transport gives so many bytes.
-        handle.feed(unsafe { core::slice::from_raw_parts(buf, len) });
-    }
-    OK
-}
-
-pub(crate) unsafe extern "C" fn event_can_write(handle: *mut CHandle, limit: usize) -> Return {
-    Handle::from_c(handle).map_or(OK, |handle| handle.write(limit))
-}
-
-unsafe extern "C" fn event_closed(handle: Priv) -> Return {
-    if let Some(handle) = Handle::from_c(handle) {
-        handle.link_lost();
-    }
-    OK
-}
-
-unsafe extern "C" fn lost_coherence(handle: Priv) {
-    if let Some(handle) = Handle::from_c(handle) {
-        handle.drop_link();
-    }
-}
-
-/// What a transport, or the mux, calls to tell a stream something.
-#[unsafe(no_mangle)]
-#[allow(non_upper_case_globals)]
-pub static lws_txp_inside_sspc: Ops = Ops {
-    name: c"txp_inside_sspc".as_ptr(),
-    event_connect_disposition: Some(connect_disposition),
-    event_read: Some(event_read),
-    lost_coherence: Some(lost_coherence),
-    event_can_write: Some(event_can_write),
-    event_closed: Some(event_closed),
-    ..Ops::NONE
-};

@@ -26,16 +26,21 @@
 pub mod abi;
 mod alloc;
 mod api;
+mod callbacks;
+mod inside;
 mod link;
 mod list;
 mod log;
 mod metadata;
 mod mux;
+mod mux_object;
 mod names;
+mod received;
 mod send;
 mod storage;
 mod stream;
-mod told;
+mod text;
+mod timer;
 mod transport;
 
 /// Bare metal has nothing to unwind to. No panic is reachable, and the linker leaves this out.

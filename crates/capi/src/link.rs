@@ -2,8 +2,9 @@
 
 use core::ptr::null_mut;
 
-use crate::mux;
-use crate::stream::{Handle, now};
+use crate::mux_object;
+use crate::stream::Handle;
+use crate::timer::now;
 
 /// The most payload that a callback gets at once: what applications of the reference expect.
 const RX_MAX: usize = 1380;
@@ -26,6 +27,7 @@ impl Handle {
     }
 
     pub(crate) fn close_link(self) {
+        self.channel.set(null_mut());
         // SAFETY: no reference to the path is kept anywhere.
         let link = unsafe { core::mem::replace(&mut (*self.path.get()).priv_onw, null_mut()) };
         if let (false, Some(close)) = (link.is_null(), self.ops().close) {
@@ -36,13 +38,14 @@ impl Handle {
 
     /// The link is gone, or could not be opened.
     pub(crate) fn link_lost(self) {
-        mux::let_go(&self.path());
+        // SAFETY: a stream's channel is valid.
+        unsafe { mux_object::release(self.channel.replace(null_mut())) };
         // SAFETY: no reference to the path is kept anywhere.
         unsafe { (*self.path.get()).priv_onw = null_mut() };
         let now = now();
         // SAFETY: no C code runs.
         unsafe { self.engine() }.link_down(now);
-        self.settle();
+        self.update();
     }
 
     pub(crate) fn link_up(self) {
@@ -50,14 +53,14 @@ impl Handle {
         // SAFETY: as above.
         unsafe { self.engine() }.link_up(now);
         self.first_head.set(1);
-        self.settle();
+        self.update();
     }
 
     /// Bytes came for the stream. What is payload among them is passed on as it is.
     pub(crate) fn feed(self, input: &[u8]) {
         for part in input.chunks(RX_MAX) {
             self.make_list_room(part);
-            self.writes.set(true);
+            self.write_due.set(true);
             if self.run(part) {
                 return;
             }
@@ -68,6 +71,6 @@ impl Handle {
     pub(crate) fn wants_link(self) -> bool {
         // SAFETY: no C code runs.
         let has_ended = unsafe { self.engine() }.has_ended();
-        self.path().priv_onw.is_null() && !self.doomed.get() && !has_ended
+        self.path().priv_onw.is_null() && !self.pending_free.get() && !has_ended
     }
 }

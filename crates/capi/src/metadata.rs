@@ -1,109 +1,66 @@
-//! Metadata that is kept outside of the engine: what the proxy sent, until the next value of the
-//! same name.
+//! The metadata that the application sets, and the room for it.
 
-use core::cell::Cell;
+use core::ffi::c_int;
+use core::ptr::NonNull;
 
-use crate::abi::Context;
 use crate::alloc;
+use crate::storage::Storage;
+use crate::stream::Handle;
+use crate::text::ascii;
 
-/// A value; name and value follow, and a NUL.
-#[repr(C)]
-pub(crate) struct Node {
-    next: *mut Node,
-    name_len: usize,
-    pub(crate) value_len: usize,
-}
+/// What is in front of the names in CREATE_RESULT, after its head.
+const CREATE_RESULT_FIXED: usize = 5;
 
-impl Node {
-    /// # Safety
-    /// The node is of a [`List`].
-    pub(crate) unsafe fn name<'n>(node: *mut Self) -> &'n [u8] {
-        // SAFETY: so many bytes follow the node.
-        unsafe { core::slice::from_raw_parts(node.add(1).cast(), (*node).name_len) }
-    }
-
-    /// # Safety
-    /// The node is of a [`List`].
-    pub(crate) unsafe fn value(node: *mut Self) -> *mut u8 {
-        // SAFETY: the value follows the name.
-        unsafe { node.add(1).cast::<u8>().add((*node).name_len) }
-    }
-}
-
-/// Values, the newest first; all 0 there are none.
-pub(crate) struct List {
-    head: Cell<*mut Node>,
-}
-
-impl List {
-    /// Room for a value of so many bytes, in place of one of the same name; null if there is no
-    /// memory.
-    ///
-    /// # Safety
-    /// The context is always the same, and valid.
-    pub(crate) unsafe fn add(
-        &self,
-        cx: *const Context,
-        name: &[u8],
-        value_len: usize,
-    ) -> *mut Node {
-        // SAFETY: the caller's promise; all nodes are of this list, and the new one has the room
-        // that is written to.
-        unsafe {
-            remove(self.link_to(name), cx);
-            let bytes = size_of::<Node>() + name.len() + value_len + 1;
-            let node = alloc::zeroed(cx, bytes).cast::<Node>();
-            if !node.is_null() {
-                *node = Node { next: self.head.get(), name_len: name.len(), value_len };
-                node.add(1).cast::<u8>().copy_from_nonoverlapping(name.as_ptr(), name.len());
-                self.head.set(node);
-            }
-            node
-        }
-    }
-
-    /// The value of this name, or null.
-    pub(crate) fn find(&self, name: &[u8]) -> *mut Node {
-        // SAFETY: the link is of this list.
-        unsafe { *self.link_to(name) }
-    }
-
-    /// What leads to the value of this name, or the null at the end.
-    #[inline(never)]
-    fn link_to(&self, name: &[u8]) -> *mut *mut Node {
-        let mut link = self.head.as_ptr();
-        // SAFETY: all nodes are of this list.
-        unsafe {
-            while !(*link).is_null() && Node::name(*link) != name {
-                link = &raw mut (**link).next;
+impl Handle {
+    /// Sets metadata; other than 0 if that is not possible.
+    pub(crate) fn set_metadata(self, name: &[u8], value: &[u8]) -> c_int {
+        let Some(name) = ascii(name) else { return 1 };
+        loop {
+            // SAFETY: no C code runs.
+            match unsafe { self.engine() }.set_metadata(name, value) {
+                Ok(()) => return 0,
+                Err(sspc::MetadataError::NoRoom { needed, size }) if needed > size => {
+                    if !self.grow(needed) {
+                        return 1;
+                    }
+                }
+                Err(_) => return 1,
             }
         }
-        link
     }
 
-    /// Gives all back.
-    ///
-    /// # Safety
-    /// As of [`List::add`].
-    pub(crate) unsafe fn clear(&self, cx: *const Context) {
-        while !self.head.get().is_null() {
-            // SAFETY: the caller's promise.
-            unsafe { remove(self.head.as_ptr(), cx) };
+    /// Bytes came while the link's first frame, CREATE_RESULT, may not have begun: makes room for
+    /// the rideshare names in it, which come behind the stream's own name.
+    pub(crate) fn make_list_room(self, input: &[u8]) {
+        let mut head = self.first_head.get();
+        for byte in input {
+            if head >> 24 != 0 || head == 0 {
+                break;
+            }
+            head = head << 8 | u32::from(*byte);
+        }
+        self.first_head.set(head);
+        if head >> 24 != 0 {
+            self.first_head.set(0);
+            let list = usize::from(head as u16).saturating_sub(CREATE_RESULT_FIXED);
+            // SAFETY: no C code runs.
+            let stream = unsafe { self.engine() };
+            let (size, left) = (stream.storage().len, stream.storage_left());
+            if list > usize::from(self.name_len) + 1 && list > left {
+                self.grow(size + list - left);
+            }
         }
     }
-}
 
-/// Gives the node back to which this leads, if there is one.
-///
-/// # Safety
-/// It is a link of a [`List`], the context the one of its values.
-unsafe fn remove(link: *mut *mut Node, cx: *const Context) {
-    // SAFETY: the caller's promise; nothing leads to the node any more.
-    unsafe {
-        let node = *link;
-        if !node.is_null() {
-            *link = (*node).next;
-            alloc::give_back(cx, node.cast());
+    /// Makes the engine's storage larger.
+    fn grow(self, needed: usize) -> bool {
+        // SAFETY: the context is the handle's own; the engine has the new storage when the old one is
+        // given back; malloc() is no code that calls back.
+        unsafe {
+            let Some(at) = NonNull::new(alloc::zeroed(self.cx, needed)) else { return false };
+            let storage = self.engine().replace_storage(Storage { at, len: needed });
+            alloc::give_back(self.cx, storage.memory());
         }
+        true
     }
 }

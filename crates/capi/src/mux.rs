@@ -12,180 +12,24 @@
 //!
 //! Commands to the engine are given in [`sync`](MuxRef::sync), when it is not busy.
 
-use core::cell::{Cell, UnsafeCell};
-use core::mem::offset_of;
-use core::ptr::{NonNull, null_mut};
+use core::ptr::null_mut;
 
-use sspc_mux::{Channel as Index, Event, Instant, Mux as Engine, Priority};
+use sspc_mux::{Channel as Index, Event, Instant, Priority};
 
 use crate::abi::imports::lws_sul_cancel;
-use crate::abi::{Channel, Context, LINK_DOWN, LINK_UP, Mux, Owner, ParseCbs, Path};
-use crate::list::{lws_dll2_add_tail, lws_dll2_remove};
-use crate::stream::{Handle, Timer, now};
-use crate::transport::{close_channel, lws_transport_mux_client_ops};
+use crate::abi::{Channel, LINK_DOWN, LINK_UP, ParseCbs, Priv};
+use crate::list::lws_dll2_add_tail;
+use crate::mux_object::{ANY, DESTROYING_DUE, MuxRef, WRITE, mux_of, state};
+use crate::stream::Handle;
+use crate::timer::{Timer, now};
 use crate::{alloc, log};
 
-/// Of [`Channel::state`], as in the header.
-pub(crate) mod state {
-    pub(crate) const PENDING: u8 = 0;
-    pub(crate) const ASKED: u8 = 1;
-    pub(crate) const OPEN: u8 = 4;
-    pub(crate) const LEAVING: u8 = 5;
-    /// Its end is being told; whoever tells it frees it.
-    pub(crate) const ENDING: u8 = 7;
-}
-
-/// The stream wants to write. Of [`Channel::todo`].
-pub(crate) const WRITE: u8 = 1;
-/// The proxy is to be told that the stream is destroyed. Of [`Channel::todo`].
-pub(crate) const GOODBYE: u8 = 2;
-/// What tells it: DESTROYING, with no body.
-const GOODBYE_FRAME: [u8; 3] = [0xac, 0, 0];
-/// Any index, for [`MuxRef::find`].
-const ANY: u16 = 0x100;
+/// DESTROYING, with no body.
+const DESTROYING_FRAME: [u8; 3] = [0xac, 0, 0];
 /// In front of the bytes of a channel.
 const HEAD: usize = 4;
 
-/// A mux: what C sees of it, which its pointers lead to, and what it does not see.
-#[repr(C)]
-pub(crate) struct Whole {
-    pub(crate) public: UnsafeCell<Mux>,
-    pub(crate) busy: Cell<bool>,
-    /// How many calls that use the mux are under way.
-    pub(crate) depth: Cell<u8>,
-    pub(crate) doomed: Cell<bool>,
-    /// Where the channel that is being asked for bytes puts them, and how many there are then.
-    pub(crate) room: Cell<*mut u8>,
-    pub(crate) room_len: Cell<usize>,
-    pub(crate) room_used: Cell<usize>,
-    pub(crate) timer: Timer,
-    pub(crate) engine: UnsafeCell<Engine>,
-}
-
-/// A mux by its address.
-#[derive(Clone, Copy)]
-pub(crate) struct MuxRef(pub(crate) NonNull<Whole>);
-
-impl core::ops::Deref for MuxRef {
-    type Target = Whole;
-
-    fn deref(&self) -> &Whole {
-        // SAFETY: what C gives is valid; one that is used by a call that is under way is not freed
-        // before its end.
-        unsafe { self.0.as_ref() }
-    }
-}
-
-/// The mux that a channel is of; `None` if it is of none.
-///
-/// # Safety
-/// The channel is null or valid.
-pub(crate) unsafe fn mux_of(channel: *mut Channel) -> Option<MuxRef> {
-    if channel.is_null() {
-        return None;
-    }
-    // SAFETY: a channel's list is in its mux.
-    unsafe {
-        let owner = (*channel).list.owner;
-        if owner.is_null() {
-            return None;
-        }
-        MuxRef::from_c(owner.cast::<u8>().sub(offset_of!(Mux, owner)).cast())
-    }
-}
-
-/// The channel of a stream's path; null if its transport is not the mux, or it has none.
-fn channel_of(path: &Path) -> *mut Channel {
-    let is_mux = core::ptr::eq(path.ops_onw, &raw const lws_transport_mux_client_ops);
-    if is_mux { path.priv_onw.cast() } else { null_mut() }
-}
-
-/// The room in which the stream's bytes are to be put and its length, if its mux asks it for some
-/// just now; else null.
-pub(crate) fn room(path: &Path) -> (*mut u8, usize) {
-    // SAFETY: a stream's channel is valid.
-    match unsafe { mux_of(channel_of(path)) } {
-        Some(mux) => (mux.room.get(), mux.room_len.get()),
-        None => (null_mut(), 0),
-    }
-}
-
-/// The stream uses its channel no more.
-pub(crate) fn let_go(path: &Path) {
-    // SAFETY: a stream's channel is valid.
-    if let Some(channel) = unsafe { channel_of(path).as_mut() } {
-        channel.priv_ = null_mut();
-    }
-}
-
-/// The stream's end is to be told to the proxy before the channel is closed.
-pub(crate) fn say_goodbye(path: &Path) {
-    // SAFETY: a stream's channel is valid.
-    if let Some(channel) = unsafe { channel_of(path).as_mut() }
-        && channel.state == state::OPEN
-    {
-        channel.todo |= GOODBYE;
-    }
-}
-
 impl MuxRef {
-    pub(crate) fn from_c(mux: *mut Mux) -> Option<Self> {
-        NonNull::new(mux.cast()).map(Self)
-    }
-
-    pub(crate) fn public(self) -> *mut Mux {
-        self.public.get()
-    }
-
-    fn owner(self) -> *mut Owner {
-        // SAFETY: only the address of the field is taken.
-        unsafe { &raw mut (*self.public()).owner }
-    }
-
-    fn cx(self) -> *mut Context {
-        // SAFETY: no reference to it is kept.
-        unsafe { (*self.public()).cx }
-    }
-
-    /// The engine.
-    ///
-    /// # Safety
-    /// It is not busy, and the reference is not used after C code ran.
-    pub(crate) unsafe fn engine<'e>(self) -> &'e mut Engine {
-        // SAFETY: nobody else has it: what could come in between marks it as busy.
-        unsafe { &mut *self.engine.get() }
-    }
-
-    /// The channel with this index, or [`ANY`], and one of these states, a bit for each; null if
-    /// there is none.
-    #[inline(never)]
-    fn find(self, index: u16, states: u8) -> *mut Channel {
-        // SAFETY: what is in the list is a channel whose first field is its element.
-        unsafe {
-            let mut at = (*self.owner()).head.cast::<Channel>();
-            while !at.is_null() {
-                let is_it = index == ANY || u16::from((*at).ch_idx) == index;
-                if is_it && states & 1 << ((*at).state & 7) != 0 {
-                    break;
-                }
-                at = (*at).list.next.cast();
-            }
-            at
-        }
-    }
-
-    /// Asks the firmware's transport for a chance to write.
-    #[inline(never)]
-    pub(crate) fn request_write(self) {
-        // SAFETY: the path's operations and their argument are valid.
-        unsafe {
-            let path = (*self.public()).info.txp_cpath;
-            if let Some(req_write) = path.ops_onw.as_ref().and_then(|ops| ops.req_write) {
-                req_write(path.priv_onw);
-            }
-        }
-    }
-
     /// A new channel for a stream; false if there is no memory.
     pub(crate) fn attach(self, handle: Handle) -> bool {
         // SAFETY: the memory has room for a channel; the handle's path is its own.
@@ -196,19 +40,10 @@ impl MuxRef {
             }
             (*channel).priv_ = handle.as_ptr();
             lws_dll2_add_tail(&raw mut (*channel).list, self.owner());
+            handle.channel.set(channel);
             (*handle.path.get()).priv_onw = channel.cast();
         }
         true
-    }
-
-    /// # Safety
-    /// The channel is one of this mux; nobody uses it any more.
-    pub(crate) unsafe fn free(self, channel: *mut Channel) {
-        // SAFETY: the caller's promise.
-        unsafe {
-            lws_dll2_remove(&raw mut (*channel).list);
-            alloc::give_back(self.cx(), channel.cast());
-        }
     }
 
     /// A channel is at its end: its stream is told, by the callbacks too if there are any, and it
@@ -229,7 +64,7 @@ impl MuxRef {
             }
             if let Some(handle) = Handle::from_c((*channel).priv_) {
                 // Unless it has another one by now.
-                if handle.path().priv_onw == channel.cast() {
+                if handle.channel.get() == channel {
                     handle.link_lost();
                 }
             }
@@ -279,7 +114,7 @@ impl MuxRef {
             return;
         }
         self.enter();
-        while !self.doomed.get() {
+        while !self.pending_free.get() {
             let now = now();
             // SAFETY: the engine is not busy; an event borrows from the input alone.
             let engine = unsafe { self.engine() };
@@ -288,7 +123,7 @@ impl MuxRef {
             else {
                 break;
             };
-            self.tell(event, cbs);
+            self.report(event, cbs);
         }
         self.sync();
         self.request_write();
@@ -304,7 +139,7 @@ impl MuxRef {
         if self.depth.get() > 0 {
             return;
         }
-        if self.doomed.get() {
+        if self.pending_free.get() {
             self.destroy();
             return;
         }
@@ -314,7 +149,7 @@ impl MuxRef {
         };
     }
 
-    fn tell(self, event: Event<'_>, cbs: &ParseCbs) {
+    fn report(self, event: Event<'_>, cbs: &ParseCbs) {
         match event {
             Event::LinkUp { .. } => {
                 log::line(log::NOTICE, None, c"mux: the link is up");
@@ -451,13 +286,13 @@ impl MuxRef {
         // SAFETY: the channel is this mux's, and is not freed while the engine is busy.
         unsafe {
             if (*channel).state == state::LEAVING {
-                if (*channel).todo & GOODBYE == 0 {
+                if (*channel).todo & DESTROYING_DUE == 0 {
                     return 0;
                 }
                 let Some(room) = body.first_chunk_mut() else { return 0 };
                 (*channel).todo = 0;
-                *room = GOODBYE_FRAME;
-                return GOODBYE_FRAME.len();
+                *room = DESTROYING_FRAME;
+                return DESTROYING_FRAME.len();
             }
             // A stream's shortest frame with payload; with less room it waits for the next buffer.
             if body.len() < ROOM_MIN && body.len() + HEAD < whole {
@@ -476,7 +311,7 @@ impl MuxRef {
     }
 
     pub(crate) fn destroy(self) {
-        self.doomed.set(true);
+        self.pending_free.set(true);
         if self.depth.get() > 0 {
             return;
         }
@@ -505,3 +340,22 @@ impl MuxRef {
 /// A frame of a stream with less than this is put off if it can be: 19 bytes are in front of a
 /// payload.
 const ROOM_MIN: usize = 64;
+
+pub(crate) unsafe extern "C" fn close_channel(channel: Priv) {
+    let channel = channel.cast::<Channel>();
+    // SAFETY: a stream gives its own channel, which it uses no more.
+    unsafe {
+        let Some(mux) = mux_of(channel) else { return };
+        if let Some(handle) = Handle::from_c((*channel).priv_) {
+            handle.channel.set(null_mut());
+        }
+        (*channel).priv_ = null_mut();
+        (*channel).todo &= DESTROYING_DUE;
+        match (*channel).state {
+            state::PENDING => mux.free(channel),
+            state::ASKED | state::OPEN => (*channel).state = state::LEAVING,
+            _ => {}
+        }
+        mux.request_write();
+    }
+}

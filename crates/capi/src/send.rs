@@ -5,24 +5,26 @@ use core::ptr::null_mut;
 use sspc::{Flags, Tx};
 
 use crate::abi::{DESTROY_ME, DISCONNECT_ME, OK, Return, TX_DONT_SEND};
-use crate::stream::{Handle, now};
-use crate::{alloc, log, mux};
+use crate::stream::Handle;
+use crate::timer::now;
+use crate::{alloc, log, mux_object};
 
-/// What a transport may use in front of the bytes that it writes.
+/// What a transport may use in front of the bytes that it write_due.
 const LWS_PRE: usize = 16;
 /// With less room than this behind other frames payload waits for the next room.
-const WORTHWHILE: usize = 256;
+const PAYLOAD_ROOM_MIN: usize = 256;
 
 impl Handle {
     /// The transport can take bytes, of which there are no more than `limit`.
     pub(crate) fn write(self, limit: usize) -> Return {
         let path = self.path();
-        if self.gathers.get() || path.priv_onw.is_null() {
+        if self.is_gathering.get() || path.priv_onw.is_null() {
             return OK;
         }
         self.enter();
         let mut memory = null_mut();
-        let (mut at, mut len) = mux::room(&path);
+        // SAFETY: a stream's channel is valid.
+        let (mut at, mut len) = unsafe { mux_object::room(self.channel.get()) };
         if at.is_null() {
             // SAFETY: the context is the handle's own.
             memory = unsafe { alloc::zeroed(self.cx, LWS_PRE + limit) };
@@ -34,15 +36,15 @@ impl Handle {
         }
         let mut is_taken = true;
         if !at.is_null() {
-            self.gathers.set(true);
+            self.is_gathering.set(true);
             // SAFETY: the mux's buffer or the own one is valid until it is written, and nothing else
             // uses those bytes.
             let bytes = unsafe { self.gather(at, len) };
-            self.gathers.set(false);
+            self.is_gathering.set(false);
             // The application may have lost it meanwhile.
             let link = self.path().priv_onw;
             if bytes > 0 && !link.is_null() {
-                self.writes.set(true);
+                self.write_due.set(true);
                 // SAFETY: the bytes were just written, the link is the transport's.
                 is_taken =
                     self.ops().write.is_some_and(|write| unsafe { write(link, at, bytes) } == 0);
@@ -61,7 +63,7 @@ impl Handle {
     /// The room is valid, and nobody else's.
     unsafe fn gather(self, at: *mut u8, len: usize) -> usize {
         let mut used = 0;
-        while !self.doomed.get() && (used == 0 || len - used >= WORTHWHILE) {
+        while !self.pending_free.get() && (used == 0 || len - used >= PAYLOAD_ROOM_MIN) {
             // SAFETY: the caller's promise.
             let room = || unsafe { core::slice::from_raw_parts_mut(at.add(used), len - used) };
             let now = now();
@@ -86,7 +88,7 @@ impl Handle {
         self.ordinal.set(ordinal.wrapping_add(1));
         // SAFETY: the application's callback gets its own object and room for so many bytes.
         let result = unsafe { cb(self.user(), ordinal, body.as_mut_ptr(), &mut len, &mut flags) };
-        self.obey(result);
+        self.apply_return(result);
         match result {
             TX_DONT_SEND | DISCONNECT_ME | DESTROY_ME => None,
             _ => Some(Tx { len, flags: Flags::from_bits(flags as u32), more: false }),

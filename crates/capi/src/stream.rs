@@ -1,5 +1,5 @@
-//! One stream of the application: the engine, and what C knows of it. The commands are in
-//! [`crate::api`]; here is what happens by itself.
+//! One stream of the application: the engine, and what C knows of it. The commands are in `api.rs`;
+//! here is what happens by itself.
 
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::c_void;
@@ -9,30 +9,31 @@ use core::ptr::{NonNull, null_mut};
 
 use sspc::{Config, Instant, LinkWish, Name, State, Stream};
 
-use crate::abi::imports::{lws_now_usecs, lws_sul_cancel, lws_sul_schedule};
+use crate::abi::imports::lws_sul_cancel;
 use crate::abi::{
-    Context, DESTROY_ME, DISCONNECT_ME, Dll2, Info, Ops, Path, Return, RxCb, StateCb, Sul, TxCb,
+    Channel, Context, DESTROY_ME, DISCONNECT_ME, Dll2, Info, Ops, Path, Return, RxCb, StateCb, Sul,
+    TxCb,
 };
-use crate::api::lws_txp_inside_sspc;
 use crate::list::lws_dll2_remove;
-use crate::metadata::List;
+use crate::received::List;
 use crate::storage::Storage;
-use crate::{alloc, mux};
+use crate::timer::{Timer, now};
+use crate::{alloc, mux_object};
 
 /// `struct lws_sspc_handle`. The application's object follows it.
 #[repr(C)]
 #[cfg_attr(target_pointer_width = "64", repr(align(16)))]
 #[cfg_attr(not(target_pointer_width = "64"), repr(align(8)))]
-pub(crate) struct Shell {
+pub(crate) struct StreamObject {
     // What is used most comes first: short instructions reach it.
     pub(crate) stream: UnsafeCell<Stream<Storage>>,
     /// Bytes to be written are gathered.
-    pub(crate) gathers: Cell<bool>,
+    pub(crate) is_gathering: Cell<bool>,
     /// How many calls of this library that use the handle are under way.
     pub(crate) depth: Cell<u8>,
-    pub(crate) doomed: Cell<bool>,
+    pub(crate) pending_free: Cell<bool>,
     /// When no call is under way any more the transport is to be asked for a chance to write.
-    pub(crate) writes: Cell<bool>,
+    pub(crate) write_due: Cell<bool>,
     /// The application was told CONNECTED, and not DISCONNECTED since.
     pub(crate) connected: Cell<bool>,
     /// The payload that is being given to the application came with a rideshare name, which is kept.
@@ -43,6 +44,8 @@ pub(crate) struct Shell {
     pub(crate) tx: Cell<TxCb>,
     pub(crate) state: Cell<StateCb>,
     pub(crate) path: UnsafeCell<Path>,
+    /// The link, if it is a channel of the mux.
+    pub(crate) channel: Cell<*mut Channel>,
     /// The streamtype, and behind its NUL the tag for the log.
     pub(crate) streamtype: *mut u8,
     /// Where the name that `lws_sspc_rideshare` gives is, once it was needed.
@@ -59,53 +62,18 @@ pub(crate) struct Shell {
     timer: Timer,
 }
 
-/// A timer of the firmware's, for a deadline.
-#[repr(C)]
-pub(crate) struct Timer {
-    pub(crate) sul: UnsafeCell<Sul>,
-    /// What it is set to; 0 or [`Instant::NEVER`] if it is not set.
-    pub(crate) armed: Cell<Instant>,
-}
-
-impl Timer {
-    /// Sets it, if it is not set so already; to nothing if there is no time.
-    ///
-    /// # Safety
-    /// The context is valid.
-    #[inline(never)]
-    pub(crate) unsafe fn arm(at: Instant, timer: &Self, cx: *mut Context) {
-        if timer.armed.replace(at) == at {
-            return;
-        }
-        let sul = timer.sul.get();
-        // SAFETY: the caller's promise; it was given its callback when it was made.
-        unsafe {
-            if at == Instant::NEVER {
-                lws_sul_cancel(sul);
-            } else {
-                lws_sul_schedule(cx, 0, sul, (*sul).cb, at.micros_since(now()) as i64);
-            }
-        }
-    }
-}
-
-/// A handle, as the engine's shell.
+/// A stream's object by its address, which is its handle in C.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Handle(NonNull<Shell>);
+pub(crate) struct Handle(NonNull<StreamObject>);
 
 impl Deref for Handle {
-    type Target = Shell;
+    type Target = StreamObject;
 
-    fn deref(&self) -> &Shell {
+    fn deref(&self) -> &StreamObject {
         // SAFETY: handles that C gives are valid; one that is used by a call that is under way is
         // not freed before its end.
         unsafe { self.0.as_ref() }
     }
-}
-
-pub(crate) fn now() -> Instant {
-    // SAFETY: the firmware gives it.
-    Instant::from_micros(unsafe { lws_now_usecs() } as u64)
 }
 
 impl Handle {
@@ -124,7 +92,9 @@ impl Handle {
     /// It is in the list of a context.
     pub(crate) unsafe fn from_list(element: *mut Dll2) -> Self {
         // SAFETY: the caller's promise.
-        Self(unsafe { NonNull::new_unchecked(element.byte_sub(offset_of!(Shell, list)).cast()) })
+        Self(unsafe {
+            NonNull::new_unchecked(element.byte_sub(offset_of!(StreamObject, list)).cast())
+        })
     }
 
     /// A new handle in memory that is all 0, as which all else is right, with what follows it: the
@@ -138,15 +108,16 @@ impl Handle {
         ssi: &Info,
         name: Name,
         config: Config,
+        inside: &'static Ops,
     ) -> Self {
-        let shell = memory.cast::<Shell>();
+        let shell = memory.cast::<StreamObject>();
         // SAFETY: the caller's promise; nothing is read before it is written.
         unsafe {
             let p = shell.as_ptr();
             (*p).stream.get().write(Stream::new(name, config, Storage::NONE));
             let path = (*p).path.get();
             *path = (*cx).txp_cpath;
-            (*path).ops_in = &raw const lws_txp_inside_sspc;
+            (*path).ops_in = inside;
             (*path).priv_in = p.cast();
             (*path).priv_onw = null_mut();
             if (*path).ops_onw.is_null() {
@@ -157,7 +128,7 @@ impl Handle {
             (*p).rx = Cell::new(ssi.rx);
             (*p).tx = Cell::new(ssi.tx);
             (*p).state = Cell::new(ssi.state);
-            (*p).streamtype = memory.as_ptr().add(size_of::<Shell>() + ssi.user_alloc);
+            (*p).streamtype = memory.as_ptr().add(size_of::<StreamObject>() + ssi.user_alloc);
             (*p).name_len = name.as_bytes().len() as u8;
             (*p).peer_credit = Cell::new(config.window as i32);
             (*(*p).timer.sul.get()).cb = Some(sul_cb);
@@ -203,9 +174,9 @@ impl Handle {
     /// The application asked the engine for something. The transport is asked for a chance to write,
     /// if not now then before the call that is under way ends. The application is not called back
     /// from here: it may be anywhere.
-    pub(crate) fn was_asked(self) {
+    pub(crate) fn schedule_write(self) {
         if self.depth.get() > 0 {
-            self.writes.set(true);
+            self.write_due.set(true);
         } else {
             self.request_write();
         }
@@ -213,8 +184,8 @@ impl Handle {
 
     /// Lets the engine say and wish what it has to; then the timer is set, and the transport asked
     /// for a chance to write. True if the handle is freed.
-    pub(crate) fn settle(self) -> bool {
-        self.writes.set(true);
+    pub(crate) fn update(self) -> bool {
+        self.write_due.set(true);
         self.run(&[])
     }
 
@@ -231,18 +202,18 @@ impl Handle {
     }
 
     fn work(self, mut input: &[u8]) {
-        while !self.doomed.get() {
+        while !self.pending_free.get() {
             let now = now();
             // SAFETY: an event borrows from the input alone.
             unsafe {
                 if let Some(event) = self.engine().receive_unnamed(now, &mut input) {
-                    self.tell(event);
+                    self.report(event);
                     continue;
                 }
                 match self.engine().poll_link(now) {
                     Some(LinkWish::Open) => self.open_link(),
                     Some(LinkWish::Drop) => self.drop_link(),
-                    None if self.writes.take() => self.request_write(),
+                    None if self.write_due.take() => self.request_write(),
                     None => {
                         return Timer::arm(
                             self.engine().deadline().unwrap_or(Instant::NEVER),
@@ -266,7 +237,7 @@ impl Handle {
     /// Exits, and frees the handle if that was asked for meanwhile, which it says.
     fn leave(self) -> bool {
         self.exit();
-        let is_over = self.doomed.get() && self.depth.get() == 0;
+        let is_over = self.pending_free.get() && self.depth.get() == 0;
         if is_over {
             // SAFETY: no call that uses it is under way.
             unsafe { self.free() };
@@ -275,14 +246,14 @@ impl Handle {
     }
 
     /// Does what a callback returned.
-    pub(crate) fn obey(self, result: Return) {
+    pub(crate) fn apply_return(self, result: Return) {
         match result {
             DISCONNECT_ME => {
                 let now = now();
                 // SAFETY: no C code runs.
                 unsafe { self.engine() }.abandon(now);
             }
-            DESTROY_ME => self.doomed.set(true),
+            DESTROY_ME => self.pending_free.set(true),
             _ => {}
         }
     }
@@ -295,7 +266,7 @@ impl Handle {
     /// The pointer may be written to.
     pub(crate) unsafe fn destroy(self, pointer: *mut *mut c_void) {
         let object = self.user().cast()..self.streamtype.cast();
-        self.doomed.set(true);
+        self.pending_free.set(true);
         self.enter();
         self.leave();
         // SAFETY: the caller's promise.
@@ -318,12 +289,12 @@ impl Handle {
             let was_created = self.engine().is_created();
             // What the proxy's own DESTROYING told is not told again.
             if self.engine().state() != Some(State::Destroying) {
-                self.tell_end();
+                self.report_end();
             }
             lws_sul_cancel(self.timer.sul.get());
             lws_dll2_remove(self.list.get());
             if was_created {
-                mux::say_goodbye(&self.path());
+                mux_object::announce_destroying(self.channel.get());
             }
             self.close_link();
             self.received.clear(self.cx);
@@ -334,19 +305,10 @@ impl Handle {
     }
 }
 
-/// The bytes as text, if they are ASCII: other names are in no policy.
-pub(crate) fn ascii(bytes: &[u8]) -> Option<&str> {
-    if bytes.iter().any(|byte| *byte >= 0x80) {
-        return None;
-    }
-    // SAFETY: ASCII is UTF-8.
-    Some(unsafe { core::str::from_utf8_unchecked(bytes) })
-}
-
 /// The time has come that the timer was set to.
 unsafe extern "C" fn sul_cb(sul: *mut Sul) {
     // SAFETY: the timer is a handle's.
-    let handle = unsafe { sul.byte_sub(offset_of!(Shell, timer)) };
+    let handle = unsafe { sul.byte_sub(offset_of!(StreamObject, timer)) };
     let Some(handle) = Handle::from_c(handle.cast()) else { return };
     handle.timer.armed.set(Instant::ZERO);
     let now = now();

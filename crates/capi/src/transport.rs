@@ -10,15 +10,17 @@ use crate::abi::{
     Channel, Context, Handle as CHandle, LINK_UP, Mux, OK, Ops, ParseCbs, Path, Priv, Return, Sul,
     TransportInfo,
 };
-use crate::api::{connect_disposition, event_can_write};
-use crate::mux::{GOODBYE, MuxRef, WRITE, Whole, mux_of, state};
-use crate::stream::{Handle, Timer, now};
+use crate::inside::{connect_disposition, event_can_write};
+use crate::mux::close_channel;
+use crate::mux_object::{MuxObject, MuxRef, WRITE, mux_of};
+use crate::stream::Handle;
+use crate::timer::{Timer, now};
 use crate::{alloc, log};
 
 /// The time has come that the timer was set to.
 unsafe extern "C" fn sul_cb(sul: *mut Sul) {
     // SAFETY: the timer is a mux's.
-    let whole = unsafe { sul.byte_sub(offset_of!(Whole, timer)) };
+    let whole = unsafe { sul.byte_sub(offset_of!(MuxObject, timer)) };
     if let Some(mux) = NonNull::new(whole.cast()).map(MuxRef) {
         mux.timer.armed.set(Instant::ZERO);
         mux.wake(&[], &CBS);
@@ -38,7 +40,8 @@ pub unsafe extern "C" fn lws_transport_mux_create(
     // SAFETY: the caller's promise; the memory has room for all that is written, and is not read
     // before.
     unsafe {
-        let Some(whole) = NonNull::new(alloc::zeroed(cx, size_of::<Whole>()).cast::<Whole>())
+        let Some(whole) =
+            NonNull::new(alloc::zeroed(cx, size_of::<MuxObject>()).cast::<MuxObject>())
         else {
             log::line(log::ERR, None, log::NO_MEMORY);
             return null_mut();
@@ -180,22 +183,6 @@ unsafe extern "C" fn channel_write(channel: Priv, buf: *mut u8, len: usize) -> c
         mux.room_used.set(len);
     }
     0
-}
-
-pub(crate) unsafe extern "C" fn close_channel(channel: Priv) {
-    let channel = channel.cast::<Channel>();
-    // SAFETY: a stream gives its own channel, which it uses no more.
-    unsafe {
-        let Some(mux) = mux_of(channel) else { return };
-        (*channel).priv_ = null_mut();
-        (*channel).todo &= GOODBYE;
-        match (*channel).state {
-            state::PENDING => mux.free(channel),
-            state::ASKED | state::OPEN => (*channel).state = state::LEAVING,
-            _ => {}
-        }
-        mux.request_write();
-    }
 }
 
 unsafe extern "C" fn stream_up(_: Priv) {}

@@ -5,8 +5,9 @@ use core::ptr::null_mut;
 
 use sspc::{Event, Flags, Piece, State};
 
-use crate::metadata::Node;
-use crate::stream::{Handle, now};
+use crate::received::Node;
+use crate::stream::Handle;
+use crate::timer::now;
 use crate::{alloc, log};
 
 const DISCONNECTED: u32 = 2;
@@ -19,20 +20,20 @@ const RIDESHARE_MAX: usize = 32;
 impl Handle {
     /// Tells the application of an event, or keeps what it brought. It is the engine's last, which
     /// knows its name.
-    pub(crate) fn tell(self, event: Event<'_>) {
+    pub(crate) fn report(self, event: Event<'_>) {
         match event {
             Event::State { state: State::Destroying, .. } => {
-                self.tell_end();
+                self.report_end();
                 let now = now();
                 // SAFETY: no C code runs.
                 unsafe { self.engine() }.revive(now);
             }
-            Event::State { state, ordinal } => self.tell_state(state.code(), ordinal),
+            Event::State { state, ordinal } => self.call_state(state.code(), ordinal),
             Event::Payload { data, flags, rideshare } => {
                 // SAFETY: no C code runs.
                 let name = unsafe { self.engine() }.event_name();
                 self.in_rideshare.set(rideshare.is_some() && self.keep_rideshare(name));
-                self.tell_payload(data, flags);
+                self.call_rx(data, flags);
                 self.in_rideshare.set(false);
             }
             Event::Metadata { value, .. } => self.keep_metadata(value),
@@ -44,7 +45,7 @@ impl Handle {
                 if piece.is_last() {
                     flags |= Flags::EOM;
                 }
-                self.tell_payload(piece.data, flags);
+                self.call_rx(piece.data, flags);
             }
             Event::Refused { .. } => {
                 log::line(log::ERR, Some(self), c"the proxy refuses the streamtype");
@@ -74,7 +75,7 @@ impl Handle {
     }
 
     /// Keeps the name of the message to be sent next, if it is not the stream's own; false if it is.
-    pub(crate) fn note_rideshare(self) -> bool {
+    pub(crate) fn store_tx_rideshare(self) -> bool {
         // SAFETY: no C code runs.
         let stream = unsafe { self.engine() };
         let own = stream.streamtype().as_bytes().as_ptr();
@@ -102,14 +103,14 @@ impl Handle {
     }
 
     /// The last that is told before the stream is freed, or made anew.
-    pub(crate) fn tell_end(self) {
+    pub(crate) fn report_end(self) {
         if self.connected.get() {
-            self.tell_state(DISCONNECTED, 0);
+            self.call_state(DISCONNECTED, 0);
         }
-        self.tell_state(DESTROYING, 0);
+        self.call_state(DESTROYING, 0);
     }
 
-    fn tell_state(self, state: u32, ordinal: u32) {
+    fn call_state(self, state: u32, ordinal: u32) {
         match state {
             CONNECTED => self.connected.set(true),
             DISCONNECTED => self.connected.set(false),
@@ -118,17 +119,17 @@ impl Handle {
         if let Some(cb) = self.state.get() {
             // SAFETY: the application's callback gets its own object.
             let result = unsafe { cb(self.user(), null_mut(), state as c_int, ordinal) };
-            self.obey(result);
+            self.apply_return(result);
         }
     }
 
-    fn tell_payload(self, data: &[u8], flags: Flags) {
+    fn call_rx(self, data: &[u8], flags: Flags) {
         self.peer_credit.set(self.peer_credit.get().wrapping_sub(data.len() as i32));
         if let Some(cb) = self.rx.get() {
             // SAFETY: the bytes are the transport's, which lent them for this call.
             let result =
                 unsafe { cb(self.user(), data.as_ptr(), data.len(), flags.bits() as c_int) };
-            self.obey(result);
+            self.apply_return(result);
         }
     }
 }
