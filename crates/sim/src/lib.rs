@@ -24,6 +24,7 @@
 //! ```
 
 mod cable;
+mod deployed;
 mod drive;
 pub mod frames;
 mod link;
@@ -31,6 +32,7 @@ mod rng;
 pub mod vectors;
 
 pub use cable::Cable;
+pub use deployed::{DeployedReader, Rx};
 pub use drive::drive;
 pub use link::{Counts, Cut, Link, LinkConfig, Noise, Side};
 pub use rng::Rng;

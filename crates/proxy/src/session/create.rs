@@ -9,13 +9,14 @@ use tracing::info;
 use super::attempt::AttemptStarter;
 use super::close_reason::{CloseReason, ProtocolError, Refusal};
 use super::context::SessionContext;
+use super::link::LinkKind;
 use super::stream::Stream;
 
 /// Creates the stream that STREAMTYPE asks for.
 pub(super) fn create<D: AttemptStarter>(
     context: &SessionContext<D>,
     asked: &Streamtype<'_>,
-    is_narrow: bool,
+    link: LinkKind,
 ) -> Result<Stream<D>, CloseReason> {
     let SessionContext { policy, starter, .. } = context;
     if asked.version != VERSION {
@@ -55,11 +56,5 @@ pub(super) fn create<D: AttemptStarter>(
         honours_credit = asked.honours_credit(),
         "stream created"
     );
-    Ok(Stream::create(
-        context,
-        policy.rideshare_chain(&name),
-        Arc::clone(streamtype),
-        asked,
-        is_narrow,
-    ))
+    Ok(Stream::create(context, policy.rideshare_chain(&name), Arc::clone(streamtype), asked, link))
 }

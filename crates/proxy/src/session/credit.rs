@@ -30,6 +30,14 @@ impl ClientCredit {
         }
     }
 
+    /// True if so many bytes may go.
+    pub(crate) fn allows(&self, wanted: usize) -> bool {
+        match self {
+            Self::Unlimited => true,
+            Self::Bytes(bytes) => *bytes >= wanted as u64,
+        }
+    }
+
     /// Takes up to `wanted` bytes; how many there were.
     pub(crate) fn take(&mut self, wanted: usize) -> usize {
         match self {

@@ -9,6 +9,8 @@ use std::time::Duration;
 use sspc_line::Priority;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
+use super::unread;
+
 /// How often a link that is not being read is asked whether its peer is still there.
 const GONE_POLL: Duration = Duration::from_millis(500);
 
@@ -26,9 +28,34 @@ pub(crate) trait LinkWriter: AsyncWrite + Send + Unpin + 'static {
     /// True if frames must be small for every client: the link may be slow, or others wait for it.
     const IS_NARROW: bool;
 
+    /// True if [`LinkWriter::poll_all_read`] tells the truth.
+    fn tells_when_read(&self) -> bool {
+        false
+    }
+
+    /// Ready once the client has read all that was written, if the link tells.
+    fn poll_all_read(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
     /// How urgent the stream's frames are beside those of others on the same line; a higher level
     /// is more urgent.
     fn set_priority(&self, _level: u8) {}
+}
+
+/// What matters of a link for the frames on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LinkKind {
+    /// [`LinkWriter::IS_NARROW`]
+    pub(crate) is_narrow: bool,
+    /// [`LinkWriter::tells_when_read`]
+    pub(crate) tells_when_read: bool,
+}
+
+impl LinkKind {
+    pub(crate) fn of<W: LinkWriter>(writer: &W) -> Self {
+        Self { is_narrow: W::IS_NARROW, tells_when_read: writer.tells_when_read() }
+    }
 }
 
 macro_rules! reader_by_readiness {
@@ -52,6 +79,14 @@ reader_by_readiness!(tokio::net::tcp::OwnedReadHalf);
 
 impl LinkWriter for tokio::net::unix::OwnedWriteHalf {
     const IS_NARROW: bool = false;
+
+    fn tells_when_read(&self) -> bool {
+        unread::bytes(self.as_ref()).is_ok()
+    }
+
+    fn poll_all_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        unread::poll_none(self.as_ref(), cx)
+    }
 }
 
 impl LinkWriter for tokio::net::tcp::OwnedWriteHalf {

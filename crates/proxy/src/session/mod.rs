@@ -15,6 +15,7 @@ mod link;
 mod state_filter;
 mod stream;
 mod tx_queue;
+mod unread;
 
 use std::future::pending;
 use std::io;
@@ -30,6 +31,7 @@ use self::close_reason::{CloseReason, ProtocolError};
 pub(crate) use self::context::SessionContext;
 use self::credit::ClientCredit;
 use self::frame_writer::{FrameWriter, FramingMode};
+use self::link::LinkKind;
 pub(crate) use self::link::{AnyPipe, LinkReader, LinkWriter};
 use self::stream::{Stream, Waits};
 use crate::onward::Event;
@@ -44,7 +46,7 @@ pub(crate) async fn run<D: AttemptStarter, R: LinkReader, W: LinkWriter>(
     let mut session = Session {
         state: SessionState::Unnamed { until: Instant::now() + context.timeouts.streamtype },
         context,
-        is_narrow: W::IS_NARROW,
+        link: LinkKind::of(&writer),
     };
     let close_reason = session.serve(&mut reader, &mut writer).await;
     session.log(&close_reason);
@@ -58,8 +60,7 @@ pub(crate) async fn run<D: AttemptStarter, R: LinkReader, W: LinkWriter>(
 
 struct Session<D: AttemptStarter> {
     context: SessionContext<D>,
-    /// The link takes small frames only.
-    is_narrow: bool,
+    link: LinkKind,
     state: SessionState<D>,
 }
 
@@ -216,7 +217,7 @@ impl<D: AttemptStarter> Session<D> {
         let early = |frame| Err(ProtocolError::BeforeStreamtype { frame }.into());
         match frame {
             ToProxy::Streamtype(asked) => {
-                create::create(&self.context, &asked, self.is_narrow).map(Some)
+                create::create(&self.context, &asked, self.link).map(Some)
             }
             ToProxy::TxCredit(_) | ToProxy::Timeout(_) | ToProxy::LengthHint(_) => Ok(None),
             ToProxy::Perf(piece) => take_perf(&piece).map(|()| None),
@@ -250,7 +251,10 @@ impl<D: AttemptStarter> Session<D> {
 
     /// What the client is still to hear; `None` if nobody listens.
     fn final_frames(&mut self, close_reason: &CloseReason) -> Option<FrameWriter> {
-        let nothing = || FrameWriter::new(FramingMode::Plain, ClientCredit::Unlimited);
+        let nothing = || {
+            let mode = FramingMode::of(false, self.link);
+            FrameWriter::new(mode, ClientCredit::Unlimited, Instant::now())
+        };
         match close_reason {
             CloseReason::Closed | CloseReason::Link(_) => None,
             CloseReason::Refused(_) => {

@@ -1,7 +1,7 @@
 //! A created stream: its client's settings, its payload both ways, its running attempt.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant as Clock};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use sspc_policy::StreamType;
@@ -17,6 +17,7 @@ use super::context::SessionContext;
 use super::credit::{ClientCredit, Window};
 use super::frame_writer::{FrameWriter, FramingMode};
 use super::lifecycle::{Action, Lifecycle};
+use super::link::LinkKind;
 use super::tx_queue::{Pushed, TxQueue};
 use crate::config::Limits;
 use crate::counters::Counts;
@@ -94,7 +95,6 @@ pub(crate) struct Stream<D: AttemptStarter> {
     renewed_credit: Option<ClientCredit>,
     /// Payload so far, from the client and to it.
     passed: (u64, u64),
-    clock: Clock,
 }
 
 impl<D: AttemptStarter> Stream<D> {
@@ -104,17 +104,17 @@ impl<D: AttemptStarter> Stream<D> {
         chain: Vec<Arc<StreamType>>,
         streamtype: Arc<StreamType>,
         asked: &Streamtype<'_>,
-        is_narrow: bool,
+        link: LinkKind,
     ) -> Self {
         let SessionContext { starter, counts, limits, timeouts, .. } = context;
         let watermarks = Watermarks::of(&streamtype, limits);
         let honours = asked.honours_credit();
         let credit = ClientCredit::initial(asked);
-        let mode = FramingMode::of(honours, is_narrow);
+        let mode = FramingMode::of(honours, link);
         let window = || Window::new(u32::try_from(watermarks.tx_queue).unwrap_or(u32::MAX));
         let seed = rand::random();
         let mut stream = Self {
-            frame_writer: FrameWriter::new(mode, credit),
+            frame_writer: FrameWriter::new(mode, credit, Instant::now()),
             starter: starter.clone(),
             counts: Arc::clone(counts),
             lifecycle: Lifecycle::new(Arc::clone(&streamtype), timeouts.retry_after_max, seed),
@@ -130,7 +130,6 @@ impl<D: AttemptStarter> Stream<D> {
             unheard: 0,
             renewed_credit: (!honours).then_some(credit),
             passed: (0, 0),
-            clock: Clock::now(),
         };
         stream.answer_create();
         stream.give_credit();
@@ -158,7 +157,7 @@ impl<D: AttemptStarter> Stream<D> {
 
     /// When [`Stream::handle_deadline`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.lifecycle.deadline()
+        [self.lifecycle.deadline(), self.frame_writer.deadline()].into_iter().flatten().min()
     }
 
     /// True if no attempt runs.
@@ -266,8 +265,7 @@ impl<D: AttemptStarter> Stream<D> {
             }
             return;
         }
-        let now_us = self.now_us();
-        self.frame_writer.add_credit(update, now_us);
+        self.frame_writer.add_credit(update, Instant::now());
     }
 
     pub(crate) fn handle_metadata(
@@ -326,7 +324,9 @@ impl<D: AttemptStarter> Stream<D> {
     }
 
     pub(crate) fn handle_deadline(&mut self) {
-        self.lifecycle.handle_deadline(Instant::now());
+        let now = Instant::now();
+        self.frame_writer.handle_deadline(now);
+        self.lifecycle.handle_deadline(now);
         self.settle();
     }
 
@@ -403,13 +403,12 @@ impl<D: AttemptStarter> Stream<D> {
                 Action::Payload { bytes, flags } => {
                     self.passed.1 += bytes.len() as u64;
                     self.counts.bytes_to_clients.add(bytes.len() as u64);
-                    let now_us = self.now_us();
-                    self.frame_writer.push_payload(bytes, flags, now_us);
+                    self.frame_writer.push_payload(bytes, flags, Instant::now());
                 }
                 Action::Start => self.start(),
                 Action::Stop => {
                     self.attempt = None;
-                    self.frame_writer.drop_held();
+                    self.frame_writer.end_of_attempt(Instant::now());
                 }
                 Action::Discard => {
                     self.tx_queue.discard(self.lifecycle.is_idle());
@@ -447,10 +446,6 @@ impl<D: AttemptStarter> Stream<D> {
         if let Err(error) = self.frame_writer.push(frame) {
             tracing::error!(%error, "a frame for the client breaks the wire's limits, left out");
         }
-    }
-
-    fn now_us(&self) -> u64 {
-        u64::try_from(self.clock.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 }
 

@@ -18,6 +18,7 @@
 
 mod certificates;
 mod content;
+mod deployed;
 mod failures;
 mod flow;
 mod lifetime;

@@ -81,7 +81,7 @@ impl Bare {
         let (starter, attempts) = Script::new();
         let timeouts = Timeouts::default();
         let session = Session {
-            is_narrow: false,
+            link: LinkKind { is_narrow: false, tells_when_read: false },
             state: SessionState::Unnamed { until: Instant::now() },
             context: SessionContext {
                 policy: Arc::new(policy()),
@@ -116,12 +116,12 @@ impl Bare {
     fn hear(&mut self) {
         let SessionState::Created(stream) = &mut self.session.state else { return };
         stream.pump();
-        let mut bytes = Vec::new();
+        let mut sink = AnyPipe(Vec::new());
         while !stream.frame_writer.is_empty() {
-            let written = stream.frame_writer.write(&mut bytes).now_or_never();
+            let written = stream.frame_writer.write(&mut sink).now_or_never();
             written.expect("a vector takes all").expect("and does not fail");
         }
-        let mut input = &bytes[..];
+        let mut input = &sink.0[..];
         while let Some(frame) = self.heard.next(&mut input).expect("the proxy sends frames") {
             match frame {
                 ToClient::CreateResult { .. } => {

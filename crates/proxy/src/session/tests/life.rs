@@ -46,8 +46,7 @@ async fn a_get_from_creation_to_the_next_get() {
                 "USER(1530)",
                 "TXCR 65535",
                 "CONNECTED",
-                "RX SOM hel",
-                "RX EOM lo",
+                "RX SOM|EOM hello",
                 "QOS_ACK_REMOTE",
                 "DISCONNECTED",
             ])

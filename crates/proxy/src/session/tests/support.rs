@@ -30,6 +30,11 @@ impl LinkReader for ReadHalf<DuplexStream> {
 
 impl LinkWriter for tokio::io::WriteHalf<DuplexStream> {
     const IS_NARROW: bool = false;
+
+    // Then frames are cut as on a Unix socket.
+    fn tells_when_read(&self) -> bool {
+        true
+    }
 }
 
 /// A starter whose attempts are answered by the test.

@@ -1,0 +1,44 @@
+//! How much of what was written to a Unix socket its peer has not read.
+//!
+//! The kernel accounts what is sent to the sender until it is read (`SO_MEMINFO`), and each read
+//! that frees some of it wakes those who wait to write.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use nix::sys::socket::getsockopt;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+
+/// The first fields of what `SO_MEMINFO` tells; `SK_MEMINFO_WMEM_ALLOC` is the third.
+type MemInfo = [u32; 3];
+
+mod option {
+    use nix::{getsockopt_impl, libc, sockopt_impl};
+
+    sockopt_impl!(MemInfo, GetOnly, libc::SOL_SOCKET, libc::SO_MEMINFO, super::MemInfo);
+}
+
+/// While the kernel wakes us, what it is about to free still counts as one.
+const NOTHING: u32 = 1;
+
+/// What is unread, in the bytes of memory that it takes.
+pub(super) fn bytes(socket: &UnixStream) -> io::Result<u32> {
+    let [_, _, unread] = getsockopt(socket, option::MemInfo)?;
+    Ok(unread)
+}
+
+/// Ready once the peer has read everything.
+pub(super) fn poll_none(socket: &UnixStream, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    loop {
+        ready!(socket.poll_write_ready(cx))?;
+        let check = || match bytes(socket)? {
+            0..=NOTHING => Ok(()),
+            _ => Err(io::ErrorKind::WouldBlock.into()),
+        };
+        match socket.try_io(Interest::WRITABLE, check) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            result => return Poll::Ready(result),
+        }
+    }
+}
