@@ -1,6 +1,6 @@
-//! A program for no board, that is linked and never run: what the client adds to it is what the
-//! client weighs. With feature `client` it has four streams and may do with them all that can be
-//! done; the linker cannot tell what it will.
+//! A program for no particular board, which is linked and never run, to see how much the client adds to
+//! it. With feature `client` it has four streams and calls every function of theirs; the linker cannot
+//! know which of the calls happen.
 #![no_std]
 #![no_main]
 
@@ -39,7 +39,7 @@ pub extern "C" fn _start() -> ! {
     }
 }
 
-/// What the compiler makes of these is in nearly every image, and so is none of the client's weight.
+/// What the compiler makes of these is in nearly every image, so it is not counted as the client's.
 fn memory() {
     let (from, to): (&[u8], &mut [u8]) = (black_box(&[]), black_box(&mut []));
     let length = get() as usize;
