@@ -24,7 +24,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             Event::State { state, .. } => {
                 eprintln!("{state}");
                 good |= state == State::QosAckRemote;
-                if let State::Disconnected | State::AllRetriesFailed = state {
+                if let State::Disconnected
+                | State::AllRetriesFailed
+                | State::AuthFailed
+                | State::UpstreamLinkRetry = state
+                {
                     break;
                 }
             }

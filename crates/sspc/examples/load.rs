@@ -52,9 +52,15 @@ async fn get(client: &Client, streamtype: &str) -> Result<usize, Failed> {
         match event {
             Event::Payload { data, .. } => bytes += data.len(),
             Event::State { state: State::QosAckRemote, .. } => break,
-            Event::State { state: State::AllRetriesFailed | State::QosNackRemote, .. } => {
-                return Err("the transaction failed".into());
-            }
+            Event::State {
+                state:
+                    state @ (State::QosNackRemote
+                    | State::Disconnected
+                    | State::AllRetriesFailed
+                    | State::AuthFailed
+                    | State::UpstreamLinkRetry),
+                ..
+            } => return Err(format!("the transaction failed: {state}").into()),
             _ => {}
         }
     }

@@ -13,7 +13,7 @@
 //! type Slots = [Slot<[u8; 128]>; 1];
 //!
 //! struct App {
-//!     is_sent: bool,
+//!     is_over: bool,
 //! }
 //!
 //! impl Handler<Slots> for App {
@@ -21,7 +21,16 @@
 //!         let ClientEvent::Stream { event, .. } = event else { return };
 //!         match event {
 //!             Event::State { state: State::Creating, .. } => client.request_tx_len(REPORT, now, 5),
-//!             Event::State { state: State::QosAckRemote, .. } => self.is_sent = true,
+//!             // The verdict, or what comes in its place.
+//!             Event::State {
+//!                 state:
+//!                     State::QosAckRemote
+//!                     | State::QosNackRemote
+//!                     | State::Disconnected
+//!                     | State::AllRetriesFailed
+//!                     | State::AuthFailed,
+//!                 ..
+//!             } => self.is_over = true,
 //!             _ => {}
 //!         }
 //!     }
@@ -36,8 +45,8 @@
 //!     let slots = [Slot::new(Name::literal("report"), Config::DEFAULT, Priority::LOWEST, [0; 128])];
 //!     let client = Client::new(MuxConfig::FAST, 0x5eed, slots);
 //!     let mut line = Line::<_, _, _>::new(uart, clock, client);
-//!     let mut app = App { is_sent: false };
-//!     while !app.is_sent {
+//!     let mut app = App { is_over: false };
+//!     while !app.is_over {
 //!         match line.poll(&mut app) {
 //!             Ok(Next::Now) => {}
 //!             // Until a byte comes or it is time.

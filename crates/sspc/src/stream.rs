@@ -72,7 +72,10 @@ use sspc_wire::Instant;
 ///     while let Some(event) = stream.receive(now(), &mut input) {
 ///         match event {
 ///             Event::State { state: State::Creating, .. } => stream.request_tx_len(now(), 5),
-///             Event::State { state: State::QosAckRemote, .. } => stream.close(),
+///             Event::State { state: State::QosAckRemote | State::QosNackRemote, .. } => stream.close(),
+///             Event::State { state: State::Disconnected | State::AllRetriesFailed, .. } => {
+///                 stream.close();
+///             }
 ///             _ => {}
 ///         }
 ///         states.extend(stream.state());

@@ -131,7 +131,8 @@ type FrameSource<'f, B> =
 ///         let Event::State { state, .. } = event else { continue };
 ///         match state {
 ///             State::Creating => client.request_tx_len(REPORT, now, 5),
-///             State::QosAckRemote => client.close(REPORT),
+///             State::QosAckRemote | State::QosNackRemote => client.close(REPORT),
+///             State::Disconnected | State::AllRetriesFailed => client.close(REPORT),
 ///             State::Destroying => break 'life,
 ///             _ => {}
 ///         }

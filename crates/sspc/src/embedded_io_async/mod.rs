@@ -18,7 +18,16 @@
 //!     while let Some(event) = stream.next(&mut room).await {
 //!         match event {
 //!             Event::Payload { data, .. } => { /* the answer, or a part of it */ }
-//!             Event::State { state: sspc::State::QosAckRemote, .. } => break,
+//!             // The verdict, or what comes in its place.
+//!             Event::State {
+//!                 state:
+//!                     sspc::State::QosAckRemote
+//!                     | sspc::State::QosNackRemote
+//!                     | sspc::State::Disconnected
+//!                     | sspc::State::AllRetriesFailed
+//!                     | sspc::State::AuthFailed,
+//!                 ..
+//!             } => break,
 //!             _ => {}
 //!         }
 //!     }

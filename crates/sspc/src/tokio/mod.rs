@@ -9,8 +9,20 @@
 //! while let Some(event) = stream.next().await {
 //!     match event {
 //!         Event::Payload { data, .. } => println!("{} bytes", data.len()),
-//!         Event::State { state: State::QosAckRemote, .. } => break,
-//!         Event::State { state, .. } => println!("{state}"),
+//!         // The verdict, or what comes in its place.
+//!         Event::State {
+//!             state:
+//!                 state @ (State::QosAckRemote
+//!                 | State::QosNackRemote
+//!                 | State::Disconnected
+//!                 | State::AllRetriesFailed
+//!                 | State::AuthFailed
+//!                 | State::UpstreamLinkRetry),
+//!             ..
+//!         } => {
+//!             println!("it ended with {state}");
+//!             break;
+//!         }
 //!         _ => {}
 //!     }
 //! }

@@ -62,7 +62,11 @@ pub(crate) async fn serve(proxy: Rc<RefCell<Proxy>>, mut pipe: DuplexStream, clo
     }
 }
 
-async fn run(runner: &mut Runner<'_, Memory>, pipe: DuplexStream, clock: &Clock) -> String {
+async fn run<const RX: usize, const TX: usize>(
+    runner: &mut Runner<'_, Seat<RX, TX, 128>>,
+    pipe: DuplexStream,
+    clock: &Clock,
+) -> String {
     let (rx, tx) = tokio::io::split(pipe);
     let (mut read, mut write) = ([0; 16], [0; 300]);
     let lost =
@@ -72,13 +76,13 @@ async fn run(runner: &mut Runner<'_, Memory>, pipe: DuplexStream, clock: &Clock)
 
 /// Runs the application beside the line and the proxy; returns what the proxy heard.
 pub(crate) fn with_line<const N: usize>(app: impl AsyncFnOnce(Handle<'_, Memory>)) -> Vec<String> {
-    with_proxy::<N>(Rc::new(RefCell::new(Proxy::new(MuxConfig::FAST, 2))), app)
+    with_proxy::<N, _, _>(Rc::new(RefCell::new(Proxy::new(MuxConfig::FAST, 2))), app)
 }
 
 /// The same, at this proxy.
-pub(crate) fn with_proxy<const N: usize>(
+pub(crate) fn with_proxy<const N: usize, const RX: usize, const TX: usize>(
     proxy: Rc<RefCell<Proxy>>,
-    app: impl AsyncFnOnce(Handle<'_, Memory>),
+    app: impl AsyncFnOnce(Handle<'_, Seat<RX, TX, 128>>),
 ) -> Vec<String> {
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -87,7 +91,7 @@ pub(crate) fn with_proxy<const N: usize>(
         .unwrap();
     tokio.block_on(async {
         let clock = Clock::new();
-        let mut state = State::<N, Memory>::new(MuxConfig::FAST, 1);
+        let mut state = State::<N, Seat<RX, TX, 128>>::new(MuxConfig::FAST, 1);
         let (handle, mut runner) = state.split();
         let (ours, theirs) = tokio::io::duplex(200);
         let serving = serve(proxy.clone(), theirs, &clock);

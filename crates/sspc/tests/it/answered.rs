@@ -302,7 +302,7 @@ fn streams_on_one_line_make_no_answered_request_again() {
         };
         let line = Link::new(1, LinkConfig::serial(2_000_000));
         let mut world = World::new(line, MuxConfig::FAST, vec![slot(), slot(), slot()]);
-        world.proxy.script = frames.concat();
+        world.proxy.onward = Some(frames.concat());
         for slot in 0..3 {
             world.send(slot, b"ping");
         }
@@ -315,8 +315,8 @@ fn streams_on_one_line_make_no_answered_request_again() {
 fn embedded_io_async_makes_no_answered_request_again() {
     for script in answers() {
         let proxy = Rc::new(RefCell::new(Proxy::new(MuxConfig::FAST, 2)));
-        proxy.borrow_mut().script = script.concat();
-        let heard = with_proxy::<1>(proxy, async |handle: Handle<'_, Memory>| {
+        proxy.borrow_mut().onward = Some(script.concat());
+        let heard = with_proxy::<1, _, _>(proxy, async |handle: Handle<'_, Memory>| {
             let stream = handle.open("answered").await.unwrap();
             stream.send(b"ping").await.unwrap();
             let mut room = [0; 64];

@@ -30,17 +30,19 @@ struct Session {
 }
 
 /// A proxy that echoes messages, whatever the streamtype, but for `refused` (CREATE_RESULT 1),
-/// `faulty` (which gets no valid frame when it connects), `dead` (which gets no answer), `no-payload` (which takes none), `bulk`
-/// (which gets 10,000 bytes when it connects), `polite` (the same, as the credit allows), `ticker` (a message each time it sends one, and no
-/// end), `script` (which gets [`Proxy::script`], and
-/// then its channel is closed), `answered` (which gets [`Proxy::script`] each time it connects).
+/// `faulty` (which gets no valid frame when it connects), `dead` (which gets no answer), `no-payload` (which
+/// takes none), `bulk` (which gets 10,000 bytes when it connects), `polite` (the same, as the credit
+/// allows), `ticker` (a message each time it sends one, and no end), `script` (which gets
+/// [`Proxy::script`], and then its channel is closed).
 pub(crate) struct Proxy {
     pub(crate) mux: Mux,
     sessions: BTreeMap<u8, Session>,
     /// Channels are refused.
     pub(crate) refuses: bool,
-    /// All that a `script` is told, and an `answered` that connects.
+    /// All that a `script` is told.
     pub(crate) script: Vec<u8>,
+    /// What each stream is told instead, when it connects.
+    pub(crate) onward: Option<Vec<u8>>,
     /// Frames that came, as text, with the streamtype in front.
     pub(crate) heard: Vec<String>,
 }
@@ -53,6 +55,7 @@ impl Proxy {
             sessions: BTreeMap::new(),
             refuses: false,
             script: Vec::new(),
+            onward: None,
             heard: Vec::new(),
         }
     }
@@ -125,7 +128,9 @@ impl Proxy {
                     }
                     _ => session.output.extend([created(), state(State::Creating)].concat()),
                 },
-                ToProxy::OnwardConnect if kind == "answered" => session.output.extend(&self.script),
+                ToProxy::OnwardConnect if self.onward.is_some() => {
+                    session.output.extend(self.onward.iter().flatten());
+                }
                 ToProxy::OnwardConnect => {
                     session
                         .output
