@@ -41,17 +41,23 @@ impl Layout {
     pub(crate) const fn new(fixed: u8, then: Then) -> Self {
         Self { fixed, then }
     }
+
+    /// The length of what stands in front of names, values and payload; a payload's without the
+    /// length of a rideshare name.
+    pub(crate) fn fields(self) -> usize {
+        usize::from(self.fixed) + usize::from(self.then == Then::NameTail)
+    }
 }
 
 /// The frames of one direction.
-pub(crate) struct Direction {
+pub(crate) struct Frames {
     /// The layout of a frame by its type and `rest`, if there is such a frame.
     pub(crate) layout_of: fn(frame: u8, rest: u16) -> Option<Layout>,
     /// The types of the other direction.
     pub(crate) others: RangeInclusive<u8>,
 }
 
-impl Direction {
+impl Frames {
     /// What is wrong with a type that is none of this direction.
     fn unknown(&self, frame: u8) -> FrameFault {
         if self.others.contains(&frame) {
@@ -156,7 +162,7 @@ impl Assembler {
     pub(crate) fn next<'i>(
         &mut self,
         input: &mut &'i [u8],
-        direction: &Direction,
+        frames: &Frames,
     ) -> Result<Option<Piece<'i>>, FrameError> {
         while self.stage != Stage::Prefix {
             if self.have < self.need {
@@ -166,7 +172,7 @@ impl Assembler {
                     *room = *byte;
                 }
                 self.have += 1;
-            } else if let Err(fault) = self.advance(direction) {
+            } else if let Err(fault) = self.advance(frames) {
                 return Err(FrameError { frame: self.frame(), fault });
             }
         }
@@ -176,7 +182,7 @@ impl Assembler {
     /// A part of the prefix is complete: what comes next, and how long is it?
     // Shorter as a function of its own, as is `tail`.
     #[inline(never)]
-    fn advance(&mut self, direction: &Direction) -> Result<(), FrameFault> {
+    fn advance(&mut self, frames: &Frames) -> Result<(), FrameFault> {
         let (rest, left) = (self.rest(), self.left());
         let (length, next) = match self.stage {
             Stage::Frame => {
@@ -184,8 +190,8 @@ impl Assembler {
                 (FRAME_HEAD as u8, Stage::Head)
             }
             Stage::Head => {
-                let Some(Layout { fixed, then }) = (direction.layout_of)(self.frame(), rest) else {
-                    return Err(direction.unknown(self.frame()));
+                let Some(Layout { fixed, then }) = (frames.layout_of)(self.frame(), rest) else {
+                    return Err(frames.unknown(self.frame()));
                 };
                 let is_all = then == Then::Nothing;
                 if rest < u16::from(fixed) || is_all && rest > u16::from(fixed) {

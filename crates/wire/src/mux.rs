@@ -256,7 +256,7 @@ impl MuxDecoder {
 }
 
 /// The length of a frame by its type, a MUX frame's without its body; 0 if there is no such type.
-fn length_of(frame: u8) -> u8 {
+pub(crate) fn length_of(frame: u8) -> u8 {
     const LENGTHS: [u8; 10] = [2, 2, 2, 2, 2, MUX_HEAD as u8, 9, 17, 9, 1];
     LENGTHS.get(usize::from(frame.wrapping_sub(CHANNEL_REQ))).copied().unwrap_or_default()
 }

@@ -2,7 +2,7 @@
 
 use core::ops::RangeInclusive;
 
-use crate::assemble::{Assembler, Direction, Layout, Then};
+use crate::assemble::{Assembler, Frames, Layout, Then};
 use crate::error::{EncodeError, FrameError};
 use crate::flags::Flags;
 use crate::limits::{METADATA_NAME_MAX, PAYLOAD_FIXED, STREAMTYPE_LIST_MAX, STREAMTYPE_NAME_MAX};
@@ -160,7 +160,7 @@ pub(crate) fn encode_perf(to: &mut Writer<'_>, piece: Piece<'_>) {
     to.piece(piece);
 }
 
-const DIRECTION: Direction = Direction { layout_of: layout, others: to_proxy::TYPES };
+const FRAMES: Frames = Frames { layout_of: layout, others: to_proxy::TYPES };
 
 /// By the frames' types, from the lowest on. CONNSTATE has a longer one too.
 const LAYOUTS: [Option<Layout>; 7] = [
@@ -173,7 +173,7 @@ const LAYOUTS: [Option<Layout>; 7] = [
     Some(Layout::new(0, Then::Tail)),
 ];
 
-fn layout(frame: u8, rest: u16) -> Option<Layout> {
+pub(crate) fn layout(frame: u8, rest: u16) -> Option<Layout> {
     if frame == CONNSTATE && rest == 8 {
         return Some(Layout::new(8, Then::Nothing));
     }
@@ -232,7 +232,7 @@ impl ToClientDecoder {
         &mut self,
         input: &mut &'i [u8],
     ) -> Result<Option<Piece<'i>>, FrameError> {
-        self.0.next(input, &DIRECTION)
+        self.0.next(input, &FRAMES)
     }
 
     /// The frame's type: one of [`to_client_type`].

@@ -2,7 +2,7 @@
 
 use core::ops::RangeInclusive;
 
-use crate::assemble::{Assembler, Direction, Layout, Then};
+use crate::assemble::{Assembler, Frames, Layout, Then};
 use crate::error::{EncodeError, FrameError};
 use crate::limits::{CREDIT_UNLIMITED, PID_CREDIT_BIT, STREAMTYPE_NAME_MAX};
 use crate::piece::{PayloadHead, Piece};
@@ -167,9 +167,9 @@ impl ToProxy<'_> {
     }
 }
 
-const DIRECTION: Direction = Direction { layout_of: layout, others: to_client::TYPES };
+const FRAMES: Frames = Frames { layout_of: layout, others: to_client::TYPES };
 
-fn layout(frame: u8, _rest: u16) -> Option<Layout> {
+pub(crate) fn layout(frame: u8, _rest: u16) -> Option<Layout> {
     Some(match frame {
         STREAMTYPE => Layout::new(9, Then::Name),
         ONWARD_CONNECT | DESTROYING => Layout::new(0, Then::Nothing),
@@ -202,7 +202,7 @@ impl ToProxyDecoder {
         &'d mut self,
         input: &mut &'i [u8],
     ) -> Result<Option<ToProxy<'d>>, FrameError> {
-        let Some(piece) = self.0.next(input, &DIRECTION)? else { return Ok(None) };
+        let Some(piece) = self.0.next(input, &FRAMES)? else { return Ok(None) };
         let found = &self.0;
         Ok(Some(match found.frame() {
             STREAMTYPE => ToProxy::Streamtype(Streamtype {

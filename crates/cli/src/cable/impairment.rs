@@ -3,7 +3,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::direction::Direction;
+use sspc_wire::Direction;
 
 /// Bytes of a burst, at most, unless told otherwise.
 const BURST_LONGEST: u32 = 16;

@@ -1,7 +1,6 @@
 //! A cable that joins two ends: sockets, serial ports or pseudo-terminals. A thread moves the bytes
 //! from one to the other, as fast and as unharmed as its [`Wire`] lets them pass.
 
-mod direction;
 mod end;
 mod impairment;
 mod pty;
@@ -17,8 +16,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use sspc_wire::Direction;
 
-pub(crate) use direction::Direction;
 pub(crate) use end::End;
 use end::ReadOutcome;
 pub(crate) use impairment::{Change, Cut, Impairments, parse_time};

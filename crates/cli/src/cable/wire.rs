@@ -5,8 +5,8 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::direction::Direction;
 use super::impairment::{Change, Impairments};
+use sspc_wire::Direction;
 
 /// The bytes of a line with a rate that wait to be sent, as time: what a port's driver would hold.
 const QUEUE: Duration = Duration::from_millis(20);

@@ -6,7 +6,7 @@ use std::io;
 use super::line::Line;
 use super::printer::{Label, Printer};
 use super::stream::Stream;
-use crate::cable::Direction;
+use sspc_wire::Direction;
 
 /// Directions of connections that are decoded at a time: more are no recording of anything.
 const SIDES_MAX: usize = 8192;
@@ -66,7 +66,7 @@ impl Connections {
         };
         if label.direction.is_none() {
             if self.from.is_none() && !self.mux {
-                self.from = Direction::guess(*first);
+                self.from = Direction::of(*first);
             }
             label.direction = self.from;
         }

@@ -3,10 +3,10 @@
 use std::fmt::Write;
 
 use sspc_wire::limits::{NAME_RECEIVED_MAX, PAYLOAD_FIXED};
-use sspc_wire::{FrameFault, PayloadHead, Piece, Timeout, ToClient, ToProxy};
+use sspc_wire::{FrameFault, FrameHead, PayloadHead, Piece, Timeout, ToClient, ToProxy};
 
 use super::text::{escaped, preview};
-use crate::cable::Direction;
+use sspc_wire::Direction;
 
 /// Bytes of payload in a line.
 const PAYLOAD_SHOWN: usize = 48;
@@ -119,36 +119,15 @@ fn perf(total: u16, body: &[u8]) -> String {
     format!("PERF {total} bytes {}", preview(body, total.into(), VALUE_SHOWN))
 }
 
-/// The name of a frame's type; `frame` for those that have none.
-pub(super) fn name(frame: u8) -> &'static str {
-    match frame {
-        0x55 => "RX_PAYLOAD",
-        0x56 => "CREATE_RESULT",
-        0x57 => "CONNSTATE",
-        0x58 | 0xaf => "TXCR_UPDATE",
-        0x59 | 0xae => "METADATA",
-        0x5b => "PERF",
-        0xaa => "STREAMTYPE",
-        0xab => "ONWARD_CONNECT",
-        0xac => "DESTROYING",
-        0xad => "TX_PAYLOAD",
-        0xb0 => "TIMEOUT_UPDATE",
-        0xb1 => "PAYLOAD_LENGTH_HINT",
-        0xf5 => "MUX",
-        0xf6 => "PING",
-        0xf7 => "PONG",
-        0xf8 => "PONGACK",
-        _ => "frame",
-    }
-}
-
 /// What to say of a frame that has no end.
-pub(super) fn cut(frame: u8, taken: u64, length: Option<u64>) -> String {
+pub(super) fn cut(frame: &FrameHead, taken: u64, length: Option<usize>) -> String {
+    let name = frame.name().unwrap_or("frame");
+    let length = length.map(|length| length as u64);
     let bytes = length.unwrap_or(taken);
     let plural = if bytes == 1 { "" } else { "s" };
     match length {
-        Some(length) => format!("{} ends after {taken} of {length} byte{plural}", name(frame)),
-        None => format!("{} ends after {taken} byte{plural}", name(frame)),
+        Some(length) => format!("{name} ends after {taken} of {length} byte{plural}"),
+        None => format!("{name} ends after {taken} byte{plural}"),
     }
 }
 

@@ -4,16 +4,15 @@ use std::collections::BTreeMap;
 use std::io;
 use std::mem;
 
-use sspc_wire::{MuxDecoder, MuxError, MuxFrame};
+use sspc_wire::{Direction, FrameTracker, Layer, MuxDecoder, MuxError, MuxFrame};
 
 use super::frames;
 use super::printer::{Label, Printer};
 use super::stream::Stream;
 use super::text::wall_clock;
-use crate::cable::Direction;
 
 /// When nothing came for this long in the middle of a frame, and then a RESET_TRANSPORT, the
-/// sender began anew and the frame has no end.
+/// sender began again and the frame has no end.
 const STALL_US: u64 = 200_000;
 
 /// Where frames begin after it was lost: a PING whose time is below 2^56 µs behind a
@@ -34,11 +33,7 @@ fn time(us: u64) -> String {
 pub(super) struct Line {
     direction: Option<Direction>,
     decoder: MuxDecoder,
-    /// Bytes that came so far.
-    at: u64,
-    /// Where the frame begins, and with what.
-    frame_at: u64,
-    frame: u8,
+    frames: FrameTracker,
     streams: BTreeMap<u8, Stream>,
     /// Bytes were lost since the last reset: what a channel carries that was opened before that
     /// may begin in the middle of a frame.
@@ -50,7 +45,8 @@ pub(super) struct Line {
 
 #[derive(Debug)]
 struct Search {
-    since: u64,
+    /// Bytes behind the frame that was wrong.
+    passed: u64,
     last: [u8; 3],
 }
 
@@ -60,9 +56,7 @@ impl Line {
         Self {
             direction,
             decoder: MuxDecoder::new(),
-            at: 0,
-            frame_at: 0,
-            frame: 0,
+            frames: FrameTracker::new(Layer::Mux),
             streams: BTreeMap::new(),
             has_gap: false,
             search: None,
@@ -91,13 +85,12 @@ impl Line {
     pub(super) fn finish(&mut self, label: Label, printer: &mut Printer) -> io::Result<()> {
         let label = self.label(label);
         if let Some(search) = self.search.take() {
-            let skipped = self.at - search.since;
+            let skipped = self.frames.taken() + search.passed;
             return printer.note(label, &format!("no frame found in the last {skipped} bytes"));
         }
         if !self.decoder.is_between_frames() {
-            let taken = self.at - self.frame_at;
-            let text = frames::cut(self.frame, taken, None);
-            printer.fault(label, self.frame_at, &text)?;
+            let text = frames::cut(self.frames.current(), self.frames.taken(), None);
+            printer.fault(label, self.frames.offset(), &text)?;
         }
         for (channel, stream) in mem::take(&mut self.streams) {
             if let Some((at, text)) = stream.unfinished() {
@@ -113,13 +106,10 @@ impl Line {
 
     /// Takes bytes up to the end of a frame or piece.
     fn step(&mut self, input: &mut &[u8], label: Label, printer: &mut Printer) -> io::Result<()> {
-        if self.decoder.is_between_frames() {
-            self.frame_at = self.at;
-            self.frame = input.first().copied().unwrap_or_default();
-        }
-        let before = input.len();
+        let before = *input;
         let found = self.decoder.next(input);
-        self.at += (before - input.len()) as u64;
+        let taken = before.len() - input.len();
+        self.frames.advance(before.get(..taken).unwrap_or_default());
         match found {
             Ok(None) => Ok(()),
             Ok(Some(frame)) => self.show(frame, label, printer),
@@ -189,7 +179,7 @@ impl Line {
             MuxFrame::ChannelReq(_) => Some(Direction::ToProxy),
             MuxFrame::ChannelAck(_) => Some(Direction::ToClient),
             MuxFrame::Data { channel, piece } if !self.streams.contains_key(channel) => {
-                piece.data.first().and_then(|frame| Direction::guess(*frame))
+                piece.data.first().and_then(|frame| Direction::of(*frame))
             }
             _ => None,
         };
@@ -200,7 +190,7 @@ impl Line {
         channels.into_iter().try_for_each(|channel| self.end_stream(channel, label, printer))
     }
 
-    /// The channel is gone or begins anew, which may well be in the middle of a frame.
+    /// The channel is gone or begins again, which may well be in the middle of a frame.
     fn end_stream(&mut self, channel: u8, label: Label, printer: &mut Printer) -> io::Result<()> {
         let stream = self.streams.remove(&channel);
         match stream.and_then(|stream| stream.unfinished()) {
@@ -217,7 +207,9 @@ impl Line {
         text.push_str("; expected ");
         text.push_str(expected);
         match error {
-            MuxError::NoFrame(byte) if self.frame_at == 0 && Direction::guess(byte).is_some() => {
+            MuxError::NoFrame(byte)
+                if self.frames.offset() == 0 && Direction::of(byte).is_some() =>
+            {
                 text.push_str("; if this is one stream, try without --mux");
             }
             _ => text.push_str("; looking for the next PING"),
@@ -225,8 +217,8 @@ impl Line {
         // What their bytes after the gap belong to is not known.
         self.streams.clear();
         self.has_gap = true;
-        self.search = Some(Search { since: self.frame_at, last: [0; 3] });
-        printer.fault(self.label(label), self.frame_at, &text)
+        self.search = Some(Search { passed: 0, last: [0; 3] });
+        printer.fault(self.label(label), self.frames.offset(), &text)
     }
 
     /// Takes bytes until a frame seems to begin.
@@ -234,7 +226,7 @@ impl Line {
         let search = self.search.as_mut()?;
         while let Some((byte, rest)) = input.split_first() {
             *input = rest;
-            self.at += 1;
+            search.passed += 1;
             let [_, a, b] = search.last;
             search.last = [a, b, *byte];
             if let Some(start) = STARTS.iter().find(|start| **start == search.last) {
@@ -246,10 +238,11 @@ impl Line {
 
     /// Goes on where a frame begins.
     fn found(&mut self, start: &[u8; 3], label: Label, printer: &mut Printer) -> io::Result<()> {
-        self.at -= start.len() as u64;
         if let Some(search) = self.search.take() {
-            let skipped = self.at - search.since;
-            let text = format!("{skipped} bytes skipped, frames again from byte {} on", self.at);
+            let lost_at = self.frames.offset();
+            self.frames.skip(search.passed.saturating_sub(start.len() as u64));
+            let at = self.frames.offset();
+            let text = format!("{} bytes skipped, frames again from byte {at} on", at - lost_at);
             printer.note(self.label(label), &text)?;
         }
         let mut input = start.as_slice();
@@ -272,10 +265,12 @@ impl Line {
             && now_us.saturating_sub(before_us) >= STALL_US
             && input.starts_with(&[0xf9, 0xf6])
         {
-            let taken = self.at - self.frame_at;
-            let text = format!("{}; the link is reset", frames::cut(self.frame, taken, None));
+            let (at, cut) = (self.frames.offset(), self.frames.taken());
+            let text =
+                format!("{}; the link is reset", frames::cut(self.frames.current(), cut, None));
             self.decoder.reset();
-            return printer.fault(self.label(label), self.frame_at, &text);
+            self.frames.resync();
+            return printer.fault(self.label(label), at, &text);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use super::connections::{Captured, Connections};
 use super::printer::{Label, Printer};
 use super::text;
-use crate::cable::Direction;
+use sspc_wire::Direction;
 
 /// Writes what passes.
 pub(crate) struct LiveTrace(View);

@@ -2,8 +2,8 @@
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 
-use crate::cable::Direction;
 use crate::console::{Painter, Style, wants_color};
+use sspc_wire::Direction;
 
 use super::text;
 

@@ -2,12 +2,10 @@
 
 use std::io;
 
-use sspc_wire::limits::FRAME_HEAD;
-use sspc_wire::{FrameError, ToClientDecoder, ToProxyDecoder};
+use sspc_wire::{Direction, FrameError, FrameTracker, Layer, ToClientDecoder, ToProxyDecoder};
 
 use super::frames;
 use super::printer::{Label, Printer};
-use crate::cable::Direction;
 
 /// Decodes and prints.
 #[derive(Debug)]
@@ -15,9 +13,7 @@ pub(super) struct Stream {
     direction: Direction,
     decoder: Decoder,
     sync: Sync,
-    /// Bytes that came so far.
-    at: u64,
-    frame: Frame,
+    frames: FrameTracker,
     /// What is kept of the frame's body.
     body: Vec<u8>,
 }
@@ -40,15 +36,6 @@ enum Sync {
     Lost,
 }
 
-/// How much of the frame came.
-#[derive(Debug, Default)]
-struct Frame {
-    /// The first byte's label.
-    at: u64,
-    head: [u8; FRAME_HEAD],
-    taken: u64,
-}
-
 impl Stream {
     pub(super) fn new(direction: Direction) -> Self {
         let decoder = match direction {
@@ -59,8 +46,7 @@ impl Stream {
             direction,
             decoder,
             sync: Sync::Known,
-            at: 0,
-            frame: Frame::default(),
+            frames: FrameTracker::new(Layer::Stream),
             body: Vec::new(),
         }
     }
@@ -89,17 +75,15 @@ impl Stream {
                 Sync::Skipping(left) => {
                     let length = input.len() as u64;
                     let skipped = left.min(length);
-                    input = input.get(skipped as usize..).unwrap_or_default();
-                    self.at += skipped;
+                    let (wrong, rest) = input.split_at(skipped as usize);
+                    self.frames.advance(wrong);
+                    input = rest;
                     self.sync = match left - skipped {
                         0 => Sync::Doubted,
                         left => Sync::Skipping(left),
                     };
                 }
-                Sync::Lost => {
-                    self.at += input.len() as u64;
-                    return Ok(());
-                }
+                Sync::Lost => return Ok(()),
             }
         }
         Ok(())
@@ -113,8 +97,9 @@ impl Stream {
         };
         match self.sync {
             Sync::Known | Sync::Doubted if !between => {
-                let Frame { at, head: [frame, ..], taken } = self.frame;
-                Some((at, frames::cut(frame, taken, self.frame.length())))
+                let frame = self.frames.current();
+                let text = frames::cut(frame, self.frames.taken(), frame.length());
+                Some((self.frames.offset(), text))
             }
             _ => None,
         }
@@ -122,37 +107,31 @@ impl Stream {
 
     /// Takes bytes up to the end of a frame or piece; the line of a frame that is complete.
     fn step(&mut self, input: &mut &[u8], keep: usize) -> Result<Option<String>, FrameError> {
-        let Self { decoder, frame, body, at, .. } = self;
+        let Self { decoder, body, .. } = self;
         let before = *input;
-        let mut begin = |is_new: bool| {
-            if is_new {
-                *frame = Frame { at: *at, ..Frame::default() };
-                body.clear();
-            }
-        };
+        if self.frames.is_between_frames() {
+            body.clear();
+        }
         let found = match decoder {
             Decoder::ToProxy(decoder) => {
-                begin(decoder.is_between_frames());
                 let found = decoder.next(input);
                 found.map(|found| frames::to_proxy(&found?, body, keep))
             }
             Decoder::ToClient(decoder) => {
-                begin(decoder.is_between_frames());
                 let found = decoder.next(input);
                 found.map(|found| frames::to_client(&found?, body, keep))
             }
         };
         let taken = before.len() - input.len();
-        self.frame.take(before.get(..taken).unwrap_or_default());
-        self.at += taken as u64;
+        self.frames.advance(before.get(..taken).unwrap_or_default());
         found
     }
 
     fn fault(&mut self, error: FrameError, label: Label, printer: &mut Printer) -> io::Result<()> {
         let expected = frames::expected(self.direction, error.frame, error.fault);
         let mut text = format!("{error}; expected {expected}");
-        let left = self.frame.length().unwrap_or_default().saturating_sub(self.frame.taken);
-        let is_mux = self.frame.at == 0 && (0xf0..=0xf9).contains(&error.frame);
+        let left = self.frames.left();
+        let is_mux = self.frames.offset() == 0 && (0xf0..=0xf9).contains(&error.frame);
         self.sync = match self.sync {
             _ if is_mux && label.channel.is_none() => {
                 text.push_str("; this is a frame of the mux, try --mux");
@@ -171,24 +150,6 @@ impl Stream {
             Decoder::ToProxy(decoder) => decoder.reset(),
             Decoder::ToClient(decoder) => decoder.reset(),
         }
-        printer.fault(label, self.frame.at, &text)
-    }
-}
-
-impl Frame {
-    /// Counts bytes, and keeps those of the head.
-    fn take(&mut self, bytes: &[u8]) {
-        let from = usize::try_from(self.taken).unwrap_or(FRAME_HEAD);
-        for (kept, byte) in self.head.iter_mut().skip(from).zip(bytes) {
-            *kept = *byte;
-        }
-        self.taken += bytes.len() as u64;
-    }
-
-    /// The bytes that it has in all, once its head is there.
-    fn length(&self) -> Option<u64> {
-        let [_, high, low] = self.head;
-        let body = u64::from(u16::from_be_bytes([high, low]));
-        (self.taken >= FRAME_HEAD as u64).then_some(FRAME_HEAD as u64 + body)
+        printer.fault(label, self.frames.offset(), &text)
     }
 }

@@ -10,3 +10,4 @@ mod recordings;
 mod refusals;
 mod states;
 mod time;
+mod view;

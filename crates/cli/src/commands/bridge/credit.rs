@@ -2,57 +2,46 @@
 //!
 //! A socket stops its sender by being full. A channel of a line cannot: its bytes come on the wire
 //! that all channels share, and what comes for one that does not read has to be kept. So the proxy
-//! hears of no more than [`WINDOW`] bytes of credit, and of more as payload reaches the program's
+//! acknowledges of no more than [`WINDOW`] bytes of credit, and of more as payload reaches the program's
 //! socket. In the other direction the bridge speaks for a program that does not honour the proxy's
 //! credit: it announces that credit is honoured, keeps the program's payload back until there is
-//! some, and tells the proxy which DISCONNECTED the program has heard.
+//! some, and lets the proxy know which DISCONNECTEDs the program has got.
 
-use sspc_wire::limits::{CREDIT_UNLIMITED, FRAME_HEAD, PAYLOAD_FIXED, PID_CREDIT_BIT};
-use sspc_wire::{Flags, FrameError, State, ToClient, ToClientDecoder, ToProxy};
+use sspc_wire::limits::{CREDIT_UNLIMITED, PID_CREDIT_BIT};
+use sspc_wire::to_client_type::TXCR_UPDATE as TXCR_UPDATE_TO_CLIENT;
+use sspc_wire::to_proxy_type::{
+    ONWARD_CONNECT, PAYLOAD_LENGTH_HINT, STREAMTYPE, TX_PAYLOAD, TXCR_UPDATE,
+};
+use sspc_wire::{
+    Flags, FrameError, FrameHead, FrameTracker, Layer, State, Streamtype, ToClient,
+    ToClientDecoder, ToProxy,
+};
 
 /// Bytes of payload that the proxy may be ahead of what the program's socket took.
 pub(crate) const WINDOW: u32 = 64 * 1024;
 /// As much credit is passed on as it is, if its program does not manage it: a proxy renews such
 /// credit by itself with each connection that it makes.
 const PLAIN_MAX: i32 = 256 * 1024;
-/// So many DISCONNECTEDs without a connection between them are not saved up.
-const UNHEARD_MAX: u32 = 100;
+/// Without a connection between them, no more DISCONNECTEDs than this are saved up.
+const DISCONNECTS_MAX: u32 = 100;
 /// Frames for the program up to this length, head and all, are written as a whole: deployed
 /// clients hand on a payload frame that they read in two parts as two, each with all its flags.
 const WHOLE_MAX: usize = 2048;
 
-/// 0xaa STREAMTYPE: type, rest u16, version u8, pid u32, credit i32, name.
-const STREAMTYPE: u8 = 0xaa;
-const STREAMTYPE_NAME: usize = FRAME_HEAD + 1 + 4 + 4;
-const ONWARD_CONNECT: u8 = 0xab;
-/// 0xad TX_PAYLOAD: type, rest u16, flags u32, times; if the flags say so a name's length u8.
-const TX_PAYLOAD: u8 = 0xad;
-const TX_PAYLOAD_FLAGS: usize = FRAME_HEAD + 4;
-const TX_PAYLOAD_BODY: usize = FRAME_HEAD + PAYLOAD_FIXED;
-const TX_PAYLOAD_NAME: usize = TX_PAYLOAD_BODY + 1;
-/// 0xaf TXCR_UPDATE: type, rest u16, credit i32; 0x58 in the other direction.
-const TXCR_UPDATE: u8 = 0xaf;
-const TXCR_UPDATE_TO_CLIENT: u8 = 0x58;
-const TXCR_UPDATE_LENGTH: usize = FRAME_HEAD + 4;
-const PAYLOAD_LENGTH_HINT: u8 = 0xb1;
-/// [`PID_CREDIT_BIT`] in the pid's highest byte.
-const PID_BIT_HIGH: u8 = (PID_CREDIT_BIT >> 24) as u8;
-
 /// The way from a program to the proxy: its bytes as they are, but for credit.
-#[derive(Debug, Default)]
-pub(crate) struct Upward {
-    /// The beginning of a frame, as much as decides what becomes of it. Nothing of it has passed.
-    head: Vec<u8>,
-    /// Bytes of the frame that are still to be passed as they are.
-    rest: usize,
+#[derive(Debug)]
+pub(crate) struct FromProgram {
+    frames: FrameTracker,
+    /// The head of the frame was passed on; what comes behind it is passed as it is.
+    has_passed_head: bool,
     credit: Credit,
     sending: Sending,
     /// The last payload did not end its message.
     in_message: bool,
-    /// DISCONNECTEDs that the program was handed, and of which the proxy is to be told.
-    unheard: u32,
-    /// They are to be told now.
-    hears: bool,
+    /// DISCONNECTEDs that the program got, and that the proxy does not know it has got.
+    disconnects: u32,
+    /// The proxy is to know now.
+    acknowledges: bool,
 }
 
 /// What the proxy may send, in bytes of payload since the stream's beginning.
@@ -70,7 +59,7 @@ enum Credit {
         /// What the proxy was told.
         granted: i64,
         /// What reached the program's socket.
-        handed_on: i64,
+        delivered: i64,
     },
 }
 
@@ -90,7 +79,7 @@ enum Sending {
 
 /// What reached a program's socket.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct HandedOn {
+pub(crate) struct Delivered {
     /// Bytes of payload.
     pub(crate) payload: u32,
     /// CONNSTATEs DISCONNECTED.
@@ -99,122 +88,107 @@ pub(crate) struct HandedOn {
     connected: bool,
 }
 
-impl Upward {
+impl Default for FromProgram {
+    fn default() -> Self {
+        Self {
+            frames: FrameTracker::new(Layer::Stream),
+            has_passed_head: false,
+            credit: Credit::default(),
+            sending: Sending::default(),
+            in_message: false,
+            disconnects: 0,
+            acknowledges: false,
+        }
+    }
+}
+
+impl FromProgram {
     /// Passes bytes of the program: appends to `out` what the proxy is to get. Returns how many
     /// were taken: when not all of them, payload waits for the proxy's credit.
     pub(crate) fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> usize {
         let mut left = bytes;
         loop {
-            if self.rest > 0 {
-                let (same, next) = left.split_at(self.rest.min(left.len()));
-                out.extend_from_slice(same);
-                self.rest -= same.len();
-                left = next;
-            }
-            let missing = self.head_length().saturating_sub(self.head.len());
-            let is_whole = self.rest == 0 && missing == 0;
-            if is_whole && !self.waits() {
-                self.pass_head(out);
-            } else if is_whole || left.is_empty() {
-                return bytes.len() - left.len();
-            } else {
-                let (head, next) = left.split_at(missing.min(left.len()));
-                self.head.extend_from_slice(head);
-                left = next;
-            }
-        }
-    }
-
-    /// How much of the frame decides what becomes of it.
-    fn head_length(&self) -> usize {
-        let length = match *self.head.as_slice() {
-            [_, high, low, ..] => frame_length(high, low),
-            _ => return FRAME_HEAD,
-        };
-        match (self.head.as_slice(), &self.credit, &self.sending) {
-            ([STREAMTYPE, ..], Credit::Unknown, _) if length >= STREAMTYPE_NAME => STREAMTYPE_NAME,
-            ([TXCR_UPDATE, 0, 4, ..], Credit::Window { .. }, _) => TXCR_UPDATE_LENGTH,
-            ([TX_PAYLOAD, ..], _, Sending::Bridge { .. }) if length >= TX_PAYLOAD_BODY => {
-                match payload_flags(&self.head) {
-                    Some(flags) if flags.contains(Flags::RIDESHARE) => TX_PAYLOAD_NAME.min(length),
-                    _ => TX_PAYLOAD_FLAGS,
+            if self.has_passed_head {
+                out.extend_from_slice(self.frames.rest(&mut left));
+                if self.frames.left() > 0 {
+                    return bytes.len();
                 }
+                self.has_passed_head = false;
             }
-            _ => FRAME_HEAD,
+            match self.frames.head(&mut left) {
+                Some(head) if !self.waits() => self.pass_head(head, out),
+                _ => return bytes.len() - left.len(),
+            }
+            self.has_passed_head = true;
         }
     }
 
     /// True if a frame's payload waits for the proxy's credit.
     pub(crate) fn waits(&self) -> bool {
         let Sending::Bridge { credit: ..=0 } = self.sending else { return false };
-        let is_whole = self.rest == 0 && self.head.len() == self.head_length();
-        is_whole && payload_length(&self.head).is_some_and(|length| length > 0)
+        let is_next = !self.has_passed_head && !self.frames.is_between_frames();
+        is_next && tx_payload(self.frames.current()).is_some_and(|(_, length)| length > 0)
     }
 
-    fn pass_head(&mut self, out: &mut Vec<u8>) {
-        let mut head = std::mem::take(&mut self.head);
-        if let [_, high, low, ..] = *head {
-            self.rest = frame_length(high, low).saturating_sub(head.len());
-        }
-        match (head.as_mut_slice(), &mut self.credit) {
-            ([STREAMTYPE, _, _, _, p3, _, _, _, c3, c2, c1, c0], Credit::Unknown) => {
-                let credit = i32::from_be_bytes([*c3, *c2, *c1, *c0]);
-                let manages = *p3 & PID_BIT_HIGH != 0;
-                self.credit = Credit::initial(credit, manages);
+    fn pass_head(&mut self, mut head: FrameHead, out: &mut Vec<u8>) {
+        match (head.kind(), &mut self.credit) {
+            (Some(STREAMTYPE), Credit::Unknown) => {
+                let Some(Streamtype { pid, tx_credit, .. }) = head.streamtype() else {
+                    out.extend_from_slice(head.bytes());
+                    return;
+                };
+                let manages = pid & PID_CREDIT_BIT != 0;
+                self.credit = Credit::initial(tx_credit, manages);
                 if let Credit::Window { granted, .. } = self.credit {
                     let granted = i32::try_from(granted).unwrap_or(i32::MAX);
-                    [*c3, *c2, *c1, *c0] = granted.to_be_bytes();
+                    head = head.with_streamtype(pid | PID_CREDIT_BIT, granted);
                     if !manages {
-                        *p3 |= PID_BIT_HIGH;
                         self.sending = Sending::Announced;
                     }
                 }
             }
-            ([TXCR_UPDATE, _, _, c3, c2, c1, c0], Credit::Window { given, .. }) => {
-                let more = i32::from_be_bytes([*c3, *c2, *c1, *c0]);
-                *given = given.saturating_add(more.into());
-                // What the proxy hears of it, `update` says; but 0 is a word of its own, of those
-                // who manage credit.
-                if more != 0 || matches!(self.sending, Sending::Bridge { .. }) {
-                    head.clear();
+            (Some(TXCR_UPDATE), Credit::Window { given, .. }) => {
+                if let Some(more) = head.credit() {
+                    *given = given.saturating_add(more.into());
+                    // `update` gives it to the proxy; but 0 has a meaning of its own to those who
+                    // manage credit.
+                    if more != 0 || matches!(self.sending, Sending::Bridge { .. }) {
+                        return;
+                    }
                 }
             }
-            // Only who has heard of the end of a connection asks for another.
-            ([ONWARD_CONNECT | PAYLOAD_LENGTH_HINT, ..], _) => {
+            // A program that asks for a connection knows that the last one has ended.
+            (Some(ONWARD_CONNECT | PAYLOAD_LENGTH_HINT), _) => {
                 self.in_message = false;
-                self.tell_heard(out);
+                self.acknowledge_disconnects(out);
             }
-            ([TX_PAYLOAD, ..], _) => self.begin_payload(&head, out),
+            (Some(TX_PAYLOAD), _) => self.begin_payload(&head, out),
             _ => {}
         }
-        out.extend_from_slice(&head);
-        head.clear();
-        // Keeps its room.
-        self.head = head;
+        out.extend_from_slice(head.bytes());
     }
 
-    fn begin_payload(&mut self, head: &[u8], out: &mut Vec<u8>) {
+    fn begin_payload(&mut self, head: &FrameHead, out: &mut Vec<u8>) {
         let Sending::Bridge { credit } = &mut self.sending else { return };
-        let (Some(flags), Some(length)) = (payload_flags(head), payload_length(head)) else {
-            return;
-        };
+        let Some((flags, length)) = tx_payload(head) else { return };
         *credit = credit.saturating_sub(length);
         let (starts, ends) = (flags.contains(Flags::SOM), flags.contains(Flags::EOM));
-        if self.hears && (starts || !self.in_message) {
-            self.tell_heard(out);
+        if self.acknowledges && (starts || !self.in_message) {
+            self.acknowledge_disconnects(out);
         }
         self.in_message = !ends && (starts || self.in_message);
     }
 
     /// This reached the program's socket.
-    pub(crate) fn handed_on(&mut self, what: &HandedOn) {
-        if let Credit::Window { handed_on, .. } = &mut self.credit {
-            *handed_on = handed_on.saturating_add(what.payload.into());
+    pub(crate) fn delivered(&mut self, what: &Delivered) {
+        if let Credit::Window { delivered, .. } = &mut self.credit {
+            *delivered = delivered.saturating_add(what.payload.into());
         }
         if matches!(self.sending, Sending::Bridge { .. }) {
-            self.unheard = self.unheard.saturating_add(what.disconnected);
+            self.disconnects = self.disconnects.saturating_add(what.disconnected);
             // The proxy connected again by itself. A message that was begun before is still to end.
-            self.hears |= (what.connected && self.unheard > 0) || self.unheard >= UNHEARD_MAX;
+            self.acknowledges |=
+                (what.connected && self.disconnects > 0) || self.disconnects >= DISCONNECTS_MAX;
         }
     }
 
@@ -234,17 +208,17 @@ impl Upward {
         }
     }
 
-    /// Appends what the bridge itself has to tell the proxy, unless that would fall into a frame:
-    /// what was heard, and the next TXCR_UPDATE once it is worth a frame.
+    /// Appends what the bridge itself has for the proxy, unless that would fall into a frame:
+    /// which DISCONNECTEDs the program has got, and the next TXCR_UPDATE once it is worth a frame.
     pub(crate) fn update(&mut self, out: &mut Vec<u8>) {
-        if self.rest > 0 {
+        if self.has_passed_head {
             return;
         }
-        if self.hears && !self.in_message {
-            self.tell_heard(out);
+        if self.acknowledges && !self.in_message {
+            self.acknowledge_disconnects(out);
         }
-        let Credit::Window { given, granted, handed_on } = &mut self.credit else { return };
-        let due = (*given).min(handed_on.saturating_add(WINDOW.into()));
+        let Credit::Window { given, granted, delivered } = &mut self.credit else { return };
+        let due = (*given).min(delivered.saturating_add(WINDOW.into()));
         let more = due.saturating_sub(*granted);
         let is_worth_it = more < 0 || more >= i64::from(WINDOW / 2) || (more > 0 && due == *given);
         if is_worth_it {
@@ -255,18 +229,18 @@ impl Upward {
         }
     }
 
-    fn tell_heard(&mut self, out: &mut Vec<u8>) {
-        for _ in 0..std::mem::take(&mut self.unheard) {
+    fn acknowledge_disconnects(&mut self, out: &mut Vec<u8>) {
+        for _ in 0..std::mem::take(&mut self.disconnects) {
             put_credit(0, out);
         }
-        self.hears = false;
+        self.acknowledges = false;
     }
 }
 
 fn put_credit(more: i32, out: &mut Vec<u8>) {
-    let mut frame = [0; TXCR_UPDATE_LENGTH];
-    if ToProxy::TxCredit(more).encode(&mut frame).is_ok() {
-        out.extend_from_slice(&frame);
+    let mut frame = [0; 8];
+    if let Ok(length) = ToProxy::TxCredit(more).encode(&mut frame) {
+        out.extend_from_slice(frame.get(..length).unwrap_or_default());
     }
 }
 
@@ -281,36 +255,19 @@ impl Credit {
             _ if !manages => UNLIMITED,
             managed => managed.into(),
         };
-        Self::Window { given, granted: given.min(WINDOW.into()), handed_on: 0 }
+        Self::Window { given, granted: given.min(WINDOW.into()), delivered: 0 }
     }
 }
 
-/// The length of a frame, head and all, by its head's `rest`.
-fn frame_length(high: u8, low: u8) -> usize {
-    FRAME_HEAD + usize::from(u16::from_be_bytes([high, low]))
-}
-
-/// The flags in the beginning of a TX_PAYLOAD.
-fn payload_flags(head: &[u8]) -> Option<Flags> {
-    match *head {
-        [TX_PAYLOAD, _, _, f3, f2, f1, f0, ..] => {
-            Some(Flags::from_bits(u32::from_be_bytes([f3, f2, f1, f0])))
-        }
-        _ => None,
-    }
-}
-
-/// How many bytes of payload a TX_PAYLOAD has, by as much of it as [`Upward::head_length`] wants.
-fn payload_length(head: &[u8]) -> Option<i64> {
-    let [TX_PAYLOAD, high, low, ..] = *head else { return None };
-    let name = head.get(TX_PAYLOAD_BODY).map_or(0, |length| 1 + usize::from(*length));
-    let length = frame_length(high, low).saturating_sub(TX_PAYLOAD_BODY + name);
-    i64::try_from(length).ok()
+/// The flags of a TX_PAYLOAD, and how many bytes of payload it has.
+fn tx_payload(head: &FrameHead) -> Option<(Flags, i64)> {
+    let payload = head.payload().filter(|_| head.kind() == Some(TX_PAYLOAD))?;
+    Some((head.flags()?, i64::try_from(payload.len()).ok()?))
 }
 
 /// The way from the proxy to a program: the same bytes, in whole frames where they are short.
 #[derive(Debug, Default)]
-pub(crate) struct Downward {
+pub(crate) struct FromProxy {
     waiting: Vec<u8>,
     /// Bytes of a frame that was partly written.
     rest: usize,
@@ -320,7 +277,17 @@ pub(crate) struct Downward {
     has_state: bool,
 }
 
-impl Downward {
+impl FromProxy {
+    /// The head of the frame that is written next, unless that was begun.
+    fn next_head(&self) -> Option<FrameHead> {
+        Some(FrameHead::of(Layer::Stream, &self.waiting)).filter(|_| self.rest == 0)
+    }
+
+    /// The length of that frame, once it is known.
+    fn next_length(&self) -> Option<usize> {
+        self.next_head()?.length()
+    }
+
     /// Bytes that came for the program.
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.waiting.extend_from_slice(bytes);
@@ -333,13 +300,10 @@ impl Downward {
 
     /// What is to be written next, in one go; nothing if more has to come first.
     pub(crate) fn next(&self) -> &[u8] {
-        let length = match self.waiting.as_slice() {
+        let length = match self.next_length() {
             _ if self.rest > 0 => self.rest,
-            [_, high, low, ..] => match frame_length(*high, *low) {
-                long if long > WHOLE_MAX => long,
-                short if self.waiting.len() >= short => short,
-                _ => 0,
-            },
+            Some(long) if long > WHOLE_MAX => long,
+            Some(short) if self.waiting.len() >= short => short,
             _ => 0,
         };
         self.waiting.get(..length.min(self.waiting.len())).unwrap_or_default()
@@ -347,47 +311,44 @@ impl Downward {
 
     /// If a TXCR_UPDATE is the next frame: what it says, and whether no state came before it.
     pub(crate) fn credit(&self) -> Option<(i32, bool)> {
-        match (self.waiting.as_slice(), self.rest) {
-            (&[TXCR_UPDATE_TO_CLIENT, 0, 4, c3, c2, c1, c0, ..], 0) => {
-                Some((i32::from_be_bytes([c3, c2, c1, c0]), !self.has_state))
-            }
-            _ => None,
-        }
+        let head = self.next_head()?;
+        let more = head.credit().filter(|_| head.kind() == Some(TXCR_UPDATE_TO_CLIENT))?;
+        Some((more, !self.has_state))
     }
 
     /// Leaves that TXCR_UPDATE out.
     pub(crate) fn skip_credit(&mut self) {
-        if self.credit().is_some() {
-            self.waiting.drain(..TXCR_UPDATE_LENGTH);
+        if let (Some(_), Some(length)) = (self.credit(), self.next_length()) {
+            self.waiting.drain(..length.min(self.waiting.len()));
         }
     }
 
-    /// So many bytes of [`Downward::next`] were written; returns what was in them.
+    /// So many bytes of [`FromProxy::next`] were written; returns what was in them.
     ///
     /// # Errors
     /// They are no frames: the stream is lost.
-    pub(crate) fn written(&mut self, length: usize) -> Result<HandedOn, FrameError> {
-        if let ([_, high, low, ..], 0) = (self.waiting.as_slice(), self.rest) {
-            self.rest = frame_length(*high, *low);
+    pub(crate) fn written(&mut self, length: usize) -> Result<Delivered, FrameError> {
+        if let (Some(whole), 0) = (self.next_length(), self.rest) {
+            self.rest = whole;
         }
         self.rest = self.rest.saturating_sub(length);
         let mut written = self.waiting.get(..length).unwrap_or_default();
-        let mut handed_on = HandedOn::default();
+        let mut delivered = Delivered::default();
         while let Some(frame) = self.decoder.next(&mut written)? {
             match frame {
                 ToClient::Payload { piece, .. } => {
-                    handed_on.payload += u32::try_from(piece.data.len()).unwrap_or(u32::MAX);
+                    delivered.payload += u32::try_from(piece.data.len()).unwrap_or(u32::MAX);
                 }
                 ToClient::State { state, .. } => {
                     self.has_state = true;
-                    handed_on.disconnected += u32::from(state == State::Disconnected);
-                    handed_on.connected |= state == State::Connected;
+                    delivered.disconnected += u32::from(state == State::Disconnected);
+                    delivered.connected |= state == State::Connected;
                 }
                 _ => {}
             }
         }
         self.waiting.drain(..length.min(self.waiting.len()));
-        Ok(handed_on)
+        Ok(delivered)
     }
 }
 

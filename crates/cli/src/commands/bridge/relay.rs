@@ -10,7 +10,7 @@ use sspc_wire::FrameError;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::time::timeout;
 
-use super::credit::{Downward, Upward};
+use super::credit::{FromProgram, FromProxy};
 
 /// How long a program's connection waits for its channel. Deployed clients wait 3 s for the proxy's
 /// first word: what comes later is of no use to them.
@@ -80,8 +80,8 @@ pub(crate) async fn run<R: Reader, W: AsyncWrite + Unpin>(
     writer: W,
 ) -> CloseReason {
     let mut relay = Relay {
-        upward: Upward::default(),
-        downward: Downward::default(),
+        from_program: FromProgram::default(),
+        from_proxy: FromProxy::default(),
         room: vec![0; ROOM],
         unread: 0..0,
         to_proxy: Vec::new(),
@@ -98,8 +98,8 @@ pub(crate) async fn run<R: Reader, W: AsyncWrite + Unpin>(
 }
 
 struct Relay {
-    upward: Upward,
-    downward: Downward,
+    from_program: FromProgram,
+    from_proxy: FromProxy,
     /// What the program sent, at `unread` as far as it waits for credit.
     room: Vec<u8>,
     unread: Range<usize>,
@@ -125,14 +125,14 @@ impl Relay {
 
     /// Does all that needs no waiting.
     fn settle(&mut self) {
-        while let Some((more, is_first)) = self.downward.credit()
-            && self.upward.take_credit(more, is_first)
+        while let Some((more, is_first)) = self.from_proxy.credit()
+            && self.from_program.take_credit(more, is_first)
         {
-            self.downward.skip_credit();
+            self.from_proxy.skip_credit();
         }
         let unread = self.room.get(self.unread.clone()).unwrap_or_default();
-        self.unread.start += self.upward.pass(unread, &mut self.to_proxy);
-        self.upward.update(&mut self.to_proxy);
+        self.unread.start += self.from_program.pass(unread, &mut self.to_proxy);
+        self.from_program.update(&mut self.to_proxy);
     }
 
     async fn join<R, W>(mut self, mut reader: R, mut writer: W, channel: Channel) -> CloseReason
@@ -140,7 +140,7 @@ impl Relay {
         R: Reader,
         W: AsyncWrite + Unpin,
     {
-        let (mut from_proxy, mut channel) = channel.into_split();
+        let (mut channel_reader, mut channel) = channel.into_split();
         let mut came = vec![0; ROOM];
         let mut sent = 0;
         // The proxy's last words are still handed on when the channel is over.
@@ -151,7 +151,7 @@ impl Relay {
                 sent = 0;
             }
             self.settle();
-            let for_program = self.downward.next();
+            let for_program = self.from_proxy.next();
             if for_program.is_empty()
                 && let Some(reason) = over.take()
             {
@@ -159,9 +159,9 @@ impl Relay {
             }
             let for_proxy = self.to_proxy.get(sent..).unwrap_or_default();
             let is_open = over.is_none();
-            let waits = self.upward.waits();
+            let waits = self.from_program.waits();
             let may_read = waits || for_proxy.is_empty();
-            let from_program = async {
+            let read_program = async {
                 if waits {
                     reader.gone().await;
                     return Ok(0);
@@ -169,7 +169,7 @@ impl Relay {
                 reader.read(&mut self.room).await
             };
             tokio::select! {
-                read = from_program, if is_open && may_read => match read {
+                read = read_program, if is_open && may_read => match read {
                     Ok(0) => return CloseReason::Program,
                     Ok(length) => self.unread = 0..length,
                     Err(error) => return CloseReason::Socket(error),
@@ -181,16 +181,16 @@ impl Relay {
                         Err(_) => sent = self.to_proxy.len(),
                     }
                 }
-                read = from_proxy.read(&mut came), if is_open && self.downward.has_room() => {
+                read = channel_reader.read(&mut came), if is_open && self.from_proxy.has_room() => {
                     match read {
                         Ok(0) => over = Some(CloseReason::Proxy),
-                        Ok(length) => self.downward.push(came.get(..length).unwrap_or_default()),
+                        Ok(length) => self.from_proxy.push(came.get(..length).unwrap_or_default()),
                         Err(error) => over = Some(CloseReason::Channel(error)),
                     }
                 }
                 written = writer.write(for_program), if !for_program.is_empty() => {
-                    match written.map(|length| self.downward.written(length)) {
-                        Ok(Ok(handed_on)) => self.upward.handed_on(&handed_on),
+                    match written.map(|length| self.from_proxy.written(length)) {
+                        Ok(Ok(delivered)) => self.from_program.delivered(&delivered),
                         Ok(Err(error)) => return CloseReason::Garbage(error),
                         Err(error) => return CloseReason::Socket(error),
                     }

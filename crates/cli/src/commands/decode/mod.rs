@@ -10,11 +10,11 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum, ValueHint};
 
-use crate::cable::Direction;
 use crate::console::count;
 use crate::exit::{Exit, Failure};
 use crate::trace::{Connections, Printer};
 use source::Source;
+use sspc_wire::Direction;
 
 /// Show recorded or live bytes of the protocol, one line a frame
 ///

@@ -5,8 +5,8 @@ use std::io;
 use serde_json::Value;
 
 use super::DecodeFormat;
-use crate::cable::Direction;
 use crate::trace::{Captured, Connections, Label};
+use sspc_wire::Direction;
 
 /// The longest line of a recording in bytes; what is longer is none.
 const LINE_MAX: usize = 4 << 20;

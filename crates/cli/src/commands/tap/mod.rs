@@ -9,10 +9,11 @@ use std::path::PathBuf;
 use clap::{Args, ValueHint};
 use sspc_address::{ClientEnd, ProxyEnd};
 
-use crate::cable::{Change, Cut, Direction, Impairments};
+use crate::cable::{Change, Cut, Impairments};
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
 use crate::service;
+use sspc_wire::Direction;
 
 /// Stand between two ends: pass everything, show it, record it, harm it
 ///

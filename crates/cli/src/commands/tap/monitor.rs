@@ -10,10 +10,11 @@ use std::thread;
 use tokio::sync::oneshot;
 
 use super::TapArgs;
-use crate::cable::{CapturedBytes, Direction};
+use crate::cable::CapturedBytes;
 use crate::console::{EndSoon, Stdout};
 use crate::exit::Failure;
 use crate::trace::LiveTrace;
+use sspc_wire::Direction;
 
 /// Chunks that wait to be shown: if the terminal is slower than the wire, it holds the wire up.
 const QUEUE_MAX: usize = 1024;

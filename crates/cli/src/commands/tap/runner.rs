@@ -18,13 +18,13 @@ use super::control::{self, Command};
 use super::monitor::Monitor;
 use super::{TapArgs, impairments};
 use crate::cable::{
-    BITS_SERIAL, BITS_SOCKET, Cable, Capture, Counts, Cut, Direction, End, Impairments, Outcome,
-    Pty, Wire,
+    BITS_SERIAL, BITS_SOCKET, Cable, Capture, Counts, Cut, End, Impairments, Outcome, Pty, Wire,
 };
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
 use crate::service::{SignalEvent, Signals};
 use crate::socket;
+use sspc_wire::Direction;
 
 /// Commands that wait at most: then no more are read.
 const COMMANDS_MAX: usize = 16;

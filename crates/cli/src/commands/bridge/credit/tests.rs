@@ -31,16 +31,16 @@ fn rx_payload(length: usize) -> Vec<u8> {
     out
 }
 
-fn payload_of(payload: u32) -> HandedOn {
-    HandedOn { payload, ..HandedOn::default() }
+fn payload_of(payload: u32) -> Delivered {
+    Delivered { payload, ..Delivered::default() }
 }
 
 /// What passes of these bytes, in chunks of every size.
 fn passed(bytes: &[u8]) -> Vec<u8> {
     let pass = |size| {
-        let (mut upward, mut out) = (Upward::default(), Vec::new());
+        let (mut from_program, mut out) = (FromProgram::default(), Vec::new());
         for chunk in bytes.chunks(size) {
-            assert_eq!(upward.pass(chunk, &mut out), chunk.len());
+            assert_eq!(from_program.pass(chunk, &mut out), chunk.len());
         }
         out
     };
@@ -65,10 +65,10 @@ fn no_limit_becomes_a_window_and_all_else_stays() {
 fn a_plain_programs_limit_is_its_own() {
     let sent = [streamtype(4711, 100_000), frame(&ToProxy::TxCredit(500)), payload(9)].concat();
     assert_eq!(passed(&sent), sent);
-    let (mut upward, mut out) = (Upward::default(), Vec::new());
-    upward.pass(&sent, &mut out);
-    upward.handed_on(&payload_of(10 * WINDOW));
-    upward.update(&mut out);
+    let (mut from_program, mut out) = (FromProgram::default(), Vec::new());
+    from_program.pass(&sent, &mut out);
+    from_program.delivered(&payload_of(10 * WINDOW));
+    from_program.update(&mut out);
     assert_eq!(out, sent);
 }
 
@@ -88,11 +88,11 @@ fn credit_in(mut bytes: &[u8]) -> i64 {
 #[test]
 fn managed_credit_is_passed_on_as_far_as_the_window_goes() {
     let credit = |more| frame(&ToProxy::TxCredit(more));
-    let (mut upward, mut out) = (Upward::default(), Vec::new());
-    let mut step = |bytes: &[u8], handed_on| {
-        upward.pass(bytes, &mut out);
-        upward.handed_on(&payload_of(handed_on));
-        upward.update(&mut out);
+    let (mut from_program, mut out) = (FromProgram::default(), Vec::new());
+    let mut step = |bytes: &[u8], delivered| {
+        from_program.pass(bytes, &mut out);
+        from_program.delivered(&payload_of(delivered));
+        from_program.update(&mut out);
         credit_in(&out)
     };
     // Little credit: every word of it.
@@ -132,22 +132,22 @@ fn garbage_passes_as_it_is() {
 
 #[test]
 fn credit_is_given_back_by_halves_and_between_frames_only() {
-    let (mut upward, mut out) = (Upward::default(), Vec::new());
-    upward.pass(&streamtype(1, CREDIT_UNLIMITED), &mut out);
+    let (mut from_program, mut out) = (FromProgram::default(), Vec::new());
+    from_program.pass(&streamtype(1, CREDIT_UNLIMITED), &mut out);
     let big = payload(100);
-    upward.pass(&big[..50], &mut out);
+    from_program.pass(&big[..50], &mut out);
     out.clear();
 
-    upward.handed_on(&payload_of(WINDOW / 2 - 1));
-    upward.update(&mut out);
-    upward.handed_on(&payload_of(1));
-    upward.update(&mut out);
+    from_program.delivered(&payload_of(WINDOW / 2 - 1));
+    from_program.update(&mut out);
+    from_program.delivered(&payload_of(1));
+    from_program.update(&mut out);
     assert!(out.is_empty(), "in the middle of a frame");
-    upward.pass(&big[50..], &mut out);
-    upward.pass(&big[..2], &mut out);
-    upward.update(&mut out);
-    upward.pass(&big[2..], &mut out);
-    upward.update(&mut out);
+    from_program.pass(&big[50..], &mut out);
+    from_program.pass(&big[..2], &mut out);
+    from_program.update(&mut out);
+    from_program.pass(&big[2..], &mut out);
+    from_program.update(&mut out);
     let update = frame(&ToProxy::TxCredit((WINDOW / 2) as i32));
     assert_eq!(out, [&big[50..], &update, &big].concat());
 }
@@ -166,13 +166,13 @@ fn updates_never_break_a_frame() {
     ]
     .concat();
     for size in 1..200 {
-        let (mut upward, mut out) = (Upward::default(), Vec::new());
+        let (mut from_program, mut out) = (FromProgram::default(), Vec::new());
         for chunk in sent.chunks(size) {
-            upward.pass(chunk, &mut out);
-            upward.handed_on(&payload_of(WINDOW / 2));
-            upward.update(&mut out);
+            from_program.pass(chunk, &mut out);
+            from_program.delivered(&payload_of(WINDOW / 2));
+            from_program.update(&mut out);
         }
-        upward.update(&mut out);
+        from_program.update(&mut out);
         let (mut decoder, mut input, mut credit) = (ToProxyDecoder::new(), out.as_slice(), 0);
         let mut others = 0;
         while let Some(frame) = decoder.next(&mut input).unwrap() {
@@ -198,14 +198,14 @@ fn short_frames_for_the_program_stay_whole() {
     let sent = [rx_payload(1380), vec![0x57, 0, 5, 1, 0, 0, 0, 0], rx_payload(0)];
     let bytes = sent.concat();
     for size in [1, 2, 3, 19, 1000, bytes.len()] {
-        let mut downward = Downward::default();
+        let mut from_proxy = FromProxy::default();
         let (mut written, mut payload) = (Vec::new(), 0);
         for chunk in bytes.chunks(size) {
-            assert!(downward.has_room());
-            downward.push(chunk);
-            while !downward.next().is_empty() {
-                written.push(downward.next().to_vec());
-                payload += downward.written(downward.next().len()).unwrap().payload;
+            assert!(from_proxy.has_room());
+            from_proxy.push(chunk);
+            while !from_proxy.next().is_empty() {
+                written.push(from_proxy.next().to_vec());
+                payload += from_proxy.written(from_proxy.next().len()).unwrap().payload;
             }
         }
         assert_eq!(written, sent, "in chunks of {size}");
@@ -216,15 +216,15 @@ fn short_frames_for_the_program_stay_whole() {
 #[test]
 fn long_frames_pass_as_they_come() {
     let bytes = [rx_payload(60_000), rx_payload(3)].concat();
-    let mut downward = Downward::default();
+    let mut from_proxy = FromProxy::default();
     let (mut written, mut payload) = (Vec::new(), 0);
     for chunk in bytes.chunks(777) {
-        assert!(downward.has_room());
-        downward.push(chunk);
+        assert!(from_proxy.has_room());
+        from_proxy.push(chunk);
         // The socket takes little at a time.
-        while let length @ 1.. = downward.next().len().min(100) {
-            written.extend_from_slice(&downward.next()[..length]);
-            payload += downward.written(length).unwrap().payload;
+        while let length @ 1.. = from_proxy.next().len().min(100) {
+            written.extend_from_slice(&from_proxy.next()[..length]);
+            payload += from_proxy.written(length).unwrap().payload;
         }
     }
     assert_eq!(written, bytes);
@@ -233,20 +233,20 @@ fn long_frames_pass_as_they_come() {
 
 #[test]
 fn garbage_for_the_program_is_found_out() {
-    let mut downward = Downward::default();
-    downward.push(b"HTTP/1.1 400 Bad Request\r\n\r\n");
-    let next = downward.next().len();
+    let mut from_proxy = FromProxy::default();
+    from_proxy.push(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    let next = from_proxy.next().len();
     assert!(next > 0);
-    assert!(downward.written(next).is_err());
+    assert!(from_proxy.written(next).is_err());
 }
 
 /// A stream of a plain program at a proxy that manages credit.
-fn managed(credit: i32) -> (Upward, Vec<u8>) {
-    let (mut upward, mut out) = (Upward::default(), Vec::new());
-    upward.pass(&streamtype(1, CREDIT_UNLIMITED), &mut out);
-    assert!(upward.take_credit(credit, true));
+fn managed(credit: i32) -> (FromProgram, Vec<u8>) {
+    let (mut from_program, mut out) = (FromProgram::default(), Vec::new());
+    from_program.pass(&streamtype(1, CREDIT_UNLIMITED), &mut out);
+    assert!(from_program.take_credit(credit, true));
     out.clear();
-    (upward, out)
+    (from_program, out)
 }
 
 fn message(flags: Flags, length: usize, rideshare: Option<&[u8]>) -> Vec<u8> {
@@ -270,106 +270,106 @@ fn payload_waits_for_the_proxys_credit_and_nothing_else_does() {
     .concat();
     // The first two messages may pass, the second of them beyond the credit.
     for size in 1..=sent.len() {
-        let (mut upward, mut out) = managed(61);
+        let (mut from_program, mut out) = managed(61);
         let mut rest = [sent.clone(), message(WHOLE, 1, None), sent.clone()].concat();
-        while !upward.waits() {
+        while !from_program.waits() {
             let length = size.min(rest.len());
-            let taken = upward.pass(&rest[..length], &mut out);
+            let taken = from_program.pass(&rest[..length], &mut out);
             rest.drain(..taken);
         }
         assert_eq!(out, sent, "in chunks of {size}");
         // Exactly the credit: nothing is counted but payload.
-        assert!(upward.take_credit(49, false) && upward.waits());
-        assert!(upward.take_credit(1, false) && !upward.waits());
-        assert_eq!(upward.pass(&[], &mut out), 0);
+        assert!(from_program.take_credit(49, false) && from_program.waits());
+        assert!(from_program.take_credit(1, false) && !from_program.waits());
+        assert_eq!(from_program.pass(&[], &mut out), 0);
         assert!(out.len() > sent.len());
     }
 }
 
 #[test]
 fn without_the_proxys_word_nothing_waits() {
-    let (mut upward, mut out) = (Upward::default(), Vec::new());
-    upward.pass(&streamtype(1, CREDIT_UNLIMITED), &mut out);
+    let (mut from_program, mut out) = (FromProgram::default(), Vec::new());
+    from_program.pass(&streamtype(1, CREDIT_UNLIMITED), &mut out);
     // The onward peer's credit, of a proxy that does not know the announcement.
-    assert!(!upward.take_credit(1, false));
+    assert!(!from_program.take_credit(1, false));
     let sent = message(WHOLE, 50_000, None);
     for _ in 0..10 {
-        assert_eq!(upward.pass(&sent, &mut out), sent.len());
+        assert_eq!(from_program.pass(&sent, &mut out), sent.len());
     }
 }
 
 #[test]
 fn the_credit_of_a_program_that_manages_it_goes_to_the_program() {
-    let (mut upward, mut out) = (Upward::default(), Vec::new());
-    upward.pass(&streamtype(PID_CREDIT_BIT, 1000), &mut out);
-    assert!(!upward.take_credit(1, true));
+    let (mut from_program, mut out) = (FromProgram::default(), Vec::new());
+    from_program.pass(&streamtype(PID_CREDIT_BIT, 1000), &mut out);
+    assert!(!from_program.take_credit(1, true));
 }
 
 #[test]
 fn the_proxy_is_told_of_an_end_that_the_program_heard_when_it_asks_for_more() {
-    let disconnected = HandedOn { disconnected: 1, ..HandedOn::default() };
+    let disconnected = Delivered { disconnected: 1, ..Delivered::default() };
     let heard = frame(&ToProxy::TxCredit(0));
     for asks in [frame(&ToProxy::OnwardConnect), frame(&ToProxy::LengthHint(5))] {
-        let (mut upward, mut out) = managed(1000);
-        upward.handed_on(&disconnected);
-        upward.handed_on(&disconnected);
-        upward.update(&mut out);
+        let (mut from_program, mut out) = managed(1000);
+        from_program.delivered(&disconnected);
+        from_program.delivered(&disconnected);
+        from_program.update(&mut out);
         // This was sent for the connection that is gone.
         let stale = message(WHOLE, 10, None);
-        upward.pass(&stale, &mut out);
-        upward.pass(&asks, &mut out);
-        upward.pass(&asks, &mut out);
+        from_program.pass(&stale, &mut out);
+        from_program.pass(&asks, &mut out);
+        from_program.pass(&asks, &mut out);
         assert_eq!(out, [&stale[..], &heard, &heard, &asks, &asks].concat());
     }
 }
 
 #[test]
 fn where_the_proxy_connects_again_by_itself_a_message_is_ended_first() {
-    let again = HandedOn { disconnected: 1, connected: true, payload: 0 };
+    let again = Delivered { disconnected: 1, connected: true, payload: 0 };
     let heard = frame(&ToProxy::TxCredit(0));
     let (first, last) = (message(Flags::SOM, 10, None), message(Flags::EOM, 10, None));
     let whole = message(WHOLE, 10, None);
 
-    let (mut upward, mut out) = managed(1000);
-    upward.pass(&whole, &mut out);
-    upward.handed_on(&again);
-    upward.update(&mut out);
+    let (mut from_program, mut out) = managed(1000);
+    from_program.pass(&whole, &mut out);
+    from_program.delivered(&again);
+    from_program.update(&mut out);
     assert_eq!(out, [&whole[..], &heard].concat(), "nothing was begun");
 
-    let (mut upward, mut out) = managed(1000);
-    upward.pass(&first, &mut out);
-    upward.handed_on(&again);
-    upward.update(&mut out);
-    upward.pass(&last, &mut out);
-    upward.update(&mut out);
+    let (mut from_program, mut out) = managed(1000);
+    from_program.pass(&first, &mut out);
+    from_program.delivered(&again);
+    from_program.update(&mut out);
+    from_program.pass(&last, &mut out);
+    from_program.update(&mut out);
     assert_eq!(out, [&first[..], &last, &heard].concat(), "the message came to its end");
 
-    let (mut upward, mut out) = managed(1000);
-    upward.pass(&first, &mut out);
-    upward.handed_on(&again);
-    upward.update(&mut out);
-    upward.pass(&whole, &mut out);
+    let (mut from_program, mut out) = managed(1000);
+    from_program.pass(&first, &mut out);
+    from_program.delivered(&again);
+    from_program.update(&mut out);
+    from_program.pass(&whole, &mut out);
     assert_eq!(out, [&first[..], &heard, &whole].concat(), "another one begins");
 }
 
 #[test]
 fn credit_for_the_bridge_is_left_out_of_what_the_program_gets() {
-    let mut downward = Downward::default();
+    let mut from_proxy = FromProxy::default();
     let state = [0x57, 0, 5, 1, 0, 0, 0, 0];
     let credit = [0x58, 0, 4, 0, 0, 1, 0];
-    downward.push(&credit[..6]);
-    assert_eq!(downward.credit(), None);
-    downward.push(&credit[6..]);
-    downward.push(&state);
-    downward.push(&credit);
-    assert_eq!(downward.credit(), Some((256, true)));
-    downward.skip_credit();
-    assert_eq!(downward.credit(), None);
-    assert_eq!(downward.next(), state);
-    downward.written(3).unwrap();
-    downward.written(5).unwrap();
-    assert_eq!(downward.credit(), Some((256, false)));
-    assert_eq!(downward.next(), credit);
+    from_proxy.push(&credit[..6]);
+    assert_eq!(from_proxy.credit(), None);
+    from_proxy.push(&credit[6..]);
+    from_proxy.push(&state);
+    from_proxy.push(&credit);
+    assert_eq!(from_proxy.credit(), Some((256, true)));
+    from_proxy.skip_credit();
+    assert_eq!(from_proxy.credit(), None);
+    assert_eq!(from_proxy.next(), state);
+    from_proxy.written(3).unwrap();
+    from_proxy.written(5).unwrap();
+    assert_eq!(from_proxy.credit(), Some((256, false)));
+    assert_eq!(from_proxy.next(), credit);
 }
 
 /// Whatever a program sends, the proxy gets it: only credit is changed, added or left out.
@@ -384,7 +384,7 @@ fn no_bytes_are_lost_or_made_up() {
     ];
     for seed in 0..300 {
         let mut random = rand::rngs::StdRng::seed_from_u64(seed);
-        let (mut upward, mut out) = managed(500);
+        let (mut from_program, mut out) = managed(500);
         let (mut sent, mut expected) = (Vec::new(), Vec::new());
         for _ in 0..50 {
             let kind = random.random_range(0..kinds.len());
@@ -395,18 +395,18 @@ fn no_bytes_are_lost_or_made_up() {
             }
         }
         let mut rest = &sent[..];
-        while !rest.is_empty() || upward.waits() {
+        while !rest.is_empty() || from_program.waits() {
             let length = random.random_range(0..=rest.len().min(700));
-            let taken = upward.pass(&rest[..length], &mut out);
+            let taken = from_program.pass(&rest[..length], &mut out);
             rest = &rest[taken..];
-            let what = HandedOn {
+            let what = Delivered {
                 payload: random.random_range(0..9000),
                 disconnected: random.random_range(0..2),
                 connected: random.random_bool(0.3),
             };
-            upward.handed_on(&what);
-            upward.update(&mut out);
-            upward.take_credit(random.random_range(0..1000), false);
+            from_program.delivered(&what);
+            from_program.update(&mut out);
+            from_program.take_credit(random.random_range(0..1000), false);
         }
         let (mut decoder, mut input, mut heard) = (ToProxyDecoder::new(), &out[..], Vec::new());
         while !input.is_empty() {
@@ -427,12 +427,13 @@ fn noise_does_no_harm() {
         let mut random = rand::rngs::StdRng::seed_from_u64(seed);
         let mut noise = vec![0; 3000];
         random.fill_bytes(&mut noise);
-        let (mut upward, mut out) = managed(500);
-        upward.pass(&noise, &mut out);
-        upward.update(&mut out);
-        let mut downward = Downward::default();
-        downward.push(&noise);
-        downward.skip_credit();
-        while !downward.next().is_empty() && downward.written(downward.next().len()).is_ok() {}
+        let (mut from_program, mut out) = managed(500);
+        from_program.pass(&noise, &mut out);
+        from_program.update(&mut out);
+        let mut from_proxy = FromProxy::default();
+        from_proxy.push(&noise);
+        from_proxy.skip_credit();
+        while !from_proxy.next().is_empty() && from_proxy.written(from_proxy.next().len()).is_ok() {
+        }
     }
 }
