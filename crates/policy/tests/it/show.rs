@@ -1,5 +1,4 @@
 //! What is shown is a policy that means the same, whatever the policy holds.
-#![allow(clippy::unwrap_used, reason = "in helpers of tests too, a surprise is a failure")]
 
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;

@@ -1,5 +1,4 @@
 //! A number of the policy acts as it is given, or a warning says what acts instead.
-#![allow(clippy::unwrap_used, reason = "in helpers of tests too, a surprise is a failure")]
 
 use serde_json::Value;
 use sspc_policy::{Policy, Section, Source, key_reference};

@@ -7,7 +7,7 @@ use sspc_policy::{
     STACK_MAX, STREAMTYPE_NAME_MAX, STRING_MAX, Section, Source, TEMPLATE_NAME_MAX, key_reference,
 };
 
-const DOCS: &str = include_str!("../../../docs/policy.md");
+const DOCS: &str = include_str!("../../../../docs/policy.md");
 
 /// The cells of each table row under headings for which `wanted` is true.
 fn rows(wanted: impl Fn(&str, &str) -> bool) -> Vec<Vec<&'static str>> {

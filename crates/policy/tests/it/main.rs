@@ -1,0 +1,12 @@
+//! The policy from outside: what its keys mean, what its authors see, and what it is shown as.
+#![allow(clippy::unwrap_used, reason = "in helpers of tests too, a surprise is a failure")]
+
+mod docs;
+mod faults;
+mod meaning;
+mod numbers;
+mod overlay;
+mod properties;
+mod show;
+mod support;
+mod syntax;
