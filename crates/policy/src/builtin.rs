@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::{MetadataItem, Policy, Protocol, Retry, StreamType};
+use crate::retry::Retry;
+use crate::types::{MetadataItem, Policy, Protocol, StreamType};
 
 impl Policy {
     /// The policy that holds when none is given: a retry policy `default` and the streamtypes

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
-use crate::source::{Document, Place};
+use crate::source::{Document, Location};
 
 /// Most diagnostics that a report holds; what is beyond them would not be read.
 pub const DIAGNOSTICS_MAX: usize = 1_000;
@@ -126,7 +126,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// One error or warning, with its place in the text.
+/// One error or warning, with its location in the text.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct Diagnostic {
@@ -160,31 +160,31 @@ impl Diagnostic {
     pub(crate) fn new(
         severity: Severity,
         code: Code,
-        place: &Place,
+        location: &Location,
         message: impl Into<String>,
     ) -> Self {
-        let (line, column) = place.document.position(place.span.start);
+        let (line, column) = location.document.position(location.span.start);
         Self {
             severity,
             code,
-            file: place.document.name.clone(),
+            file: location.document.name.clone(),
             line,
             column,
-            span: place.span.clone(),
-            text: shorten(place.document.slice(&place.span)),
+            span: location.span.clone(),
+            text: shorten(location.document.slice(&location.span)),
             message: message.into(),
             expected: None,
             help: None,
-            document: Arc::clone(&place.document),
+            document: Arc::clone(&location.document),
         }
     }
 
-    pub(crate) fn error(code: Code, place: &Place, message: impl Into<String>) -> Self {
-        Self::new(Severity::Error, code, place, message)
+    pub(crate) fn error(code: Code, location: &Location, message: impl Into<String>) -> Self {
+        Self::new(Severity::Error, code, location, message)
     }
 
-    pub(crate) fn warning(code: Code, place: &Place, message: impl Into<String>) -> Self {
-        Self::new(Severity::Warning, code, place, message)
+    pub(crate) fn warning(code: Code, location: &Location, message: impl Into<String>) -> Self {
+        Self::new(Severity::Warning, code, location, message)
     }
 
     pub(crate) fn expected(mut self, expected: impl Into<String>) -> Self {

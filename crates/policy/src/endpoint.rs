@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::{ExpandError, StreamType, Template};
+use crate::template::{ExpandError, Template};
+use crate::types::StreamType;
 
 /// Where to connect, as an endpoint and its stream's metadata give it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,7 +130,7 @@ impl Target {
     ) -> Result<Target, EndpointError> {
         let template = streamtype.endpoint.as_ref().ok_or(EndpointError::Missing)?;
         // Whole only for the name of a socket: there is no fragment in one.
-        let is_socket = template.as_str().starts_with('+');
+        let is_socket = names_socket(template);
         let bytes = if is_socket {
             template.expand(&lookup)?
         } else {
@@ -149,6 +150,11 @@ impl Target {
         }
         parse(text, streamtype, lookup)
     }
+}
+
+/// Whether an endpoint, as the policy writes it, is a Unix socket.
+pub(crate) fn names_socket(endpoint: &Template) -> bool {
+    endpoint.as_str().starts_with('+')
 }
 
 fn unix(socket: &str, tls: bool) -> Result<Target, EndpointError> {

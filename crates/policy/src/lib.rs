@@ -20,6 +20,7 @@
 mod builtin;
 mod check;
 mod diagnostics;
+mod draft;
 mod endpoint;
 mod keys;
 mod parse;

@@ -1,6 +1,6 @@
 //! Which streams send what their clients write. Nothing else in the workspace decides this.
 
-use crate::{MetadataItem, Protocol, StreamType};
+use crate::types::{MetadataItem, Protocol, StreamType};
 
 /// The methods whose requests always have a body.
 const WITH_BODY: [&str; 3] = ["POST", "PUT", "PATCH"];

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use layout::Layout;
 
-use crate::keys::{Key, Reference, STREAM_KEYS, Slot};
-use crate::{Auth, Metric, Policy, Retry, StreamType, TrustStore};
+use crate::keys::{FieldKind, Key, Reference, STREAM_KEYS};
+use crate::retry::Retry;
+use crate::types::{Auth, Metric, Policy, StreamType, TrustStore};
 
 impl Policy {
     /// The whole policy as JSON, with every setting that is in effect and all defaults spelt out.
@@ -182,49 +183,47 @@ struct Settings<'p>(&'p StreamType);
 
 impl Serialize for Settings<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        // The table's fields are written through, so it needs a streamtype that may be changed.
-        let mut copy = self.0.clone();
-        let used = STREAM_KEYS.iter().filter(|key| key.used.by(self.0.protocol));
-        serializer.collect_map(used.filter_map(|key| Some((key.name, setting(key, &mut copy)?))))
+        let used = STREAM_KEYS.iter().filter(|key| key.applies_to.includes(self.0.protocol));
+        serializer.collect_map(used.filter_map(|key| Some((key.name, setting(key, self.0)?))))
     }
 }
 
 /// A key's value; `None` if there is none to write.
-fn setting(key: &Key, streamtype: &mut StreamType) -> Option<Value> {
+fn setting(key: &Key, streamtype: &StreamType) -> Option<Value> {
     let named = |name: &str, value: Value| json!({ name: value });
-    Some(match key.slot {
-        Slot::Flag(field) => json!(*field(streamtype)),
-        Slot::Text(_, field) => json!(field(streamtype).as_deref()?),
-        Slot::Template(field) => json!(field(streamtype).as_ref()?.as_str()),
-        Slot::U8(_, field) => json!(*field(streamtype)),
-        Slot::U16(field) => json!(*field(streamtype)),
-        Slot::U32(field) => json!(*field(streamtype)),
-        Slot::Index(field) => json!((*field(streamtype))?),
-        Slot::MaybeU16(field) => json!((*field(streamtype))?),
-        Slot::MaybeU32(field) => json!((*field(streamtype))?),
-        Slot::Protocol => json!(streamtype.protocol.as_str()),
-        Slot::Method => json!(streamtype.http.method),
-        Slot::Url => json!(streamtype.http.url.as_str()),
-        Slot::Refer(Reference::Retry) => json!(streamtype.retry.as_ref()?.name),
-        Slot::Refer(Reference::TrustStore) => json!(streamtype.trust_store.as_ref()?.name),
-        Slot::Refer(Reference::Auth) => json!(streamtype.use_auth.as_ref()?.name),
-        Slot::Metadata => list(
+    Some(match key.kind {
+        FieldKind::Flag(field) => json!((field.get)(streamtype)),
+        FieldKind::Text(_, field) => json!((field.get)(streamtype).as_deref()?),
+        FieldKind::Template(field) => json!((field.get)(streamtype).as_ref()?.as_str()),
+        FieldKind::U8(_, field) => json!((field.get)(streamtype)),
+        FieldKind::U16(field) => json!((field.get)(streamtype)),
+        FieldKind::U32(field) => json!((field.get)(streamtype)),
+        FieldKind::Index(field) => json!((*(field.get)(streamtype))?),
+        FieldKind::MaybeU16(field) => json!((*(field.get)(streamtype))?),
+        FieldKind::MaybeU32(field) => json!((*(field.get)(streamtype))?),
+        FieldKind::Protocol(field) => json!((field.get)(streamtype).as_str()),
+        FieldKind::Method(field) => json!((field.get)(streamtype)),
+        FieldKind::Url(field) => json!((field.get)(streamtype).as_str()),
+        FieldKind::Refer(Reference::Retry) => json!(streamtype.retry.as_ref()?.name),
+        FieldKind::Refer(Reference::TrustStore) => json!(streamtype.trust_store.as_ref()?.name),
+        FieldKind::Refer(Reference::Auth) => json!(streamtype.use_auth.as_ref()?.name),
+        FieldKind::Metadata => list(
             streamtype
                 .metadata
                 .iter()
                 .map(|item| named(&item.name, json!(item.header.as_deref().unwrap_or_default()))),
         )?,
-        Slot::RespMap => list(
+        FieldKind::RespMap => list(
             streamtype
                 .http
                 .resp_map
                 .iter()
                 .map(|(status, state)| named(&status.to_string(), json!(state))),
         )?,
-        Slot::Options => {
+        FieldKind::Options => {
             list(streamtype.options.iter().map(|(name, value)| named(name, json!(value))))?
         }
-        Slot::Ignored => return None,
+        FieldKind::Ignored => return None,
     })
 }
 

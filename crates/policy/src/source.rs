@@ -101,20 +101,20 @@ impl Document {
     }
 }
 
-/// A place in a document.
+/// A location in a document.
 #[derive(Clone)]
-pub(crate) struct Place {
+pub(crate) struct Location {
     pub(crate) document: Arc<Document>,
     pub(crate) span: Range<usize>,
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}@{:?}", self.document.name, self.span)
     }
 }
 
-impl Place {
+impl Location {
     /// The bytes `span` of a document, widened to whole characters that are in it.
     pub(crate) fn new(document: &Arc<Document>, span: Range<usize>) -> Self {
         // The parser sees blanks where the document has a character of several bytes, so what it
@@ -122,6 +122,17 @@ impl Place {
         let start = document.text.floor_char_boundary(span.start);
         let end = document.text.ceil_char_boundary(span.end.max(start));
         Self { document: Arc::clone(document), span: start..end }
+    }
+
+    /// The location of a part of the text of the string that is here; the whole string if escapes
+    /// hide the part.
+    pub(crate) fn within(&self, part: Range<usize>) -> Self {
+        let raw = self.document.slice(&self.span);
+        let start = self.span.start + 1;
+        if raw.contains('\\') || !raw.starts_with('"') || start + part.end >= self.span.end {
+            return self.clone();
+        }
+        Self::new(&self.document, start + part.start..start + part.end)
     }
 }
 

@@ -5,7 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Retry, Template};
+use crate::retry::Retry;
+use crate::template::Template;
 
 /// Longest streamtype name in bytes; the wire's STREAMTYPE frame holds no more.
 pub const STREAMTYPE_NAME_MAX: usize = 31;
@@ -119,7 +120,7 @@ impl fmt::Display for Protocol {
 /// One streamtype: everything the proxy knows about streams of this name.
 ///
 /// Keys of another protocol's family never get in here: they are reported and left out.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StreamType {
     /// The name that clients ask for, 1..=[`STREAMTYPE_NAME_MAX`] bytes.
@@ -208,48 +209,7 @@ pub struct StreamType {
 impl StreamType {
     /// A streamtype of this name with every setting at its default.
     pub fn new(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            endpoint: None,
-            port: 0,
-            protocol: Protocol::default(),
-            tls: false,
-            trust_store: None,
-            client_cert: None,
-            via_socks5: None,
-            opportunistic: false,
-            nailed_up: false,
-            allow_redirects: false,
-            urgent_tx: false,
-            urgent_rx: false,
-            priority: 0,
-            tos: Tos::default(),
-            retry: None,
-            timeout_ms: 0,
-            perf: false,
-            swake_validity: false,
-            proxy_buflen: None,
-            proxy_rxflow_on_above: None,
-            proxy_rxflow_off_below: None,
-            client_buflen: 0,
-            client_rxflow_on_above: 0,
-            client_rxflow_off_below: 0,
-            metadata: Vec::new(),
-            rideshare: None,
-            payload_fmt: None,
-            http: Http::default(),
-            ws: Ws::default(),
-            mqtt: Mqtt::default(),
-            local_sink: false,
-            server: false,
-            server_cert: None,
-            server_key: None,
-            options: Vec::new(),
-            use_auth: None,
-            aws_region: None,
-            aws_service: None,
-            direct_proto_str: false,
-        }
+        Self { name: name.into(), ..Self::default() }
     }
 
     /// The metadata item of this name, if the policy declares it.

@@ -4,15 +4,14 @@ mod mqtt;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diagnostics::quote;
-use crate::parse::Draft;
-use crate::parse::value::{key_of, within};
-use crate::source::Place;
+use crate::diagnostics::{Code, Diagnostic, Report, quote};
+use crate::draft::{Draft, key_of};
+use crate::endpoint::{EndpointError, Target, names_socket};
+use crate::keys::STREAM_KEYS;
+use crate::source::Location;
 use crate::suggest::suggest;
-use crate::{
-    Code, Diagnostic, EndpointError, ExpandError, MetadataItem, Policy, RIDESHARE_MAX, Report,
-    StreamType, Target, Template,
-};
+use crate::template::{ExpandError, Template};
+use crate::types::{MetadataItem, Policy, RIDESHARE_MAX, StreamType};
 
 /// Bytes of names that clients have room for at creation, the separators included.
 const NAME_LIST_MAX: usize = 127;
@@ -26,19 +25,19 @@ const NAME_LIST_ENTRIES: usize = 4;
 pub(crate) fn all(
     drafts: &BTreeMap<String, Draft>,
     policy: &Policy,
-    elsewhere: Option<&Place>,
+    elsewhere: Option<&Location>,
     report: &mut Report,
 ) {
     let parts: BTreeSet<&str> =
         drafts.values().filter_map(|draft| draft.streamtype.rideshare.as_deref()).collect();
     for draft in drafts.values() {
         let is_part = parts.contains(draft.streamtype.name.as_str());
-        if draft.place.is_some() {
+        if draft.location.is_some() {
             Check { draft, streamtype: &draft.streamtype, report }.all(drafts, policy, is_part);
         } else if elsewhere.is_some() && !draft.unreadable {
-            let placed = Draft { place: elsewhere.cloned(), ..draft.clone() };
+            let located = Draft { location: elsewhere.cloned(), ..draft.clone() };
             let mut found = Report::default();
-            Check { draft: &placed, streamtype: &placed.streamtype, report: &mut found }
+            Check { draft: &located, streamtype: &located.streamtype, report: &mut found }
                 .all(drafts, policy, is_part);
             found.errors().for_each(|error| report.push(error.clone()));
         }
@@ -69,8 +68,8 @@ impl Check<'_> {
         if self.draft.faulty.contains(key) {
             return;
         }
-        if let Some(place) = self.draft.value_place(key) {
-            let diagnostic = Diagnostic::error(code, place, message);
+        if let Some(location) = self.draft.value_location(key) {
+            let diagnostic = Diagnostic::error(code, location, message);
             self.report.push(if help.is_empty() { diagnostic } else { diagnostic.help(help) });
         }
     }
@@ -79,8 +78,8 @@ impl Check<'_> {
         if self.draft.faulty.contains(key) {
             return;
         }
-        if let Some(place) = self.draft.value_place(key) {
-            let diagnostic = Diagnostic::warning(code, place, message);
+        if let Some(location) = self.draft.value_location(key) {
+            let diagnostic = Diagnostic::warning(code, location, message);
             self.report.push(if help.is_empty() { diagnostic } else { diagnostic.help(help) });
         }
     }
@@ -113,34 +112,24 @@ impl Check<'_> {
     /// Every `${name}` must be able to become something.
     fn templates(&mut self) {
         let streamtype = self.streamtype;
-        let mqtt = &streamtype.mqtt;
-        let templates: [(&str, Option<&Template>); 8] = [
-            ("endpoint", streamtype.endpoint.as_ref()),
-            ("http_url", Some(&streamtype.http.url)),
-            ("mqtt_topic", mqtt.topic.as_ref()),
-            ("mqtt_subscribe", mqtt.subscribe.as_ref()),
-            ("mqtt_will_topic", mqtt.will.topic.as_ref()),
-            ("mqtt_will_message", mqtt.will.message.as_ref()),
-            ("mqtt_birth_topic", mqtt.birth.topic.as_ref()),
-            ("mqtt_birth_message", mqtt.birth.message.as_ref()),
-        ];
-        for (key, template) in templates {
-            if let Some(template) = template {
-                self.template(key, template);
+        for key in STREAM_KEYS {
+            if let Some(template) = key.template(streamtype) {
+                self.template(key.name, template);
             }
         }
-        self.fragment("endpoint", templates[0].1);
-        self.fragment("http_url", templates[1].1);
+        if let Some(endpoint) = streamtype.endpoint.as_ref().filter(|text| !names_socket(text)) {
+            self.fragment("endpoint", endpoint);
+        }
+        self.fragment("http_url", &streamtype.http.url);
     }
 
-    fn fragment(&mut self, key: &str, url: Option<&Template>) {
-        let Some(url) = url.filter(|url| !url.as_str().starts_with('+')) else { return };
+    fn fragment(&mut self, key: &str, url: &Template) {
         if let (Some(range), true) = (url.fragment(), self.given(key))
-            && let Some(place) = self.draft.value_place(key)
+            && let Some(location) = self.draft.value_location(key)
         {
             let message = format!("{} has a fragment, which is never sent", self.key(key));
             self.report.push(
-                Diagnostic::warning(Code::Suspicious, &within(place, range), message)
+                Diagnostic::warning(Code::Suspicious, &location.within(range), message)
                     .help("write `%23` where `#` belongs to the path or the query"),
             );
         }
@@ -164,9 +153,9 @@ impl Check<'_> {
             let help = suggest(name, known).unwrap_or_else(|| {
                 format!("add `{{\"{}\": \"\"}}` to `metadata`", name.escape_debug())
             });
-            let Some(place) = self.draft.value_place(key) else { continue };
-            let place = if self.given(key) { within(place, range) } else { place.clone() };
-            self.report.push(Diagnostic::error(Code::Undeclared, &place, message).help(help));
+            let Some(location) = self.draft.value_location(key) else { continue };
+            let location = if self.given(key) { location.within(range) } else { location.clone() };
+            self.report.push(Diagnostic::error(Code::Undeclared, &location, message).help(help));
         }
     }
 
@@ -188,7 +177,8 @@ impl Check<'_> {
         };
         let text = endpoint.as_str();
         if endpoint.is_dynamic() {
-            if streamtype.port == 0 && !text.contains("://") && !text.starts_with('+') && !is_part {
+            if streamtype.port == 0 && !text.contains("://") && !names_socket(endpoint) && !is_part
+            {
                 let message = format!("{what} has no `port`");
                 let help = "it connects only if metadata makes its endpoint a URL";
                 self.warning(Code::Suspicious, "port", message, help);

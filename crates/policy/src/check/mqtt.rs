@@ -1,8 +1,8 @@
 //! Checks of mqtt streamtypes.
 
 use crate::check::Check;
-use crate::diagnostics::quote;
-use crate::{Code, Protocol};
+use crate::diagnostics::{Code, quote};
+use crate::types::Protocol;
 
 /// Longest topic that AWS IoT takes, bytes.
 const AWS_TOPIC_MAX: usize = 256;

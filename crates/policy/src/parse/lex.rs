@@ -13,11 +13,8 @@ use jsonc_parser::ast::Value;
 use jsonc_parser::errors::{ParseError, ParseErrorKind};
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
-use crate::diagnostics::quote;
-use crate::source::{Document, Place, SOURCE_MAX};
-use crate::{Diagnostic, Report};
-
-use crate::Code;
+use crate::diagnostics::{Code, Diagnostic, Report, quote};
+use crate::source::{Document, Location, SOURCE_MAX};
 
 /// Deepest nesting of objects and arrays. A policy needs six.
 pub const NESTING_MAX: usize = 64;
@@ -60,8 +57,9 @@ pub(crate) fn tree<'t>(
     match parse_to_ast(text, &CollectOptions::default(), &options) {
         Ok(result) => {
             if result.value.is_none() {
-                let place = Place::new(document, 0..0);
-                let diagnostic = Diagnostic::error(Code::Syntax, &place, "the document is empty");
+                let location = Location::new(document, 0..0);
+                let diagnostic =
+                    Diagnostic::error(Code::Syntax, &location, "the document is empty");
                 report.push(diagnostic.expected("`{`"));
             }
             result.value
@@ -76,8 +74,8 @@ pub(crate) fn tree<'t>(
 fn syntax_error(document: &Arc<Document>, error: &ParseError) -> Diagnostic {
     use ParseErrorKind as Kind;
     let range = error.range();
-    let place = Place::new(document, range.start..range.end);
-    let found = match document.slice(&place.span) {
+    let location = Location::new(document, range.start..range.end);
+    let found = match document.slice(&location.span) {
         "" => "the end".to_owned(),
         text => quote(text),
     };
@@ -111,7 +109,7 @@ fn syntax_error(document: &Arc<Document>, error: &ParseError) -> Diagnostic {
         }
         other => (other.to_string().to_lowercase(), "JSON"),
     };
-    Diagnostic::error(Code::Syntax, &place, message).expected(expected)
+    Diagnostic::error(Code::Syntax, &location, message).expected(expected)
 }
 
 struct Lexer<'a> {
@@ -131,14 +129,14 @@ struct Lexer<'a> {
 
 impl Lexer<'_> {
     fn report(&mut self, code: Code, span: Range<usize>, message: impl Into<String>) -> &mut Self {
-        let place = Place::new(self.document, span);
-        self.report.push(Diagnostic::error(code, &place, message));
+        let location = Location::new(self.document, span);
+        self.report.push(Diagnostic::error(code, &location, message));
         self
     }
 
     fn fail(&mut self, code: Code, span: Range<usize>, message: &str, help: &str) -> Option<()> {
-        let place = Place::new(self.document, span);
-        self.report.push(Diagnostic::error(code, &place, message).help(help));
+        let location = Location::new(self.document, span);
+        self.report.push(Diagnostic::error(code, &location, message).help(help));
         None
     }
 
@@ -147,8 +145,8 @@ impl Lexer<'_> {
         if self.report.is_full() {
             return;
         }
-        let place = Place::new(self.document, at..at + 1);
-        let diagnostic = Diagnostic::warning(Code::Syntax, &place, message).help(help);
+        let location = Location::new(self.document, at..at + 1);
+        let diagnostic = Diagnostic::warning(Code::Syntax, &location, message).help(help);
         self.report.push(match expected {
             "" => diagnostic,
             expected => diagnostic.expected(expected),
@@ -250,12 +248,13 @@ impl Lexer<'_> {
                 }
                 Some(control @ ..b' ') => {
                     let message = format!("a string contains the control character {control:#04x}");
-                    let place = Place::new(self.document, at..at + 1);
+                    let location = Location::new(self.document, at..at + 1);
                     let help = match control {
                         b'\t' => "write a tab as `\\t`".to_owned(),
                         _ => format!("write it as `\\u{control:04x}`"),
                     };
-                    self.report.push(Diagnostic::error(Code::Syntax, &place, message).help(help));
+                    self.report
+                        .push(Diagnostic::error(Code::Syntax, &location, message).help(help));
                     self.blank(at..at + 1);
                     at += 1;
                 }
@@ -290,9 +289,9 @@ impl Lexer<'_> {
         match self.open.pop() {
             Some((b'{', _)) if bracket == b'}' => {
                 if let Some((b',', comma)) = self.last {
-                    let place = Place::new(self.document, comma..comma + 1);
+                    let location = Location::new(self.document, comma..comma + 1);
                     self.report.push(
-                        Diagnostic::error(Code::Syntax, &place, "a comma before `}`")
+                        Diagnostic::error(Code::Syntax, &location, "a comma before `}`")
                             .expected("another key")
                             .help("only `]` may follow a comma"),
                     );
@@ -372,7 +371,7 @@ impl Lexer<'_> {
         }
         let end = self.document.text.trim_end().len();
         let start = self.document.text.get(..end).and_then(|t| t.char_indices().next_back());
-        let place = Place::new(self.document, start.map_or(0, |(at, _)| at)..end);
+        let location = Location::new(self.document, start.map_or(0, |(at, _)| at)..end);
         let whole = match self.last {
             Some((b':', _)) => false,
             Some((b'"', _)) => !self.key,
@@ -391,12 +390,12 @@ impl Lexer<'_> {
             .collect();
         let message = format!("the document ends too early: still open are {}", open.join(", "));
         if !whole {
-            let diagnostic = Diagnostic::error(Code::Truncated, &place, message);
+            let diagnostic = Diagnostic::error(Code::Truncated, &location, message);
             self.report.push(diagnostic.expected("a value after the last key"));
             return None;
         }
         self.report.push(
-            Diagnostic::warning(Code::Truncated, &place, message)
+            Diagnostic::warning(Code::Truncated, &location, message)
                 .help("taken as if they were closed here; the file may have been cut off"),
         );
         // A comment may have been last: the line it is on is blank by now, so this is outside it.

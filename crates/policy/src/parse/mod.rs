@@ -9,6 +9,7 @@ mod lex;
 mod resolve;
 mod sections;
 mod stream;
+mod tables;
 pub(crate) mod value;
 
 use std::collections::{BTreeMap, HashMap};
@@ -16,17 +17,17 @@ use std::sync::Arc;
 
 use jsonc_parser::ast::Value;
 
-use crate::diagnostics::quote;
+use crate::diagnostics::{Code, Diagnostic, Report, quote};
+use crate::draft::Draft;
 use crate::keys::TOP_KEYS;
-use crate::source::{Document, Place};
-use crate::{Auth, Code, Diagnostic, Metric, Policy, Report, Retry, STREAMTYPE_NAME_MAX, Source};
+use crate::source::{Document, Location, Source};
+use crate::types::{Policy, STREAMTYPE_NAME_MAX};
 
 pub use lex::NESTING_MAX;
-use sections::StoreDraft;
 pub use sections::{BACKOFF_MAX, STACK_MAX};
-pub(crate) use stream::Draft;
-use value::{Cx, name_fault};
+use tables::Tables;
 pub use value::{ITEMS_MAX, STRING_MAX};
+use value::{ParseContext, name_fault};
 
 /// What a successful parse gives.
 #[derive(Clone, Debug)]
@@ -84,39 +85,10 @@ pub(crate) struct Builder {
     unread: bool,
 }
 
-/// Everything that documents define, by name.
-#[derive(Clone, Default)]
-struct Tables {
-    via_socks5: Option<String>,
-    retry: BTreeMap<String, Retry>,
-    certs: BTreeMap<String, Vec<u8>>,
-    stores: BTreeMap<String, StoreDraft>,
-    auth: BTreeMap<String, Auth>,
-    metrics: Vec<Metric>,
-    streams: BTreeMap<String, Draft>,
-}
-
 impl Builder {
     /// A builder that starts from a finished policy.
     fn of(policy: &Policy) -> Self {
-        let named = |name: &String| (name.clone(), None);
-        let tables = Tables {
-            via_socks5: policy.via_socks5.clone(),
-            retry: policy.retry.iter().map(|(k, v)| (k.clone(), Retry::clone(v))).collect(),
-            certs: policy.certs.clone(),
-            stores: policy
-                .trust_stores
-                .iter()
-                .map(|(name, store)| {
-                    let stack = store.stack.iter().map(named).collect();
-                    (name.clone(), StoreDraft { stack })
-                })
-                .collect(),
-            auth: policy.auth.iter().map(|(k, v)| (k.clone(), Auth::clone(v))).collect(),
-            metrics: policy.metrics.clone(),
-            streams: policy.streamtypes.iter().map(|(k, v)| (k.clone(), Draft::of(v))).collect(),
-        };
-        Self { tables, ..Self::default() }
+        Self { tables: Tables::of(policy), ..Self::default() }
     }
 
     /// Applies a document on top of what is there.
@@ -131,26 +103,27 @@ impl Builder {
             self.unread = true;
             return;
         };
-        let mut cx = Cx { document: &document, report: &mut self.report, seen: HashMap::new() };
-        let Some(object) = cx.object(&root, "the policy") else { return };
+        let mut context =
+            ParseContext { document: &document, report: &mut self.report, seen: HashMap::new() };
+        let Some(object) = context.object(&root, "the policy") else { return };
         let before = self.tables.clone();
         let lists = ["retry", "certs", "trust_stores", "auth", "metrics", "s"];
-        for property in cx.properties(object, &lists) {
+        for property in context.properties(object, &lists) {
             let value = &property.value;
             match property.name.as_str() {
                 "release" | "product" | "schema-version" => {}
-                "via-socks5" => via_socks5(&mut cx, value, &mut self.tables.via_socks5),
+                "via-socks5" => via_socks5(&mut context, value, &mut self.tables.via_socks5),
                 "retry" => {
-                    sections::retry(&mut cx, value, &before.retry, &mut self.tables.retry);
+                    sections::retry(&mut context, value, &before.retry, &mut self.tables.retry);
                 }
-                "certs" => sections::certs(&mut cx, value, &mut self.tables.certs),
+                "certs" => sections::certs(&mut context, value, &mut self.tables.certs),
                 "trust_stores" => {
-                    sections::trust_stores(&mut cx, value, &mut self.tables.stores);
+                    sections::trust_stores(&mut context, value, &mut self.tables.stores);
                 }
-                "auth" => sections::auth(&mut cx, value, &mut self.tables.auth),
-                "metrics" => sections::metrics(&mut cx, value, &mut self.tables.metrics),
-                "s" => streamtypes(&mut cx, value, &before.streams, &mut self.tables.streams),
-                _ => cx.unknown_key(property, "the policy", TOP_KEYS),
+                "auth" => sections::auth(&mut context, value, &mut self.tables.auth),
+                "metrics" => sections::metrics(&mut context, value, &mut self.tables.metrics),
+                "s" => streamtypes(&mut context, value, &before.streams, &mut self.tables.streams),
+                _ => context.unknown_key(property, "the policy", TOP_KEYS),
             }
         }
     }
@@ -160,7 +133,7 @@ impl Builder {
         let policy = if self.unread {
             Policy::default()
         } else {
-            let elsewhere = self.documents.last().map(|last| Place::new(last, 0..0));
+            let elsewhere = self.documents.last().map(|last| Location::new(last, 0..0));
             resolve::finish(self.tables, elsewhere.as_ref(), &mut self.report)
         };
         self.report.sort(&self.documents);
@@ -171,12 +144,12 @@ impl Builder {
     }
 }
 
-fn via_socks5(cx: &mut Cx<'_>, value: &Value<'_>, out: &mut Option<String>) {
+fn via_socks5(context: &mut ParseContext<'_>, value: &Value<'_>, out: &mut Option<String>) {
     if value.as_null_keyword().is_some() {
         *out = None;
         return;
     }
-    let Some(text) = cx.text(value, "`via-socks5`") else { return };
+    let Some(text) = context.text(value, "`via-socks5`") else { return };
     if text.is_empty() {
         *out = None;
         return;
@@ -185,42 +158,42 @@ fn via_socks5(cx: &mut Cx<'_>, value: &Value<'_>, out: &mut Option<String>) {
     if port.and_then(|(_, port)| port.parse::<u16>().ok()).is_some_and(|port| port != 0) {
         *out = Some(text);
     } else {
-        cx.bad_value(value, format!("`via-socks5` is {}", quote(&text)), "`host:port`");
+        context.bad_value(value, format!("`via-socks5` is {}", quote(&text)), "`host:port`");
     }
 }
 
 fn streamtypes(
-    cx: &mut Cx<'_>,
+    context: &mut ParseContext<'_>,
     value: &Value<'_>,
     before: &BTreeMap<String, Draft>,
     out: &mut BTreeMap<String, Draft>,
 ) {
     const REPLACED: &str = "the last one wins outright; nothing of the first is kept";
-    for entry in cx.entries(value, "`s`", "streamtypes") {
+    for entry in context.entries(value, "`s`", "streamtypes") {
         let name = entry.name.as_str();
         if name.is_empty() {
-            let place = cx.place(&entry.name);
-            cx.push(
-                Diagnostic::warning(Code::Refused, &place, "a streamtype without a name")
+            let location = context.location(&entry.name);
+            context.push(
+                Diagnostic::warning(Code::Refused, &location, "a streamtype without a name")
                     .help("it is left out: no client can ask for it"),
             );
             continue;
         }
         if let Some(fault) = name_fault(name, STREAMTYPE_NAME_MAX) {
             let message = format!("the streamtype name {} {fault}", quote(name));
-            cx.bad_value(&entry.name, message, &format!("1 to {STREAMTYPE_NAME_MAX} bytes"));
+            context.bad_value(&entry.name, message, &format!("1 to {STREAMTYPE_NAME_MAX} bytes"));
             continue;
         }
-        cx.again("s", name, &entry.name, REPLACED);
+        context.again("s", name, &entry.name, REPLACED);
         if entry.value.as_null_keyword().is_some() && out.remove(name).is_some() {
             continue;
         }
         let mut draft = before.get(name).cloned().unwrap_or_else(|| Draft::new(name));
-        draft.place = Some(cx.place(&entry.name));
-        match cx.object(&entry.value, &format!("streamtype {}", quote(name))) {
-            Some(object) => stream::apply(cx, object, &mut draft),
+        draft.location = Some(context.location(&entry.name));
+        match context.object(&entry.value, &format!("streamtype {}", quote(name))) {
+            Some(object) => stream::apply(context, object, &mut draft),
             // One fault is enough: nothing else can be said about it.
-            None => (draft.place, draft.unreadable) = (None, true),
+            None => (draft.location, draft.unreadable) = (None, true),
         }
         out.insert(name.to_owned(), draft);
     }

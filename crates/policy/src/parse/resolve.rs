@@ -5,16 +5,16 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::check;
-use crate::diagnostics::quote;
+use crate::diagnostics::{Code, Diagnostic, Report, quote};
+use crate::draft::{Draft, key_of};
 use crate::keys::STREAM_KEYS;
-use crate::parse::value::key_of;
-use crate::parse::{Draft, Tables};
-use crate::source::Place;
+use crate::parse::tables::Tables;
+use crate::source::Location;
 use crate::suggest::suggest;
-use crate::{Code, Diagnostic, Policy, Report, TrustStore};
+use crate::types::{Policy, TrustStore};
 
 /// The policy that the tables make, as good as it can be made of them.
-pub(super) fn finish(tables: Tables, elsewhere: Option<&Place>, report: &mut Report) -> Policy {
+pub(super) fn finish(tables: Tables, elsewhere: Option<&Location>, report: &mut Report) -> Policy {
     let mut policy = Policy {
         via_socks5: tables.via_socks5,
         retry: tables.retry.into_iter().map(|(name, retry)| (name, Arc::new(retry))).collect(),
@@ -25,10 +25,10 @@ pub(super) fn finish(tables: Tables, elsewhere: Option<&Place>, report: &mut Rep
     };
     for (name, draft) in tables.stores {
         let mut store = TrustStore { name: name.clone(), ..TrustStore::default() };
-        for (cert, place) in draft.stack {
+        for (cert, location) in draft.stack {
             let what = format!("trust store {}", quote(&name));
             if let Some((cert, der)) =
-                look_up(&cert, &policy.certs, place.as_ref(), &what, "certificate", report)
+                look_up(&cert, &policy.certs, location.as_ref(), &what, "certificate", report)
             {
                 store.stack.push(cert.clone());
                 store.certs.push(der.clone());
@@ -65,7 +65,7 @@ fn reference<T>(
 ) -> Option<Arc<T>> {
     let name = draft.references.get(key)?;
     let what = key_of(key, &draft.streamtype);
-    let found = look_up(name, map, draft.value_place(key), &what, kind, report);
+    let found = look_up(name, map, draft.value_location(key), &what, kind, report);
     found.map(|(_, value)| Arc::clone(value))
 }
 
@@ -73,7 +73,7 @@ fn reference<T>(
 fn look_up<'m, T>(
     name: &str,
     map: &'m BTreeMap<String, T>,
-    place: Option<&Place>,
+    location: Option<&Location>,
     what: &str,
     kind: &str,
     report: &mut Report,
@@ -87,20 +87,20 @@ fn look_up<'m, T>(
         .take_while(|(known, _)| known.starts_with(name))
         .take(5)
         .collect();
-    let Some(place) = place else {
+    let Some(location) = location else {
         // Only what a document says can refer to nothing; a finished policy is whole.
         return None;
     };
     if let [(known, value)] = candidates[..] {
         let message = format!("{what} is {}, which is only the start of a name", quote(name));
         report.push(
-            Diagnostic::warning(Code::PrefixReference, place, message)
+            Diagnostic::warning(Code::PrefixReference, location, message)
                 .help(format!("taken for {kind} {}; write the whole name", quote(known))),
         );
         return Some((known, value));
     }
     let message = format!("{what} refers to {kind} {}, which is not defined", quote(name));
-    let mut diagnostic = Diagnostic::error(Code::UnknownReference, place, message);
+    let mut diagnostic = Diagnostic::error(Code::UnknownReference, location, message);
     if candidates.is_empty() {
         if let Some(suggestion) = suggest(name, map.keys().map(String::as_str)) {
             diagnostic = diagnostic.help(suggestion);
@@ -119,7 +119,7 @@ fn look_up<'m, T>(
 /// gave them.
 fn leave_out_other_protocols(draft: &mut Draft, report: &mut Report) {
     let protocol = draft.streamtype.protocol;
-    for key in STREAM_KEYS.iter().filter(|key| !key.used.by(protocol)) {
+    for key in STREAM_KEYS.iter().filter(|key| !key.applies_to.includes(protocol)) {
         key.reset(&mut draft.streamtype);
         if let Some(setting) = draft.settings.get(key.name) {
             let message = format!(
@@ -129,7 +129,7 @@ fn leave_out_other_protocols(draft: &mut Draft, report: &mut Report) {
             );
             report.push(
                 Diagnostic::warning(Code::WrongProtocol, &setting.key, message)
-                    .help(format!("it is ignored; it is for {}", key.used.words())),
+                    .help(format!("it is ignored; it is for {}", key.applies_to.words())),
             );
         }
     }

@@ -6,11 +6,12 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use jsonc_parser::ast::{Object, Value};
 
-use crate::diagnostics::quote;
+use crate::diagnostics::{Code, Diagnostic, quote};
+use crate::draft::StoreDraft;
 use crate::keys::{AUTH_KEYS, METRIC_KEYS, RETRY_KEYS, TRUST_STORE_KEYS};
-use crate::parse::value::{Cx, ITEMS_MAX};
-use crate::source::Place;
-use crate::{Auth, Code, Diagnostic, Metric, Retry};
+use crate::parse::value::{ITEMS_MAX, ParseContext};
+use crate::retry::Retry;
+use crate::types::{Auth, Metric};
 
 /// Most delays of one `backoff`.
 pub const BACKOFF_MAX: usize = 64;
@@ -19,63 +20,56 @@ pub const STACK_MAX: usize = 64;
 /// Longest text of a certificate in bytes.
 const CERTIFICATE_TEXT_MAX: usize = 64 << 10;
 
-/// A trust store whose certificates are yet to be found.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct StoreDraft {
-    /// The names of its certificates, and where each is written.
-    pub(crate) stack: Vec<(String, Option<Place>)>,
-}
-
 /// What a document says twice about a retry policy and the like.
 const REPLACED: &str = "the last one wins outright; nothing of the first is kept";
 
 pub(crate) fn retry(
-    cx: &mut Cx<'_>,
+    context: &mut ParseContext<'_>,
     value: &Value<'_>,
     before: &BTreeMap<String, Retry>,
     out: &mut BTreeMap<String, Retry>,
 ) {
-    for entry in cx.entries(value, "`retry`", "retry policies") {
+    for entry in context.entries(value, "`retry`", "retry policies") {
         let name = entry.name.as_str().to_owned();
-        cx.again("retry", &name, &entry.name, REPLACED);
-        let Some(object) = cx.object(&entry.value, &format!("retry policy {}", quote(&name)))
+        context.again("retry", &name, &entry.name, REPLACED);
+        let Some(object) = context.object(&entry.value, &format!("retry policy {}", quote(&name)))
         else {
             continue;
         };
         let mut retry = before.get(&name).cloned().unwrap_or_default();
         retry.name.clone_from(&name);
-        retry_keys(cx, object, &mut retry);
+        retry_keys(context, object, &mut retry);
         out.insert(name, retry);
     }
 }
 
-fn retry_keys(cx: &mut Cx<'_>, object: &Object<'_>, retry: &mut Retry) {
+fn retry_keys(context: &mut ParseContext<'_>, object: &Object<'_>, retry: &mut Retry) {
     let of = format!("retry policy {}", quote(&retry.name));
-    for property in cx.properties(object, &[]) {
+    for property in context.properties(object, &[]) {
         let value = &property.value;
         let key = property.name.as_str();
         let what = format!("`{key}` of {of}");
         match key {
             "backoff" => {
-                if let Some(delays) = backoff(cx, value, &what) {
+                if let Some(delays) = backoff(context, value, &what) {
                     retry.backoff_ms = delays;
                 }
             }
-            "conceal" => set(&mut retry.conceal, cx.small(value, &what)),
-            "jitterpc" => set(&mut retry.jitter_percent, jitter(cx, value, &what)),
-            "svalidping" => set(&mut retry.valid_ping_s, cx.small(value, &what)),
-            "svalidhup" => set(&mut retry.valid_hup_s, cx.small(value, &what)),
+            "conceal" => set(&mut retry.conceal, context.small(value, &what)),
+            "jitterpc" => set(&mut retry.jitter_percent, jitter(context, value, &what)),
+            "svalidping" => set(&mut retry.valid_ping_s, context.small(value, &what)),
+            "svalidhup" => set(&mut retry.valid_hup_s, context.small(value, &what)),
             _ => {
-                cx.unknown_key(property, &of, RETRY_KEYS);
+                context.unknown_key(property, &of, RETRY_KEYS);
                 continue;
             }
         }
     }
-    validity(cx, object, retry, &of);
+    validity(context, object, retry, &of);
 }
 
 /// Warns of a ping that is never sent.
-fn validity(cx: &mut Cx<'_>, object: &Object<'_>, retry: &Retry, of: &str) {
+fn validity(context: &mut ParseContext<'_>, object: &Object<'_>, retry: &Retry, of: &str) {
     let (ping, hup) = (retry.valid_ping_s, retry.valid_hup_s);
     if ping == 0 || hup > ping {
         return;
@@ -83,28 +77,28 @@ fn validity(cx: &mut Cx<'_>, object: &Object<'_>, retry: &Retry, of: &str) {
     let given = |key: &str| object.properties.iter().rfind(|p| p.name.as_str() == key);
     // An overlay may have changed either; what it left alone has been said of its base.
     let Some(property) = given("svalidhup").or_else(|| given("svalidping")) else { return };
-    let place = cx.place(&property.value);
+    let location = context.location(&property.value);
     let message = match hup {
         0 => format!("{of} never pings: without `svalidhup` silence is not watched"),
         _ => format!("{of} hangs up after {hup} s, before its ping at {ping} s"),
     };
-    cx.push(
-        Diagnostic::warning(Code::Suspicious, &place, message)
+    context.push(
+        Diagnostic::warning(Code::Suspicious, &location, message)
             .expected("an `svalidhup` of more than `svalidping`"),
     );
 }
 
 /// Percent; as in deployed proxies 0 stands for the default.
-fn jitter(cx: &mut Cx<'_>, value: &Value<'_>, what: &str) -> Option<u8> {
-    let percent = cx.small(value, what)?;
+fn jitter(context: &mut ParseContext<'_>, value: &Value<'_>, what: &str) -> Option<u8> {
+    let percent = context.small(value, what)?;
     if percent != 0 {
         return Some(percent);
     }
-    let place = cx.place(value);
+    let location = context.location(value);
     let default = Retry::JITTER_DEFAULT_PERCENT;
     let message = format!("{what} is 0, which is taken as {default}");
-    cx.push(
-        Diagnostic::warning(Code::Suspicious, &place, message)
+    context.push(
+        Diagnostic::warning(Code::Suspicious, &location, message)
             .help("the smallest that has an effect is 1"),
     );
     Some(default)
@@ -116,35 +110,41 @@ fn set<T>(field: &mut T, value: Option<T>) {
     }
 }
 
-fn backoff(cx: &mut Cx<'_>, value: &Value<'_>, what: &str) -> Option<Vec<u32>> {
-    let array = cx.array(value, what, "delays in ms")?;
+fn backoff(context: &mut ParseContext<'_>, value: &Value<'_>, what: &str) -> Option<Vec<u32>> {
+    let array = context.array(value, what, "delays in ms")?;
     if let Some(first) = array.elements.get(BACKOFF_MAX) {
         let message = format!("{what} has {} delays", array.elements.len());
-        let place = cx.place(first);
-        cx.push(
-            Diagnostic::error(Code::Limit, &place, message)
+        let location = context.location(first);
+        context.push(
+            Diagnostic::error(Code::Limit, &location, message)
                 .expected(format!("at most {BACKOFF_MAX}")),
         );
         return None;
     }
     let item = format!("a delay in {what}");
-    Some(array.elements.iter().filter_map(|element| cx.small(element, &item)).collect())
+    Some(array.elements.iter().filter_map(|element| context.small(element, &item)).collect())
 }
 
-pub(crate) fn certs(cx: &mut Cx<'_>, value: &Value<'_>, out: &mut BTreeMap<String, Vec<u8>>) {
-    for entry in cx.entries(value, "`certs`", "certificates") {
+pub(crate) fn certs(
+    context: &mut ParseContext<'_>,
+    value: &Value<'_>,
+    out: &mut BTreeMap<String, Vec<u8>>,
+) {
+    for entry in context.entries(value, "`certs`", "certificates") {
         let name = entry.name.as_str();
-        cx.again("certs", name, &entry.name, "the last one wins");
+        context.again("certs", name, &entry.name, "the last one wins");
         let what = format!("certificate {}", quote(name));
-        let Some(text) = cx.text_of(&entry.value, &what, CERTIFICATE_TEXT_MAX) else { continue };
+        let Some(text) = context.text_of(&entry.value, &what, CERTIFICATE_TEXT_MAX) else {
+            continue;
+        };
         match certificate(&text) {
             Ok(der) => {
                 out.insert(name.to_owned(), der);
             }
             Err(fault) => {
-                let place = cx.place(&entry.value);
-                cx.push(
-                    Diagnostic::error(Code::Certificate, &place, format!("{what} {fault}"))
+                let location = context.location(&entry.value);
+                context.push(
+                    Diagnostic::error(Code::Certificate, &location, format!("{what} {fault}"))
                         .expected("one X.509 certificate: base64 of its DER, or PEM"),
                 );
                 // Kept as a name, so that what refers to it is not an error of its own.
@@ -196,21 +196,21 @@ fn sequence_length(der: &[u8]) -> Option<usize> {
 }
 
 pub(crate) fn trust_stores(
-    cx: &mut Cx<'_>,
+    context: &mut ParseContext<'_>,
     value: &Value<'_>,
     out: &mut BTreeMap<String, StoreDraft>,
 ) {
-    let Some(array) = cx.array(value, "`trust_stores`", "trust stores") else { return };
+    let Some(array) = context.array(value, "`trust_stores`", "trust stores") else { return };
     for element in &array.elements {
-        let Some(object) = cx.object(element, "a trust store") else { continue };
+        let Some(object) = context.object(element, "a trust store") else { continue };
         let long = object.properties.iter().any(|p| TRUST_STORE_KEYS.contains(&p.name.as_str()));
         if long {
-            long_store(cx, object, out);
+            long_store(context, object, out);
         } else {
             for property in &object.properties {
                 let name = property.name.as_str();
-                cx.again("trust_stores", name, &property.name, "the last one wins");
-                let draft = stack(cx, &property.value, name);
+                context.again("trust_stores", name, &property.name, "the last one wins");
+                let draft = stack(context, &property.value, name);
                 out.insert(name.to_owned(), draft);
             }
         }
@@ -218,125 +218,135 @@ pub(crate) fn trust_stores(
 }
 
 /// `{"name": "x", "stack": ["a", "b"]}`
-fn long_store(cx: &mut Cx<'_>, object: &Object<'_>, out: &mut BTreeMap<String, StoreDraft>) {
+fn long_store(
+    context: &mut ParseContext<'_>,
+    object: &Object<'_>,
+    out: &mut BTreeMap<String, StoreDraft>,
+) {
     let mut name = None;
     let mut list = None;
-    for property in cx.properties(object, &[]) {
+    for property in context.properties(object, &[]) {
         match property.name.as_str() {
             "name" => {
-                name = cx.text(&property.value, "a trust store's `name`");
+                name = context.text(&property.value, "a trust store's `name`");
                 if let Some(name) = &name {
-                    cx.again("trust_stores", name, &property.value, "the last one wins");
+                    context.again("trust_stores", name, &property.value, "the last one wins");
                 }
             }
             "stack" => list = Some(&property.value),
-            _ => cx.unknown_key(property, "a trust store", TRUST_STORE_KEYS),
+            _ => context.unknown_key(property, "a trust store", TRUST_STORE_KEYS),
         }
     }
     let Some(name) = name else {
         if !object.properties.iter().any(|p| p.name.as_str() == "name") {
-            cx.error(Code::Value, object, "a trust store without a `name`");
+            context.error(Code::Value, object, "a trust store without a `name`");
         }
         return;
     };
     let draft = match list {
-        Some(list) => stack(cx, list, &name),
+        Some(list) => stack(context, list, &name),
         None => {
             let message = format!("trust store {} has no `stack`", quote(&name));
-            cx.error(Code::Value, object, message);
+            context.error(Code::Value, object, message);
             StoreDraft::default()
         }
     };
     out.insert(name, draft);
 }
 
-fn stack(cx: &mut Cx<'_>, value: &Value<'_>, name: &str) -> StoreDraft {
+fn stack(context: &mut ParseContext<'_>, value: &Value<'_>, name: &str) -> StoreDraft {
     let mut draft = StoreDraft::default();
     let what = format!("trust store {}", quote(name));
-    let Some(array) = cx.array(value, &what, "names of certificates") else { return draft };
+    let Some(array) = context.array(value, &what, "names of certificates") else { return draft };
     if array.elements.is_empty() {
-        cx.bad_value(value, format!("{what} is empty"), "at least one certificate");
+        context.bad_value(value, format!("{what} is empty"), "at least one certificate");
     }
     if let Some(first) = array.elements.get(STACK_MAX) {
         let message = format!("{what} has {} certificates", array.elements.len());
-        cx.error(Code::Limit, first, format!("{message}; at most {STACK_MAX} are allowed"));
+        context.error(Code::Limit, first, format!("{message}; at most {STACK_MAX} are allowed"));
     }
     for element in array.elements.iter().take(STACK_MAX) {
-        if let Some(cert) = cx.text(element, &format!("a certificate's name in {what}")) {
-            draft.stack.push((cert, Some(cx.place(element))));
+        if let Some(cert) = context.text(element, &format!("a certificate's name in {what}")) {
+            draft.stack.push((cert, Some(context.location(element))));
         }
     }
     draft
 }
 
-pub(crate) fn auth(cx: &mut Cx<'_>, value: &Value<'_>, out: &mut BTreeMap<String, Auth>) {
-    let Some(array) = cx.array(value, "`auth`", "authentication entries") else { return };
+pub(crate) fn auth(
+    context: &mut ParseContext<'_>,
+    value: &Value<'_>,
+    out: &mut BTreeMap<String, Auth>,
+) {
+    let Some(array) = context.array(value, "`auth`", "authentication entries") else { return };
     for element in &array.elements {
-        let Some(object) = cx.object(element, "an entry of `auth`") else { continue };
+        let Some(object) = context.object(element, "an entry of `auth`") else { continue };
         let mut auth = Auth::default();
-        for property in cx.properties(object, &[]) {
+        for property in context.properties(object, &[]) {
             let value = &property.value;
             match property.name.as_str() {
                 "name" => {
-                    set(&mut auth.name, cx.text(value, "`name` of an `auth` entry"));
+                    set(&mut auth.name, context.text(value, "`name` of an `auth` entry"));
                     if !auth.name.is_empty() {
-                        cx.again("auth", &auth.name, value, "the last one wins");
+                        context.again("auth", &auth.name, value, "the last one wins");
                     }
                 }
                 "type" => {
-                    set(&mut auth.kind, cx.text(value, "`type` of an `auth` entry"));
+                    set(&mut auth.kind, context.text(value, "`type` of an `auth` entry"));
                     if auth.kind != "sigv4" {
-                        let place = cx.place(value);
+                        let location = context.location(value);
                         let message = format!("unknown `type` {} of auth", quote(&auth.kind));
-                        cx.push(
-                            Diagnostic::warning(Code::Value, &place, message)
+                        context.push(
+                            Diagnostic::warning(Code::Value, &location, message)
                                 .expected("`sigv4`")
                                 .help("streams that use it are not authenticated"),
                         );
                     }
                 }
                 "streamtype" => {
-                    auth.streamtype = cx
+                    auth.streamtype = context
                         .text(value, "`streamtype` of an `auth` entry")
                         .filter(|text| !text.is_empty());
                 }
-                "blob" => set(&mut auth.blob, cx.small(value, "`blob` of an `auth` entry")),
-                _ => cx.unknown_key(property, "an entry of `auth`", AUTH_KEYS),
+                "blob" => set(&mut auth.blob, context.small(value, "`blob` of an `auth` entry")),
+                _ => context.unknown_key(property, "an entry of `auth`", AUTH_KEYS),
             }
         }
         if auth.name.is_empty() {
-            cx.error(Code::Value, object, "an entry of `auth` without a `name`");
+            context.error(Code::Value, object, "an entry of `auth` without a `name`");
             continue;
         }
         out.insert(auth.name.clone(), auth);
     }
 }
 
-pub(crate) fn metrics(cx: &mut Cx<'_>, value: &Value<'_>, out: &mut Vec<Metric>) {
-    let Some(array) = cx.array(value, "`metrics`", "metrics entries") else { return };
+pub(crate) fn metrics(context: &mut ParseContext<'_>, value: &Value<'_>, out: &mut Vec<Metric>) {
+    let Some(array) = context.array(value, "`metrics`", "metrics entries") else { return };
     for element in &array.elements {
-        let Some(object) = cx.object(element, "an entry of `metrics`") else { continue };
+        let Some(object) = context.object(element, "an entry of `metrics`") else { continue };
         let mut metric = Metric::default();
-        for property in cx.properties(object, &[]) {
+        for property in context.properties(object, &[]) {
             let value = &property.value;
             let key = property.name.as_str();
             let what = format!("`{key}` of a metric");
             match key {
-                "name" => set(&mut metric.name, cx.text(value, &what)),
-                "us_schedule" => set(&mut metric.schedule_us, cx.number(value, &what, u64::MAX)),
-                "us_halflife" => set(&mut metric.halflife_us, cx.small(value, &what)),
-                "min_outlier" => set(&mut metric.min_outlier, cx.small(value, &what)),
-                "report" => {
-                    metric.report = cx.text(value, &what).filter(|text| !text.is_empty());
+                "name" => set(&mut metric.name, context.text(value, &what)),
+                "us_schedule" => {
+                    set(&mut metric.schedule_us, context.number(value, &what, u64::MAX))
                 }
-                _ => cx.unknown_key(property, "an entry of `metrics`", METRIC_KEYS),
+                "us_halflife" => set(&mut metric.halflife_us, context.small(value, &what)),
+                "min_outlier" => set(&mut metric.min_outlier, context.small(value, &what)),
+                "report" => {
+                    metric.report = context.text(value, &what).filter(|text| !text.is_empty());
+                }
+                _ => context.unknown_key(property, "an entry of `metrics`", METRIC_KEYS),
             }
         }
         let full = out.len() == ITEMS_MAX;
         match out.iter_mut().find(|known| known.name == metric.name) {
             Some(known) => *known = metric,
             None if full => {
-                cx.too_many(Some(element), "`metrics`");
+                context.too_many(Some(element), "`metrics`");
                 return;
             }
             None => out.push(metric),

@@ -7,10 +7,9 @@ use std::sync::Arc;
 use jsonc_parser::ast::{Array, Object, ObjectProp, Value};
 use jsonc_parser::common::Ranged;
 
-use crate::diagnostics::quote;
-use crate::source::{Document, Place};
+use crate::diagnostics::{Code, Diagnostic, Report, quote};
+use crate::source::{Document, Location};
 use crate::suggest::suggest;
-use crate::{Code, Diagnostic, Report, StreamType};
 
 /// Longest string in bytes, except for certificates.
 pub const STRING_MAX: usize = 4_096;
@@ -19,17 +18,17 @@ pub const STRING_MAX: usize = 4_096;
 pub const ITEMS_MAX: usize = 256;
 
 /// The document being read and where its faults go.
-pub(crate) struct Cx<'a> {
+pub(crate) struct ParseContext<'a> {
     pub(crate) document: &'a Arc<Document>,
     pub(crate) report: &'a mut Report,
     /// What this document has defined so far, by section and name.
-    pub(crate) seen: HashMap<(&'static str, String), Place>,
+    pub(crate) seen: HashMap<(&'static str, String), Location>,
 }
 
-impl Cx<'_> {
-    pub(crate) fn place(&self, node: &impl Ranged) -> Place {
+impl ParseContext<'_> {
+    pub(crate) fn location(&self, node: &impl Ranged) -> Location {
         let range = node.range();
-        Place::new(self.document, range.start..range.end)
+        Location::new(self.document, range.start..range.end)
     }
 
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
@@ -37,21 +36,21 @@ impl Cx<'_> {
     }
 
     pub(crate) fn error(&mut self, code: Code, node: &impl Ranged, message: impl Into<String>) {
-        let place = self.place(node);
-        self.push(Diagnostic::error(code, &place, message));
+        let location = self.location(node);
+        self.push(Diagnostic::error(code, &location, message));
     }
 
     /// A value of the wrong type.
     pub(crate) fn wrong_type(&mut self, value: &Value<'_>, what: &str, expected: &str) {
-        let place = self.place(value);
+        let location = self.location(value);
         let message = format!("{what} is {}", type_words(value));
-        self.push(Diagnostic::error(Code::Type, &place, message).expected(expected));
+        self.push(Diagnostic::error(Code::Type, &location, message).expected(expected));
     }
 
     /// Text that is not valid for its purpose.
     pub(crate) fn bad_value(&mut self, node: &impl Ranged, message: String, expected: &str) {
-        let place = self.place(node);
-        self.push(Diagnostic::error(Code::Value, &place, message).expected(expected));
+        let location = self.location(node);
+        self.push(Diagnostic::error(Code::Value, &location, message).expected(expected));
     }
 
     /// A string of at most `max` bytes.
@@ -63,15 +62,15 @@ impl Cx<'_> {
         let text = literal.value.as_ref();
         if text.len() > max {
             let message = format!("{what} has {} bytes", text.len());
-            let place = self.place(value);
+            let location = self.location(value);
             let expected = format!("at most {max} bytes");
-            self.push(Diagnostic::error(Code::Limit, &place, message).expected(expected));
+            self.push(Diagnostic::error(Code::Limit, &location, message).expected(expected));
             return None;
         }
         if let Some(at) = text.find('\0') {
-            let place = self.within(value, at..at + 1);
+            let location = self.within(value, at..at + 1);
             let message = format!("{what} contains NUL");
-            self.push(Diagnostic::error(Code::Value, &place, message));
+            self.push(Diagnostic::error(Code::Value, &location, message));
             return None;
         }
         Some(text.to_owned())
@@ -89,9 +88,9 @@ impl Cx<'_> {
             Value::NumberLit(number) => number.value,
             Value::StringLit(string) => string.value.as_ref(),
             Value::BooleanLit(literal) if literal.value => {
-                let place = self.place(value);
+                let location = self.location(value);
                 let message = format!("{what} is `true`, which is taken as 1");
-                self.push(Diagnostic::warning(Code::Type, &place, message).expected(expected));
+                self.push(Diagnostic::warning(Code::Type, &location, message).expected(expected));
                 return Some(1);
             }
             _ => {
@@ -101,24 +100,24 @@ impl Cx<'_> {
         };
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         let (prefix, rest) = text.split_at(digits);
-        let place = self.place(value);
+        let location = self.location(value);
         if prefix.is_empty() || rest.starts_with(['e', 'E']) {
             let (code, message) = match text.strip_prefix('-') {
                 Some(_) => (Code::Range, format!("{what} is negative: {}", quote(text))),
                 None => (Code::Type, format!("{what} is {}", quote(text))),
             };
-            self.push(Diagnostic::error(code, &place, message).expected(expected));
+            self.push(Diagnostic::error(code, &location, message).expected(expected));
             return None;
         }
         let number = prefix.parse::<u64>().ok().filter(|number| *number <= max);
         match number {
             None => {
                 let message = format!("{what} is out of range: {prefix}");
-                self.push(Diagnostic::error(Code::Range, &place, message).expected(expected));
+                self.push(Diagnostic::error(Code::Range, &location, message).expected(expected));
             }
             Some(number) if !rest.is_empty() => {
                 let message = format!("{what} is {}, which is taken as {number}", quote(text));
-                self.push(Diagnostic::warning(Code::Type, &place, message).expected(expected));
+                self.push(Diagnostic::warning(Code::Type, &location, message).expected(expected));
             }
             Some(_) => {}
         }
@@ -139,10 +138,11 @@ impl Cx<'_> {
         if let Some(literal) = value.as_boolean_lit() {
             return Some(literal.value);
         }
-        let place = self.place(value);
+        let location = self.location(value);
         let message = format!("{what} is {}, which neither sets nor clears it", type_words(value));
         self.push(
-            Diagnostic::warning(Code::Type, &place, message).expected("a bare `true` or `false`"),
+            Diagnostic::warning(Code::Type, &location, message)
+                .expected("a bare `true` or `false`"),
         );
         None
     }
@@ -194,10 +194,10 @@ impl Cx<'_> {
     /// Reports a list of more than [`ITEMS_MAX`] entries at the first one too many.
     pub(crate) fn too_many(&mut self, node: Option<&impl Ranged>, what: &str) -> bool {
         if let Some(node) = node {
-            let place = self.place(node);
+            let location = self.location(node);
             let message = format!("{what} has more than {ITEMS_MAX} entries");
             self.push(
-                Diagnostic::error(Code::Limit, &place, message)
+                Diagnostic::error(Code::Limit, &location, message)
                     .expected(format!("at most {ITEMS_MAX}")),
             );
         }
@@ -212,14 +212,14 @@ impl Cx<'_> {
         node: &impl Ranged,
         effect: &str,
     ) -> bool {
-        let place = self.place(node);
-        match self.seen.insert((section, name.to_owned()), place.clone()) {
+        let location = self.location(node);
+        match self.seen.insert((section, name.to_owned()), location.clone()) {
             None => false,
             Some(first) => {
                 let (line, column) = self.document.position(first.span.start);
                 let message =
                     format!("{} is given a second time; first at {line}:{column}", quote(name));
-                self.push(Diagnostic::warning(Code::Duplicate, &place, message).help(effect));
+                self.push(Diagnostic::warning(Code::Duplicate, &location, message).help(effect));
                 true
             }
         }
@@ -240,11 +240,12 @@ impl Cx<'_> {
             }
             if let Some(start) = first.insert(name, property.name.range().start) {
                 let (line, column) = self.document.position(start);
-                let place = self.place(&property.name);
+                let location = self.location(&property.name);
                 let message =
                     format!("{} is given a second time; first at {line}:{column}", quote(name));
                 self.push(
-                    Diagnostic::warning(Code::Duplicate, &place, message).help("the last one wins"),
+                    Diagnostic::warning(Code::Duplicate, &location, message)
+                        .help("the last one wins"),
                 );
             }
         }
@@ -262,29 +263,19 @@ impl Cx<'_> {
             return;
         }
         let name = property.name.as_str();
-        let place = self.place(&property.name);
+        let location = self.location(&property.name);
         let message = format!("unknown key {} in {of}", quote(name));
         let help = match suggest(name, known) {
             Some(suggestion) => format!("it is ignored; {suggestion}"),
             None => "it is ignored".to_owned(),
         };
-        self.push(Diagnostic::warning(Code::UnknownKey, &place, message).help(help));
+        self.push(Diagnostic::warning(Code::UnknownKey, &location, message).help(help));
     }
 
-    /// The place of a part of a string's text.
-    pub(crate) fn within(&self, value: &Value<'_>, part: Range<usize>) -> Place {
-        within(&self.place(value), part)
+    /// The location of a part of a string's text.
+    pub(crate) fn within(&self, value: &Value<'_>, part: Range<usize>) -> Location {
+        self.location(value).within(part)
     }
-}
-
-/// The place of a part of the string at `place`; the whole string if escapes hide the part.
-pub(crate) fn within(place: &Place, part: Range<usize>) -> Place {
-    let raw = place.document.slice(&place.span);
-    let start = place.span.start + 1;
-    if raw.contains('\\') || !raw.starts_with('"') || start + part.end >= place.span.end {
-        return place.clone();
-    }
-    Place::new(&place.document, start + part.start..start + part.end)
 }
 
 /// The largest value of a type, as numbers of the policy are bounded by it.
@@ -340,9 +331,4 @@ pub(crate) fn name_fault(name: &str, max: usize) -> Option<String> {
     } else {
         None
     }
-}
-
-/// How messages call a streamtype's key.
-pub(crate) fn key_of(key: &str, streamtype: &StreamType) -> String {
-    format!("`{key}` of streamtype {}", quote(&streamtype.name))
 }
