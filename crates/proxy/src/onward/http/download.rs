@@ -55,6 +55,9 @@ impl Delivery<'_> {
                 Some(Ok(bytes)) => bytes,
                 Some(Err(why)) => return Ok(Err(why)),
                 None => {
+                    if let Some(missing) = remaining {
+                        return Ok(Err(format!("the body ended {missing} bytes early")));
+                    }
                     sink.end().await?;
                     return Ok(Ok(()));
                 }

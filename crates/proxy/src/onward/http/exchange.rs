@@ -47,6 +47,17 @@ pub(crate) struct Exchange {
     pub(crate) carrier: Carrier,
 }
 
+impl Exchange {
+    /// Waits until the peer has all of the request or takes no more of it; for when it has answered
+    /// already. Dropping the call loses nothing.
+    pub(crate) async fn request_over(&mut self) {
+        match &mut self.carrier {
+            Carrier::H1(connection) => connection.idle_or_closed().await,
+            Carrier::H2(_) => self.pump.finish().await,
+        }
+    }
+}
+
 /// Work that goes on beside whatever else the exchange waits for.
 pub(crate) struct Pump(Option<Boxed<()>>);
 
@@ -68,11 +79,16 @@ impl Pump {
     }
 
     async fn run(&mut self) -> Infallible {
+        self.finish().await;
+        pending().await
+    }
+
+    /// Runs the pump to its end.
+    async fn finish(&mut self) {
         if let Some(work) = &mut self.0 {
             work.as_mut().await;
             self.0 = None;
         }
-        pending().await
     }
 }
 
@@ -131,6 +147,9 @@ impl Download {
                             *unreleased += data.len();
                             Some(Ok(data))
                         }
+                        // The response is complete, and the rest of the request not wanted
+                        // (RFC 9113 §8.1).
+                        Err(error) if h2::is_enough(&error) => None,
                         Err(error) => Some(Err(h2::describe(&error))),
                     };
                 }

@@ -64,6 +64,13 @@ impl Connection {
         Ok(Self { route, sender, driver: driver.abort_handle(), reused: false })
     }
 
+    /// Waits until the exchange is over in both directions and all of it went out, or until the
+    /// connection is gone.
+    pub(crate) async fn idle_or_closed(&mut self) {
+        // An error says that it is closed.
+        let _ = self.sender.ready().await;
+    }
+
     /// Sends a request.
     pub(crate) fn exchange(mut self, request: Request<RequestBody>) -> Exchange {
         let reused = self.reused;

@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName};
-use http::{Method, StatusCode};
+use http::response::Parts;
+use http::{Method, StatusCode, Version};
 use sspc_policy::StreamType;
 
 /// Longest Retry-After that is obeyed.
@@ -55,8 +56,12 @@ pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
     Some(wait.min(RETRY_AFTER_MAX))
 }
 
-/// The length of the body as the headers announce it.
+/// The length of the body as the headers announce it; chunks announce none, whatever else the
+/// headers say (RFC 9112 §6.3).
 pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return None;
+    }
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
@@ -66,6 +71,22 @@ pub(crate) fn is_bodyless(method: &Method, status: StatusCode) -> bool {
         || status == StatusCode::NO_CONTENT
         || status == StatusCode::NOT_MODIFIED
         || status.is_informational()
+}
+
+/// Whether an http/1 connection ends with this response (RFC 9112 §9.3, §9.6): then its peer does
+/// not want the rest of the request either.
+pub(crate) fn closes_connection(method: &Method, head: &Parts) -> bool {
+    let says = |token: &str| {
+        let lines = head.headers.get_all(header::CONNECTION).iter();
+        lines
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(','))
+            .any(|given| given.trim().eq_ignore_ascii_case(token))
+    };
+    let has_length = head.headers.contains_key(header::CONTENT_LENGTH)
+        || head.headers.contains_key(header::TRANSFER_ENCODING)
+        || is_bodyless(method, head.status);
+    says("close") || !has_length || (head.version < Version::HTTP_11 && !says("keep-alive"))
 }
 
 /// Whether the status asks the client to come back later.

@@ -1,7 +1,7 @@
 //! One http transaction: requests until there is a final response, and what the client hears of it.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use http::{Method, Response, StatusCode};
 use tokio::sync::mpsc;
@@ -21,6 +21,9 @@ const TOO_LONG_TO_REPEAT: &str =
     "the request would have to be sent again, and its body is too long for that";
 /// Most redirects that are followed.
 const HOPS_MAX: u32 = 4;
+/// How much longer the body of a request goes on that the peer has refused: a short rest may have
+/// its way, so that the connection can be kept; a long one would be sent for nothing.
+const REFUSED_REST_MAX: Duration = Duration::from_secs(1);
 /// Most times that a request moves to another connection because the first one let it down.
 const MOVES_MAX: u32 = 3;
 
@@ -331,8 +334,18 @@ impl Transaction<'_> {
             let why = format!("{}: {why}", self.plan.route);
             return Ok(End::Failed(Failure::new(FailureKind::Closed, why)));
         }
-        self.finish(exchange, download, self.is_sent()).await;
         let good = stream.http.is_success(head.status.as_u16());
+        let is_last = matches!(exchange.carrier, Carrier::H1(_))
+            && response::closes_connection(&self.plan.method, &head);
+        let is_over = !is_last && self.send_rest(&mut exchange, good).await;
+        if let Some(fault) = self.upload.as_ref().and_then(Upload::fault) {
+            return self.client_fault(&fault).await;
+        }
+        self.finish(exchange, download, is_over).await;
+        if let Some(upload) = &self.upload {
+            // From here on the session's payload belongs to something else.
+            upload.close();
+        }
         let ends_transaction = true;
         let verdict = if good {
             Event::Acked { ends_transaction }
@@ -341,6 +354,33 @@ impl Transaction<'_> {
         };
         self.out.event(verdict).await?;
         Ok(End::Complete)
+    }
+
+    /// Sends what is left of the request once its answer is complete. A peer may answer early and
+    /// read on, and then gets all of it (RFC 9112 §9.3, RFC 9113 §8.1); the client cannot hold the
+    /// answered request for ever, and neither can a peer that stops reading.
+    ///
+    /// True if the connection has got all of the request.
+    async fn send_rest(&self, exchange: &mut Exchange, good: bool) -> bool {
+        let Some(upload) = &self.upload else { return true };
+        let idle = self.onward.config.timeouts.body_idle;
+        let patience = async {
+            if !good {
+                return sleep(REFUSED_REST_MAX).await;
+            }
+            loop {
+                let before = upload.passed();
+                sleep(idle).await;
+                if upload.passed() == before {
+                    return;
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            () = exchange.request_over() => upload.is_complete(),
+            () = patience => false,
+        }
     }
 
     /// Whether the connection has got all of the request.

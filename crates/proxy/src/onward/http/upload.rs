@@ -60,7 +60,8 @@ impl std::error::Error for Fault {}
 /// How far the body has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Progress {
-    AttemptHandle,
+    /// More is to come.
+    Running,
     /// Everything was handed to the connection.
     Complete,
     Failed(Fault),
@@ -101,6 +102,8 @@ struct Inner {
     held_max: usize,
     /// Which cursor counts.
     generation: u32,
+    /// Pieces that cursors have read so far.
+    passed: u64,
 }
 
 impl Upload {
@@ -121,8 +124,9 @@ impl Upload {
             held_bytes: 0,
             held_max,
             generation: 0,
+            passed: 0,
         };
-        let (progress, _) = watch::channel(Progress::AttemptHandle);
+        let (progress, _) = watch::channel(Progress::Running);
         Self { shared: Arc::new(Shared { inner: Mutex::new(inner), progress }) }
     }
 
@@ -143,7 +147,7 @@ impl Upload {
         self.shared.progress.send_if_modified(|progress| {
             let restarted = *progress == Progress::Complete;
             if restarted {
-                *progress = Progress::AttemptHandle;
+                *progress = Progress::Running;
             }
             restarted
         });
@@ -168,10 +172,15 @@ impl Upload {
         *self.shared.progress.borrow() == Progress::Complete
     }
 
+    /// How many pieces connections took so far: grows while the body is on the move.
+    pub(crate) fn passed(&self) -> u64 {
+        self.shared.lock().passed
+    }
+
     /// Waits for the body's end, good or bad.
     pub(crate) async fn ended(&self) -> Progress {
         let mut progress = self.shared.progress.subscribe();
-        match progress.wait_for(|progress| *progress != Progress::AttemptHandle).await {
+        match progress.wait_for(|progress| *progress != Progress::Running).await {
             Ok(progress) => progress.clone(),
             Err(_) => Progress::Failed(Fault::Cut),
         }
@@ -264,6 +273,9 @@ impl Cursor {
         self.done = result.as_ref().map_or(true, |piece| piece.last);
         match &result {
             Ok(piece) => {
+                let mut inner = self.shared.lock();
+                inner.passed = inner.passed.saturating_add(1);
+                drop(inner);
                 self.read = self.read.saturating_add(piece.bytes.len() as u64);
                 if piece.last {
                     self.shared.progress.send_replace(Progress::Complete);

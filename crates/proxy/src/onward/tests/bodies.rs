@@ -134,22 +134,6 @@ async fn a_session_that_leaves_before_eom_ends_the_attempt() {
 }
 
 #[tokio::test]
-async fn an_early_response_ends_the_transaction() {
-    // A server that refuses by the headers alone, and never reads the body.
-    let server = Server::scripted(|_, mut socket| async move {
-        read_head(&mut socket).await;
-        socket.write_all(b"HTTP/1.1 413 Too Large\r\nContent-Length: 2\r\n\r\nno").await.unwrap();
-        std::future::pending::<()>().await;
-    })
-    .await;
-    let message = vec![0; 10_000_000];
-    let policy = post(Protocol::H1, &server);
-    let report = send(&onward(), hinted(&policy, 10_000_000), &message).await;
-    assert_eq!(report.order, ["Connected", "Payload", "Nack"]);
-    assert_eq!(report.text(), "no");
-}
-
-#[tokio::test]
 async fn responses_flow_while_the_body_is_sent() {
     // An echo that answers each byte before it gets the next one.
     for protocol in [Protocol::H1, Protocol::H2] {

@@ -1,6 +1,7 @@
 //! Against real servers on loopback.
 
 mod bodies;
+mod early;
 mod h1;
 mod h2;
 mod redirects;

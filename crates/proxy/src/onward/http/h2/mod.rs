@@ -22,3 +22,8 @@ pub(crate) use stream::exchange;
 pub(crate) fn describe(error: &h2::Error) -> String {
     error.to_string()
 }
+
+/// Whether the peer ended a stream because it has answered and wants no more of the request.
+pub(crate) fn is_enough(error: &h2::Error) -> bool {
+    error.is_remote() && error.is_reset() && error.reason() == Some(h2::Reason::NO_ERROR)
+}
