@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, StatusCode};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
@@ -77,6 +77,12 @@ impl Connection {
         let response = self.sender.try_send_request(request);
         let response = async move {
             match response.await {
+                // The peer gave up waiting for a request just as this one came: it answers none.
+                Ok(response) if reused && response.status() == StatusCode::REQUEST_TIMEOUT => {
+                    let kind = FailureKind::Closed;
+                    let why = "the idle connection ended with 408".to_owned();
+                    Err(NoResponse { kind, why, retryability: Retryability::Always })
+                }
                 Ok(response) => Ok(response.map(Download::H1)),
                 Err(mut error) => {
                     let retryability = match error.take_message() {

@@ -8,8 +8,6 @@ use http::response::Parts;
 use http::{Method, StatusCode, Version};
 use sspc_policy::StreamType;
 
-/// Longest Retry-After that is obeyed.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(3600);
 /// Longest value that a client gets; a longer one is left out, which clients survive.
 const VALUE_MAX: usize = 4096;
 
@@ -46,14 +44,14 @@ fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<Bytes> {
     Some(all.into())
 }
 
-/// How long the peer asks to be left alone.
+/// How long the peer asks to be left alone, be it for ever; who waits sets the limit.
 pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
-    let wait = match text.parse() {
-        Ok(seconds) => Duration::from_secs(seconds),
-        Err(_) => httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default(),
-    };
-    Some(wait.min(RETRY_AFTER_MAX))
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        // Digits that are no number are too many of them.
+        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
+    }
+    Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default())
 }
 
 /// The length of the body as the headers announce it; chunks announce none, whatever else the
@@ -149,13 +147,17 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_seconds_or_a_date_and_never_more_than_an_hour() {
+    fn retry_after_is_seconds_or_a_date() {
         let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
         let after = |text: &'static str| retry_after(&headers(&[("retry-after", text)]), now);
         assert_eq!(after("7"), Some(Duration::from_secs(7)));
         assert_eq!(after("Sun, 06 Nov 1994 08:50:37 GMT"), Some(Duration::from_secs(60)));
         assert_eq!(after("Sun, 06 Nov 1994 08:00:00 GMT"), Some(Duration::ZERO));
-        assert_eq!(after("99999999999"), Some(RETRY_AFTER_MAX));
+        assert_eq!(after("99999999999"), Some(Duration::from_secs(99_999_999_999)));
+        // More than 64 bits once counted as no answer at all.
+        assert_eq!(after("18446744073709551616"), Some(Duration::from_secs(u64::MAX)));
+        assert_eq!(after("-1"), None);
+        assert_eq!(after("+7"), None);
         assert_eq!(after("soon"), None);
     }
 }

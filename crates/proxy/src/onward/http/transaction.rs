@@ -53,6 +53,7 @@ pub(crate) async fn run(
         start: Instant::now(),
         hops: 0,
         moves: 0,
+        tries: 0,
     };
     transaction.run().await.unwrap_or_else(|SessionGone| End::Failed(Failure::session_gone()))
 }
@@ -71,6 +72,8 @@ struct Transaction<'a> {
     start: Instant,
     hops: u32,
     moves: u32,
+    /// How often a connected peer was found busy.
+    tries: u32,
 }
 
 /// Why there is no response.
@@ -246,11 +249,20 @@ impl Transaction<'_> {
             return self.failed(Failure::new(FailureKind::Protocol, why)).await.map(Some);
         }
         let expected = http.expect == Some(status.as_u16());
-        if response::is_busy(status) && !expected && !self.connected {
-            self.finish(exchange, download, true).await;
-            let failure = Failure::new(FailureKind::Busy, format!("{}: {status}", self.plan.route))
-                .retry_after(response::retry_after(&head.headers, SystemTime::now()));
-            return self.failed_with(failure, Some(status)).await.map(Some);
+        if response::is_busy(status) && !expected {
+            let retry_after = response::retry_after(&head.headers, SystemTime::now());
+            if !self.connected {
+                self.finish(exchange, download, true).await;
+                let why = format!("{}: {status}", self.plan.route);
+                let failure = Failure::new(FailureKind::Busy, why).retry_after(retry_after);
+                return self.failed_with(failure, Some(status)).await.map(Some);
+            }
+            if let Some(wait) = self.next_try(retry_after) {
+                self.finish(exchange, download, self.is_sent()).await;
+                tracing::info!(route = %self.plan.route, %status, ?wait, "busy, will ask again");
+                sleep(wait).await;
+                return Ok(None);
+            }
         }
         if let Some(location) = response::location(status, &head.headers).filter(|_| !expected) {
             if http.fail_redirect {
@@ -276,6 +288,23 @@ impl Transaction<'_> {
             }
         }
         self.deliver(exchange, head, download).await.map(Some)
+    }
+
+    /// How long to wait before the request goes to a busy peer once more; `None` if it must not.
+    ///
+    /// The client has heard CONNECTED, and its message is here and nowhere else: so it is this
+    /// attempt that tries again, and not the stream's next one.
+    fn next_try(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
+        if !self.upload.as_ref().is_none_or(Upload::can_restart) {
+            return None;
+        }
+        let retry = self.attempt.stream.retry_or_default();
+        let delay = Duration::from_millis(retry.delay_ms(self.tries, rand::random()).into());
+        self.tries = self.tries.saturating_add(1);
+        self.moves = 0;
+        let at_least = retry_after.unwrap_or_default();
+        let at_least = at_least.min(self.onward.config.timeouts.retry_after_max);
+        retry.allows(self.tries).then(|| delay.max(at_least))
     }
 
     /// Prepares the request that a redirect asks for, or says why there is none.

@@ -254,7 +254,8 @@ async fn busy_servers_tell_when_to_come_back() {
         assert_eq!(report.order, [""; 0]);
         let Some(End::Failed(failure)) = report.end else { panic!("{:?}", report.end) };
         assert_eq!(failure.retry_after, Some(Duration::from_secs(7)));
-        // With a body the client has been told CONNECTED: then it is an answer like any other.
+        // The client has heard CONNECTED and the policy allows no second try: an answer like any
+        // other.
         policy.http.method = "POST".to_owned();
         let report = send(&onward(), attempt(&policy), b"data").await;
         assert_eq!(report.order, ["Connected", "Metadata", "Payload", "Nack"]);

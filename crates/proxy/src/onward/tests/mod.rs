@@ -5,5 +5,6 @@ mod early;
 mod h1;
 mod h2;
 mod redirects;
+mod retries;
 mod support;
 mod tls;
