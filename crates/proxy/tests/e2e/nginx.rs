@@ -204,8 +204,7 @@ fn spawn(folder: &Path) -> Child {
     match started {
         Ok(child) => child,
         Err(error) if missing(&error) => panic!(
-            "nginx is not installed: the end-to-end tests need a real server; \
-             on Debian: apt-get install nginx"
+            "nginx is not installed: the end-to-end tests need a real server; scripts/test installs it"
         ),
         Err(error) => panic!("nginx cannot be started: {error}"),
     }
