@@ -16,6 +16,8 @@ pub(crate) enum Exit {
         /// The subcommand's name.
         command: &'static str,
     },
+    /// 3: acknowledged, but not everything was sent.
+    Unsent,
     /// 4: the remote peer refused.
     Nack,
     /// 5: the remote peer is unreachable, or all retries failed.
@@ -26,6 +28,8 @@ pub(crate) enum Exit {
     Timeout,
     /// 8: there is no proxy.
     NoProxy,
+    /// 9: the streamtype takes no payload.
+    TakesNoPayload,
     /// 130: SIGINT, as shells count it.
     Interrupted,
     /// 143: SIGTERM, as shells count it.
@@ -38,11 +42,13 @@ impl Exit {
             Exit::Ok => 0,
             Exit::Failure => 1,
             Exit::Usage { .. } => 2,
+            Exit::Unsent => 3,
             Exit::Nack => 4,
             Exit::Unreachable => 5,
             Exit::Refused => 6,
             Exit::Timeout => 7,
             Exit::NoProxy => 8,
+            Exit::TakesNoPayload => 9,
             Exit::Interrupted => 130,
             Exit::Terminated => 143,
         }

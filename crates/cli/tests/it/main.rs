@@ -14,3 +14,4 @@ mod service;
 mod soak;
 mod support;
 mod tap;
+mod upload;

@@ -7,7 +7,7 @@ use std::vec::Vec;
 use ::tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
 use super::driver::Order;
-use super::shared::Shared;
+use super::shared::{Cut, Shared};
 use super::{Error, Flags, MetadataError, State, Timeout};
 use crate::name::Name;
 use crate::outbox::Chunk;
@@ -108,6 +108,13 @@ impl Sender {
     /// does not, so `false` may mean that it is not known.
     pub fn takes_no_payload(&self) -> bool {
         self.shared.lock().stream.takes_no_payload()
+    }
+
+    /// Why a message was not sent whole, the last one that was not: [`Error::Answered`] or
+    /// [`Error::Interrupted`]. `None` if each was sent whole, or still is being sent. A message
+    /// that was begun counts as answered once its connection is closed.
+    pub fn unsent(&self) -> Option<Error> {
+        self.shared.lock().cut.map(Cut::error)
     }
 
     /// The size of a buffer that the policy advises (`client_buflen`), in bytes; 0 for none.

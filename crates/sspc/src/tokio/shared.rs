@@ -34,11 +34,16 @@ pub(super) struct Cut {
     pub(super) answered: bool,
 }
 
+impl Cut {
+    pub(super) const fn error(self) -> Error {
+        if self.answered { Error::Answered } else { Error::Interrupted }
+    }
+}
+
 impl Inner {
     /// Why this message is not sent further, if it is not.
     pub(super) fn why_cut(&self, message: u64) -> Option<Error> {
-        let cut = self.cut.filter(|cut| cut.message == message)?;
-        Some(if cut.answered { Error::Answered } else { Error::Interrupted })
+        self.cut.filter(|cut| cut.message == message).map(Cut::error)
     }
 }
 

@@ -8,6 +8,7 @@ use sspc::tokio::{Error, Sender};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::failure::failure;
 use crate::exit::Failure;
 
 /// Bytes read at a time.
@@ -48,11 +49,15 @@ impl Input {
         // The wire has no words for more than 4 GiB: then it goes without a length.
         let hint = self.len.and_then(|len| u32::try_from(len).ok());
         let mut left = self.len;
-        if hint.is_none() {
+        if hint.is_none() && !to.takes_no_payload() {
             // It may take a while until there is something to send.
             to.connect();
         }
-        let Ok(mut body) = to.body(hint).await else { return lost().await };
+        let mut body = match to.body(hint).await {
+            Ok(body) => body,
+            Err(error @ Error::TakesNoPayload) => return Err(failure(error)),
+            Err(error) => return broken(error).await,
+        };
         loop {
             let mut block = vec![0; BLOCK];
             let n = self

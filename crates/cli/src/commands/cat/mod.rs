@@ -1,17 +1,17 @@
 //! `sspc cat`: one stream, its payload on stdout.
 
+mod failure;
 mod input;
 mod output;
 mod progress;
 mod verdict;
 
-use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueHint};
 use sspc::tokio::{Client, Error, Event, Flags, Options, State, StreamHandle};
-use sspc::{Address, Config, Fault, Name};
+use sspc::{Address, Config, Name};
 use sspc_wire::limits::METADATA_NAME_MAX;
 use tokio::time::Instant;
 
@@ -19,6 +19,7 @@ use crate::args::parse_seconds;
 use crate::console::{Console, printable};
 use crate::exit::{Exit, Failure};
 use crate::service::{self, Signals};
+use failure::failure;
 use input::Input;
 use output::Output;
 use progress::Progress;
@@ -92,11 +93,13 @@ Exit codes:
   0    acknowledged or complete
   1    other failure
   2    the command line is wrong
+  3    acknowledged, but not everything was sent (--data)
   4    refused by the remote peer (QOS_NACK_REMOTE)
   5    the remote peer is unreachable, or all retries failed
   6    the proxy refuses this streamtype
   7    timeout
   8    no proxy, or it is gone before the stream was complete
+  9    the streamtype takes no payload (--data)
   130  interrupted by Ctrl-C; 143 by SIGTERM
 
 Without retries in the policy a proxy may say UNREACHABLE and no more. So, if no retry begins
@@ -137,10 +140,11 @@ async fn cat(args: &CatArgs, console: Console) -> Result<Exit, Failure> {
 
     let mut session = Session {
         stream,
-        verdict: Verdict::new(args.count, args.states, &args.metadata),
+        verdict: Verdict::new(args.count, args.states || input.is_some(), &args.metadata),
         output,
         progress: Progress::new(start, input.as_ref().and_then(Input::len)),
         start,
+        has_input: input.is_some(),
         show_states: args.states,
         show_metadata: args.states || console.is_verbose(),
     };
@@ -192,6 +196,7 @@ struct Session {
     output: Output,
     progress: Progress,
     start: Instant,
+    has_input: bool,
     show_states: bool,
     show_metadata: bool,
 }
@@ -215,7 +220,8 @@ impl Session {
             }
             None => {
                 self.stream.connect();
-                self.receive(std::future::ready(Ok(()))).await
+                self.verdict.sent();
+                self.receive(std::future::pending()).await
             }
         }
     }
@@ -230,6 +236,8 @@ impl Session {
         let mut wait = None;
         loop {
             tokio::select! {
+                // What was sent before an event came must count as sent when that is judged.
+                biased;
                 result = &mut sending, if !sent => {
                     sent = true;
                     result?;
@@ -243,7 +251,7 @@ impl Session {
                         None => Next::End(self.verdict.closed()),
                     };
                     match next {
-                        Next::Go => {}
+                        Next::Continue => {}
                         Next::Wait(time) => wait = time.map(|time| Instant::now() + time),
                         Next::End(end) => return self.end(end).await,
                     }
@@ -261,11 +269,17 @@ impl Session {
                 }
                 if state == State::Disconnected && self.is_link_lost() {
                     // UPSTREAM_LINK_RETRY follows, and says more.
-                    return Ok(Next::Go);
+                    return Ok(Next::Continue);
+                }
+                if self.has_input && self.stream.takes_no_payload() {
+                    return Err(failure(Error::TakesNoPayload));
+                }
+                if self.stream.unsent().is_some() {
+                    self.verdict.unsent();
                 }
                 Ok(self.verdict.state(state))
             }
-            Event::Payload { flags, .. } if flags.contains(Flags::PERF_JSON) => Ok(Next::Go),
+            Event::Payload { flags, .. } if flags.contains(Flags::PERF_JSON) => Ok(Next::Continue),
             Event::Payload { data, flags, .. } => {
                 let next = self.verdict.payload(!data.is_empty(), flags);
                 self.progress.received(data.len());
@@ -277,18 +291,18 @@ impl Session {
                     let value = String::from_utf8_lossy(&value);
                     self.report(&format!("{}={}", printable(&name), printable(&value)));
                 }
-                Ok(Next::Go)
+                Ok(Next::Continue)
             }
             Event::Perf(json) => {
                 tracing::info!(perf = %printable(&String::from_utf8_lossy(&json)));
-                Ok(Next::Go)
+                Ok(Next::Continue)
             }
             Event::Refused { result } => {
                 let streamtype = self.stream.streamtype().to_owned();
                 Err(failure(Error::Refused { streamtype, result }))
             }
             Event::Fault(fault) => Err(failure(Error::Protocol(fault))),
-            _ => Ok(Next::Go),
+            _ => Ok(Next::Continue),
         }
     }
 
@@ -334,44 +348,6 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-/// The exit code and the words for what the client says.
-fn failure(error: Error) -> Failure {
-    let exit = match &error {
-        Error::NoProxy { .. } | Error::Protocol(Fault::NoAnswer) => Exit::NoProxy,
-        Error::Refused { .. } => Exit::Refused,
-        _ => Exit::Failure,
-    };
-    let message = match &error {
-        Error::NoProxy { address, source } => no_link(address, source),
-        Error::Refused { streamtype, result } => format!(
-            "the proxy refuses the streamtype {streamtype:?} (result {result}); its policy must \
-             define it, see `sspc policy show`; the proxy's log tells more"
-        ),
-        other => other.to_string(),
-    };
-    Failure::new(message).with_exit(exit)
-}
-
-/// Why there is no link to a proxy, and what to do about it, as far as this end can know.
-fn no_link(address: &Address, error: &io::Error) -> String {
-    match (address, error.kind()) {
-        // Somebody took the connection.
-        (_, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => format!(
-            "the proxy at {address} closed the connection before it answered; if a bridge listens \
-             there, its line is down or all channels of the line are in use: its log says which"
-        ),
-        (Address::Serial(_), io::ErrorKind::TimedOut) => {
-            format!("no proxy at {address}: {error}; is `sspc proxy` running there?")
-        }
-        (Address::Serial(_), _) => format!("cannot use {address}: {error}"),
-        (_, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => format!(
-            "no proxy at {address}: {error}; start one with `sspc proxy --listen {address}`, or \
-             name another with --proxy"
-        ),
-        _ => format!("cannot connect to the proxy at {address}: {error}"),
     }
 }
 

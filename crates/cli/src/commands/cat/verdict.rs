@@ -18,7 +18,7 @@ const LAST_STATE_WAIT: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) enum Next {
     /// Take the next one; a wait that was begun goes on.
-    Go,
+    Continue,
     /// Take the next one, but end after this time if nothing says otherwise; `None` ends the
     /// waiting.
     Wait(Option<Duration>),
@@ -31,18 +31,21 @@ pub(super) enum Next {
 pub(super) struct Verdict {
     /// Whole messages that are still wanted; `None` for as many as there are.
     wanted: Option<u64>,
-    /// Whether the last states are worth waiting for.
-    show_states: bool,
+    /// Whether the last states are worth waiting for: they are to be shown, or say whether all
+    /// was sent.
+    wants_last_state: bool,
     /// The names of what `--meta` sets, as text for the user.
     metadata: String,
     /// What the remote peer said: ACK or NACK.
-    quality: Option<Exit>,
+    acknowledged: Option<Exit>,
     /// A message began and did not end.
     in_message: bool,
     /// Something came.
     received: bool,
     /// All that was to be sent is on its way.
     sent: bool,
+    /// The proxy did not take all of it.
+    unsent: bool,
     /// The proxy has begun to connect.
     begun: bool,
     /// The onward connection was there.
@@ -56,19 +59,20 @@ pub(super) struct Verdict {
 impl Verdict {
     pub(super) fn new(
         count: Option<u64>,
-        show_states: bool,
+        wants_last_state: bool,
         metadata: &[(String, String)],
     ) -> Self {
         let names: Vec<String> =
             metadata.iter().map(|(name, _)| format!("\"{}\"", printable(name))).collect();
         Self {
             wanted: count,
-            show_states,
+            wants_last_state,
             metadata: names.join(", "),
-            quality: None,
+            acknowledged: None,
             in_message: false,
             received: false,
             sent: false,
+            unsent: false,
             begun: false,
             connected: false,
             unreachable: false,
@@ -81,13 +85,18 @@ impl Verdict {
         self.sent = true;
     }
 
+    /// The proxy did not take all that was to be sent.
+    pub(super) fn unsent(&mut self) {
+        self.unsent = true;
+    }
+
     /// Payload came.
     pub(super) fn payload(&mut self, any: bool, flags: Flags) -> Next {
         self.received |= any;
         self.begun = true;
         self.in_message |= flags.contains(Flags::SOM);
         if !flags.contains(Flags::EOM) {
-            return Next::Go;
+            return Next::Continue;
         }
         self.received = true;
         self.in_message = false;
@@ -95,9 +104,9 @@ impl Verdict {
             Some(1) => Next::End(Ok(Exit::Ok)),
             Some(wanted) => {
                 *wanted -= 1;
-                Next::Go
+                Next::Continue
             }
-            None => Next::Go,
+            None => Next::Continue,
         }
     }
 
@@ -105,12 +114,12 @@ impl Verdict {
     pub(super) fn state(&mut self, state: State) -> Next {
         match state {
             State::QosAckRemote | State::QosAckLocal => {
-                self.quality = Some(Exit::Ok);
+                self.acknowledged = Some(Exit::Ok);
                 // More messages may follow the acknowledgement of ours.
-                if self.wanted.is_some() { Next::Go } else { self.finished() }
+                if self.wanted.is_some() { Next::Continue } else { self.finished() }
             }
             State::QosNackRemote | State::QosNackLocal => {
-                self.quality = Some(Exit::Nack);
+                self.acknowledged = Some(Exit::Nack);
                 self.finished()
             }
             State::Connected => {
@@ -122,7 +131,7 @@ impl Verdict {
             State::Unreachable => {
                 self.unreachable = true;
                 // With retries there will be an ALL_RETRIES_FAILED.
-                if self.retries { Next::Go } else { Next::Wait(Some(RETRY_WAIT)) }
+                if self.retries { Next::Continue } else { Next::Wait(Some(RETRY_WAIT)) }
             }
             State::Poll | State::Connecting => {
                 self.begun = true;
@@ -137,7 +146,7 @@ impl Verdict {
             State::AuthFailed => {
                 Next::End(fail(Exit::Failure, "the remote peer refused the credentials"))
             }
-            State::UpstreamLinkRetry => Next::End(match self.quality {
+            State::UpstreamLinkRetry => Next::End(match self.acknowledged {
                 Some(_) => self.closed(),
                 None if self.begun => fail(
                     Exit::NoProxy,
@@ -145,11 +154,11 @@ impl Verdict {
                 ),
                 None => self.hung_up(),
             }),
-            State::Destroying => Next::End(match self.quality {
+            State::Destroying => Next::End(match self.acknowledged {
                 Some(_) => self.closed(),
                 None => fail(Exit::Failure, "the proxy ended the stream; its log tells why"),
             }),
-            _ => Next::Go,
+            _ => Next::Continue,
         }
     }
 
@@ -166,9 +175,16 @@ impl Verdict {
 
     /// The connection is gone, or the stream.
     pub(super) fn closed(&self) -> Result<Exit, Failure> {
-        match self.quality {
+        match self.acknowledged {
             Some(Exit::Nack) => {
                 return fail(Exit::Nack, "the remote peer refused (QOS_NACK_REMOTE)");
+            }
+            Some(_) if !self.is_all_sent() => {
+                return fail(
+                    Exit::Unsent,
+                    "the remote peer acknowledged (QOS_ACK_REMOTE) before everything was sent; the \
+                     rest was not",
+                );
             }
             Some(exit) => return Ok(exit),
             None => {}
@@ -179,7 +195,7 @@ impl Verdict {
         if self.in_message {
             return fail(Exit::Failure, "incomplete: the connection ended inside a message");
         }
-        if !self.sent {
+        if !self.is_all_sent() {
             return fail(Exit::Failure, "the connection ended before everything was sent");
         }
         if let Some(wanted) = self.wanted {
@@ -192,6 +208,10 @@ impl Verdict {
             return fail(Exit::Failure, "the connection ended without an answer");
         }
         Ok(Exit::Ok)
+    }
+
+    fn is_all_sent(&self) -> bool {
+        self.sent && !self.unsent
     }
 
     /// The proxy closed the link before anything came of the stream.
@@ -209,7 +229,11 @@ impl Verdict {
     }
 
     fn finished(&self) -> Next {
-        if self.show_states { Next::Wait(Some(LAST_STATE_WAIT)) } else { Next::End(self.closed()) }
+        if self.wants_last_state {
+            Next::Wait(Some(LAST_STATE_WAIT))
+        } else {
+            Next::End(self.closed())
+        }
     }
 }
 
@@ -254,6 +278,19 @@ mod tests {
     }
 
     #[test]
+    fn an_acknowledgement_before_everything_was_sent_is_no_success() {
+        // It was exit code 0.
+        let transaction = [Creating, Connecting, Connected, QosAckRemote];
+        let mut unsent = verdict();
+        unsent.unsent();
+        assert_eq!(ends(&mut unsent, &transaction), Some(3));
+        let mut sending = Verdict::new(None, false, &[]);
+        assert_eq!(ends(&mut sending, &transaction), Some(3));
+        let mut refused = Verdict::new(None, false, &[]);
+        assert_eq!(ends(&mut refused, &[Creating, Connecting, Connected, QosNackRemote]), Some(4));
+    }
+
+    #[test]
     fn with_states_shown_the_last_one_is_waited_for() {
         let mut verdict = Verdict::new(None, true, &[]);
         verdict.sent();
@@ -271,7 +308,7 @@ mod tests {
 
         let mut between_messages = verdict();
         assert_eq!(ends(&mut between_messages, &[Creating, Connecting, Connected]), None);
-        assert!(matches!(between_messages.payload(true, Flags::WHOLE), Next::Go));
+        assert!(matches!(between_messages.payload(true, Flags::WHOLE), Next::Continue));
         assert_eq!(ends(&mut between_messages, &[UpstreamLinkRetry]), Some(8));
 
         let mut acknowledged = Verdict::new(None, true, &[]);
@@ -294,7 +331,7 @@ mod tests {
         assert_eq!(ends(&mut verdict, &[Creating, Connecting, Unreachable]), None);
         assert!(matches!(verdict.state(Poll), Next::Wait(None)));
         assert_eq!(ends(&mut verdict, &[Connecting]), None);
-        assert!(matches!(verdict.state(Unreachable), Next::Go));
+        assert!(matches!(verdict.state(Unreachable), Next::Continue));
         assert_eq!(ends(&mut verdict, &[AllRetriesFailed]), Some(5));
     }
 
@@ -302,12 +339,12 @@ mod tests {
     fn a_stream_of_messages_is_complete_between_messages_only() {
         let mut whole = verdict();
         assert_eq!(ends(&mut whole, &[Creating, Connecting, Connected]), None);
-        assert!(matches!(whole.payload(true, Flags::WHOLE), Next::Go));
+        assert!(matches!(whole.payload(true, Flags::WHOLE), Next::Continue));
         assert_eq!(ends(&mut whole, &[Disconnected]), Some(0));
 
         let mut cut = verdict();
         assert_eq!(ends(&mut cut, &[Creating, Connecting, Connected]), None);
-        assert!(matches!(cut.payload(true, Flags::SOM), Next::Go));
+        assert!(matches!(cut.payload(true, Flags::SOM), Next::Continue));
         assert_eq!(ends(&mut cut, &[Disconnected]), Some(1));
     }
 
@@ -315,21 +352,21 @@ mod tests {
     fn raw_bytes_without_message_flags_are_complete_at_the_end() {
         let mut verdict = verdict();
         assert_eq!(ends(&mut verdict, &[Creating, Connecting, Connected]), None);
-        assert!(matches!(verdict.payload(true, Flags::NONE), Next::Go));
+        assert!(matches!(verdict.payload(true, Flags::NONE), Next::Continue));
         assert_eq!(ends(&mut verdict, &[Disconnected]), Some(0));
     }
 
     #[test]
     fn counted_messages_end_it_and_too_few_are_a_failure() {
         let mut enough = Verdict::new(Some(2), false, &[]);
-        assert!(matches!(enough.payload(true, Flags::SOM), Next::Go));
-        assert!(matches!(enough.payload(true, Flags::EOM), Next::Go));
+        assert!(matches!(enough.payload(true, Flags::SOM), Next::Continue));
+        assert!(matches!(enough.payload(true, Flags::EOM), Next::Continue));
         assert!(matches!(enough.payload(false, Flags::WHOLE), Next::End(Ok(Exit::Ok))));
 
         let mut few = Verdict::new(Some(2), false, &[]);
         few.sent();
         assert_eq!(ends(&mut few, &[Creating, Connecting, Connected]), None);
-        assert!(matches!(few.payload(true, Flags::WHOLE), Next::Go));
+        assert!(matches!(few.payload(true, Flags::WHOLE), Next::Continue));
         assert_eq!(ends(&mut few, &[Disconnected]), Some(1));
     }
 

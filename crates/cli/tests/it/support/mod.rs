@@ -2,6 +2,7 @@
 
 pub(crate) mod line;
 pub(crate) mod origin;
+pub(crate) mod script;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};

@@ -1,0 +1,50 @@
+//! What the client says went wrong, as exit code and text.
+
+use std::io;
+
+use sspc::tokio::Error;
+use sspc::{Address, Fault};
+
+use crate::exit::{Exit, Failure};
+
+/// The exit code and the words for what the client says.
+pub(super) fn failure(error: Error) -> Failure {
+    let exit = match &error {
+        Error::NoProxy { .. } | Error::Protocol(Fault::NoAnswer) => Exit::NoProxy,
+        Error::Refused { .. } => Exit::Refused,
+        Error::TakesNoPayload => Exit::TakesNoPayload,
+        _ => Exit::Failure,
+    };
+    let message = match &error {
+        Error::NoProxy { address, source } => no_link(address, source),
+        Error::Refused { streamtype, result } => format!(
+            "the proxy refuses the streamtype {streamtype:?} (result {result}); its policy must \
+             define it, see `sspc policy show`; the proxy's log tells more"
+        ),
+        Error::TakesNoPayload => "this streamtype takes no payload (--data); its policy gives it \
+                                  a method or protocol that sends none, such as GET"
+            .to_owned(),
+        other => other.to_string(),
+    };
+    Failure::new(message).with_exit(exit)
+}
+
+/// Why there is no link to a proxy, and what to do about it, as far as this end can know.
+fn no_link(address: &Address, error: &io::Error) -> String {
+    match (address, error.kind()) {
+        // Somebody took the connection.
+        (_, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => format!(
+            "the proxy at {address} closed the connection before it answered; if a bridge listens \
+             there, its line is down or all channels of the line are in use: its log says which"
+        ),
+        (Address::Serial(_), io::ErrorKind::TimedOut) => {
+            format!("no proxy at {address}: {error}; is `sspc proxy` running there?")
+        }
+        (Address::Serial(_), _) => format!("cannot use {address}: {error}"),
+        (_, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => format!(
+            "no proxy at {address}: {error}; start one with `sspc proxy --listen {address}`, or \
+             name another with --proxy"
+        ),
+        _ => format!("cannot connect to the proxy at {address}: {error}"),
+    }
+}
