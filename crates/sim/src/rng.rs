@@ -1,30 +1,28 @@
-/// A small generator of chance (splitmix64): the same seed, the same numbers, on every machine.
+use rand::{Rng as _, RngExt as _, SeedableRng as _};
+use rand_xoshiro::SplitMix64;
+
+/// A generator of chance: the same seed, the same numbers, on every machine.
 #[derive(Clone, Debug)]
-pub struct Rng(u64);
+pub struct Rng(SplitMix64);
 
 impl Rng {
     /// A generator that begins at `seed`.
-    pub const fn new(seed: u64) -> Self {
-        Self(seed)
+    pub fn new(seed: u64) -> Self {
+        Self(SplitMix64::seed_from_u64(seed))
     }
 
     /// The next 64 bits.
-    pub const fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+    pub fn bits(&mut self) -> u64 {
+        self.0.next_u64()
     }
 
     /// A number from 0 up to, not with, `end`; 0 if `end` is 0.
-    pub const fn below(&mut self, end: u64) -> u64 {
-        // The high half of a 128-bit product: even enough, and without a loop.
-        ((self.bits() as u128 * end as u128) >> 64) as u64
+    pub fn below(&mut self, end: u64) -> u64 {
+        if end == 0 { 0 } else { self.0.random_range(0..end) }
     }
 
     /// True `per_million` times out of a million.
-    pub const fn chance(&mut self, per_million: u32) -> bool {
-        per_million > 0 && self.below(1_000_000) < per_million as u64
+    pub fn chance(&mut self, per_million: u32) -> bool {
+        per_million > 0 && self.0.random_ratio(per_million.min(1_000_000), 1_000_000)
     }
 }
