@@ -55,15 +55,28 @@ impl ClientCredit {
 /// topped up as payload leaves it.
 #[derive(Debug)]
 pub(crate) struct Window {
+    /// 0 for a streamtype that takes no payload.
     size: u32,
     owed: u64,
+    /// The first TXCR_UPDATE is out.
+    told: bool,
 }
 
 impl Window {
     /// Nothing given yet; `size` is in bytes.
     pub(crate) fn new(size: u32) -> Self {
         let size = size.clamp(1, i32::MAX as u32);
-        Self { size, owed: size.into() }
+        Self { size, owed: size.into(), told: false }
+    }
+
+    /// For a streamtype that takes no payload: the first update is 0, and there is no other.
+    pub(crate) fn none() -> Self {
+        Self { size: 0, owed: 0, told: false }
+    }
+
+    /// True if no payload is ever taken.
+    pub(crate) fn is_none(&self) -> bool {
+        self.size == 0
     }
 
     /// This many bytes of payload left the buffer.
@@ -73,6 +86,10 @@ impl Window {
 
     /// The next TXCR_UPDATE, once it is worth a frame.
     pub(crate) fn update(&mut self) -> Option<i32> {
+        let told = std::mem::replace(&mut self.told, true);
+        if self.is_none() {
+            return (!told).then_some(0);
+        }
         if self.owed < u64::from(self.size).div_ceil(2) {
             return None;
         }
@@ -129,5 +146,13 @@ mod tests {
         window.give_back(1);
         assert_eq!(window.update(), Some(500));
         assert_eq!(Window::new(0).update(), Some(1));
+    }
+
+    #[test]
+    fn a_window_for_nothing_says_so_once() {
+        let mut window = Window::none();
+        assert_eq!(window.update(), Some(0));
+        window.give_back(1000);
+        assert_eq!(window.update(), None);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use sspc_policy::StreamType;
+use sspc_policy::{MetadataItem, StreamType};
 use sspc_wire::limits::{METADATA_NAME_MAX, STREAMTYPE_LIST_MAX};
 use sspc_wire::{Flags, PayloadHead, Piece, State, Streamtype, Timeout, ToClient};
 use tokio::sync::mpsc::{self, error::TrySendError};
@@ -111,7 +111,11 @@ impl<D: AttemptStarter> Stream<D> {
         let honours = asked.honours_credit();
         let credit = ClientCredit::initial(asked);
         let mode = FramingMode::of(honours, link);
-        let window = || Window::new(u32::try_from(watermarks.tx_queue).unwrap_or(u32::MAX));
+        let window = || match may_take_payload(&streamtype) {
+            true => Window::new(u32::try_from(watermarks.tx_queue).unwrap_or(u32::MAX)),
+            false => Window::none(),
+        };
+        let window = honours.then(window);
         let seed = rand::random();
         let mut stream = Self {
             frame_writer: FrameWriter::new(mode, credit, Instant::now()),
@@ -126,7 +130,7 @@ impl<D: AttemptStarter> Stream<D> {
             tx_queue: TxQueue::new(),
             watermarks,
             is_full: false,
-            window: honours.then(window),
+            window,
             unheard: 0,
             renewed_credit: (!honours).then_some(credit),
             passed: (0, 0),
@@ -226,6 +230,12 @@ impl<D: AttemptStarter> Stream<D> {
         let length = piece.data.len() as u64;
         self.passed.0 += length;
         self.counts.bytes_from_clients.add(length);
+        if self.refuses_payload() {
+            if piece.is_first() {
+                info!("payload is thrown away: this streamtype takes none, as the client knows");
+            }
+            return;
+        }
         let chunk =
             TxChunk { bytes: shared(read, piece.data), flags: head.flags_of(piece) & KNOWN };
         match self.tx_queue.push(chunk, piece.is_last()) {
@@ -244,12 +254,18 @@ impl<D: AttemptStarter> Stream<D> {
 
     pub(crate) fn handle_length_hint(&mut self, bytes: u32) {
         debug!(bytes, "PAYLOAD_LENGTH_HINT");
-        if self.unheard > 0 {
+        if self.unheard > 0 || self.refuses_payload() {
             return;
         }
         self.begin_message();
         self.lifecycle.handle_length_hint(bytes);
         self.settle();
+    }
+
+    /// True if the client was told that its payload has nowhere to go. Payload connects no stream
+    /// then, as it does for clients that cannot know.
+    fn refuses_payload(&self) -> bool {
+        self.window.as_ref().is_some_and(Window::is_none)
     }
 
     pub(crate) fn handle_timeout_update(&mut self, timeout: Timeout) {
@@ -447,6 +463,12 @@ impl<D: AttemptStarter> Stream<D> {
             tracing::error!(%error, "a frame for the client breaks the wire's limits, left out");
         }
     }
+}
+
+/// Whether a stream of this type can ever take payload.
+fn may_take_payload(streamtype: &StreamType) -> bool {
+    let given = streamtype.metadata.iter().any(MetadataItem::is_content_length).then_some(1);
+    streamtype.takes_payload(given)
 }
 
 /// CREATE_RESULT's list: each name behind a comma, as deployed clients are used to; those that

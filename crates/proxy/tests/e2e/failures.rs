@@ -194,3 +194,37 @@ async fn a_timeout_that_was_cancelled_does_not_come() {
     world.origin.open();
     assert_eq!(user.end().await, OK);
 }
+
+/// Two places decided whether a request has a body, and one of them knew only methods: a DELETE
+/// that got a body by its `content-length` was tried for ever.
+#[tokio::test]
+async fn a_method_with_a_body_of_a_given_length_is_given_up_as_others_are() {
+    let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = server.local_addr().unwrap().port();
+    let counting = tokio::spawn(async move {
+        let mut count = 0;
+        while let Ok(Ok((mut socket, _))) = timeout(PATIENCE, server.accept()).await {
+            count += 1;
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(socket.read_u8().await.unwrap());
+            }
+            drop(socket);
+            if count == 3 {
+                break;
+            }
+        }
+        // Another attempt would come within the longest delay of its policy.
+        (count, timeout(Duration::from_millis(300), server.accept()).await.is_ok())
+    });
+    let world = World::with(|_, _| {
+        let metadata = r#""metadata": [{"length": "content-length:"}]"#;
+        let method = r#""http_method": "DELETE""#;
+        vec![Streamtype::at("delete", port).with(method).with(metadata).retrying()]
+    })
+    .await;
+    let user = world.open("delete").await;
+    user.set_metadata("length", "5").unwrap();
+    user.connect();
+    assert_eq!(counting.await.unwrap(), (3, false));
+}

@@ -68,7 +68,7 @@ impl Plan {
         headers.fixed(header::CACHE_CONTROL, "no-cache");
         headers.credentials(attempt, credentials)?;
         headers.metadata(attempt)?;
-        let body = body_plan(attempt, &method, &mut headers)?;
+        let body = body_plan(attempt, &mut headers)?;
         if headers.size > HEADERS_MAX {
             return Err(Failure::new(
                 FailureKind::Request,
@@ -280,17 +280,12 @@ impl Headers {
     }
 }
 
-fn body_plan(
-    attempt: &Attempt,
-    method: &Method,
-    headers: &mut Headers,
-) -> Result<Option<BodyPlan>, Failure> {
+fn body_plan(attempt: &Attempt, headers: &mut Headers) -> Result<Option<BodyPlan>, Failure> {
     let stream = &*attempt.stream;
     let hint = attempt.length_hint.filter(|&hint| hint > 0).map(u64::from);
     let given = given_length(attempt)?;
-    let usual = [Method::POST, Method::PUT, Method::PATCH].contains(method);
     let form = stream.http.www_form_urlencoded;
-    if !(usual || given.is_some() || (form && hint.is_some())) {
+    if !stream.takes_payload(given) {
         return Ok(None);
     }
     let mut announced = given.or(hint);

@@ -121,3 +121,25 @@ async fn credit_behind_payload_is_seen_although_the_payload_does_not_move() {
     rig.client.send(ToProxy::TxCredit(100)).await;
     rig.client.expect(&["RX EOM  world"]).await;
 }
+
+/// `cat --data` on a GET sent nothing, made a second request, and said that all was well.
+#[tokio::test(start_paused = true)]
+async fn a_streamtype_that_takes_no_payload_says_so_and_payload_connects_nothing() {
+    let mut rig = Rig::new();
+    rig.client.streamtype("get", PID_CREDIT_BIT | 7, 500_000_000).await;
+    let created = rig.client.next().await;
+    assert!(created.starts_with("CREATE 0"), "{created}");
+    rig.client.expect(&["TXCR 0", "CREATING"]).await;
+    rig.client.send(ToProxy::LengthHint(5)).await;
+    rig.client.payload("hello", Flags::WHOLE).await;
+    rig.client.expect_silence().await;
+    rig.client.send(ToProxy::OnwardConnect).await;
+    let started = rig.attempt().await;
+    started.say_connected().await;
+    started.event(Event::acked()).await;
+    started.event(Event::Ended(End::Complete)).await;
+    let whole = ["CONNECTING", "CONNECTED", "QOS_ACK_REMOTE", "DISCONNECTED"];
+    rig.client.expect(&whole).await;
+    rig.client.payload("hello", Flags::WHOLE).await;
+    rig.client.expect_silence().await;
+}

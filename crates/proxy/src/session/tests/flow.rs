@@ -88,7 +88,7 @@ async fn megabytes_arrive_whole_through_a_window_of_5000_bytes() {
     rig.client.send(ToProxy::OnwardConnect).await;
     let started = rig.attempt().await;
     started.say_connected().await;
-    rig.client.expect(&["TXCR 65536", "CREATING", "CONNECTING", "CONNECTED"]).await;
+    rig.client.expect(&["TXCR 0", "CREATING", "CONNECTING", "CONNECTED"]).await;
     let serving = tokio::spawn(serve(started, 4 * MIB));
     receive(rig.client.link, 4 * MIB, true).await;
     serving.await.unwrap();
