@@ -18,12 +18,14 @@ mod counters;
 mod onward;
 mod server;
 mod session;
+mod unread;
 
 pub use config::{Config, DeviceCredentials, Limits, Timeouts};
 pub use counters::Counters;
 pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};
 pub use sspc_address::{AddressError, ListenAddress, Owner};
 pub use sspc_line::{LineConfig, MuxConfig, Profile, SerialAddress};
+pub use unread::all_read;
 
 /// The examples of docs/transports.md, compiled and run.
 #[cfg(doctest)]

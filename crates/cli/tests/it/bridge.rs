@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use sspc_sim::Cable;
+use sspc_sim::{Cable, DeployedReader};
 use sspc_wire::limits::CREDIT_UNLIMITED;
 use sspc_wire::{Flags, PayloadHead, Piece, State, Streamtype, ToClient, ToClientDecoder, ToProxy};
 
@@ -235,6 +235,36 @@ fn a_program_that_stops_reading_stalls_nobody_and_gets_every_byte_later() {
 }
 
 /// A server that does not read the body of its one request before it is told to; then it gives it.
+/// The bridge wrote while its program had not read all: frames came in two reads then, and deployed
+/// programs hand those on as two, each with EOM.
+#[test]
+fn a_deployed_program_that_reads_slowly_hears_of_each_end_once() {
+    let gateway = Gateway::start(PATIENT);
+    let bridge = Bridge::start(&gateway);
+    let mut program = Program::connect(&bridge);
+    program.ask(150_000);
+    let mut reader = DeployedReader::default();
+    let (mut begun, mut ended, mut received) = (0, 0, 0);
+    for turn in 0.. {
+        let mut room = [0; DeployedReader::READ_MAX];
+        let length = program.socket.read(&mut room).unwrap();
+        assert!(length > 0, "the stream ends after {received} bytes");
+        for call in reader.read(&room[..length]) {
+            received += call.data.len();
+            begun += usize::from(call.flags.contains(Flags::SOM));
+            ended += usize::from(call.flags.contains(Flags::EOM));
+        }
+        assert!(reader.is_between_frames(), "a frame came in two reads");
+        if ended > 0 {
+            break;
+        }
+        if turn % 8 == 0 {
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+    assert_eq!((received, begun, ended), (150_000, 1, 1));
+}
+
 fn slow_server(length: usize) -> (u16, Sender<()>, JoinHandle<Vec<u8>>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     rustix::net::sockopt::set_socket_recv_buffer_size(&listener, 4096).unwrap();

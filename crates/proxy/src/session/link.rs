@@ -9,7 +9,7 @@ use std::time::Duration;
 use sspc_line::Priority;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 
-use super::unread;
+use crate::unread;
 
 /// How often a link that is not being read is asked whether its peer is still there.
 const GONE_POLL: Duration = Duration::from_millis(500);

@@ -15,7 +15,6 @@ mod link;
 mod state_filter;
 mod stream;
 mod tx_queue;
-mod unread;
 
 use std::future::pending;
 use std::io;

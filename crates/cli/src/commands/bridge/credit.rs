@@ -197,7 +197,10 @@ impl FromProgram {
     pub(crate) fn take_credit(&mut self, more: i32, is_first: bool) -> bool {
         match &mut self.sending {
             Sending::Announced if is_first => {
-                self.sending = Sending::Bridge { credit: more.into() };
+                // A first 0 says that the streamtype takes no payload. The proxy throws it away: to
+                // hold it back would hold up what comes behind it.
+                let credit = if more == 0 { UNLIMITED } else { more.into() };
+                self.sending = Sending::Bridge { credit };
                 true
             }
             Sending::Bridge { credit } => {

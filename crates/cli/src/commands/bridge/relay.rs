@@ -73,8 +73,27 @@ macro_rules! reader_by_readiness {
 reader_by_readiness!(tokio::net::unix::OwnedReadHalf);
 reader_by_readiness!(tokio::net::tcp::OwnedReadHalf);
 
+/// The half of a program's connection that takes what the proxy sends.
+pub(crate) trait Writer: AsyncWrite + Unpin {
+    /// Waits until the program has read everything, where that can be known. A deployed client
+    /// hands on a frame that comes in two reads as two.
+    async fn all_read(&self) -> io::Result<()>;
+}
+
+impl Writer for tokio::net::unix::OwnedWriteHalf {
+    async fn all_read(&self) -> io::Result<()> {
+        sspc_proxy::all_read(self.as_ref()).await
+    }
+}
+
+impl Writer for tokio::net::tcp::OwnedWriteHalf {
+    async fn all_read(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Joins a program's connection to a channel of its own, until one of the two ends.
-pub(crate) async fn run<R: Reader, W: AsyncWrite + Unpin>(
+pub(crate) async fn run<R: Reader, W: Writer>(
     line: &Line,
     mut reader: R,
     writer: W,
@@ -138,7 +157,7 @@ impl Relay {
     async fn join<R, W>(mut self, mut reader: R, mut writer: W, channel: Channel) -> CloseReason
     where
         R: Reader,
-        W: AsyncWrite + Unpin,
+        W: Writer,
     {
         let (mut channel_reader, mut channel) = channel.into_split();
         let mut came = vec![0; ROOM];
@@ -168,6 +187,10 @@ impl Relay {
                 }
                 reader.read(&mut self.room).await
             };
+            let to_program = async {
+                writer.all_read().await?;
+                writer.write(for_program).await
+            };
             tokio::select! {
                 read = read_program, if is_open && may_read => match read {
                     Ok(0) => return CloseReason::Program,
@@ -188,7 +211,7 @@ impl Relay {
                         Err(error) => over = Some(CloseReason::Channel(error)),
                     }
                 }
-                written = writer.write(for_program), if !for_program.is_empty() => {
+                written = to_program, if !for_program.is_empty() => {
                     match written.map(|length| self.from_proxy.written(length)) {
                         Ok(Ok(delivered)) => self.from_program.delivered(&delivered),
                         Ok(Err(error)) => return CloseReason::Garbage(error),

@@ -286,6 +286,17 @@ fn payload_waits_for_the_proxys_credit_and_nothing_else_does() {
     }
 }
 
+/// Else what comes behind the payload would wait for ever.
+#[test]
+fn payload_for_a_streamtype_that_takes_none_waits_for_nothing() {
+    let (mut from_program, mut out) = managed(0);
+    let sent = [message(WHOLE, 50_000, None), frame(&ToProxy::OnwardConnect)].concat();
+    for _ in 0..10 {
+        assert_eq!(from_program.pass(&sent, &mut out), sent.len());
+        assert!(!from_program.waits());
+    }
+}
+
 #[test]
 fn without_the_proxys_word_nothing_waits() {
     let (mut from_program, mut out) = (FromProgram::default(), Vec::new());
