@@ -400,4 +400,6 @@ impl Jitter {
 }
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;
