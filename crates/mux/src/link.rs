@@ -220,7 +220,8 @@ impl Link {
             if self.state == State::Down {
                 self.ponged = false;
                 self.at = self.retry_at(now, config);
-                self.wait_ms = self.wait_ms.saturating_mul(2);
+                // It is no longer than the configuration's longest.
+                self.wait_ms = self.wait_ms.wrapping_mul(2);
                 ping_us |= WHILE_DOWN;
                 out.u8(RESET_TRANSPORT);
             }

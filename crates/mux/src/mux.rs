@@ -161,7 +161,7 @@ impl Mux {
         self.link.rtt_us
     }
 
-    /// How often framing was lost while the link was up.
+    /// How often framing was lost while the link was up, modulo 2^32.
     pub const fn framing_losses(&self) -> u32 {
         self.framing_losses
     }
@@ -398,7 +398,7 @@ impl Mux {
 
     fn lose_framing(&mut self) {
         if self.is_up() {
-            self.framing_losses = self.framing_losses.saturating_add(1);
+            self.framing_losses = self.framing_losses.wrapping_add(1);
         }
         self.lose(LinkLoss::Framing);
     }

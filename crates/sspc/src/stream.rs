@@ -208,7 +208,8 @@ impl<B> Stream<B> {
         self.engine.is_tx_requested()
     }
 
-    /// How many bytes of payload may be sent; `None` if the proxy does not manage credit.
+    /// How many bytes of payload may be sent, none where it is below 0; `None` if the proxy does not
+    /// manage credit.
     pub const fn credit(&self) -> Option<i32> {
         self.engine.credit()
     }

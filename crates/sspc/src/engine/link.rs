@@ -226,7 +226,7 @@ impl Engine {
             self.tell(Pending::DISCONNECTED);
         }
         self.disconnected();
-        if matches!(self.onward, Onward::Asked | Onward::Retrying) {
+        if matches!(self.onward, Onward::Asked | Onward::Used | Onward::Retrying) {
             self.onward = if self.config.reconnect { Onward::Wanted } else { Onward::Idle };
         }
         self.timeout_pending = self.timeout.is_some();

@@ -28,11 +28,17 @@ enum Onward {
     Idle,
     /// It has one; ONWARD_CONNECT is to be sent.
     Wanted,
-    /// ONWARD_CONNECT was sent.
+    /// ONWARD_CONNECT was sent, or the proxy connects by itself; no message went out yet.
     Asked,
+    /// A message went out.
+    Used,
     /// An attempt failed and the proxy will try again; asking again makes it try at once.
     Retrying,
 }
+
+/// The credit of a streamtype that takes no payload: as good as none, but not to be mistaken for
+/// credit that is used up.
+const TAKES_NO_PAYLOAD: i32 = i32::MIN;
 
 /// Where the length of the next message stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,14 +75,13 @@ struct OfLink {
     progressed: bool,
     /// The proxy manages the credit towards the remote peer.
     credit_managed: bool,
-    /// It said that the streamtype takes no payload.
-    takes_no_payload: bool,
     credit: i32,
     /// Credit to be given to the remote peer.
     top_up: i32,
     /// DISCONNECTEDs that came and that the proxy is to be told have come.
     heard: u32,
-    /// Payload that came and was not reported as consumed, in bytes.
+    /// Payload that came and was not reported as consumed, in bytes modulo 2^32: more can only be
+    /// outstanding where no window limits it, and then nothing is topped up.
     unconsumed: u32,
     /// Payload that was reported as consumed and not topped up, in bytes.
     consumed: u32,
@@ -88,7 +93,6 @@ impl OfLink {
         creating_came: false,
         progressed: false,
         credit_managed: false,
-        takes_no_payload: false,
         credit: 0,
         top_up: 0,
         heard: 0,
@@ -117,8 +121,6 @@ pub(crate) struct Engine {
     rideshare_turn: u8,
     /// How many attempts to open the link were made in a row.
     attempts: u8,
-    /// Messages that began to be sent on this connection and that got no verdict.
-    unanswered: u8,
     /// The application closed the stream or the proxy destroyed it.
     ended: bool,
     tx_wanted: bool,
@@ -155,7 +157,6 @@ impl Engine {
         Self {
             random: Random::new(config.seed),
             attempts: 0,
-            unanswered: 0,
             config,
             name,
             tag: "",
@@ -225,7 +226,7 @@ impl Engine {
     }
 
     pub(crate) const fn takes_no_payload(&self) -> bool {
-        self.of_link.takes_no_payload
+        self.of_link.credit_managed && self.of_link.credit == TAKES_NO_PAYLOAD
     }
 
     pub(crate) const fn is_message_open(&self) -> bool {
@@ -303,7 +304,7 @@ impl Engine {
     pub(crate) fn consumed(&mut self, bytes: u32) -> bool {
         let bytes = bytes.min(self.of_link.unconsumed);
         self.of_link.unconsumed -= bytes;
-        self.of_link.consumed = self.of_link.consumed.saturating_add(bytes);
+        self.of_link.consumed = self.of_link.consumed.wrapping_add(bytes);
         let (window, consumed) = (self.config.window, self.of_link.consumed);
         // From a half of the window on.
         if window < Config::UNLIMITED && window > 0 && consumed >= window.div_ceil(2) {
@@ -311,18 +312,6 @@ impl Engine {
             self.of_link.consumed = 0;
         }
         self.of_link.top_up != 0
-    }
-
-    /// The remote peer gave its verdict: on the message that began first and has none, or else on
-    /// the one that the connection was asked for and that did not come to be sent.
-    fn answered(&mut self) {
-        if self.unanswered > 0 {
-            self.unanswered -= 1;
-        } else if self.tx_wanted {
-            self.tx_wanted = false;
-            self.hint = Hint::None;
-            self.onward = Onward::Idle;
-        }
     }
 
     const fn tell(&mut self, what: u8) {

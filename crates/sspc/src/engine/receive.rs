@@ -4,7 +4,7 @@ use sspc_wire::to_client_type::{CONNSTATE, CREATE_RESULT, METADATA, RX_PAYLOAD, 
 use sspc_wire::{Flags, Instant, PayloadHead, Piece, State, ToClientDecoder};
 
 use super::link::Link;
-use super::{Engine, Onward, Pending, code};
+use super::{Engine, Hint, Onward, Pending, TAKES_NO_PAYLOAD, code};
 use crate::event::{Event, Fault};
 
 impl Engine {
@@ -80,7 +80,9 @@ impl Engine {
             TXCR_UPDATE => {
                 let credit = decoder.credit();
                 if !self.of_link.creating_came && self.config.honour_credit {
-                    self.of_link.takes_no_payload = credit == 0 && !self.of_link.credit_managed;
+                    if credit == 0 && !self.of_link.credit_managed {
+                        self.of_link.credit = TAKES_NO_PAYLOAD;
+                    }
                     self.of_link.credit_managed = true;
                 }
                 self.of_link.credit = self.of_link.credit.saturating_add(credit);
@@ -93,7 +95,7 @@ impl Engine {
                 }
                 let data = piece.data;
                 self.of_link.progressed = true;
-                self.of_link.unconsumed = self.of_link.unconsumed.saturating_add(data.len() as u32);
+                self.of_link.unconsumed = self.of_link.unconsumed.wrapping_add(data.len() as u32);
                 let rideshare = all.contains(Flags::RIDESHARE).then_some(&[][..]);
                 return Some(Event::Payload { data, flags, rideshare });
             }
@@ -166,9 +168,7 @@ impl Engine {
         match state {
             code::CONNECTED => {
                 self.connected = true;
-                self.unanswered = 0;
-                self.rideshare_turn = 0;
-                if self.onward != Onward::Idle {
+                if self.asked {
                     self.onward = Onward::Asked;
                 }
             }
@@ -197,10 +197,13 @@ impl Engine {
                 if !self.timeout_pending {
                     self.timeout = None;
                 }
-                if matches!(state, code::QOS_ACK_REMOTE | code::QOS_NACK_REMOTE) {
-                    self.answered();
+                let is_verdict = matches!(state, code::QOS_ACK_REMOTE | code::QOS_NACK_REMOTE);
+                if is_verdict && self.onward == Onward::Asked {
+                    // It finishes the message that was to be sent.
+                    self.tx_wanted = false;
+                    self.hint = Hint::None;
                 }
-                if state != code::TIMEOUT && self.onward != Onward::Wanted {
+                if self.onward != Onward::Wanted && state != code::TIMEOUT {
                     self.onward = Onward::Idle;
                 }
                 if matches!(
@@ -209,7 +212,7 @@ impl Engine {
                 ) {
                     self.disconnected();
                     if state == code::DISCONNECTED && self.of_link.credit_managed {
-                        self.of_link.heard = self.of_link.heard.saturating_add(1);
+                        self.of_link.heard = self.of_link.heard.wrapping_add(1);
                     }
                 }
             }

@@ -261,8 +261,8 @@ impl Engine {
         if let Hint::Sent(_) = self.hint {
             self.hint = Hint::None;
         }
-        if !self.message_open {
-            self.unanswered = self.unanswered.saturating_add(1);
+        if self.onward == Onward::Asked {
+            self.onward = Onward::Used;
         }
         self.message_open = !flags.contains(Flags::EOM);
         if flags.contains(Flags::EOM) {
