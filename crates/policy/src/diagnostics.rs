@@ -7,16 +7,19 @@ use std::sync::Arc;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde::Serialize;
 
+use crate::quote::shorten;
 use crate::source::{Document, Location};
+use crate::suggest::suggest;
 
 /// Most diagnostics that a report holds; what is beyond them would not be read.
 pub const DIAGNOSTICS_MAX: usize = 1_000;
 
+/// Most mistaken names that a report guesses the meaning of: each is compared to many, and the author
+/// of more is not misspelling.
+const SUGGESTIONS_MAX: usize = 100;
+
 /// Longest line that is rendered whole, bytes; of longer ones the part around the fault is.
 const LINE_MAX: usize = 2_000;
-
-/// Most characters of offending text that a message quotes.
-const QUOTE_MAX: usize = 60;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -268,6 +271,9 @@ pub struct Report {
     /// How many errors there were, the ones that found no room included.
     #[serde(skip)]
     errors: usize,
+    /// How many names were looked for something similar to.
+    #[serde(skip)]
+    suggestions: usize,
 }
 
 impl Report {
@@ -283,6 +289,24 @@ impl Report {
     /// Whether there is no room for another warning.
     pub(crate) fn is_full(&self) -> bool {
         self.diagnostics.len() >= DIAGNOSTICS_MAX
+    }
+
+    /// Whether nothing more would be kept, not even an error.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.is_full() && self.has_errors()
+    }
+
+    /// What [`suggest`] says, for the first names that are mistaken.
+    pub(crate) fn suggest<'k>(
+        &mut self,
+        word: &str,
+        known: impl IntoIterator<Item = &'k str>,
+    ) -> Option<String> {
+        if self.suggestions == SUGGESTIONS_MAX || self.is_full() {
+            return None;
+        }
+        self.suggestions += 1;
+        suggest(word, known)
     }
 
     /// How many errors were pushed so far.
@@ -350,21 +374,3 @@ impl fmt::Display for Report {
 }
 
 impl std::error::Error for Report {}
-
-/// User text in a message: in backticks, one line, not too long, nothing a terminal would obey.
-pub(crate) fn quote(text: &str) -> String {
-    format!("`{}`", shorten(text))
-}
-
-fn shorten(text: &str) -> String {
-    let mut chars = text.chars();
-    let mut out: String = chars
-        .by_ref()
-        .take(QUOTE_MAX)
-        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
-        .collect();
-    if chars.next().is_some() {
-        out.push('…');
-    }
-    out
-}

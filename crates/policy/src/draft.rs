@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diagnostics::quote;
+use crate::quote::quote;
 use crate::source::Location;
 use crate::types::StreamType;
 

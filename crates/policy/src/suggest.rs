@@ -1,6 +1,6 @@
 //! "Did you mean": the known names nearest to a mistaken one.
 
-use crate::diagnostics::quote;
+use crate::quote::quote;
 
 /// Most names that a word is compared to: a guess is not worth more.
 const CANDIDATES_MAX: usize = 1_000;

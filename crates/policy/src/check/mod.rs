@@ -4,12 +4,12 @@ mod mqtt;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diagnostics::{Code, Diagnostic, Report, quote};
+use crate::diagnostics::{Code, Diagnostic, Report};
 use crate::draft::{Draft, key_of};
 use crate::endpoint::{EndpointError, Target, names_socket};
 use crate::keys::STREAM_KEYS;
+use crate::quote::quote;
 use crate::source::Location;
-use crate::suggest::suggest;
 use crate::template::{ExpandError, Template};
 use crate::types::{MetadataItem, Policy, RIDESHARE_MAX, StreamType};
 
@@ -143,6 +143,9 @@ impl Check<'_> {
             self.error(Code::Value, key, message, "");
         }
         for (name, range) in template.names() {
+            if self.report.is_closed() {
+                return;
+            }
             let metadata_known = !self.draft.faulty.contains("metadata");
             if !metadata_known || self.streamtype.metadata_item(name).is_some() {
                 continue;
@@ -150,7 +153,7 @@ impl Check<'_> {
             let message = format!("{} uses {}, which", self.key(key), quote(name));
             let message = format!("{message} the streamtype's `metadata` does not declare");
             let known = self.streamtype.metadata.iter().map(|item| item.name.as_str());
-            let help = suggest(name, known).unwrap_or_else(|| {
+            let help = self.report.suggest(name, known).unwrap_or_else(|| {
                 format!("add `{{\"{}\": \"\"}}` to `metadata`", name.escape_debug())
             });
             let Some(location) = self.draft.value_location(key) else { continue };
@@ -335,7 +338,9 @@ impl Check<'_> {
                         self.key("rideshare"),
                         quote(name)
                     );
-                    let help = suggest(name, drafts.keys().map(String::as_str))
+                    let help = self
+                        .report
+                        .suggest(name, drafts.keys().map(String::as_str))
                         .unwrap_or_else(|| "the chain ends here".to_owned());
                     self.warning(Code::UnknownReference, "rideshare", message, &help);
                 }

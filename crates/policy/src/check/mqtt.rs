@@ -1,7 +1,8 @@
 //! Checks of mqtt streamtypes.
 
 use crate::check::Check;
-use crate::diagnostics::{Code, quote};
+use crate::diagnostics::Code;
+use crate::quote::quote;
 use crate::types::Protocol;
 
 /// Longest topic that AWS IoT takes, bytes.

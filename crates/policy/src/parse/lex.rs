@@ -13,7 +13,8 @@ use jsonc_parser::ast::Value;
 use jsonc_parser::errors::{ParseError, ParseErrorKind};
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
-use crate::diagnostics::{Code, Diagnostic, Report, quote};
+use crate::diagnostics::{Code, Diagnostic, Report};
+use crate::quote::quote;
 use crate::source::{Document, Location, SOURCE_MAX};
 
 /// Deepest nesting of objects and arrays. A policy needs six.
@@ -141,7 +142,7 @@ impl Lexer<'_> {
     }
 
     /// Says how something that is not JSON is taken.
-    fn mend(&mut self, at: usize, message: &str, expected: &str, help: &str) {
+    fn mend(&mut self, at: usize, message: String, expected: &str, help: &str) {
         if self.report.is_full() {
             return;
         }
@@ -299,17 +300,13 @@ impl Lexer<'_> {
             }
             Some((b'[', _)) if bracket == b']' => {}
             Some((open, opened)) => {
-                let (line, column) = self.document.position(opened);
-                let message = format!(
-                    "`{shown}` does not close the `{}` of line {line}, column {column}",
-                    char::from(open)
-                );
                 let after_value = !matches!(self.last, Some((b'[' | b',' | b':', _)));
                 if bracket != b'}' || !after_value {
+                    let message = self.mismatch(shown, open, opened);
                     self.report(Code::Syntax, at..at + 1, message);
                     return None;
                 }
-                self.brace_in_list(at, opened, &message);
+                self.brace_in_list(at, opened);
             }
             None if self.last.is_none() => {
                 self.report(Code::Syntax, at..at + 1, format!("`{shown}` closes nothing"));
@@ -318,7 +315,7 @@ impl Lexer<'_> {
             None => {
                 if !self.done {
                     let message = format!("`{shown}` closes nothing");
-                    self.mend(at, &message, "", "taken as if the document ended before it");
+                    self.mend(at, message, "", "taken as if the document ended before it");
                     self.done = true;
                 }
                 self.blank(at..at + 1);
@@ -328,8 +325,15 @@ impl Lexer<'_> {
         Some(())
     }
 
+    fn mismatch(&self, bracket: char, open: u8, opened: usize) -> String {
+        let (line, column) = self.document.position(opened);
+        let open = char::from(open);
+        format!("`{bracket}` does not close the `{open}` of line {line}, column {column}")
+    }
+
     /// Takes a `}` after a value of the list that `opened` for what it most likely is.
-    fn brace_in_list(&mut self, at: usize, opened: usize, message: &str) {
+    fn brace_in_list(&mut self, at: usize, opened: usize) {
+        let message = self.mismatch('}', b'[', opened);
         let next = self.next(at + 1);
         if matches!(next, Some(b']' | b',')) {
             self.open.push((b'[', opened));

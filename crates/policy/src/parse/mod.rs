@@ -17,16 +17,17 @@ use std::sync::Arc;
 
 use jsonc_parser::ast::Value;
 
-use crate::diagnostics::{Code, Diagnostic, Report, quote};
+use crate::diagnostics::{Code, Diagnostic, Report};
 use crate::draft::Draft;
 use crate::keys::TOP_KEYS;
+use crate::quote::quote;
 use crate::source::{Document, Location, Source};
 use crate::types::{Policy, STREAMTYPE_NAME_MAX};
 
 pub use lex::NESTING_MAX;
 pub use sections::{BACKOFF_MAX, STACK_MAX};
 use tables::Tables;
-pub use value::{ITEMS_MAX, STRING_MAX};
+pub use value::{ENTRIES_MAX, ITEMS_MAX, STRING_MAX};
 use value::{ParseContext, name_fault};
 
 /// What a successful parse gives.
@@ -169,7 +170,8 @@ fn streamtypes(
     out: &mut BTreeMap<String, Draft>,
 ) {
     const REPLACED: &str = "the last one wins outright; nothing of the first is kept";
-    for entry in context.entries(value, "`s`", "streamtypes") {
+    let entries = context.entries(value, "`s`", "streamtypes", ENTRIES_MAX);
+    for entry in entries.unwrap_or_default() {
         let name = entry.name.as_str();
         if name.is_empty() {
             let location = context.location(&entry.name);

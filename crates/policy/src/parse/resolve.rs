@@ -5,12 +5,12 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::check;
-use crate::diagnostics::{Code, Diagnostic, Report, quote};
+use crate::diagnostics::{Code, Diagnostic, Report};
 use crate::draft::{Draft, key_of};
 use crate::keys::STREAM_KEYS;
 use crate::parse::tables::Tables;
+use crate::quote::quote;
 use crate::source::Location;
-use crate::suggest::suggest;
 use crate::types::{Policy, TrustStore};
 
 /// The policy that the tables make, as good as it can be made of them.
@@ -102,7 +102,7 @@ fn look_up<'m, T>(
     let message = format!("{what} refers to {kind} {}, which is not defined", quote(name));
     let mut diagnostic = Diagnostic::error(Code::UnknownReference, location, message);
     if candidates.is_empty() {
-        if let Some(suggestion) = suggest(name, map.keys().map(String::as_str)) {
+        if let Some(suggestion) = report.suggest(name, map.keys().map(String::as_str)) {
             diagnostic = diagnostic.help(suggestion);
         } else if map.is_empty() {
             diagnostic = diagnostic.help(format!("the policy defines no {kind} at all"));

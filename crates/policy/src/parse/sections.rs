@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use jsonc_parser::ast::{Object, Value};
 
-use crate::diagnostics::{Code, Diagnostic, quote};
+use crate::diagnostics::{Code, Diagnostic};
 use crate::draft::StoreDraft;
 use crate::keys::{AUTH_KEYS, METRIC_KEYS, RETRY_KEYS, TRUST_STORE_KEYS};
-use crate::parse::value::{ITEMS_MAX, ParseContext};
+use crate::parse::value::{ENTRIES_MAX, ITEMS_MAX, ParseContext};
+use crate::quote::quote;
 use crate::retry::Retry;
 use crate::types::{Auth, Metric};
 
@@ -29,7 +30,8 @@ pub(crate) fn retry(
     before: &BTreeMap<String, Retry>,
     out: &mut BTreeMap<String, Retry>,
 ) {
-    for entry in context.entries(value, "`retry`", "retry policies") {
+    let entries = context.entries(value, "`retry`", "retry policies", ENTRIES_MAX);
+    for entry in entries.unwrap_or_default() {
         let name = entry.name.as_str().to_owned();
         context.again("retry", &name, &entry.name, REPLACED);
         let Some(object) = context.object(&entry.value, &format!("retry policy {}", quote(&name)))
@@ -111,18 +113,9 @@ fn set<T>(field: &mut T, value: Option<T>) {
 }
 
 fn backoff(context: &mut ParseContext<'_>, value: &Value<'_>, what: &str) -> Option<Vec<u32>> {
-    let array = context.array(value, what, "delays in ms")?;
-    if let Some(first) = array.elements.get(BACKOFF_MAX) {
-        let message = format!("{what} has {} delays", array.elements.len());
-        let location = context.location(first);
-        context.push(
-            Diagnostic::error(Code::Limit, &location, message)
-                .expected(format!("at most {BACKOFF_MAX}")),
-        );
-        return None;
-    }
+    let delays = context.elements(value, what, "delays in ms", BACKOFF_MAX)?;
     let item = format!("a delay in {what}");
-    Some(array.elements.iter().filter_map(|element| context.small(element, &item)).collect())
+    Some(delays.iter().filter_map(|delay| context.small(delay, &item)).collect())
 }
 
 pub(crate) fn certs(
@@ -130,7 +123,8 @@ pub(crate) fn certs(
     value: &Value<'_>,
     out: &mut BTreeMap<String, Vec<u8>>,
 ) {
-    for entry in context.entries(value, "`certs`", "certificates") {
+    let entries = context.entries(value, "`certs`", "certificates", ENTRIES_MAX);
+    for entry in entries.unwrap_or_default() {
         let name = entry.name.as_str();
         context.again("certs", name, &entry.name, "the last one wins");
         let what = format!("certificate {}", quote(name));
@@ -200,14 +194,19 @@ pub(crate) fn trust_stores(
     value: &Value<'_>,
     out: &mut BTreeMap<String, StoreDraft>,
 ) {
-    let Some(array) = context.array(value, "`trust_stores`", "trust stores") else { return };
-    for element in &array.elements {
+    const WHAT: &str = "`trust_stores`";
+    let elements = context.elements(value, WHAT, "trust stores", ENTRIES_MAX);
+    for element in elements.unwrap_or_default() {
         let Some(object) = context.object(element, "a trust store") else { continue };
         let long = object.properties.iter().any(|p| TRUST_STORE_KEYS.contains(&p.name.as_str()));
         if long {
             long_store(context, object, out);
         } else {
             for property in &object.properties {
+                if out.len() >= ENTRIES_MAX {
+                    context.too_many(&property.name, WHAT, ENTRIES_MAX);
+                    return;
+                }
                 let name = property.name.as_str();
                 context.again("trust_stores", name, &property.name, "the last one wins");
                 let draft = stack(context, &property.value, name);
@@ -257,15 +256,12 @@ fn long_store(
 fn stack(context: &mut ParseContext<'_>, value: &Value<'_>, name: &str) -> StoreDraft {
     let mut draft = StoreDraft::default();
     let what = format!("trust store {}", quote(name));
-    let Some(array) = context.array(value, &what, "names of certificates") else { return draft };
-    if array.elements.is_empty() {
+    let names = context.elements(value, &what, "names of certificates", STACK_MAX);
+    let Some(names) = names else { return draft };
+    if names.is_empty() {
         context.bad_value(value, format!("{what} is empty"), "at least one certificate");
     }
-    if let Some(first) = array.elements.get(STACK_MAX) {
-        let message = format!("{what} has {} certificates", array.elements.len());
-        context.error(Code::Limit, first, format!("{message}; at most {STACK_MAX} are allowed"));
-    }
-    for element in array.elements.iter().take(STACK_MAX) {
+    for element in names {
         if let Some(cert) = context.text(element, &format!("a certificate's name in {what}")) {
             draft.stack.push((cert, Some(context.location(element))));
         }
@@ -278,8 +274,8 @@ pub(crate) fn auth(
     value: &Value<'_>,
     out: &mut BTreeMap<String, Auth>,
 ) {
-    let Some(array) = context.array(value, "`auth`", "authentication entries") else { return };
-    for element in &array.elements {
+    let elements = context.elements(value, "`auth`", "authentication entries", ENTRIES_MAX);
+    for element in elements.unwrap_or_default() {
         let Some(object) = context.object(element, "an entry of `auth`") else { continue };
         let mut auth = Auth::default();
         for property in context.properties(object, &[]) {
@@ -321,8 +317,8 @@ pub(crate) fn auth(
 }
 
 pub(crate) fn metrics(context: &mut ParseContext<'_>, value: &Value<'_>, out: &mut Vec<Metric>) {
-    let Some(array) = context.array(value, "`metrics`", "metrics entries") else { return };
-    for element in &array.elements {
+    let elements = context.elements(value, "`metrics`", "metrics entries", ITEMS_MAX);
+    for element in elements.unwrap_or_default() {
         let Some(object) = context.object(element, "an entry of `metrics`") else { continue };
         let mut metric = Metric::default();
         for property in context.properties(object, &[]) {
@@ -346,7 +342,7 @@ pub(crate) fn metrics(context: &mut ParseContext<'_>, value: &Value<'_>, out: &m
         match out.iter_mut().find(|known| known.name == metric.name) {
             Some(known) => *known = metric,
             None if full => {
-                context.too_many(Some(element), "`metrics`");
+                context.too_many(element, "`metrics`", ITEMS_MAX);
                 return;
             }
             None => out.push(metric),

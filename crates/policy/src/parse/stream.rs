@@ -2,13 +2,14 @@
 
 use jsonc_parser::ast::{Object, Value};
 
-use crate::diagnostics::{Code, Diagnostic, quote};
+use crate::diagnostics::{Code, Diagnostic};
 use crate::draft::{Draft, Setting, key_of};
 use crate::keys::{ALIASES, FieldKind, Key, Reference, STREAM_KEYS, TextRule, stream_key};
 use crate::parse::value::{
     ITEMS_MAX, ParseContext, is_header_value, is_token, name_fault, type_words,
 };
-use crate::suggest::{did_you_mean, suggest};
+use crate::quote::quote;
+use crate::suggest::did_you_mean;
 use crate::template::Template;
 use crate::types::{METADATA_NAME_MAX, MetadataItem, Protocol, RESP_MAP_MAX};
 
@@ -178,7 +179,7 @@ fn protocol(context: &mut ParseContext<'_>, value: &Value<'_>, what: &str) -> Op
         };
         let suggestion = match meant {
             Some(meant) => Some(did_you_mean([meant])),
-            None => suggest(&text, Protocol::ALL.map(Protocol::as_str)),
+            None => context.report.suggest(&text, Protocol::ALL.map(Protocol::as_str)),
         };
         context.push(match suggestion {
             Some(suggestion) => diagnostic.help(suggestion),
@@ -235,7 +236,8 @@ fn metadata(
     items: &mut Vec<MetadataItem>,
 ) {
     let mut given: Vec<&str> = Vec::new();
-    for entry in context.entries(value, what, "`{\"name\": \"header\"}`") {
+    let entries = context.entries(value, what, "`{\"name\": \"header\"}`", ITEMS_MAX);
+    for entry in entries.unwrap_or_default() {
         let name = entry.name.as_str();
         if let Some(fault) = name_fault(name, METADATA_NAME_MAX) {
             let message = format!("the name {} in {what} {fault}", quote(name));
@@ -263,7 +265,7 @@ fn metadata(
         match items.iter_mut().find(|item| item.name == name) {
             Some(item) => item.header = header,
             None if full => {
-                context.too_many(Some(&entry.name), what);
+                context.too_many(&entry.name, what, ITEMS_MAX);
                 return;
             }
             None => items.push(MetadataItem { name: name.to_owned(), header }),
@@ -276,9 +278,8 @@ fn resp_map(
     value: &Value<'_>,
     what: &str,
 ) -> Option<Vec<(u16, u32)>> {
-    value.as_array().or_else(|| context.array(value, what, "`{\"status\": state}`"))?;
     let mut map: Vec<(u16, u32)> = Vec::new();
-    for entry in context.entries(value, what, "`{\"status\": state}`") {
+    for entry in context.entries(value, what, "`{\"status\": state}`", RESP_MAP_MAX)? {
         let code = entry.name.as_str();
         let status = code.parse::<u16>().ok().filter(|status| (100..1000).contains(status));
         let Some(status) = status else {
@@ -308,14 +309,6 @@ fn resp_map(
             context.push(
                 Diagnostic::warning(Code::Duplicate, &location, message).help("the last one wins"),
             );
-        } else if map.len() == RESP_MAP_MAX {
-            let location = context.location(&entry.name);
-            let message = format!("{what} has more than {RESP_MAP_MAX} entries");
-            context.push(
-                Diagnostic::error(Code::Limit, &location, message)
-                    .expected(format!("at most {RESP_MAP_MAX}")),
-            );
-            return None;
         } else {
             map.push((status, state));
         }
@@ -328,13 +321,8 @@ fn options(
     value: &Value<'_>,
     what: &str,
 ) -> Option<Vec<(String, String)>> {
-    value.as_array().or_else(|| context.array(value, what, "`{\"option\": \"value\"}`"))?;
     let mut options: Vec<(String, String)> = Vec::new();
-    let entries = context.entries(value, what, "`{\"option\": \"value\"}`");
-    if context.too_many(entries.get(ITEMS_MAX).copied(), what) {
-        return None;
-    }
-    for entry in entries {
+    for entry in context.entries(value, what, "`{\"option\": \"value\"}`", ITEMS_MAX)? {
         let name = entry.name.as_str();
         let text = match &entry.value {
             Value::StringLit(_) => context.text(&entry.value, &format!("option {}", quote(name))),

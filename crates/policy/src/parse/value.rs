@@ -4,18 +4,21 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use jsonc_parser::ast::{Array, Object, ObjectProp, Value};
+use jsonc_parser::ast::{Object, ObjectProp, Value};
 use jsonc_parser::common::Ranged;
 
-use crate::diagnostics::{Code, Diagnostic, Report, quote};
+use crate::diagnostics::{Code, Diagnostic, Report};
+use crate::quote::quote;
 use crate::source::{Document, Location};
-use crate::suggest::suggest;
 
 /// Longest string in bytes, except for certificates.
 pub const STRING_MAX: usize = 4_096;
 
 /// Most entries of a list inside an entry, such as `metadata`, and of `metrics`.
 pub const ITEMS_MAX: usize = 256;
+
+/// Most entries of `s`, `retry`, `certs`, `trust_stores` and `auth` in one document.
+pub const ENTRIES_MAX: usize = 10_000;
 
 /// The document being read and where its faults go.
 pub(crate) struct ParseContext<'a> {
@@ -147,17 +150,22 @@ impl ParseContext<'_> {
         None
     }
 
-    pub(crate) fn array<'v, 't>(
+    /// The elements of a list, at most `max`: it is an error to have more. `None` if it is no list.
+    pub(crate) fn elements<'v, 't>(
         &mut self,
         value: &'v Value<'t>,
         what: &str,
         of: &str,
-    ) -> Option<&'v Array<'t>> {
-        let array = value.as_array();
-        if array.is_none() {
+        max: usize,
+    ) -> Option<&'v [Value<'t>]> {
+        let Some(array) = value.as_array() else {
             self.wrong_type(value, what, &format!("a list of {of}, in `[` and `]`"));
+            return None;
+        };
+        if let Some(first) = array.elements.get(max) {
+            self.too_many(first, what, max);
         }
-        array
+        array.elements.get(..max.min(array.elements.len()))
     }
 
     pub(crate) fn object<'v, 't>(
@@ -172,36 +180,41 @@ impl ParseContext<'_> {
         object
     }
 
-    /// The entries of a list of objects whose keys are names; several keys in an object are
-    /// several entries.
+    /// The entries of a list of objects whose keys are names, at most `max`; several keys in an
+    /// object are several entries. `None` if it is no list.
     pub(crate) fn entries<'v, 't>(
         &mut self,
         value: &'v Value<'t>,
         what: &str,
         of: &str,
-    ) -> Vec<&'v ObjectProp<'t>> {
-        let Some(array) = self.array(value, what, of) else { return Vec::new() };
+        max: usize,
+    ) -> Option<Vec<&'v ObjectProp<'t>>> {
+        let elements = self.elements(value, what, of, usize::MAX)?;
         let item = format!("an entry of {what}");
         let mut entries = Vec::new();
-        for element in &array.elements {
-            if let Some(object) = self.object(element, &item) {
-                entries.extend(&object.properties);
+        for element in elements {
+            if self.report.is_closed() {
+                break;
+            }
+            let Some(object) = self.object(element, &item) else { continue };
+            for property in &object.properties {
+                if entries.len() == max {
+                    self.too_many(&property.name, what, max);
+                    return Some(entries);
+                }
+                entries.push(property);
             }
         }
-        entries
+        Some(entries)
     }
 
-    /// Reports a list of more than [`ITEMS_MAX`] entries at the first one too many.
-    pub(crate) fn too_many(&mut self, node: Option<&impl Ranged>, what: &str) -> bool {
-        if let Some(node) = node {
-            let location = self.location(node);
-            let message = format!("{what} has more than {ITEMS_MAX} entries");
-            self.push(
-                Diagnostic::error(Code::Limit, &location, message)
-                    .expected(format!("at most {ITEMS_MAX}")),
-            );
-        }
-        node.is_some()
+    /// Reports a list of more than `max` entries, at the first one too many.
+    pub(crate) fn too_many(&mut self, node: &impl Ranged, what: &str, max: usize) {
+        let location = self.location(node);
+        let message = format!("{what} has more than {max} entries");
+        self.push(
+            Diagnostic::error(Code::Limit, &location, message).expected(format!("at most {max}")),
+        );
     }
 
     /// Notes that this document defines `name`; warns and is true if it has done so before.
@@ -265,7 +278,7 @@ impl ParseContext<'_> {
         let name = property.name.as_str();
         let location = self.location(&property.name);
         let message = format!("unknown key {} in {of}", quote(name));
-        let help = match suggest(name, known) {
+        let help = match self.report.suggest(name, known) {
             Some(suggestion) => format!("it is ignored; {suggestion}"),
             None => "it is ignored".to_owned(),
         };

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use sspc_policy::{
-    BACKOFF_MAX, ITEMS_MAX, METADATA_NAME_MAX, NESTING_MAX, Policy, RESP_MAP_MAX, SOURCE_MAX,
-    STACK_MAX, STREAMTYPE_NAME_MAX, STRING_MAX, Section, Source, TEMPLATE_NAME_MAX, key_reference,
+    BACKOFF_MAX, ENTRIES_MAX, ITEMS_MAX, METADATA_NAME_MAX, NESTING_MAX, Policy, RESP_MAP_MAX,
+    SOURCE_MAX, STACK_MAX, STREAMTYPE_NAME_MAX, STRING_MAX, Section, Source, TEMPLATE_NAME_MAX,
+    key_reference,
 };
 
 const DOCS: &str = include_str!("../../../../docs/policy.md");
@@ -88,6 +89,7 @@ fn limits_are_true() {
         ("a name in `${}`", format!("{TEMPLATE_NAME_MAX} bytes")),
         ("entries of `http_resp_map`", RESP_MAP_MAX.to_string()),
         ("entries of `metadata`, `options` and `metrics`", ITEMS_MAX.to_string()),
+        ("entries of `s`, `retry`, `certs`, `trust_stores` and `auth`", ENTRIES_MAX.to_string()),
         ("delays of `backoff`", BACKOFF_MAX.to_string()),
         ("certificates of a trust store", STACK_MAX.to_string()),
     ];

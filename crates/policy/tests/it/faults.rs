@@ -1,6 +1,6 @@
 //! What authors of wrong policies see: the line, the column, and what was expected.
 
-use sspc_policy::{Code, DIAGNOSTICS_MAX, Policy, Severity, Source};
+use sspc_policy::{Code, DIAGNOSTICS_MAX, ENTRIES_MAX, Policy, Severity, Source};
 
 use crate::support::{AT, check, lines, stream};
 
@@ -217,6 +217,55 @@ fn lists_have_a_limit() {
     assert_eq!(said.len(), 1);
     assert!(said[0].contains("has more than 256 entries; expected at most 256"), "{said:?}");
     assert!(lines(&stream(&format!("\"metadata\":[{}]", items[..256].join(",")))).is_empty());
+}
+
+/// A policy of 16 MiB took gigabytes when it was all streamtypes.
+#[test]
+fn the_documents_lists_have_a_limit() {
+    for (section, entry) in [
+        ("s", r#"{"server":true}"#),
+        ("retry", "{}"),
+        ("certs", r#""MAA=""#),
+        ("trust_stores", r#"["c"]"#),
+    ] {
+        let list = |count: usize| {
+            let entries: Vec<String> =
+                (0..count).map(|n| format!("{{\"n{n}\":{entry}}}")).collect();
+            let certs = if section == "trust_stores" { r#","certs":[{"c":"MAA="}]"# } else { "" };
+            format!("{{\"{section}\":[\n{}]{certs}}}", entries.join(",\n"))
+        };
+        let errors = |text: String| -> Vec<String> {
+            let report = Policy::parse(&Source::new("p", text)).err();
+            let errors = report.iter().flat_map(|report| report.errors());
+            errors.map(ToString::to_string).collect()
+        };
+        assert!(errors(list(ENTRIES_MAX)).is_empty(), "{section}");
+        let said = errors(list(ENTRIES_MAX + 1));
+        assert_eq!(said.len(), 1, "{section}: {said:?}");
+        assert!(said[0].starts_with("p:10002:"), "{said:?}");
+        let most = format!("`{section}` has more than 10000 entries; expected at most 10000");
+        assert!(said[0].ends_with(&most), "{said:?}");
+    }
+}
+
+/// Each unknown name was compared to up to a thousand others: 3,000 took 19 s.
+#[test]
+fn only_the_first_of_many_mistaken_names_are_guessed_at() {
+    let names = |prefix: &str| -> Vec<String> {
+        (0..300).map(|n| format!("{prefix}_{n:03}_policy")).collect()
+    };
+    let retry: Vec<String> =
+        names("retry").iter().map(|name| format!("{{\"{name}\":{{}}}}")).collect();
+    let streams: Vec<String> = names("rtery")
+        .iter()
+        .map(|name| format!(r#"{{"{name}":{{"endpoint":"e","port":1,"retry":"{name}"}}}}"#))
+        .collect();
+    let text = format!(r#"{{"retry":[{}],"s":[{}]}}"#, retry.join(","), streams.join(","));
+    let report = Policy::parse(&Source::new("p", text)).unwrap_err();
+    assert_eq!(report.errors().count(), 300);
+    let guesses: Vec<&String> = report.errors().filter_map(|error| error.help.as_ref()).collect();
+    assert_eq!(guesses.len(), 100);
+    assert!(guesses.iter().all(|help| help.starts_with("did you mean `retry_")), "{guesses:?}");
 }
 
 #[test]
