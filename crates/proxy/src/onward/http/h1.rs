@@ -27,10 +27,14 @@ const IDLE_MAX: usize = 512;
 /// A connection that was given back needs a moment until it is ready again.
 const SETTLE_MAX: Duration = Duration::from_millis(100);
 
-fn builder() -> Builder {
+/// How http/1.1 is spoken, also to ask for a websocket.
+pub(crate) fn builder() -> Builder {
     let mut builder = Builder::new();
-    // Names as the servers that small devices talk to have always seen them.
-    builder.title_case_headers(true).max_buf_size(BUFFER_MAX).max_header_size(HEADERS_MAX);
+    builder
+        // Servers on small devices have been seen to compare header names by case.
+        .title_case_headers(true)
+        .max_buf_size(BUFFER_MAX)
+        .max_header_size(HEADERS_MAX);
     builder
 }
 
@@ -110,7 +114,8 @@ fn is_hangup(error: &hyper::Error) -> bool {
     error.is_incomplete_message() || error.is_canceled() || error.is_closed() || io
 }
 
-fn kind_of(error: &hyper::Error) -> FailureKind {
+/// What went wrong with a connection.
+pub(crate) fn kind_of(error: &hyper::Error) -> FailureKind {
     if error.is_parse() { FailureKind::Protocol } else { FailureKind::Closed }
 }
 

@@ -64,8 +64,6 @@ impl Plan {
                 )
             })?;
         let mut headers = Headers::new();
-        headers.fixed(header::PRAGMA, "no-cache");
-        headers.fixed(header::CACHE_CONTROL, "no-cache");
         headers.credentials(attempt, credentials)?;
         headers.metadata(attempt)?;
         let body = body_plan(attempt, &mut headers)?;
@@ -93,18 +91,11 @@ impl Plan {
     /// The request for http/1.1: `Host` and the path.
     pub(crate) fn h1<B>(&self, body: B) -> Result<Request<B>, Failure> {
         let uri = Uri::try_from(self.path.as_str()).map_err(|error| self.bad_path(&error))?;
-        let mut request = self.request(uri, body);
         let host = match &self.host {
             Some(host) => host.clone(),
             None => value("Host", self.route.authority().as_bytes())?,
         };
-        // Host goes first, as RFC 9110 §7.2 would have it.
-        let others = std::mem::take(request.headers_mut());
-        let headers = request.headers_mut();
-        headers.insert(header::HOST, host);
-        headers.insert(header::ORIGIN, self.origin()?);
-        headers.extend(others);
-        Ok(request)
+        self.request(uri, Some(host), body)
     }
 
     /// The request for h2: `:authority` and the path in a whole URI.
@@ -119,28 +110,27 @@ impl Plan {
             .path_and_query(self.path.as_str())
             .build()
             .map_err(|error| self.bad_path(&error))?;
-        let mut request = self.request(uri, ());
+        let mut request = self.request(uri, None, ())?;
         *request.version_mut() = http::Version::HTTP_2;
-        if !request.headers().contains_key(header::ORIGIN) {
-            request.headers_mut().insert(header::ORIGIN, self.origin()?);
-        }
         Ok(request)
     }
 
-    fn request<B>(&self, uri: Uri, body: B) -> Request<B> {
+    fn request<B>(
+        &self,
+        uri: Uri,
+        host: Option<HeaderValue>,
+        body: B,
+    ) -> Result<Request<B>, Failure> {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
-        *request.headers_mut() = self.headers.clone();
+        *request.headers_mut() = usual_headers(&self.route, host)?;
+        // The client's own take the place of these.
+        request.headers_mut().extend(self.headers.clone());
         if let Some(length) = self.body.as_ref().and_then(|body| body.announced) {
             request.headers_mut().insert(header::CONTENT_LENGTH, length.into());
         }
-        request
-    }
-
-    fn origin(&self) -> Result<HeaderValue, Failure> {
-        let origin = format!("{}://{}", self.route.scheme(), self.route.authority());
-        value("Origin", origin.as_bytes())
+        Ok(request)
     }
 
     fn bad_path(&self, error: &dyn std::fmt::Display) -> Failure {
@@ -187,6 +177,23 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// What every request has, a websocket's upgrade too: Host, where it is a header, goes first, as
+/// RFC 9110 §7.2 would have it.
+pub(crate) fn usual_headers(
+    route: &Route,
+    host: Option<HeaderValue>,
+) -> Result<HeaderMap, Failure> {
+    let mut headers = HeaderMap::new();
+    if let Some(host) = host {
+        headers.insert(header::HOST, host);
+    }
+    let origin = format!("{}://{}", route.scheme(), route.authority());
+    headers.insert(header::ORIGIN, value("Origin", origin.as_bytes())?);
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    Ok(headers)
 }
 
 /// A header's value that cannot break the message.

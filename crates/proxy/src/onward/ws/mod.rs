@@ -44,10 +44,7 @@ use tokio::time::{Instant, timeout};
 use self::relay::{WsParams, relay};
 use self::upgrade::{Upgrade, UpgradeError, upgrade};
 use crate::onward::attempt::queue::EventSender;
-use crate::onward::connect::Alpn;
-use crate::onward::connect::Perf;
-use crate::onward::connect::Transport;
-use crate::onward::connect::{Route, SocketOptions};
+use crate::onward::connect::{Alpn, Perf, Route, SocketOptions, Transport};
 use crate::onward::http::response;
 use crate::onward::{Attempt, End, Event, Failure, FailureKind, Onward, Takes, TxChunk};
 
@@ -72,7 +69,7 @@ pub(super) async fn run(
     let mut perf = Perf::default();
     // Boxed, because it is large and gone once the stream lives.
     let dialled = Box::pin(dial(onward, attempt, &mut perf)).await;
-    let Dialled { link, authority, path, tls } = match dialled {
+    let Dialled { link, route, path } = match dialled {
         Ok(dialled) => dialled,
         Err(failure) => {
             if stream.perf {
@@ -82,21 +79,16 @@ pub(super) async fn run(
             return End::Failed(failure);
         }
     };
-    let request = Upgrade {
-        authority: &authority,
-        path: &path,
-        tls,
-        subprotocol: stream.ws.subprotocol.as_deref(),
-    };
+    let subprotocol = stream.ws.subprotocol.as_deref();
+    let request = Upgrade { route: &route, path: &path, subprotocol };
     speak(link, &request, stream, onward.config.timeouts.response, &perf, output, chunks).await
 }
 
 /// A connection on which nothing was said yet, and what the request needs to know of it.
 struct Dialled {
     link: Transport,
-    authority: String,
+    route: Route,
     path: String,
-    tls: bool,
 }
 
 async fn dial(onward: &Onward, attempt: &Attempt, perf: &mut Perf) -> Result<Dialled, Failure> {
@@ -106,7 +98,7 @@ async fn dial(onward: &Onward, attempt: &Attempt, perf: &mut Perf) -> Result<Dia
     let route = Route::new(target.address, target.tls, &attempt.stream);
     let options = SocketOptions::of(&attempt.stream);
     let link = onward.connector.connect(&route, options, Alpn::H1, perf).await?;
-    Ok(Dialled { link, authority: route.authority(), path, tls: target.tls })
+    Ok(Dialled { link, route, path })
 }
 
 /// Speaks WebSocket on a connection that is up, from the upgrade to the end.
@@ -161,7 +153,7 @@ fn failure(request: &Upgrade<'_>, error: UpgradeError) -> Failure {
         }
         _ => None,
     };
-    let mut why = format!("{}{}: {error}", request.authority, request.path);
+    let mut why = format!("{}{}: {error}", request.route.authority(), request.path);
     // The error tells its own source; what is behind that is where hyper keeps the cause.
     let mut source = error.source().and_then(Error::source);
     while let Some(error) = source {

@@ -4,14 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONNECTION, HOST, ORIGIN, PRAGMA, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
-    UPGRADE,
+    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use sspc_ws::handshake::{self, DeflateOffer};
 use sspc_ws::{DeflateParams, HandshakeError};
@@ -19,10 +17,8 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::onward::FailureKind;
-use crate::onward::http::response;
-
-/// The answer's headers may take this many bytes.
-const HEAD_MAX: usize = 16 * 1024;
+use crate::onward::connect::Route;
+use crate::onward::http::{h1, response, usual_headers};
 
 /// What we offer; the parent module's documentation has the reason.
 const OFFER: DeflateOffer = DeflateOffer {
@@ -35,11 +31,9 @@ const OFFER: DeflateOffer = DeflateOffer {
 /// What the request is made from.
 #[derive(Debug)]
 pub(super) struct Upgrade<'a> {
-    /// The server's host, with the port unless it is the default one.
-    pub(super) authority: &'a str,
+    pub(super) route: &'a Route,
     /// Path and query, with its leading slash.
     pub(super) path: &'a str,
-    pub(super) tls: bool,
     /// The subprotocols to ask for, as a header's value.
     pub(super) subprotocol: Option<&'a str>,
 }
@@ -58,7 +52,7 @@ pub(super) struct Upgraded<S> {
 pub(super) enum UpgradeError {
     /// The policy gives something that no request can carry.
     #[error("the upgrade request cannot be made: {0}")]
-    Request(#[from] http::Error),
+    Request(String),
     #[error("no answer to the upgrade within {0:?}")]
     Timeout(Duration),
     #[error("no answer to the upgrade: {0}")]
@@ -79,7 +73,7 @@ impl UpgradeError {
         match self {
             UpgradeError::Request(_) => FailureKind::Request,
             UpgradeError::Timeout(_) => FailureKind::Silent,
-            UpgradeError::Http(_) => FailureKind::Closed,
+            UpgradeError::Http(error) => h1::kind_of(error),
             UpgradeError::Refused { status, .. } if response::is_busy(*status) => FailureKind::Busy,
             UpgradeError::Refused { .. } => FailureKind::Refused,
             UpgradeError::Header(_) | UpgradeError::Subprotocol | UpgradeError::Extension(_) => {
@@ -107,12 +101,7 @@ where
 {
     let key = handshake::client_key(rand::random());
     let request = request(upgrade, &key)?;
-    let (mut sender, connection) = http1::Builder::new()
-        // Servers on small devices have been seen to compare header names by case.
-        .title_case_headers(true)
-        .max_buf_size(HEAD_MAX)
-        .handshake(TokioIo::new(io))
-        .await?;
+    let (mut sender, connection) = h1::builder().handshake(TokioIo::new(io)).await?;
     let mut connection = std::pin::pin!(connection.without_shutdown());
     let mut response = std::pin::pin!(sender.send_request(request));
     let mut finished = None;
@@ -130,14 +119,14 @@ where
     Ok(Upgraded { io: parts.io.into_inner(), early: parts.read_buf, deflate })
 }
 
-fn request(upgrade: &Upgrade<'_>, key: &str) -> http::Result<Request<Empty<Bytes>>> {
-    let Upgrade { authority, path, tls, subprotocol } = *upgrade;
-    let scheme = if tls { "https" } else { "http" };
-    let mut request = Request::get(path)
-        .header(PRAGMA, "no-cache")
-        .header(CACHE_CONTROL, "no-cache")
-        .header(HOST, authority)
-        .header(ORIGIN, format!("{scheme}://{authority}"))
+fn request(upgrade: &Upgrade<'_>, key: &str) -> Result<Request<Empty<Bytes>>, UpgradeError> {
+    let Upgrade { route, path, subprotocol } = *upgrade;
+    let mut request = Request::get(path);
+    if let Some(headers) = request.headers_mut() {
+        let host = HeaderValue::try_from(route.authority()).map_err(|error| unmade(&error))?;
+        *headers = usual_headers(route, Some(host)).map_err(|error| unmade(&error))?;
+    }
+    request = request
         .header(UPGRADE, "websocket")
         .header(CONNECTION, "Upgrade")
         .header(SEC_WEBSOCKET_KEY, key);
@@ -148,6 +137,11 @@ fn request(upgrade: &Upgrade<'_>, key: &str) -> http::Result<Request<Empty<Bytes
         .header(SEC_WEBSOCKET_VERSION, handshake::VERSION)
         .header(SEC_WEBSOCKET_EXTENSIONS, OFFER.to_string())
         .body(Empty::new())
+        .map_err(|error| unmade(&error))
+}
+
+fn unmade(error: &dyn std::fmt::Display) -> UpgradeError {
+    UpgradeError::Request(error.to_string())
 }
 
 /// The checks of RFC 6455 §4.1; gives what was negotiated.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sspc_policy::StreamType;
+use sspc_policy::{Address, StreamType};
 use sspc_wire::Flags;
 use sspc_ws::{DecodeError, Decoder, DeflateParams, Encoder, MessageKind, Piece, Role, handshake};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::onward::attempt::queue::{self, EventReceiver};
-use crate::onward::connect::Perf;
+use crate::onward::connect::{Perf, Route};
 use crate::onward::ws::speak;
 use crate::onward::ws::upgrade::Upgrade;
 use crate::onward::{End, Event, Failure, TxChunk};
@@ -53,6 +53,11 @@ pub(super) fn stream() -> StreamType {
     stream
 }
 
+/// Where the streams say that they are; the servers are elsewhere.
+pub(super) fn route() -> Route {
+    Route { address: Address::Tcp { host: "example.com".to_owned(), port: 8080 }, tls: None }
+}
+
 impl Client {
     pub(super) fn over<S>(io: S, stream: StreamType) -> Self
     where
@@ -62,9 +67,8 @@ impl Client {
         let (body, chunks) = mpsc::channel(8);
         let task = tokio::spawn(async move {
             let request = Upgrade {
-                authority: "example.com:8080",
+                route: &route(),
                 path: stream.http.url.as_str(),
-                tls: false,
                 subprotocol: stream.ws.subprotocol.as_deref(),
             };
             let perf = Perf::default();

@@ -14,7 +14,7 @@ use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
-use super::support::{BUFLEN, RESPONSE_TIMEOUT, Request, Seen, Server, listen, stream};
+use super::support::{BUFLEN, RESPONSE_TIMEOUT, Request, Seen, Server, listen, route, stream};
 use crate::onward::connect::Perf;
 use crate::onward::ws::speak;
 use crate::onward::ws::upgrade::Upgrade;
@@ -180,7 +180,7 @@ async fn an_idle_stream_is_small() {
     let (output, _events) = queue::queue(BUFLEN);
     let (_body, chunks) = mpsc::channel(8);
     let stream = stream();
-    let request = Upgrade { authority: "h", path: "/", tls: false, subprotocol: None };
+    let request = Upgrade { route: &route(), path: "/", subprotocol: None };
     let perf = Perf::default();
     let future = speak(io, &request, &stream, RESPONSE_TIMEOUT, &perf, &output, chunks);
     let size = size_of_val(&future);
