@@ -31,6 +31,8 @@ pub(crate) struct Delivery<'a> {
     pub(crate) upload: Option<&'a Upload>,
 }
 
+const NO_LAST_BOUNDARY: &str = "the multipart body ended without its last boundary";
+
 type Next = Option<Result<Bytes, String>>;
 
 impl Delivery<'_> {
@@ -58,6 +60,9 @@ impl Delivery<'_> {
                     if let Some(missing) = remaining {
                         return Ok(Err(format!("the body ended {missing} bytes early")));
                     }
+                    if !sink.is_whole() {
+                        return Ok(Err(NO_LAST_BOUNDARY.to_owned()));
+                    }
                     sink.end().await?;
                     return Ok(Ok(()));
                 }
@@ -72,6 +77,9 @@ impl Delivery<'_> {
                 last = matches!(ahead, Some(None));
             }
             sink.data(bytes, last).await?;
+            if last && !sink.is_whole() {
+                return Ok(Err(NO_LAST_BOUNDARY.to_owned()));
+            }
             if last {
                 return Ok(Ok(()));
             }
@@ -134,29 +142,23 @@ impl<'a> Sink<'a> {
             pieces.push(Splitter::start());
         }
         splitter.push(&bytes, &mut pieces);
-        if last {
-            splitter.finish(&mut pieces);
-        }
         for (bytes, flags) in pieces {
             self.out.payload(bytes, flags).await?;
         }
         Ok(())
     }
 
-    /// The end came without data. A body without any data is none at all.
+    /// Whether the body may end here. One without any data is none at all.
+    fn is_whole(&self) -> bool {
+        !self.begun || self.splitter.as_ref().is_none_or(Splitter::is_complete)
+    }
+
+    /// The end came without data.
     async fn end(&mut self) -> Result<(), SessionGone> {
-        if !self.begun {
+        if !self.begun || self.splitter.is_some() {
             return Ok(());
         }
-        let Some(splitter) = &mut self.splitter else {
-            return self.out.payload(Bytes::new(), Flags::EOM).await;
-        };
-        let mut pieces = Vec::new();
-        splitter.finish(&mut pieces);
-        for (bytes, flags) in pieces {
-            self.out.payload(bytes, flags).await?;
-        }
-        Ok(())
+        self.out.payload(Bytes::new(), Flags::EOM).await
     }
 }
 

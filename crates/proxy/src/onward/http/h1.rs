@@ -20,6 +20,8 @@ use crate::onward::connect::Transport;
 const BUFFER_MAX: usize = 64 * 1024;
 /// Most bytes of a response's headers.
 const HEADERS_MAX: usize = 64 * 1024;
+/// Most headers of a response.
+const HEADERS_COUNT_MAX: usize = 1000;
 /// Most idle connections to one peer.
 const IDLE_MAX_PER_ROUTE: usize = 64;
 /// Most idle connections.
@@ -34,7 +36,8 @@ pub(crate) fn builder() -> Builder {
         // Servers on small devices have been seen to compare header names by case.
         .title_case_headers(true)
         .max_buf_size(BUFFER_MAX)
-        .max_header_size(HEADERS_MAX);
+        .max_header_size(HEADERS_MAX)
+        .max_headers(HEADERS_COUNT_MAX);
     builder
 }
 

@@ -89,15 +89,9 @@ impl Splitter {
         self.flush_held(out);
     }
 
-    /// The body is over: ends the part that is open and the group.
-    pub(crate) fn finish(&mut self, out: &mut Vec<Piece>) {
-        if self.state == State::Epilogue {
-            return;
-        }
-        let rest = std::mem::take(&mut self.pending).freeze();
-        self.data(rest, out);
-        self.end_part(Flags::EOM | Flags::RELATED_END, out);
-        self.state = State::Epilogue;
+    /// Whether the last boundary came. A body that is over without it was cut short.
+    pub(crate) fn is_complete(&self) -> bool {
+        self.state == State::Epilogue
     }
 
     /// Where the next whole line of boundary begins, and what it says.
@@ -239,7 +233,7 @@ mod tests {
         for piece in body.as_bytes().chunks(size) {
             splitter.push(&Bytes::copy_from_slice(piece), &mut out);
         }
-        splitter.finish(&mut out);
+        assert_eq!(splitter.is_complete(), body.contains("--b o--"));
         let mut messages = Vec::new();
         let mut groups = Vec::new();
         for (bytes, flags) in out {
@@ -282,17 +276,18 @@ mod tests {
         let mut splitter = Splitter::for_content_type("multipart/related;boundary=x").unwrap();
         let mut out = Vec::new();
         splitter.push(&Bytes::from_static(b"--x\r\n\r\n1\r\n--x\r\n\r\n2\r\n--x--"), &mut out);
-        splitter.finish(&mut out);
+        assert!(splitter.is_complete());
         let flags: Vec<u32> = out.iter().map(|(_, flags)| flags.bits()).collect();
         assert_eq!(flags, [0x03, 0x13]);
     }
 
     #[test]
-    fn bodies_that_break_off_end_their_part() {
-        let (messages, groups) = split(KIND, "--b o\r\nA: 1\r\n\r\non", 3);
-        assert_eq!(messages, ["A: 1\r\n\r\non."]);
-        assert_eq!(groups, [0x08, 0x10]);
-        assert_eq!(split(KIND, "nothing", 3), (Vec::new(), vec![0x08, 0x10]));
+    fn bodies_that_break_off_end_nothing() {
+        for body in ["--b o\r\nA: 1\r\n\r\non", "--b o\r\nA: 1\r\n\r\non\r\n--b o"] {
+            let (messages, groups) = split(KIND, body, 3);
+            assert_eq!((&*messages, &*groups), (&["A: 1\r\n\r\non".to_owned()][..], &[0x08][..]));
+        }
+        assert_eq!(split(KIND, "nothing", 3), (Vec::new(), vec![0x08]));
     }
 
     #[test]

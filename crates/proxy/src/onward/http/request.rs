@@ -240,8 +240,11 @@ impl Headers {
         credentials: &DeviceCredentials,
     ) -> Result<(), Failure> {
         let http = &attempt.stream.http;
-        let preamble = http.auth_preamble.as_deref().unwrap_or_default();
-        let auth = [preamble.as_bytes(), &credentials.auth].concat();
+        let auth = match &*credentials.auth {
+            // A preamble without what it is for would be a wrong credential.
+            [] => Vec::new(),
+            auth => [http.auth_preamble.as_deref().unwrap_or_default().as_bytes(), auth].concat(),
+        };
         let all: [(&Option<String>, &[u8]); 4] = [
             (&http.auth_header, &auth),
             (&http.dsn_header, &credentials.serial_number),

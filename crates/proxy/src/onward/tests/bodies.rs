@@ -312,6 +312,40 @@ async fn incoming_forms_become_messages() {
     assert_eq!(report.order.last(), Some(&"Ack"));
 }
 
+/// Without its last boundary a form may lack anything: once it was a success all the same.
+#[tokio::test]
+async fn an_incoming_form_without_its_last_boundary_is_cut_short() {
+    for (body, text, flags) in [
+        ("--x\r\n\r\none\r\n--x\r\n\r\ntw", "\r\none\r\ntw", &[0x08, 0x03, 0x01][..]),
+        ("--x\r\n\r\none\r\n--x\r\n\r\ntwo\r\n--x", "\r\none\r\ntwo", &[0x08, 0x03, 0x01]),
+        ("no form at all", "", &[0x08]),
+    ] {
+        for chunked in [false, true] {
+            let server = Server::scripted(move |_, mut socket| async move {
+                read_head(&mut socket).await;
+                let kind = "Content-Type: multipart/form-data; boundary=x";
+                let length = body.len();
+                let answer = match chunked {
+                    false => format!("Content-Length: {length}\r\n{kind}\r\n\r\n{body}"),
+                    true => format!(
+                        "Transfer-Encoding: chunked\r\n{kind}\r\n\r\n\
+                         {length:x}\r\n{body}\r\n0\r\n\r\n"
+                    ),
+                };
+                let answer = format!("HTTP/1.1 200 OK\r\n{answer}");
+                socket.write_all(answer.as_bytes()).await.unwrap();
+            })
+            .await;
+            let mut policy = stream(Protocol::H1, server.address);
+            policy.http.multipart_ss_in = true;
+            let report = run(&onward(), attempt(&policy)).await;
+            assert_eq!(report.order, ["Connected", "Payload"], "{body}");
+            assert_eq!((report.text(), &*report.flags), (text, flags), "{body}");
+            assert!(report.loss().contains("boundary"), "{:?}", report.end);
+        }
+    }
+}
+
 #[tokio::test]
 async fn raw_streams_carry_bytes_both_ways() {
     let server = Server::scripted(|_, mut socket| async move {

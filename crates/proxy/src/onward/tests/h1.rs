@@ -61,6 +61,59 @@ async fn the_request_is_made_of_policy_blobs_and_metadata() {
     assert_eq!(report.text(), expected);
 }
 
+/// It went out as `%23top`, and the server found nothing of that name.
+#[tokio::test]
+async fn the_fragment_of_a_url_is_not_sent() {
+    let server = Server::http(false, |request: Request<Incoming>| async move {
+        Response::new(full(request.uri().to_string()))
+    })
+    .await;
+    let mut policy = stream(Protocol::H1, server.address);
+    policy.http.url = "a?b=c#top".into();
+    assert_eq!(run(&onward(), attempt(&policy)).await.text(), "/a?b=c");
+    policy.endpoint = Some(format!("http://{}/d?e=f#top", server.address).as_str().into());
+    assert_eq!(run(&onward(), attempt(&policy)).await.text(), "/d?e=f");
+}
+
+/// The preamble once went out alone, as a credential that is none.
+#[tokio::test]
+async fn without_a_credential_there_is_no_header_for_it() {
+    let server = Server::http(false, |request: Request<Incoming>| async move {
+        let sent = request.headers().contains_key("authorization");
+        Response::new(full(if sent { "sent" } else { "left out" }))
+    })
+    .await;
+    let mut policy = stream(Protocol::H1, server.address);
+    policy.http.auth_header = Some("authorization:".to_owned());
+    policy.http.auth_preamble = Some("bearer ".to_owned());
+    assert_eq!(run(&onward(), attempt(&policy)).await.text(), "left out");
+    let with = Onward::new(config_with(|config| config.credentials.auth = "token".into()));
+    assert_eq!(run(&with, attempt(&policy)).await.text(), "sent");
+}
+
+/// More than 100 were a broken response.
+#[tokio::test]
+async fn a_thousand_headers_are_taken_and_more_are_not() {
+    for (count, good) in [(101, true), (1000, true), (1001, false)] {
+        let server = Server::scripted(move |_, mut socket| async move {
+            read_head(&mut socket).await;
+            let filler: String = (2..=count).map(|n| format!("X-{n}: {n}\r\n")).collect();
+            let answer = format!("HTTP/1.1 200 OK\r\n{filler}Content-Length: 2\r\n\r\nok");
+            socket.write_all(answer.as_bytes()).await.unwrap();
+        })
+        .await;
+        let mut policy = stream(Protocol::H1, server.address);
+        policy.metadata = vec![item("last", "x-101")];
+        let report = run(&onward(), attempt(&policy)).await;
+        if good {
+            assert_eq!(report.order, ["Metadata", "Connected", "Payload", "Ack"], "{count}");
+            assert_eq!(report.value("last"), Some("101"));
+        } else {
+            assert!(report.failure().contains("too large"), "{:?}", report.end);
+        }
+    }
+}
+
 #[tokio::test]
 async fn metadata_cannot_break_the_request() {
     let server = Server::answering(&["HTTP/1.1 200 OK\r\n\r\n"]).await;

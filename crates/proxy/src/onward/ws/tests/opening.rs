@@ -157,6 +157,7 @@ async fn only_a_subprotocol_that_was_asked_for_is_taken() {
 async fn a_server_that_hangs_up_or_talks_nonsense_is_a_failure() {
     let failure = answered(stream(), |_| "SSH-2.0-OpenSSH_9.2\r\n".into()).await;
     assert!(failure.why.contains("no answer to the upgrade: "), "{}", failure.why);
+    assert_eq!(failure.kind, FailureKind::Protocol);
     let failure = answered(stream(), |_| "HTTP/1.1 101 Switch".into()).await;
     assert!(failure.why.contains("no answer to the upgrade: "), "{}", failure.why);
     let endless = format!("HTTP/1.1 101 S\r\nx: {}", "x".repeat(40_000));
@@ -186,6 +187,19 @@ async fn informational_answers_are_skipped_and_early_frames_are_not_lost() {
     let whole = (bytes::Bytes::from("early"), Flags::WHOLE);
     assert_eq!(client.payload().await, whole);
     assert_eq!(client.payload().await, (bytes::Bytes::from("fra"), Flags::SOM));
+}
+
+/// More than 100 headers were a broken answer.
+#[tokio::test]
+async fn a_thousand_headers_are_taken() {
+    let (listener, address) = listen().await;
+    let mut client = Client::tcp(address, stream()).await;
+    let (mut io, _) = listener.accept().await.unwrap();
+    let mut answer = Request::read(&mut io).await.answer();
+    let own = answer.lines().count() - 1;
+    answer.extend((own..1000).map(|n| format!("x-{n}: {n}\r\n")));
+    io.write_all(format!("{answer}\r\n").as_bytes()).await.unwrap();
+    client.connected().await;
 }
 
 #[tokio::test]
