@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
+use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use rustix::fs::{Mode, OFlags};
@@ -125,6 +126,30 @@ fn a_port_that_is_no_port_is_told() {
     let output = run(&["ping", &address, "-c", "1"]);
     assert_exit(&output, 1);
     assert!(text(&output.stderr).contains("another process uses it"));
+}
+
+#[test]
+fn a_reader_that_stalls_does_not_keep_it_from_ending() {
+    // It waited for stdout, and for no signal.
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("proxy.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    let mut command = sspc(&["ping", &format!("uds:{}", path.display()), "-i", "0.000001"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    // A line is some 30 bytes, and a pipe holds 64 KiB: it comes to rest.
+    listener.set_nonblocking(true).unwrap();
+    let (mut answered, mut quiet) = (0, 0);
+    while answered < 1000 || quiet < 100 {
+        match listener.accept() {
+            Ok(_) => (answered, quiet) = (answered + 1, 0),
+            Err(_) => {
+                quiet += 1;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
+    }
+    signal(&child, Signal::SIGINT);
+    assert_eq!(wait(&mut child).code(), Some(130));
 }
 
 #[test]

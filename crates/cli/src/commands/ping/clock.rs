@@ -13,7 +13,7 @@ const PLAUSIBLE: Duration = Duration::from_secs(1_000_000_000);
 pub(crate) enum PeerClock {
     /// The peer has not told it.
     #[default]
-    Untold,
+    Unknown,
     /// The peer does not know the time.
     Unset,
     /// So many µs ahead of the clock here.
@@ -23,7 +23,7 @@ pub(crate) enum PeerClock {
 impl PeerClock {
     /// The peer told its time, which came when the clock here was at `now`, `way` after it was
     /// sent.
-    pub(crate) fn told(since_1970: Duration, now: SystemTime, way: Duration) -> Self {
+    pub(crate) fn from_peer(since_1970: Duration, now: SystemTime, way: Duration) -> Self {
         if since_1970 < PLAUSIBLE {
             return Self::Unset;
         }
@@ -33,7 +33,7 @@ impl PeerClock {
     /// As text, at a time of the clock here.
     pub(crate) fn at(self, now: SystemTime) -> impl fmt::Display {
         let ahead = match self {
-            Self::Untold => return "peer clock not told yet".to_owned(),
+            Self::Unknown => return "peer clock not told yet".to_owned(),
             Self::Unset => return "peer clock not set".to_owned(),
             Self::Ahead(ahead) => ahead,
         };
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn the_peers_time_is_told_with_how_far_it_is_off() {
         let here = 1_795_414_208_123;
-        let clock = |ms| PeerClock::told(Duration::from_millis(ms), at(here), Duration::ZERO);
+        let clock = |ms| PeerClock::from_peer(Duration::from_millis(ms), at(here), Duration::ZERO);
         let later = at(here + 1000);
         let text = |ms| clock(ms).at(later).to_string();
         assert_eq!(text(here + 2), "peer clock 2026-11-23 06:10:09.125 (+2.0 ms)");
@@ -79,9 +79,9 @@ mod tests {
 
     #[test]
     fn the_way_is_added() {
-        let told =
-            PeerClock::told(Duration::from_secs(2_000_000_000), at(2_000_000_000_005), ms(3));
-        assert_eq!(told, PeerClock::Ahead(-2000));
+        let from_peer =
+            PeerClock::from_peer(Duration::from_secs(2_000_000_000), at(2_000_000_000_005), ms(3));
+        assert_eq!(from_peer, PeerClock::Ahead(-2000));
     }
 
     fn ms(ms: u64) -> Duration {

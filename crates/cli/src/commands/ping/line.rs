@@ -3,42 +3,44 @@
 use std::time::{Duration, Instant, SystemTime};
 
 use sspc_line::{Line, LineEvent, Role, SerialAddress};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
 use super::clock::PeerClock;
 use super::tally::{Tally, millis};
 use super::{PingArgs, say};
 use crate::exit::Failure;
-use crate::service::Signals;
 
 /// How long the last PING may take to be answered: longer than a link needs to find out that it
 /// is lost, or to be tried again.
-const LAST_LIMIT: Duration = Duration::from_millis(2500);
+const LAST_PING_LIMIT: Duration = Duration::from_millis(2500);
+
+/// Events that wait to be printed at most.
+const EVENTS_MAX: usize = 1024;
 
 /// An event, and when it came.
-type Heard = (LineEvent, SystemTime);
+type TimedEvent = (LineEvent, SystemTime);
 
 /// Sends as many as are wanted; returns also why nothing was answered.
 pub(super) async fn run(
     args: &PingArgs,
     address: &SerialAddress,
+    mut stopped: oneshot::Receiver<()>,
 ) -> Result<(Tally, String), Failure> {
-    let mut signals = Signals::watch()?;
-    let (tell, mut heard) = mpsc::unbounded_channel::<Heard>();
+    let (tell, mut events) = mpsc::channel::<TimedEvent>(EVENTS_MAX);
     let line = Line::open(address, Role::Client, move |event| {
-        // Nobody listens any more if it fails.
-        let _ = tell.send((event, SystemTime::now()));
+        // Too many wait to be printed, or the program ends.
+        let _ = tell.try_send((event, SystemTime::now()));
     })
     .map_err(|error| Failure::new(format!("cannot use {address}: {error}")))?;
 
-    let mut watch = Watch::new();
+    let mut link = LinkWatch::new();
     let mut ticks = interval(args.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last_at = None;
     loop {
-        let is_last = args.count.is_some_and(|count| watch.tally.sent >= count);
-        if is_last && !watch.awaited {
+        let is_last = args.count.is_some_and(|count| link.tally.sent >= count);
+        if is_last && !link.awaited {
             break;
         }
         let over = async {
@@ -49,25 +51,25 @@ pub(super) async fn run(
         };
         tokio::select! {
             _ = ticks.tick(), if !is_last => {
-                watch.miss()?;
-                watch.tally.sent += 1;
-                watch.awaited = true;
+                link.miss()?;
+                link.tally.sent += 1;
+                link.awaited = true;
                 line.ping();
-                last_at = Some(tokio::time::Instant::now() + LAST_LIMIT.max(args.interval));
+                last_at = Some(tokio::time::Instant::now() + LAST_PING_LIMIT.max(args.interval));
             }
-            Some((event, at)) = heard.recv() => watch.hear(&event, at)?,
+            Some((event, at)) = events.recv() => link.handle(&event, at)?,
             () = over, if is_last => {
-                watch.miss()?;
+                link.miss()?;
                 break;
             }
-            _ = signals.end() => break,
+            _ = &mut stopped => break,
         }
     }
-    Ok((watch.tally, line.not_opened().to_string()))
+    Ok((link.tally, line.not_opened().to_string()))
 }
 
 /// What is known of the link.
-struct Watch {
+struct LinkWatch {
     tally: Tally,
     /// A PING has no answer yet.
     awaited: bool,
@@ -78,7 +80,7 @@ struct Watch {
     clock: PeerClock,
 }
 
-impl Watch {
+impl LinkWatch {
     fn new() -> Self {
         Self {
             tally: Tally::default(),
@@ -90,7 +92,7 @@ impl Watch {
         }
     }
 
-    fn hear(&mut self, event: &LineEvent, at: SystemTime) -> Result<(), Failure> {
+    fn handle(&mut self, event: &LineEvent, at: SystemTime) -> Result<(), Failure> {
         match event {
             LineEvent::Up { round_trip } => {
                 say(&format_args!("link up after {:.3} s", self.since.elapsed().as_secs_f64()))?;
@@ -106,7 +108,7 @@ impl Watch {
                 say(&format_args!("link down after {lasted:.3} s: {why}"))
             }
             LineEvent::PeerClock { since_1970 } => {
-                self.clock = PeerClock::told(*since_1970, at, self.round_trip / 2);
+                self.clock = PeerClock::from_peer(*since_1970, at, self.round_trip / 2);
                 Ok(())
             }
             _ => say(event),

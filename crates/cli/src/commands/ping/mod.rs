@@ -9,19 +9,21 @@ use std::fmt;
 use std::time::Duration;
 
 use clap::Args;
-use sspc::Address;
+use sspc_address::Address;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::args::parse_seconds;
 use crate::console::print;
 use crate::exit::{Exit, Failure};
-use crate::service;
+use crate::service::{self, Signals};
 
 /// See whether a proxy can be reached, and how quickly
 ///
 /// Over a serial line: whether the link is up, the time to the other end and back, and the other
 /// end's clock (UTC). Over sockets it connects and sends nothing: an answer means that somebody
 /// listens there.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct PingArgs {
     /// The proxy: serial:/DEVICE?baud=N, uds:@NAME, uds:/PATH or tcp:HOST:PORT
@@ -56,18 +58,42 @@ Exit codes:
   2  the command line is wrong
   8  none was answered";
 
+/// How long a ping that was ended may take to say how it went: stdout may take nothing.
+const END_LIMIT: Duration = Duration::from_millis(500);
+
 /// Runs the command to its end.
 pub(crate) fn run(args: &PingArgs) -> Result<Exit, Failure> {
-    let runtime = service::single_threaded()?;
-    let done = runtime.block_on(async {
-        match &args.address {
-            Address::Serial(address) => line::run(args, address).await,
-            address => socket::run(args, address).await,
-        }
-    });
+    // Several threads, so that signals are heard while one waits for stdout.
+    let runtime = service::multi_threaded(Some(2))?;
+    let done = runtime.block_on(until_ended(args));
     // Names may still be looked up that nobody wants any more.
     runtime.shutdown_background();
-    let (tally, why) = done?;
+    done
+}
+
+async fn until_ended(args: &PingArgs) -> Result<Exit, Failure> {
+    let mut signals = Signals::watch()?;
+    let (stop, stopped) = oneshot::channel();
+    let mut pinging = tokio::spawn(ping(args.clone(), stopped));
+    let ended = tokio::select! {
+        done = &mut pinging => done,
+        exit = signals.end() => {
+            // It waits for this, or has ended.
+            let _ = stop.send(());
+            match timeout(END_LIMIT, pinging).await {
+                Ok(done) => done,
+                Err(_) => return Ok(exit),
+            }
+        }
+    };
+    ended.map_err(|error| Failure::new(format!("pinging failed: {error}")))?
+}
+
+async fn ping(args: PingArgs, stopped: oneshot::Receiver<()>) -> Result<Exit, Failure> {
+    let (tally, why) = match &args.address {
+        Address::Serial(address) => line::run(&args, address, stopped).await?,
+        address => socket::run(&args, address, stopped).await?,
+    };
     say(&tally)?;
     if tally.has_answers() {
         return Ok(Exit::Ok);
@@ -78,5 +104,5 @@ pub(crate) fn run(args: &PingArgs) -> Result<Exit, Failure> {
 
 /// One line to stdout.
 fn say(line: &impl fmt::Display) -> Result<(), Failure> {
-    print(&format!("{line}\n"))
+    tokio::task::block_in_place(|| print(&format!("{line}\n")))
 }

@@ -5,20 +5,23 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use sspc_address::Address;
+use tokio::sync::oneshot;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::tally::{Tally, millis};
 use super::{PingArgs, say};
 use crate::exit::Failure;
-use crate::service::Signals;
 use crate::socket;
 
 /// How long a connection may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 
 /// Connects as often as is wanted; returns also why it did not work.
-pub(super) async fn run(args: &PingArgs, address: &Address) -> Result<(Tally, String), Failure> {
-    let mut signals = Signals::watch()?;
+pub(super) async fn run(
+    args: &PingArgs,
+    address: &Address,
+    mut stopped: oneshot::Receiver<()>,
+) -> Result<(Tally, String), Failure> {
     let mut tally = Tally::default();
     let mut why = "it was not tried".to_owned();
     let mut ticks = interval(args.interval);
@@ -26,13 +29,13 @@ pub(super) async fn run(args: &PingArgs, address: &Address) -> Result<(Tally, St
     while args.count.is_none_or(|count| tally.sent < count) {
         tokio::select! {
             _ = ticks.tick() => {}
-            _ = signals.end() => break,
+            _ = &mut stopped => break,
         }
         tally.sent += 1;
         let start = Instant::now();
         let connected = tokio::select! {
             connected = timeout(CONNECT_LIMIT, socket::connect(address)) => connected,
-            _ = signals.end() => break,
+            _ = &mut stopped => break,
         };
         match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(_) => {
