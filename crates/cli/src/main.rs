@@ -11,6 +11,7 @@ mod exit;
 mod policy_files;
 mod service;
 mod socket;
+mod splitmix;
 mod trace;
 
 use std::process::ExitCode;

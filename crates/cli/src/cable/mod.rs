@@ -29,7 +29,7 @@ const BLOCK: usize = 64 * 1024;
 /// Reads from one end before it is another one's turn.
 const ROUNDS: u32 = 16;
 /// How often to look whether a program has opened a pseudo-terminal: the system does not tell.
-const LOOK: Duration = Duration::from_millis(10);
+const PTY_CHECK: Duration = Duration::from_millis(10);
 
 /// A wire that is being used.
 ///
@@ -122,10 +122,10 @@ impl Cable {
         *self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, order: CableCommand) {
+    fn tell(&self, command: CableCommand) {
         // A cable that has come to its end does not listen, and one that does not keep up has been
         // woken.
-        let _ = self.commands.send(order);
+        let _ = self.commands.send(command);
         let _ = (&self.wake).write(&[0]);
     }
 }
@@ -392,7 +392,7 @@ impl CableThread {
             events.set(PollFlags::OUT, side.is_full);
             if side.is_deserted {
                 // It would say so all the time.
-                until = Some(until.map_or(now + LOOK, |until| until.min(now + LOOK)));
+                until = Some(until.map_or(now + PTY_CHECK, |until| until.min(now + PTY_CHECK)));
             } else if !events.is_empty() {
                 fds.push(PollFd::from_borrowed_fd(side.end.as_fd(), events));
             }

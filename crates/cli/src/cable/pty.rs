@@ -22,7 +22,7 @@ pub(crate) struct Pty {
     master: OwnedFd,
     name: PathBuf,
     /// Held for its drop.
-    _link: Option<Link>,
+    _symlink: Option<Symlink>,
 }
 
 impl Pty {
@@ -37,7 +37,7 @@ impl Pty {
         rustix::io::ioctl_fionbio(&master, true)?;
         let name = ptsname(&master, Vec::new())?.into_bytes();
         let name = PathBuf::from(std::ffi::OsString::from_vec(name));
-        let pty = Self { master, name, _link: None };
+        let pty = Self { master, name, _symlink: None };
         // Only one that was open before counts as closed.
         pty.clean()?;
         Ok(pty)
@@ -49,9 +49,9 @@ impl Pty {
     /// The path is taken, or what the system says.
     pub(crate) fn at(path: &Path) -> io::Result<Self> {
         // Before there is a new one, which could have the number of a dead one.
-        remove_dead_link(path)?;
+        remove_dead_symlink(path)?;
         let mut pty = Self::new()?;
-        pty._link = Some(Link::new(path, &pty.name)?);
+        pty._symlink = Some(Symlink::new(path, &pty.name)?);
         Ok(pty)
     }
 
@@ -91,19 +91,19 @@ impl AsFd for Pty {
 
 /// A symbolic link to a pseudo-terminal; removed when dropped, unless it is another one's by then.
 #[derive(Debug)]
-struct Link {
+struct Symlink {
     path: PathBuf,
     to: PathBuf,
 }
 
-impl Link {
+impl Symlink {
     fn new(path: &Path, to: &Path) -> io::Result<Self> {
         symlink(to, path)?;
         Ok(Self { path: path.to_owned(), to: to.to_owned() })
     }
 }
 
-impl Drop for Link {
+impl Drop for Symlink {
     fn drop(&mut self) {
         if fs::read_link(&self.path).is_ok_and(|to| to == self.to) {
             // Nothing is left to be done about a link that cannot be removed.
@@ -113,7 +113,7 @@ impl Drop for Link {
 }
 
 /// Removes a link to a pseudo-terminal that is no more: its process died.
-fn remove_dead_link(path: &Path) -> io::Result<()> {
+fn remove_dead_symlink(path: &Path) -> io::Result<()> {
     match fs::read_link(path) {
         Ok(to) if to.starts_with(FOLDER) && !to.exists() => fs::remove_file(path),
         Ok(to) => Err(io::Error::new(

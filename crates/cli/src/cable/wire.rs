@@ -6,19 +6,20 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::impairment::{Change, Impairments};
+use crate::splitmix::SplitMix64;
 use sspc_wire::Direction;
 
 /// The bytes of a line with a rate that wait to be sent, as time: what a port's driver would hold.
-const QUEUE: Duration = Duration::from_millis(20);
+const QUEUE_TIME: Duration = Duration::from_millis(20);
 /// A sender is asked for more when no more than this is left of them.
-const QUEUE_LOW: Duration = Duration::from_millis(10);
+const QUEUE_TIME_LOW: Duration = Duration::from_millis(10);
 /// Bytes that are under way at most: a line that is longer or an end that is slower holds the
 /// sender up.
-const HELD_MOST: usize = 1 << 20;
+const IN_FLIGHT_MAX: usize = 1 << 20;
 /// With a rate, bytes arrive together that were sent within this time, but this many always: a
 /// port's driver would not wake up for fewer.
-const TOGETHER: Duration = Duration::from_millis(1);
-const TOGETHER_LEAST: usize = 16;
+const BATCH_TIME: Duration = Duration::from_millis(1);
+const BATCH_MIN: usize = 16;
 
 /// Bits on the wire for a byte of 8N1: a start bit and a stop bit more.
 pub(crate) const BITS_SERIAL: u32 = 10;
@@ -73,26 +74,26 @@ pub(crate) struct Wire {
     bits_per_byte: u32,
     is_cut: bool,
     /// To the proxy, to the client.
-    pipes: [Pipe; 2],
+    ways: [OneWay; 2],
 }
 
 impl Wire {
     /// A wire that is whole, with nothing under way; `impairments` are those to the proxy, to the client.
     pub(crate) fn new(seed: u64, impairments: [Impairments; 2], bits_per_byte: u32) -> Self {
-        let mut chance = Chance(seed);
-        let mut pipe = |impairments| Pipe::new(impairments, &mut chance);
-        Self { bits_per_byte, is_cut: false, pipes: impairments.map(&mut pipe) }
+        let mut random = SplitMix64::new(seed);
+        let mut way = |impairments| OneWay::new(impairments, &mut random);
+        Self { bits_per_byte, is_cut: false, ways: impairments.map(&mut way) }
     }
 
     /// How many bytes may be sent now.
     pub(crate) fn room(&self, direction: Direction, now: Duration) -> usize {
-        let pipe = self.pipe(direction);
-        if pipe.room_at().is_some_and(|at| now < at) {
+        let way = self.way(direction);
+        if way.room_at().is_some_and(|at| now < at) {
             return 0;
         }
-        let room = HELD_MOST.saturating_sub(pipe.held);
-        let free = QUEUE.saturating_sub(pipe.free_at.saturating_sub(now));
-        match pipe.impairments.rate {
+        let room = IN_FLIGHT_MAX.saturating_sub(way.in_flight_bytes);
+        let free = QUEUE_TIME.saturating_sub(way.free_at.saturating_sub(now));
+        match way.impairments.rate {
             Some(rate) => room.min(self.bytes_in(free, rate).max(1)),
             None => room,
         }
@@ -101,62 +102,62 @@ impl Wire {
     /// Sends; the caller asks for [`Wire::room`] before.
     pub(crate) fn send(&mut self, direction: Direction, now: Duration, bytes: &[u8]) {
         let bits_per_byte = self.bits_per_byte;
-        let together = match self.pipe(direction).impairments.rate {
-            Some(rate) => self.bytes_in(TOGETHER, rate).max(TOGETHER_LEAST),
+        let batch = match self.way(direction).impairments.rate {
+            Some(rate) => self.bytes_in(BATCH_TIME, rate).max(BATCH_MIN),
             None => bytes.len().max(1),
         };
         let is_cut = self.is_cut;
-        let pipe = self.pipe_mut(direction);
-        pipe.counts.sent += bytes.len() as u64;
-        for part in bytes.chunks(together) {
-            pipe.occupy(part.len(), bits_per_byte, now);
+        let way = self.way_mut(direction);
+        way.counts.sent += bytes.len() as u64;
+        for part in bytes.chunks(batch) {
+            way.occupy(part.len(), bits_per_byte, now);
             match is_cut {
-                true => pipe.counts.cut += part.len() as u64,
-                false => pipe.pass(part),
+                true => way.counts.cut += part.len() as u64,
+                false => way.pass(part),
             }
         }
     }
 
     /// The sender will send nothing more.
     pub(crate) fn end(&mut self, direction: Direction, now: Duration) {
-        let pipe = self.pipe_mut(direction);
-        pipe.free_at = pipe.free_at.max(now);
-        pipe.ends_at = Some(pipe.last_at.max(pipe.free_at.saturating_add(pipe.impairments.delay)));
+        let way = self.way_mut(direction);
+        way.free_at = way.free_at.max(now);
+        way.ends_at = Some(way.last_at.max(way.free_at.saturating_add(way.impairments.delay)));
     }
 
     /// Bytes that the receiver can have; the next ones when these are taken.
     pub(crate) fn arrived(&self, direction: Direction, now: Duration) -> &[u8] {
-        match self.pipe(direction).chunks.front() {
-            Some(chunk) if chunk.at <= now => chunk.bytes.get(chunk.taken..).unwrap_or_default(),
+        match self.way(direction).in_flight.front() {
+            Some(first) if first.at <= now => first.bytes.get(first.taken..).unwrap_or_default(),
             _ => &[],
         }
     }
 
     /// The receiver has had this many of the bytes that arrived.
     pub(crate) fn take(&mut self, direction: Direction, count: usize) {
-        let pipe = self.pipe_mut(direction);
-        pipe.remove(count);
-        pipe.counts.passed += count as u64;
+        let way = self.way_mut(direction);
+        way.remove(count);
+        way.counts.passed += count as u64;
     }
 
     /// Nobody listened to this many of the bytes that arrived.
     pub(crate) fn miss(&mut self, direction: Direction, count: usize) {
-        let pipe = self.pipe_mut(direction);
-        pipe.remove(count);
-        pipe.counts.unheard += count as u64;
+        let way = self.way_mut(direction);
+        way.remove(count);
+        way.counts.unheard += count as u64;
     }
 
     /// Whether everything has arrived and been taken, and nothing more will.
     pub(crate) fn has_ended(&self, direction: Direction, now: Duration) -> bool {
-        let pipe = self.pipe(direction);
-        pipe.chunks.is_empty() && pipe.ends_at.is_some_and(|at| at <= now)
+        let way = self.way(direction);
+        way.in_flight.is_empty() && way.ends_at.is_some_and(|at| at <= now)
     }
 
     /// When bytes or an end next arrive, or there is room again.
     pub(crate) fn next_event(&self, now: Duration) -> Option<Duration> {
-        let events = self.pipes.iter().flat_map(|pipe| {
-            let arrival = pipe.chunks.front().map(|chunk| chunk.at);
-            [arrival, pipe.ends_at, pipe.room_at()]
+        let events = self.ways.iter().flat_map(|way| {
+            let arrival = way.in_flight.front().map(|first| first.at);
+            [arrival, way.ends_at, way.room_at()]
         });
         events.flatten().filter(|at| *at > now).min()
     }
@@ -164,11 +165,11 @@ impl Wire {
     /// Loses what is under way, and all that is sent until [`Wire::restore`].
     pub(crate) fn cut(&mut self) {
         self.is_cut = true;
-        for pipe in &mut self.pipes {
-            pipe.counts.cut += pipe.held as u64;
-            pipe.held = 0;
-            pipe.chunks.clear();
-            pipe.burst_left = 0;
+        for way in &mut self.ways {
+            way.counts.cut += way.in_flight_bytes as u64;
+            way.in_flight_bytes = 0;
+            way.in_flight.clear();
+            way.burst_left = 0;
         }
     }
 
@@ -184,14 +185,14 @@ impl Wire {
     pub(crate) fn change(&mut self, change: Change) {
         for direction in Direction::BOTH {
             if change.is_for(direction) {
-                change.apply(&mut self.pipe_mut(direction).impairments);
+                change.apply(&mut self.way_mut(direction).impairments);
             }
         }
     }
 
     /// To the proxy, to the client.
     pub(crate) fn counts(&self) -> [Counts; 2] {
-        Direction::BOTH.map(|direction| self.pipe(direction).counts)
+        Direction::BOTH.map(|direction| self.way(direction).counts)
     }
 
     /// Bytes that pass in a time.
@@ -200,16 +201,16 @@ impl Wire {
         usize::try_from(bits / u128::from(self.bits_per_byte)).unwrap_or(usize::MAX)
     }
 
-    fn pipe(&self, direction: Direction) -> &Pipe {
-        let [to_proxy, to_client] = &self.pipes;
+    fn way(&self, direction: Direction) -> &OneWay {
+        let [to_proxy, to_client] = &self.ways;
         match direction {
             Direction::ToProxy => to_proxy,
             Direction::ToClient => to_client,
         }
     }
 
-    fn pipe_mut(&mut self, direction: Direction) -> &mut Pipe {
-        let [to_proxy, to_client] = &mut self.pipes;
+    fn way_mut(&mut self, direction: Direction) -> &mut OneWay {
+        let [to_proxy, to_client] = &mut self.ways;
         match direction {
             Direction::ToProxy => to_proxy,
             Direction::ToClient => to_client,
@@ -219,15 +220,15 @@ impl Wire {
 
 /// One direction.
 #[derive(Debug)]
-struct Pipe {
+struct OneWay {
     impairments: Impairments,
     /// What happens to bytes. Times have their own chance: how bytes are cut into chunks must not
     /// change which of them come to impairments.
-    noise: Chance,
-    timing: Chance,
-    chunks: VecDeque<Chunk>,
+    noise: SplitMix64,
+    timing: SplitMix64,
+    in_flight: VecDeque<InFlight>,
     /// The bytes in `chunks`.
-    held: usize,
+    in_flight_bytes: usize,
     /// When all that was sent has left the sender.
     free_at: Duration,
     /// When the last chunk arrives.
@@ -240,20 +241,20 @@ struct Pipe {
 }
 
 #[derive(Debug)]
-struct Chunk {
+struct InFlight {
     at: Duration,
     bytes: Vec<u8>,
     taken: usize,
 }
 
-impl Pipe {
-    fn new(impairments: Impairments, chance: &mut Chance) -> Self {
+impl OneWay {
+    fn new(impairments: Impairments, random: &mut SplitMix64) -> Self {
         Self {
             impairments,
-            noise: Chance(chance.bits()),
-            timing: Chance(chance.bits()),
-            chunks: VecDeque::new(),
-            held: 0,
+            noise: SplitMix64::new(random.bits()),
+            timing: SplitMix64::new(random.bits()),
+            in_flight: VecDeque::new(),
+            in_flight_bytes: 0,
             free_at: Duration::ZERO,
             last_at: Duration::ZERO,
             ends_at: None,
@@ -264,7 +265,7 @@ impl Pipe {
 
     /// When so few bytes wait to be sent that more may come.
     fn room_at(&self) -> Option<Duration> {
-        self.impairments.rate.map(|_| self.free_at.saturating_sub(QUEUE_LOW))
+        self.impairments.rate.map(|_| self.free_at.saturating_sub(QUEUE_TIME_LOW))
     }
 
     fn occupy(&mut self, bytes: usize, bits_per_byte: u32, now: Duration) {
@@ -280,12 +281,12 @@ impl Pipe {
     /// Bytes that have left the sender now.
     fn pass(&mut self, bytes: &[u8]) {
         let bytes = self.corrupt(bytes);
-        let jitter = self.impairments.jitter.mul_f64(self.timing.share());
+        let jitter = self.impairments.jitter.mul_f64(self.timing.fraction());
         let at = self.free_at.saturating_add(self.impairments.delay).saturating_add(jitter);
         self.last_at = self.last_at.max(at);
         if !bytes.is_empty() {
-            self.held += bytes.len();
-            self.chunks.push_back(Chunk { at: self.last_at, bytes, taken: 0 });
+            self.in_flight_bytes += bytes.len();
+            self.in_flight.push_back(InFlight { at: self.last_at, bytes, taken: 0 });
         }
     }
 
@@ -303,19 +304,19 @@ impl Pipe {
         }
         let mut heard = Vec::with_capacity(bytes.len());
         for byte in bytes {
-            if *burst_left == 0 && noise.strikes(impairments.bursts) {
+            if *burst_left == 0 && noise.happens(impairments.bursts) {
                 *burst_left = 1 + noise.below(impairments.burst_longest.into()) as u32;
             }
             if *burst_left > 0 {
                 *burst_left -= 1;
                 counts.burst += 1;
                 heard.push(noise.below(256) as u8);
-            } else if noise.strikes(impairments.drops) {
+            } else if noise.happens(impairments.drops) {
                 counts.dropped += 1;
-            } else if noise.strikes(impairments.flips) {
+            } else if noise.happens(impairments.flips) {
                 counts.flipped += 1;
                 heard.push(byte ^ (1 << noise.below(8)));
-            } else if noise.strikes(impairments.doubles) {
+            } else if noise.happens(impairments.doubles) {
                 counts.doubled += 1;
                 heard.extend([*byte; 2]);
             } else {
@@ -326,41 +327,12 @@ impl Pipe {
     }
 
     fn remove(&mut self, count: usize) {
-        let Some(chunk) = self.chunks.front_mut() else { return };
-        chunk.taken += count;
-        self.held = self.held.saturating_sub(count);
-        if chunk.taken >= chunk.bytes.len() {
-            self.chunks.pop_front();
+        let Some(first) = self.in_flight.front_mut() else { return };
+        first.taken += count;
+        self.in_flight_bytes = self.in_flight_bytes.saturating_sub(count);
+        if first.taken >= first.bytes.len() {
+            self.in_flight.pop_front();
         }
-    }
-}
-
-/// Numbers by chance (splitmix64): the same seed, the same numbers, in every version of this.
-#[derive(Debug)]
-struct Chance(u64);
-
-impl Chance {
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Up to, not with, `end`.
-    fn below(&mut self, end: u64) -> u64 {
-        ((u128::from(self.bits()) * u128::from(end)) >> 64) as u64
-    }
-
-    /// So often in a million.
-    fn strikes(&mut self, per_million: u32) -> bool {
-        per_million > 0 && self.below(1_000_000) < per_million.into()
-    }
-
-    /// From 0 to 1.
-    fn share(&mut self) -> f64 {
-        self.below(1 << 32) as f64 / (1_u64 << 32) as f64
     }
 }
 

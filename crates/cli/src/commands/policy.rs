@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
-use sspc_policy::Policy;
+use sspc_policy::{Policy, suggest};
 
 use crate::console::{Console, count, print};
 use crate::exit::{Exit, Failure};
@@ -108,6 +108,10 @@ fn show(args: &ShowArgs, console: Console) -> Result<(), Failure> {
 }
 
 fn no_streamtype(policy: &Policy, name: &str) -> Failure {
-    let known: Vec<_> = policy.streamtypes.keys().map(String::as_str).collect();
-    Failure::new(format!("no streamtype {name:?}; the policy has: {}", known.join(", ")))
+    let known = || policy.streamtypes.keys().map(String::as_str);
+    let hint = match suggest(name, known()) {
+        Some(suggestion) => suggestion,
+        None => format!("the policy has: {}", known().collect::<Vec<_>>().join(", ")),
+    };
+    Failure::new(format!("no streamtype {name:?}; {hint}"))
 }

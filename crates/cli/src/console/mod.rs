@@ -14,7 +14,7 @@ use tracing_subscriber::filter::Directive;
 use crate::args::{LogArgs, LogFormat};
 use crate::exit::Failure;
 
-pub(crate) use stdout::{EndSoon, Stdout};
+pub(crate) use stdout::{StdoutStop, StoppableStdout};
 pub(crate) use style::{Painted, Painter, Style, wants_color};
 pub(crate) use text::{count, printable, rate, size};
 

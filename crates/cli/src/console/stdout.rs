@@ -13,27 +13,27 @@ const WRITE_MAX: usize = 4096;
 /// How long a reader may take nothing once the program is to end.
 const END_LIMIT: Duration = Duration::from_millis(500);
 
-/// Writes to stdout, and waits for its reader: for any time, until [`EndSoon`] is dropped.
+/// Writes to stdout, and waits for its reader: for any time, until [`StdoutStop`] is dropped.
 ///
 /// After that a write fails with [`io::ErrorKind::TimedOut`] when nothing was taken for half a
 /// second.
 #[derive(Debug)]
-pub(crate) struct Stdout {
+pub(crate) struct StoppableStdout {
     file: File,
     end: UnixStream,
 }
 
 /// Dropped when the program is to end.
 #[derive(Debug)]
-pub(crate) struct EndSoon {
+pub(crate) struct StdoutStop {
     _end: UnixStream,
 }
 
-impl Stdout {
-    pub(crate) fn new() -> io::Result<(Self, EndSoon)> {
+impl StoppableStdout {
+    pub(crate) fn new() -> io::Result<(Self, StdoutStop)> {
         let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
         let (end, other) = UnixStream::pair()?;
-        Ok((Self { file, end }, EndSoon { _end: other }))
+        Ok((Self { file, end }, StdoutStop { _end: other }))
     }
 
     /// Waits until stdout takes something, or fails.
@@ -62,7 +62,7 @@ impl Stdout {
     }
 }
 
-impl Write for Stdout {
+impl Write for StoppableStdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.wait()?;
         self.file.write(bytes.get(..WRITE_MAX).unwrap_or(bytes))

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use super::line::Line;
+use super::mux::MuxTrace;
 use super::printer::{Label, Printer};
-use super::stream::Stream;
+use super::stream::StreamTrace;
 use sspc_wire::Direction;
 
 /// Directions of connections that are decoded at a time: more are no recording of anything.
-const SIDES_MAX: usize = 8192;
+const WAYS_MAX: usize = 8192;
 
 /// Bytes that came together, and where from.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Captured<'b> {
+pub(crate) struct LabelledBytes<'b> {
     pub(crate) label: Label,
     /// None for the end of the connection in this direction.
     pub(crate) bytes: &'b [u8],
@@ -25,23 +25,23 @@ pub(crate) struct Connections {
     mux: bool,
     /// Which way bytes go of which the input does not tell.
     from: Option<Direction>,
-    sides: BTreeMap<(Option<u64>, Option<Direction>), Side>,
+    ways: BTreeMap<(Option<u64>, Option<Direction>), OneWay>,
     last: Label,
 }
 
 /// One direction of a connection.
 #[derive(Debug)]
-enum Side {
-    Stream(Stream),
-    Line(Box<Line>),
+enum OneWay {
+    StreamTrace(StreamTrace),
+    MuxTrace(Box<MuxTrace>),
 }
 
-impl Side {
+impl OneWay {
     /// The end of its bytes.
     fn finish(self, label: Label, printer: &mut Printer) -> io::Result<()> {
         match self {
-            Self::Line(mut line) => line.finish(label, printer),
-            Self::Stream(stream) => match stream.unfinished() {
+            Self::MuxTrace(mut mux) => mux.finish(label, printer),
+            Self::StreamTrace(stream) => match stream.unfinished() {
                 Some((at, text)) => printer.fault(label, at, &text),
                 None => Ok(()),
             },
@@ -51,16 +51,16 @@ impl Side {
 
 impl Connections {
     pub(crate) fn new(printer: Printer, mux: bool, from: Option<Direction>) -> Self {
-        Self { printer, mux, from, sides: BTreeMap::new(), last: Label::default() }
+        Self { printer, mux, from, ways: BTreeMap::new(), last: Label::default() }
     }
 
-    pub(crate) fn show(&mut self, captured: Captured<'_>) -> io::Result<()> {
-        let Captured { mut label, bytes } = captured;
+    pub(crate) fn show(&mut self, captured: LabelledBytes<'_>) -> io::Result<()> {
+        let LabelledBytes { mut label, bytes } = captured;
         self.last = label;
         let key = (label.connection, label.direction);
         let Some(first) = bytes.first() else {
-            if let Some(side) = self.sides.remove(&key) {
-                side.finish(label, &mut self.printer)?;
+            if let Some(way) = self.ways.remove(&key) {
+                way.finish(label, &mut self.printer)?;
             }
             return self.printer.frame(label, "end", &[]);
         };
@@ -70,17 +70,19 @@ impl Connections {
             }
             label.direction = self.from;
         }
-        if self.sides.len() >= SIDES_MAX && !self.sides.contains_key(&key) {
-            let text = format!("more than {} connections at a time", SIDES_MAX / 2);
+        if self.ways.len() >= WAYS_MAX && !self.ways.contains_key(&key) {
+            let text = format!("more than {} connections at a time", WAYS_MAX / 2);
             return self.printer.fault(label, 0, &text);
         }
-        let side = self.sides.entry(key).or_insert_with(|| match self.mux {
-            true => Side::Line(Box::new(Line::new(label.direction))),
-            false => Side::Stream(Stream::new(label.direction.unwrap_or(Direction::ToProxy))),
+        let way = self.ways.entry(key).or_insert_with(|| match self.mux {
+            true => OneWay::MuxTrace(Box::new(MuxTrace::new(label.direction))),
+            false => {
+                OneWay::StreamTrace(StreamTrace::new(label.direction.unwrap_or(Direction::ToProxy)))
+            }
         });
-        match side {
-            Side::Stream(stream) => stream.feed(bytes, label, &mut self.printer),
-            Side::Line(line) => line.feed(bytes, label, &mut self.printer),
+        match way {
+            OneWay::StreamTrace(stream) => stream.feed(bytes, label, &mut self.printer),
+            OneWay::MuxTrace(mux) => mux.feed(bytes, label, &mut self.printer),
         }
     }
 
@@ -95,10 +97,10 @@ impl Connections {
 
     /// The end of the input; returns the number of faults.
     pub(crate) fn finish(&mut self) -> io::Result<usize> {
-        for ((connection, direction), side) in std::mem::take(&mut self.sides) {
+        for ((connection, direction), way) in std::mem::take(&mut self.ways) {
             let direction = direction.or(self.from);
             let label = Label { connection, direction, ..self.last };
-            side.finish(label, &mut self.printer)?;
+            way.finish(label, &mut self.printer)?;
         }
         self.printer.flush()?;
         Ok(self.printer.faults())

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use super::connections::{Captured, Connections};
+use super::connections::{Connections, LabelledBytes};
 use super::printer::{Label, Printer};
 use super::text;
 use sspc_wire::Direction;
@@ -43,7 +43,7 @@ impl LiveTrace {
             ..Label::default()
         };
         match &mut self.0 {
-            View::Frames(connections) => connections.show(Captured { label, bytes }),
+            View::Frames(connections) => connections.show(LabelledBytes { label, bytes }),
             View::Bytes(printer, _) if bytes.is_empty() => printer.frame(label, "end", &[]),
             View::Bytes(printer, counts) => {
                 let at = counts.entry((connection, direction)).or_default();

@@ -2,12 +2,12 @@
 
 mod connections;
 mod frames;
-mod line;
 mod live;
+mod mux;
 mod printer;
 mod stream;
 mod text;
 
-pub(crate) use connections::{Captured, Connections};
+pub(crate) use connections::{Connections, LabelledBytes};
 pub(crate) use live::LiveTrace;
 pub(crate) use printer::{Label, Printer};

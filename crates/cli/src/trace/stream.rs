@@ -9,7 +9,7 @@ use super::printer::{Label, Printer};
 
 /// Decodes and prints.
 #[derive(Debug)]
-pub(super) struct Stream {
+pub(super) struct StreamTrace {
     direction: Direction,
     decoder: Decoder,
     sync: Sync,
@@ -36,7 +36,7 @@ enum Sync {
     Lost,
 }
 
-impl Stream {
+impl StreamTrace {
     pub(super) fn new(direction: Direction) -> Self {
         let decoder = match direction {
             Direction::ToProxy => Decoder::ToProxy(ToProxyDecoder::new()),

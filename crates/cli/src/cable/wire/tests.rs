@@ -199,7 +199,7 @@ fn a_cut_line_still_takes_the_time_of_what_is_sent() {
     wire.cut();
     wire.send(TO_PROXY, ms(0), &[0; 19]);
     assert_eq!(wire.room(TO_PROXY, ms(5)), 0);
-    assert_eq!(wire.next_event(ms(5)), wire.pipe(TO_PROXY).room_at());
+    assert_eq!(wire.next_event(ms(5)), wire.way(TO_PROXY).room_at());
 }
 
 #[test]

@@ -16,9 +16,9 @@ use super::credit::{FromProgram, FromProxy};
 /// first word: what comes later is of no use to them.
 const OPEN_LIMIT: Duration = Duration::from_millis(2500);
 /// How often a program that is not being read is asked whether it is still there.
-const LOOK: Duration = Duration::from_millis(500);
+const PRESENCE_CHECK: Duration = Duration::from_millis(500);
 /// The most that is read in one go.
-const ROOM: usize = 4096;
+const READ_MAX: usize = 4096;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -61,7 +61,9 @@ macro_rules! reader_by_readiness {
             async fn gone(&self) {
                 loop {
                     match self.ready(Interest::READABLE).await {
-                        Ok(ready) if !ready.is_read_closed() => tokio::time::sleep(LOOK).await,
+                        Ok(ready) if !ready.is_read_closed() => {
+                            tokio::time::sleep(PRESENCE_CHECK).await
+                        }
                         _ => return,
                     }
                 }
@@ -101,7 +103,7 @@ pub(crate) async fn run<R: Reader, W: Writer>(
     let mut relay = Relay {
         from_program: FromProgram::default(),
         from_proxy: FromProxy::default(),
-        room: vec![0; ROOM],
+        buf: vec![0; READ_MAX],
         unread: 0..0,
         to_proxy: Vec::new(),
     };
@@ -120,7 +122,7 @@ struct Relay {
     from_program: FromProgram,
     from_proxy: FromProxy,
     /// What the program sent, at `unread` as far as it waits for credit.
-    room: Vec<u8>,
+    buf: Vec<u8>,
     unread: Range<usize>,
     /// What is to be sent to the proxy.
     to_proxy: Vec<u8>,
@@ -129,8 +131,8 @@ struct Relay {
 impl Relay {
     /// Ready when the program goes away; keeps the little that it sends before. Cancel safe.
     async fn wait_for_end<R: Reader>(&mut self, reader: &mut R) -> CloseReason {
-        while self.to_proxy.len() < ROOM {
-            match reader.read(&mut self.room).await {
+        while self.to_proxy.len() < READ_MAX {
+            match reader.read(&mut self.buf).await {
                 Ok(0) => return CloseReason::Program,
                 Ok(length) => {
                     self.unread = 0..length;
@@ -149,7 +151,7 @@ impl Relay {
         {
             self.from_proxy.skip_credit();
         }
-        let unread = self.room.get(self.unread.clone()).unwrap_or_default();
+        let unread = self.buf.get(self.unread.clone()).unwrap_or_default();
         self.unread.start += self.from_program.pass(unread, &mut self.to_proxy);
         self.from_program.update(&mut self.to_proxy);
     }
@@ -160,7 +162,7 @@ impl Relay {
         W: Writer,
     {
         let (mut channel_reader, mut channel) = channel.into_split();
-        let mut came = vec![0; ROOM];
+        let mut came = vec![0; READ_MAX];
         let mut sent = 0;
         // The proxy's last words are still handed on when the channel is over.
         let mut over = None;
@@ -185,7 +187,7 @@ impl Relay {
                     reader.gone().await;
                     return Ok(0);
                 }
-                reader.read(&mut self.room).await
+                reader.read(&mut self.buf).await
             };
             let to_program = async {
                 writer.all_read().await?;

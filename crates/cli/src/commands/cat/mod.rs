@@ -21,7 +21,7 @@ use crate::exit::{Exit, Failure};
 use crate::service::{self, Signals};
 use failure::failure;
 use input::Input;
-use output::Output;
+use output::StdoutThread;
 use progress::Progress;
 use verdict::{Next, Verdict};
 
@@ -126,7 +126,7 @@ async fn cat(args: &CatArgs, console: Console) -> Result<Exit, Failure> {
         Some(path) => Some(Input::open(path).await?),
         None => None,
     };
-    let output = Output::start()?;
+    let output = StdoutThread::start()?;
 
     let mut options = Options::default();
     // One stream, once: a link that came back could send the request a second time.
@@ -193,7 +193,7 @@ async fn expired(timeout: Option<(Duration, Instant)>) -> Duration {
 struct Session {
     stream: StreamHandle,
     verdict: Verdict,
-    output: Output,
+    output: StdoutThread,
     progress: Progress,
     start: Instant,
     has_input: bool,

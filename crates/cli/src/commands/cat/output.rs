@@ -14,12 +14,12 @@ use crate::exit::Failure;
 const QUEUE: usize = 16;
 
 /// The writing end of the thread.
-pub(super) struct Output {
+pub(super) struct StdoutThread {
     queue: Option<mpsc::Sender<Vec<u8>>>,
     result: oneshot::Receiver<io::Result<()>>,
 }
 
-impl Output {
+impl StdoutThread {
     pub(super) fn start() -> Result<Self, Failure> {
         // Not `io::stdout()`: it looks for lines, and payload is not made of them.
         let stdout = io::stdout()

@@ -35,7 +35,7 @@ pub(crate) struct DecodeArgs {
 
     /// Who sent the bytes; without it, the type of a frame tells. A recording knows by itself
     #[arg(long, value_enum, value_name = "END")]
-    pub(crate) from: Option<End>,
+    pub(crate) from: Option<SentBy>,
 
     /// What the input is written in
     // `format` is the id of --log.
@@ -77,18 +77,18 @@ Exit codes:
 
 /// One of the two who talk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum End {
+pub(crate) enum SentBy {
     /// The client
     Client,
     /// The proxy
     Proxy,
 }
 
-impl From<End> for Direction {
-    fn from(end: End) -> Self {
+impl From<SentBy> for Direction {
+    fn from(end: SentBy) -> Self {
         match end {
-            End::Client => Self::ToProxy,
-            End::Proxy => Self::ToClient,
+            SentBy::Client => Self::ToProxy,
+            SentBy::Proxy => Self::ToClient,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use serde_json::Value;
 
 use super::DecodeFormat;
-use crate::trace::{Captured, Connections, Label};
+use crate::trace::{Connections, Label, LabelledBytes};
 use sspc_wire::Direction;
 
 /// The longest line of a recording in bytes; what is longer is none.
@@ -47,7 +47,7 @@ impl Source {
         let label = Label { time_us, ..Label::default() };
         match self {
             Self::Undecided => Ok(()),
-            Self::Raw => connections.show(Captured { label, bytes: input }),
+            Self::Raw => connections.show(LabelledBytes { label, bytes: input }),
             Self::Hex(hex) => hex.feed(input, label, connections),
             Self::Recording(recording) => recording.feed(input, connections),
         }
@@ -140,7 +140,7 @@ impl Hex {
         if self.bytes.is_empty() {
             return Ok(());
         }
-        let passed = connections.show(Captured { label, bytes: &self.bytes });
+        let passed = connections.show(LabelledBytes { label, bytes: &self.bytes });
         self.bytes.clear();
         passed
     }
@@ -185,7 +185,7 @@ impl Recording {
             Ok(None) => Ok(()),
             Ok(Some((label, bytes))) => {
                 let label = Label { line: Some(self.number), ..label };
-                connections.show(Captured { label, bytes: &bytes })
+                connections.show(LabelledBytes { label, bytes: &bytes })
             }
             Err(text) => {
                 let at = format!("in line {}", self.number);

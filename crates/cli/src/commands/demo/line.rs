@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::expect::Expect;
-use super::origin::hello;
+use super::origin::{hello, upload_answer};
 use super::output::{grouped, time};
-use super::pattern;
+use super::pattern::{self, Hash};
 use super::report::Report;
 use super::step::{Step, StepTitle};
 use super::stream_task::{DemoEvent, EventKind, Script, StreamEvent, StreamTasks};
@@ -108,9 +108,9 @@ impl Report<'_> {
         );
         let mut body = vec![0; UPLOAD as usize];
         pattern::fill(0, &mut body);
-        let sha256 = pattern::hash_of(UPLOAD);
-        let answer =
-            format!(r#"{{"bytes":{UPLOAD},"content_length":{UPLOAD},"sha256":"{sha256}"}}"#);
+        let mut hash = Hash::new();
+        hash.update(&body);
+        let answer = upload_answer(hash, Some(UPLOAD));
         let OnLine { client, tasks, .. } = on_line;
         let script = |streamtype, send, expect| Script { streamtype, send, expect };
         tasks.run(client, script("page", None, Expect::bytes(hello())));

@@ -3,21 +3,14 @@
 
 use aws_lc_rs::digest;
 
+use crate::splitmix;
+
 /// Writes the pattern's bytes from `offset`, which must be a multiple of 8, into `out`.
 pub(super) fn fill(offset: u64, out: &mut [u8]) {
     debug_assert_eq!(offset % 8, 0);
     for (word, chunk) in (offset / 8..).zip(out.chunks_mut(8)) {
-        chunk.copy_from_slice(&mix(word).to_le_bytes()[..chunk.len()]);
+        chunk.copy_from_slice(&splitmix::at(word).to_le_bytes()[..chunk.len()]);
     }
-}
-
-/// A 64-bit mixing function (the finalizer of SplitMix64): every word differs, none is guessable
-/// from its neighbour.
-pub(super) fn mix(word: u64) -> u64 {
-    let mut z = word.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// SHA-256 of what is fed to it, and how much that was.

@@ -82,9 +82,9 @@ impl Report<'_> {
         let mut failed = Vec::new();
         while let Some(joined) = streams.join_next().await {
             match joined {
-                Ok(Ok(Ok(one))) => {
-                    step.receive(one.received);
-                    for (state, at) in one.states {
+                Ok(Ok(Ok(result))) => {
+                    step.receive(result.received);
+                    for (state, at) in result.states {
                         match latest.iter_mut().find(|(seen, _)| *seen == state) {
                             Some((_, time)) => *time = at.max(*time),
                             None => latest.push((state, at)),
@@ -114,25 +114,25 @@ impl Report<'_> {
 }
 
 /// What one of many streams had to tell.
-struct One {
+struct StreamResult {
     states: Vec<(State, Instant)>,
     received: u64,
 }
 
-async fn one_of_many(client: Client) -> Result<One, String> {
+async fn one_of_many(client: Client) -> Result<StreamResult, String> {
     let mut stream = client.open("together").await.map_err(|error| error.to_string())?;
     stream.connect();
     let mut expect = Expect::bytes(format!("all {TOGETHER} are here\n"));
-    let mut one = One { states: Vec::new(), received: 0 };
+    let mut result = StreamResult { states: Vec::new(), received: 0 };
     while let Some(event) = stream.next().await {
         match event {
             Event::State { state, .. } => {
-                one.states.push((state, Instant::now()));
+                result.states.push((state, Instant::now()));
                 match state {
                     State::QosAckRemote => {
                         expect.complete()?;
                         stream.close().await;
-                        return Ok(one);
+                        return Ok(result);
                     }
                     State::Unreachable | State::QosNackRemote | State::Disconnected => {
                         return Err(format!("ended with {state}"));
@@ -141,7 +141,7 @@ async fn one_of_many(client: Client) -> Result<One, String> {
                 }
             }
             Event::Payload { data, flags, .. } => {
-                one.received += data.len() as u64;
+                result.received += data.len() as u64;
                 expect.feed(&data, flags)?;
             }
             Event::Fault(fault) => return Err(fault.to_string()),

@@ -116,7 +116,7 @@ struct StreamTask {
 }
 
 /// How a stream ended.
-enum End {
+enum StreamOutcome {
     /// As it should.
     Done,
     /// The way to the proxy was lost, and nobody knows what became of the message.
@@ -146,23 +146,23 @@ impl StreamTask {
             .map_err(|error| error.to_string())?;
             let end = self.watch(&mut stream).await;
             stream.close().await;
-            if matches!(end?, End::Done) {
+            if matches!(end?, StreamOutcome::Done) {
                 return Ok(());
             }
         }
     }
 
     /// Takes events to the stream's end, or until enough came.
-    async fn watch(&mut self, stream: &mut StreamHandle) -> Result<End, String> {
+    async fn watch(&mut self, stream: &mut StreamHandle) -> Result<StreamOutcome, String> {
         let mut acknowledged = false;
         let mut disconnected = false;
         let mut until = None;
         loop {
             let event = tokio::select! {
-                () = stop(&mut self.stopped) => return Ok(End::Done),
+                () = stop(&mut self.stopped) => return Ok(StreamOutcome::Done),
                 event = next(stream, until) => match event {
                     Ok(event) => event.ok_or("the stream is gone")?,
-                    Err(_) if acknowledged => return Ok(End::Done),
+                    Err(_) if acknowledged => return Ok(StreamOutcome::Done),
                     Err(_) => return Err("ended with DISCONNECTED".to_owned()),
                 },
             };
@@ -175,7 +175,7 @@ impl StreamTask {
                             until = Some(Instant::now() + LAST_STATE_WAIT);
                         }
                         State::Disconnected | State::UpstreamLinkRetry if acknowledged => {
-                            return Ok(End::Done);
+                            return Ok(StreamOutcome::Done);
                         }
                         // If only the way to the proxy was lost, the next state says so.
                         State::Disconnected => {
@@ -186,7 +186,7 @@ impl StreamTask {
                         // from the beginning.
                         State::UpstreamLinkRetry => {
                             if self.send.is_some() {
-                                return Ok(End::Lost);
+                                return Ok(StreamOutcome::Lost);
                             }
                             (disconnected, until) = (false, None);
                             self.expect.restart();

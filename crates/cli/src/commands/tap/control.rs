@@ -4,6 +4,8 @@ use std::io::{self, BufRead, Read};
 use std::str::{FromStr, from_utf8};
 use std::time::Duration;
 
+use sspc_policy::suggest;
+
 use crate::cable::{Change, parse_time};
 
 /// The longest command line, in bytes.
@@ -44,14 +46,20 @@ impl FromStr for Command {
             ("flip" | "drop" | "double" | "burst" | "delay" | "jitter" | "rate", None) => {
                 return Err(format!("{name} needs a value"));
             }
-            _ => {
-                return Err(format!(
-                    "there is no command {name:?}; there are cut, restore, flip, drop, double, \
-                     burst, delay, jitter, rate, stats and quit"
-                ));
-            }
+            _ => return Err(unknown(name)),
         };
         Ok(command)
+    }
+}
+
+const NAMES: [&str; 11] = [
+    "cut", "restore", "flip", "drop", "double", "burst", "delay", "jitter", "rate", "stats", "quit",
+];
+
+fn unknown(name: &str) -> String {
+    match suggest(name, NAMES) {
+        Some(suggestion) => format!("there is no command {name:?}; {suggestion}"),
+        None => format!("there is no command {name:?}; there are {}", NAMES.join(", ")),
     }
 }
 
@@ -129,6 +137,8 @@ mod tests {
         }
         let told = "pull".parse::<Command>().unwrap_err();
         assert!(told.contains("there are cut, restore"), "{told}");
+        let told = "restor".parse::<Command>().unwrap_err();
+        assert!(told.contains("did you mean `restore`?"), "{told}");
     }
 
     #[test]

@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 
+use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::TapArgs;
 use crate::cable::CapturedBytes;
-use crate::console::{EndSoon, Stdout};
+use crate::console::{StdoutStop, StoppableStdout};
 use crate::exit::Failure;
 use crate::trace::LiveTrace;
 use sspc_wire::Direction;
@@ -23,7 +24,7 @@ const QUEUE_MAX: usize = 1024;
 pub(super) struct Monitor {
     pub(super) to: SyncSender<CapturedBytes>,
     /// If anything is shown: for the end, when stdout may take nothing.
-    pub(super) stdout: Option<EndSoon>,
+    pub(super) stdout: Option<StdoutStop>,
     /// How that ended.
     pub(super) ended: oneshot::Receiver<Result<(), Failure>>,
 }
@@ -36,7 +37,7 @@ impl Monitor {
         let (live, stdout) = if args.quiet {
             (None, None)
         } else {
-            let (out, stdout) = Stdout::new()
+            let (out, stdout) = StoppableStdout::new()
                 .map_err(|error| Failure::new(format!("cannot use stdout: {error}")))?;
             let live = match args.hex {
                 true => LiveTrace::bytes(out),
@@ -111,13 +112,21 @@ fn show(
 struct Recorder {
     path: PathBuf,
     file: BufWriter<File>,
-    line: String,
+}
+
+/// A line of a recording; docs/cli.md says what the fields mean.
+#[derive(Serialize)]
+struct RecordedBytes<'b> {
+    t: u64,
+    c: u64,
+    d: &'static str,
+    x: &'b str,
 }
 
 impl Recorder {
     fn create(path: &Path) -> Result<Self, Failure> {
         let file = File::create(path).map_err(|error| cannot_write(path, &error))?;
-        Ok(Self { path: path.to_owned(), file: BufWriter::new(file), line: String::new() })
+        Ok(Self { path: path.to_owned(), file: BufWriter::new(file) })
     }
 
     fn write(
@@ -127,19 +136,20 @@ impl Recorder {
         direction: Direction,
         bytes: &[u8],
     ) -> Result<(), Failure> {
+        let mut hex = String::with_capacity(2 * bytes.len());
+        for byte in bytes {
+            // Writing to a String does not fail.
+            let _ = write!(hex, "{byte:02x}");
+        }
         let direction = match direction {
             Direction::ToProxy => "c2p",
             Direction::ToClient => "p2c",
         };
-        let Self { path, file, line } = self;
-        line.clear();
-        // Writing to a String does not fail.
-        let _ = write!(line, r#"{{"t": {time_us}, "c": {connection}, "d": "{direction}", "x": ""#);
-        for byte in bytes {
-            let _ = write!(line, "{byte:02x}");
-        }
-        line.push_str("\"}\n");
-        file.write_all(line.as_bytes()).map_err(|error| cannot_write(path, &error))
+        let line = RecordedBytes { t: time_us, c: connection, d: direction, x: &hex };
+        serde_json::to_writer(&mut self.file, &line)
+            .map_err(io::Error::from)
+            .and_then(|()| self.file.write_all(b"\n"))
+            .map_err(|error| cannot_write(&self.path, &error))
     }
 
     fn flush(&mut self) -> Result<(), Failure> {

@@ -24,13 +24,14 @@ use crate::console::Console;
 use crate::exit::{Exit, Failure};
 use crate::service::{SignalEvent, Signals};
 use crate::socket;
+use crate::splitmix::SplitMix64;
 use sspc_wire::Direction;
 
 /// Commands that wait at most: then no more are read.
 const COMMANDS_MAX: usize = 16;
 
 /// What happens beside time, signals and commands.
-enum Event {
+enum TapEvent {
     /// A client has come, and its connection to the proxy is there.
     Joined { connection: u64, client: OwnedFd, proxy: OwnedFd },
     /// A client has come, and there is no proxy.
@@ -43,7 +44,7 @@ enum Event {
 pub(super) async fn run(args: &TapArgs, console: Console) -> Result<Exit, Failure> {
     // Before "ready", which others may answer with a signal.
     let mut signals = Signals::watch_toggle()?;
-    let (tell, mut events) = unbounded_channel();
+    let (sender, mut events) = unbounded_channel();
     let is_line = matches!(args.client, ClientEnd::Line(_));
     let monitor = Monitor::start(args, is_line)?;
     let (capture, stdout, mut shown) = match monitor {
@@ -54,7 +55,7 @@ pub(super) async fn run(args: &TapArgs, console: Console) -> Result<Exit, Failur
         }
         None => (None, None, None),
     };
-    let mut tap = Tap::new(args, console, capture, tell);
+    let mut tap = Tap::new(args, console, capture, sender);
     let ends = tap.open(args)?;
     let mut commands = if args.control { Some(read_stdin()?) } else { None };
     let seed = tap.seed;
@@ -138,7 +139,7 @@ async fn next_command(
 
 struct Tap {
     console: Console,
-    tell: UnboundedSender<Event>,
+    sender: UnboundedSender<TapEvent>,
     capture: Option<Capture>,
     seed: u64,
     impairments: [Impairments; 2],
@@ -157,7 +158,7 @@ impl Tap {
         args: &TapArgs,
         console: Console,
         capture: Option<Capture>,
-        tell: UnboundedSender<Event>,
+        sender: UnboundedSender<TapEvent>,
     ) -> Self {
         let mut cuts = args.impairments.cut.clone();
         cuts.sort_by_key(|cut| cut.at);
@@ -165,7 +166,7 @@ impl Tap {
         let cuts = cuts.into_iter().map(|Cut { at, lasts }| (start + at, lasts));
         Self {
             console,
-            tell,
+            sender,
             capture,
             seed: args.impairments.seed.unwrap_or_else(rand::random),
             impairments: Direction::BOTH.map(|direction| impairments(args, direction)),
@@ -196,7 +197,7 @@ impl Tap {
                     Failure::new(format!("{error}{hint}"))
                 })?;
                 let name = listener.address().to_string();
-                let accepting = accept(listener, proxy.clone(), self.tell.clone());
+                let accepting = accept(listener, proxy.clone(), self.sender.clone());
                 self.accepting = Some(tokio::spawn(accepting));
                 Ok(format!("{name} ↔ {proxy}"))
             }
@@ -211,16 +212,16 @@ impl Tap {
         proxy: End,
         bits: u32,
     ) -> Result<(), Failure> {
-        let seed = self.seed.wrapping_add(connection.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let seed = SplitMix64::seed_of(self.seed, connection);
         let mut wire = Wire::new(seed, self.impairments, bits);
         if self.is_cut {
             wire.cut();
         }
         let capture = self.capture.clone().map(|capture| Capture { connection, ..capture });
-        let tell = self.tell.clone();
+        let sender = self.sender.clone();
         let at_end = move |outcome| {
             // Nobody listens any more: the program ends.
-            let _ = tell.send(Event::Ended { connection, outcome });
+            let _ = sender.send(TapEvent::Ended { connection, outcome });
         };
         let cable = Cable::start(client, proxy, wire, capture, at_end)
             .map_err(|error| Failure::new(format!("cannot join the ends: {error}")))?;
@@ -228,19 +229,19 @@ impl Tap {
         Ok(())
     }
 
-    fn handle(&mut self, event: Event) -> Result<(), Failure> {
+    fn handle(&mut self, event: TapEvent) -> Result<(), Failure> {
         match event {
-            Event::Joined { connection, client, proxy } => {
+            TapEvent::Joined { connection, client, proxy } => {
                 tracing::info!(connection, cut = self.is_cut, "a client has come");
                 let (client, proxy) = (End::Socket(client), End::Socket(proxy));
                 if let Err(failure) = self.start(connection, client, proxy, BITS_SOCKET) {
                     self.say(&format!("c{connection}: {failure}"));
                 }
             }
-            Event::Alone { connection, error } => {
+            TapEvent::Alone { connection, error } => {
                 self.say(&format!("c{connection}: no connection to the proxy: {error}"));
             }
-            Event::Ended { connection, outcome } => {
+            TapEvent::Ended { connection, outcome } => {
                 tracing::info!(connection, "a connection is over");
                 self.forget(connection, outcome)?;
             }
@@ -310,7 +311,7 @@ impl Tap {
     }
 
     /// Closes everything, and waits until it is.
-    async fn end(&mut self, events: &mut UnboundedReceiver<Event>) {
+    async fn end(&mut self, events: &mut UnboundedReceiver<TapEvent>) {
         if let Some(accepting) = self.accepting.take() {
             accepting.abort();
             // Its listener is closed once it has ended.
@@ -319,7 +320,7 @@ impl Tap {
         self.capture = None;
         self.cables.values().for_each(Cable::stop);
         while !self.cables.is_empty() {
-            if let Some(Event::Ended { connection, outcome }) = events.recv().await
+            if let Some(TapEvent::Ended { connection, outcome }) = events.recv().await
                 && let Err(failure) = self.forget(connection, outcome)
             {
                 self.say(&failure.to_string());
@@ -390,7 +391,7 @@ fn open_line(address: &LineEnd) -> Result<(End, String), Failure> {
 }
 
 /// Takes clients for as long as it runs, and connects to the proxy for each.
-async fn accept(listener: Listener, proxy: Address, tell: UnboundedSender<Event>) {
+async fn accept(listener: Listener, proxy: Address, sender: UnboundedSender<TapEvent>) {
     // So that the system can recover from what it has too many of.
     const PAUSE: Duration = Duration::from_millis(100);
     for connection in 0.. {
@@ -403,14 +404,14 @@ async fn accept(listener: Listener, proxy: Address, tell: UnboundedSender<Event>
                 }
             }
         };
-        let (tell, proxy) = (tell.clone(), proxy.clone());
+        let (sender, proxy) = (sender.clone(), proxy.clone());
         tokio::spawn(async move {
             let event = match socket::connect(&proxy).await {
-                Ok(proxy) => Event::Joined { connection, client, proxy },
-                Err(error) => Event::Alone { connection, error },
+                Ok(proxy) => TapEvent::Joined { connection, client, proxy },
+                Err(error) => TapEvent::Alone { connection, error },
             };
             // Nobody listens any more: the program ends.
-            let _ = tell.send(event);
+            let _ = sender.send(event);
         });
     }
 }

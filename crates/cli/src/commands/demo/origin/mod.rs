@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use certs::Identity;
-pub(super) use routes::{TOGETHER, hello};
+pub(super) use routes::{TOGETHER, hello, upload_answer};
 pub(super) use ws::price;
 
 /// Most streams at once on one h2 connection; above what the demo asks for.

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
+use serde::Serialize;
 
 use super::answers::{Answer, status, text};
 use super::{Connection, Shared, ws};
@@ -77,8 +78,7 @@ async fn upload(request: Request<Incoming>) -> Answer {
     let announced = request
         .headers()
         .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok())
-        .map_or_else(|| "null".to_owned(), str::to_owned);
+        .and_then(|value| value.to_str().ok()?.parse().ok());
     let mut body = request.into_body();
     let mut hash = Hash::new();
     while let Some(frame) = body.frame().await {
@@ -87,10 +87,21 @@ async fn upload(request: Request<Incoming>) -> Answer {
             hash.update(data);
         }
     }
-    let bytes = hash.len();
-    let sha256 = hash.finish();
-    let json = format!(r#"{{"bytes":{bytes},"content_length":{announced},"sha256":"{sha256}"}}"#);
-    text("application/json", json)
+    text("application/json", upload_answer(hash, announced))
+}
+
+/// What is answered to an upload.
+pub(in crate::commands::demo) fn upload_answer(hash: Hash, content_length: Option<u64>) -> String {
+    let answer = Upload { bytes: hash.len(), content_length, sha256: hash.finish() };
+    // Nothing in it can fail.
+    serde_json::to_string(&answer).unwrap_or_default()
+}
+
+#[derive(Serialize)]
+struct Upload {
+    bytes: u64,
+    content_length: Option<u64>,
+    sha256: String,
 }
 
 /// A body of `len` bytes of the pattern, made as it is sent.

@@ -14,7 +14,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::answers::{Answer, status};
 use super::{Connection, lock};
-use crate::commands::demo::pattern;
+use crate::splitmix;
 
 /// How often the ticker has a price.
 const TICK: Duration = Duration::from_millis(20);
@@ -37,7 +37,8 @@ pub(super) enum Service {
 /// The ticker's message number `seq`, from 0.
 pub(in crate::commands::demo) fn price(seq: u64) -> String {
     // A walk between 90.00 and 109.99 that both sides can compute.
-    let cents = 9_000 + pattern::mix(seq) % 2_000;
+    let cents = 9_000 + splitmix::at(seq) % 2_000;
+    // With two decimals, which a number would lose where they are 0.
     format!(r#"{{"symbol":"SSPC","seq":{seq},"price":{}.{:02}}}"#, cents / 100, cents % 100)
 }
 

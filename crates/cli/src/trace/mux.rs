@@ -8,7 +8,7 @@ use sspc_wire::{Direction, FrameTracker, Layer, MuxDecoder, MuxError, MuxFrame};
 
 use super::frames;
 use super::printer::{Label, Printer};
-use super::stream::Stream;
+use super::stream::StreamTrace;
 use super::text::wall_clock;
 
 /// When nothing came for this long in the middle of a frame, and then a RESET_TRANSPORT, the
@@ -30,11 +30,11 @@ fn time(us: u64) -> String {
 
 /// Decodes and prints.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(super) struct MuxTrace {
     direction: Option<Direction>,
     decoder: MuxDecoder,
     frames: FrameTracker,
-    streams: BTreeMap<u8, Stream>,
+    streams: BTreeMap<u8, StreamTrace>,
     /// Bytes were lost since the last reset: what a channel carries that was opened before that
     /// may begin in the middle of a frame.
     has_gap: bool,
@@ -50,7 +50,7 @@ struct Search {
     last: [u8; 3],
 }
 
-impl Line {
+impl MuxTrace {
     /// A line whose bytes go this way, or one of which that is still to be found out.
     pub(super) fn new(direction: Option<Direction>) -> Self {
         Self {
@@ -127,7 +127,7 @@ impl Line {
                 }
                 let direction = self.direction.unwrap_or(Direction::ToProxy);
                 let stream = self.streams.entry(channel).or_insert_with(|| {
-                    let mut stream = Stream::new(direction);
+                    let mut stream = StreamTrace::new(direction);
                     if self.has_gap {
                         stream.lose();
                     }
@@ -156,7 +156,7 @@ impl Line {
             MuxFrame::ChannelReq(channel) | MuxFrame::ChannelAck(channel) => {
                 self.end_stream(channel, label, printer)?;
                 let direction = self.direction.unwrap_or(Direction::ToProxy);
-                self.streams.insert(channel, Stream::new(direction));
+                self.streams.insert(channel, StreamTrace::new(direction));
                 Ok(())
             }
             MuxFrame::ChannelNack(channel)
