@@ -282,6 +282,17 @@ impl Check<'_> {
                 let help = "only the proxy itself frames messages";
                 self.warning(Code::Suspicious, "metadata", message, help);
             }
+        } else {
+            for item in streamtype.metadata.iter().filter(|item| item.header.is_some()) {
+                let message = format!(
+                    "the header of metadata {} means nothing to {}, which is {}",
+                    quote(&item.name),
+                    self.what(),
+                    streamtype.protocol
+                );
+                let help = "it is ignored; it is for h1 h2 h3";
+                self.warning(Code::WrongProtocol, "metadata", message, help);
+            }
         }
     }
 

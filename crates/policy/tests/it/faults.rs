@@ -45,6 +45,17 @@ fn keys_of_another_protocol_are_kept_apart() {
 }
 
 #[test]
+fn headers_of_metadata_are_for_http() {
+    check(
+        &stream(r#""protocol":"ws","metadata":[{"a":"x-a"},{"b":""}]"#),
+        &[
+            "p:1:65: warning: the header of metadata `a` means nothing to streamtype `t`, which is ws \
+           (it is ignored; it is for h1 h2 h3)",
+        ],
+    );
+}
+
+#[test]
 fn numbers() {
     for (value, said) in [
         ("4294967296", "error: `timeout_ms` of streamtype `t` is out of range"),

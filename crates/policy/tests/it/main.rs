@@ -4,9 +4,10 @@
 mod docs;
 mod faults;
 mod meaning;
-mod numbers;
+
 mod overlay;
 mod properties;
 mod show;
 mod support;
 mod syntax;
+mod values;

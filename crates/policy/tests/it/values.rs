@@ -1,4 +1,4 @@
-//! A number of the policy acts as it is given, or a warning says what acts instead.
+//! A value of the policy acts as it is given, or a warning says what acts instead.
 
 use serde_json::Value;
 use sspc_policy::{Policy, Section, Source, key_reference};
@@ -58,7 +58,7 @@ fn effective(text: &str, rest: &str, pointer: &str) -> Option<Value> {
 /// `"proxy_buflen": 32768` was taken for no `proxy_buflen` at all, since it was the default once, and
 /// the proxy's own default is another. So each key gets its own default too, and all values near it.
 #[test]
-fn the_value_given_is_the_value_that_acts() {
+fn the_number_given_is_the_number_that_acts() {
     let reference = key_reference();
     let keys = reference.iter().filter(|key| key.section == Section::StreamType);
     let numbers: Vec<_> = keys.filter(|key| key.kind == "number").collect();
@@ -113,6 +113,30 @@ fn mapped_states_are_those_given() {
         );
         if let Some(acts) = effective(&text, rest, "/s/0/t/http_resp_map/0/404") {
             assert_eq!(acts, Value::from(value));
+        }
+    }
+}
+
+#[test]
+fn flags_and_texts_are_those_given() {
+    for key in key_reference().iter().filter(|key| key.section == Section::StreamType) {
+        let values = match key.kind {
+            "flag" => ["true", "false"],
+            "text" | "text `${}`" => ["\"GET\"", "\"x/y?z\""],
+            _ => continue,
+        };
+        let protocols = key.protocols.split(' ').next().map(|word| word.replace("all", "h1"));
+        let start = format!(r#"{{"s":[{{"t":{{"protocol":"{}","#, protocols.unwrap());
+        let other = if key.name == "endpoint" {
+            r#","port":1}}]}"#
+        } else {
+            r#","endpoint":"e","port":1}}]}"#
+        };
+        for value in values.into_iter().filter(|_| key.name != "protocol") {
+            let text = format!("{start}\"{}\":{value}{other}", key.name);
+            if let Some(acts) = effective(&text, other, &format!("/s/0/t/{}", key.name)) {
+                assert_eq!(acts.to_string(), value, "{text}");
+            }
         }
     }
 }
