@@ -2,6 +2,7 @@
 
 mod perf;
 mod pinned;
+mod resolve;
 mod route;
 mod tcp;
 mod tls;
@@ -28,7 +29,7 @@ pub(crate) struct Connector {
 
 impl Connector {
     pub(crate) fn new(limit: Duration) -> Self {
-        Self { tcp: tcp::TcpConnector::new(), tls: tls::Tls::new(), limit }
+        Self { tcp: tcp::TcpConnector::default(), tls: tls::Tls::new(), limit }
     }
 
     /// A fresh link to a peer, encrypted if the route asks for it.

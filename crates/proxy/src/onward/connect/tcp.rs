@@ -1,8 +1,8 @@
-//! Names to addresses, addresses to connected sockets.
+//! From an address to a connected socket.
 
 use std::fmt::Write as _;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -10,32 +10,24 @@ use futures_util::stream::FuturesUnordered;
 use nix::sys::socket::{setsockopt, sockopt};
 use sspc_policy::Address;
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
-use super::perf::{Dns, Perf};
+use super::perf::Perf;
+use super::resolve::Resolver;
 use super::route::SocketOptions;
 use super::transport::Socket;
 use crate::onward::{Failure, FailureKind};
 
-/// Name look-ups at a time: each takes a thread while it lasts.
-const LOOKUPS_MAX: usize = 64;
-/// Addresses of one name that are tried.
-const ADDRESSES_MAX: usize = 16;
 /// How long one address is tried alone before the next one joins in (RFC 8305 §5).
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Opens sockets; a bounded number of name look-ups at a time.
-#[derive(Debug)]
+/// Opens sockets.
+#[derive(Debug, Default)]
 pub(crate) struct TcpConnector {
-    lookups: Semaphore,
+    resolver: Resolver,
 }
 
 impl TcpConnector {
-    pub(crate) fn new() -> Self {
-        Self { lookups: Semaphore::new(LOOKUPS_MAX) }
-    }
-
     /// A connected socket; the caller limits the time.
     pub(crate) async fn connect(
         &self,
@@ -45,7 +37,7 @@ impl TcpConnector {
     ) -> Result<Socket, Failure> {
         match address {
             Address::Tcp { host, port } => {
-                let addresses = self.lookup(host, *port, perf).await?;
+                let addresses = self.resolver.lookup(host, *port, perf).await?;
                 let start = Instant::now();
                 let result = race(&addresses, options).await;
                 perf.connect = start.elapsed();
@@ -70,71 +62,10 @@ impl TcpConnector {
             )),
         }
     }
-
-    async fn lookup(
-        &self,
-        host: &str,
-        port: u16,
-        perf: &mut Perf,
-    ) -> Result<Vec<SocketAddr>, Failure> {
-        if let Ok(address) = host.parse::<IpAddr>() {
-            perf.dns_found(Duration::ZERO, [address]);
-            return Ok(vec![SocketAddr::new(address, port)]);
-        }
-        let start = Instant::now();
-        // The semaphore is never closed.
-        let _turn = self.lookups.acquire().await;
-        let found = tokio::net::lookup_host((host, port)).await;
-        match found.map(|found| alternate(found.take(ADDRESSES_MAX).collect())) {
-            Ok(addresses) if !addresses.is_empty() => {
-                perf.dns_found(start.elapsed(), addresses.iter().map(SocketAddr::ip));
-                Ok(addresses)
-            }
-            Ok(_) => {
-                perf.dns_missed(start.elapsed(), Dns::NoResult);
-                Err(Failure::new(
-                    FailureKind::UnknownName,
-                    format!("cannot resolve {host}: no address"),
-                ))
-            }
-            Err(error) => {
-                let (kind, dns) = if is_name_unknown(&error) {
-                    (FailureKind::UnknownName, Dns::NoResult)
-                } else {
-                    (FailureKind::NoDns, Dns::Unreachable)
-                };
-                perf.dns_missed(start.elapsed(), dns);
-                Err(Failure::new(kind, format!("cannot resolve {host}: {error}")))
-            }
-        }
-    }
 }
 
 fn refused(address: &Address, why: &dyn std::fmt::Display) -> Failure {
     Failure::new(FailureKind::Connect, format!("cannot connect to {address}: {why}"))
-}
-
-/// Whether the resolver said that there is no such name, as opposed to not having been able to
-/// find out. The system's code is not handed on by std, only its text: glibc's or musl's.
-fn is_name_unknown(error: &io::Error) -> bool {
-    let text = error.to_string();
-    text.contains("Name or service not known") || text.contains("Name does not resolve")
-}
-
-/// Puts the families in turn, beginning with the one that the system put first.
-fn alternate(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let Some(first) = addresses.first().map(SocketAddr::is_ipv6) else {
-        return addresses;
-    };
-    let (one, other): (Vec<_>, Vec<_>) = addresses.into_iter().partition(|a| a.is_ipv6() == first);
-    let mut other = other.into_iter();
-    let mut result = Vec::with_capacity(ADDRESSES_MAX);
-    for address in one {
-        result.push(address);
-        result.extend(other.next());
-    }
-    result.extend(other);
-    result
 }
 
 /// The first of these addresses that answers, each with a head start on the next.
@@ -212,17 +143,6 @@ fn unix(
 mod tests {
     use super::*;
 
-    #[test]
-    fn families_take_turns_and_the_systems_first_choice_stays_first() {
-        let parse = |texts: &[&str]| -> Vec<SocketAddr> {
-            texts.iter().map(|text| text.parse().unwrap()).collect()
-        };
-        let given = parse(&["[::1]:1", "[::2]:1", "1.1.1.1:1", "[::3]:1", "2.2.2.2:1"]);
-        let turns = parse(&["[::1]:1", "1.1.1.1:1", "[::2]:1", "2.2.2.2:1", "[::3]:1"]);
-        assert_eq!(alternate(given), turns);
-        assert_eq!(alternate(Vec::new()), Vec::new());
-    }
-
     #[tokio::test]
     async fn an_address_that_refuses_gives_way_to_the_next() {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -234,16 +154,5 @@ mod tests {
         assert_eq!(peer, wanted);
         let error = race(&[refused], SocketOptions { priority: 3, tos: 0x10 }).await.unwrap_err();
         assert!(error.contains("refused") && error.contains(&refused.to_string()), "{error}");
-    }
-
-    #[test]
-    fn unknown_names_are_told_from_missing_servers() {
-        let error = |text: &str| io::Error::other(text.to_owned());
-        assert!(is_name_unknown(&error(
-            "failed to lookup address information: Name or service not known"
-        )));
-        assert!(!is_name_unknown(&error(
-            "failed to lookup address information: Temporary failure in name resolution"
-        )));
     }
 }
