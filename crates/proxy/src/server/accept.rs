@@ -4,12 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::{info_span, warn};
+use tracing::warn;
 
 use super::bind::{Bound, Socket};
 use super::line;
-use super::peer::Peer;
 use super::shared::Shared;
+use crate::session::Peer;
 
 /// The pause after an accept failed for want of something that others must give back first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -40,19 +40,13 @@ async fn accept_unix(shared: &Arc<Shared>, socket: tokio::net::UnixListener) -> 
     loop {
         match socket.accept().await {
             Ok((link, _)) => {
-                let peer = link.peer_cred().ok();
-                let pid = peer.and_then(|peer| peer.pid());
-                let key = pid.map_or(Peer::Unknown, Peer::Process);
-                let Some(open) = shared.admit(key) else { continue };
-                let span = info_span!(
-                    "session",
-                    id = open.id,
-                    pid,
-                    uid = peer.map(|peer| peer.uid()),
-                    streamtype = tracing::field::Empty,
-                );
+                let peer = match link.peer_cred() {
+                    Ok(peer) => Peer::Process { pid: peer.pid(), uid: peer.uid() },
+                    Err(_) => Peer::Unknown,
+                };
+                let Some(open) = shared.admit(peer) else { continue };
                 let (reader, writer) = link.into_split();
-                shared.spawn(open, reader, writer, span);
+                shared.spawn(open, reader, writer);
             }
             Err(error) => shared.accept_failed(&error).await,
         }
@@ -63,15 +57,13 @@ async fn accept_tcp(shared: &Arc<Shared>, socket: tokio::net::TcpListener) -> io
     loop {
         match socket.accept().await {
             Ok((link, peer)) => {
-                let Some(open) = shared.admit(Peer::Address(peer.ip())) else { continue };
+                let Some(open) = shared.admit(Peer::Address(peer)) else { continue };
                 // Frames are small and each matters: waiting to fill a packet only delays them.
                 if let Err(error) = link.set_nodelay(true) {
                     tracing::debug!(%error, "cannot set TCP_NODELAY");
                 }
-                let span =
-                    info_span!("session", id = open.id, %peer, streamtype = tracing::field::Empty);
                 let (reader, writer) = link.into_split();
-                shared.spawn(open, reader, writer, span);
+                shared.spawn(open, reader, writer);
             }
             Err(error) => shared.accept_failed(&error).await,
         }

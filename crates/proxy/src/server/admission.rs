@@ -6,13 +6,13 @@ use std::sync::Arc;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::warn;
 
-use super::peer::Peer;
 use super::shared::{Shared, lock};
+use crate::session::Peer;
 
 /// A session's place among the counted ones; given back when dropped.
 pub(crate) struct Admission {
     pub(crate) id: u64,
-    peer: Peer,
+    pub(crate) peer: Peer,
     /// Held for its drop: the line of the session waits for it.
     pub(crate) line: Option<TaskTrackerToken>,
     shared: Arc<Shared>,
@@ -21,7 +21,7 @@ pub(crate) struct Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         self.shared.counts.sessions_open.take(1);
-        if let Entry::Occupied(mut entry) = lock(&self.shared.peers).entry(self.peer) {
+        if let Entry::Occupied(mut entry) = lock(&self.shared.peers).entry(self.peer.limit_key()) {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
                 entry.remove();
@@ -36,19 +36,20 @@ impl Shared {
         let limits = &self.config.limits;
         let mut peers = lock(&self.peers);
         let all: usize = peers.values().sum();
-        let own = peers.get(&peer).copied().unwrap_or(0);
+        let key = peer.limit_key();
+        let own = peers.get(&key).copied().unwrap_or(0);
         if all >= limits.sessions || own >= limits.sessions_per_peer {
             drop(peers);
             self.counts.over_limit.add(1);
             if all >= limits.sessions {
-                warn!(?peer, limit = limits.sessions, "turned away: too many sessions");
+                warn!(%peer, limit = limits.sessions, "turned away: too many sessions");
             } else {
                 let limit = limits.sessions_per_peer;
-                warn!(?peer, limit, "turned away: too many sessions of this peer");
+                warn!(%peer, limit, "turned away: too many sessions of this peer");
             }
             return None;
         }
-        peers.insert(peer, own + 1);
+        peers.insert(key, own + 1);
         self.counts.sessions_open.add(1);
         self.counts.sessions_total.add(1);
         Some(Admission { id: self.next_id(), peer, line: None, shared: Arc::clone(self) })

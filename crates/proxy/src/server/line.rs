@@ -7,13 +7,12 @@ use std::sync::Arc;
 use sspc_line::{Line, LineConfig, LineEvent, LinkLoss, Role};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
-use tracing::{debug, info, info_span, warn};
+use tracing::{debug, info, warn};
 
 use super::Handle;
-use super::peer::Peer;
 use super::shared::Shared;
 use crate::counters::Counts;
-use crate::session::AnyPipe;
+use crate::session::{AnyPipe, Peer};
 use sspc_address::ListenAddress;
 
 /// What logs call a line: its port without the settings.
@@ -96,21 +95,17 @@ pub(crate) async fn accept_port(shared: &Arc<Shared>, line: Line, name: &str) {
 
 /// Serves the channels of a line until it ends or the proxy stops; the sessions that are left.
 async fn accept_channels(shared: &Arc<Shared>, line: &Line, name: &str) -> TaskTracker {
-    let peer = Peer::Line(shared.next_id());
+    let number = shared.next_id();
+    let name = Arc::<str>::from(name);
     let sessions = TaskTracker::new();
     let stopping = &shared.stopping;
     while let Some(Some(channel)) = stopping.run_until_cancelled(line.accept()).await {
+        let index = channel.index().unwrap_or_default();
+        let peer = Peer::Channel { line: number, name: Arc::clone(&name), channel: index };
         let Some(mut open) = shared.admit(peer) else { continue };
         open.line = Some(sessions.token());
-        let index = channel.index().unwrap_or_default();
-        let span = info_span!(
-            "session",
-            id = open.id,
-            peer = format!("{name} channel {index}"),
-            streamtype = tracing::field::Empty,
-        );
         let (reader, writer) = channel.into_split();
-        shared.spawn(open, reader, writer, span);
+        shared.spawn(open, reader, writer);
     }
     line.close();
     sessions.close();
@@ -208,12 +203,11 @@ impl Handle {
         W: AsyncWrite + Send + Unpin + 'static,
     {
         let shared = Arc::clone(&self.shared);
-        let peer = name.to_owned();
+        let name = Arc::<str>::from(name);
         async move {
-            let Some(open) = shared.admit(Peer::Line(shared.next_id())) else { return };
-            let span =
-                info_span!("session", id = open.id, peer, streamtype = tracing::field::Empty);
-            let session = shared.spawn(open, AnyPipe(reader), AnyPipe(writer), span);
+            let peer = Peer::Pipe { pipe: shared.next_id(), name };
+            let Some(open) = shared.admit(peer) else { return };
+            let session = shared.spawn(open, AnyPipe(reader), AnyPipe(writer));
             // A session that panicked is over too.
             let _ = AbortOnDropHandle::new(session).await;
         }

@@ -5,7 +5,6 @@ mod admission;
 mod bind;
 mod line;
 mod listener;
-mod peer;
 mod shared;
 
 use std::future::Future;

@@ -8,14 +8,12 @@ use sspc_policy::Policy;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument;
 
 use super::admission::Admission;
-use super::peer::Peer;
 use crate::config::Config;
 use crate::counters::Counts;
 use crate::onward::{Onward, OnwardConfig};
-use crate::session::{self, SessionContext};
+use crate::session::{self, LimitKey, SessionContext};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -23,7 +21,7 @@ pub(crate) struct Shared {
     pub(crate) policy: Mutex<Arc<Policy>>,
     pub(crate) onward: Arc<Onward>,
     pub(crate) counts: Arc<Counts>,
-    pub(crate) peers: Mutex<HashMap<Peer, usize>>,
+    pub(crate) peers: Mutex<HashMap<LimitKey, usize>>,
     next_id: AtomicU64,
     pub(crate) sessions: TaskTracker,
     /// Lines, which outlive their sessions by what is still to be sent.
@@ -64,18 +62,14 @@ impl Shared {
     }
 
     /// Serves one link, in a task.
-    pub(crate) fn spawn<R, W>(
-        &self,
-        open: Admission,
-        reader: R,
-        writer: W,
-        span: tracing::Span,
-    ) -> JoinHandle<()>
+    pub(crate) fn spawn<R, W>(&self, open: Admission, reader: R, writer: W) -> JoinHandle<()>
     where
         R: session::LinkReader,
         W: session::LinkWriter,
     {
         let context = SessionContext {
+            id: open.id,
+            peer: open.peer.clone(),
             policy: Arc::clone(&lock(&self.policy)),
             starter: Arc::clone(&self.onward),
             counts: Arc::clone(&self.counts),
@@ -88,7 +82,7 @@ impl Shared {
             session::run(context, reader, writer).await;
             drop(open);
         };
-        self.sessions.spawn(task.instrument(span))
+        self.sessions.spawn(task)
     }
 }
 

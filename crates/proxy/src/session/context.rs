@@ -5,12 +5,16 @@ use std::sync::Arc;
 use sspc_policy::Policy;
 use tokio_util::sync::CancellationToken;
 
+use super::peer::Peer;
 use crate::config::{Limits, Timeouts};
 use crate::counters::Counts;
 
 /// What a session has of its proxy.
 #[derive(Clone, Debug)]
 pub(crate) struct SessionContext<D> {
+    /// The session's number, for logs.
+    pub(crate) id: u64,
+    pub(crate) peer: Peer,
     pub(crate) policy: Arc<Policy>,
     pub(crate) starter: D,
     pub(crate) counts: Arc<Counts>,

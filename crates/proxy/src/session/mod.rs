@@ -12,6 +12,7 @@ mod credit;
 mod frame_writer;
 mod lifecycle;
 mod link;
+mod peer;
 mod state_filter;
 mod stream;
 mod tx_queue;
@@ -23,7 +24,7 @@ use bytes::{Bytes, BytesMut};
 use sspc_wire::{Piece, ToClient, ToProxy, ToProxyDecoder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
-use tracing::{info, warn};
+use tracing::{Instrument, info, warn};
 
 use self::attempt::{AttemptStarter, EventStream};
 use self::close_reason::{CloseReason, ProtocolError};
@@ -32,11 +33,21 @@ use self::credit::ClientCredit;
 use self::frame_writer::{FrameWriter, FramingMode};
 use self::link::LinkKind;
 pub(crate) use self::link::{AnyPipe, LinkReader, LinkWriter};
+pub(crate) use self::peer::{LimitKey, Peer};
 use self::stream::{Stream, Waits};
 use crate::onward::Event;
 
 /// Serves one link until it ends.
 pub(crate) async fn run<D: AttemptStarter, R: LinkReader, W: LinkWriter>(
+    context: SessionContext<D>,
+    reader: R,
+    writer: W,
+) {
+    let span = context.peer.span(context.id);
+    serve(context, reader, writer).instrument(span).await;
+}
+
+async fn serve<D: AttemptStarter, R: LinkReader, W: LinkWriter>(
     context: SessionContext<D>,
     mut reader: R,
     mut writer: W,

@@ -125,11 +125,10 @@ impl Model {
     /// What the lifecycle wants done.
     fn check(&mut self, action: &Action, by_itself: bool) -> Result<(), String> {
         match action {
-            Action::State { state, .. } if state.is_transparent() || *state == State::Timeout => {
-                if self.state == Some(State::Destroying) {
-                    return Err(format!("{state} after DESTROYING"));
-                }
+            Action::State { state, .. } if self.state == Some(State::Destroying) => {
+                return Err(format!("{state} after DESTROYING"));
             }
+            Action::State { state, .. } if state.is_transparent() || *state == State::Timeout => {}
             Action::State { state, .. } => {
                 if !may_follow(self.state, *state) {
                     return Err(format!("{state} after {:?}", self.state));

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use tokio::time::sleep_until;
 use tokio_util::sync::CancellationToken;
 
-use super::super::{SessionContext, run};
+use super::super::{Peer, SessionContext, run};
 use super::Trace;
 use super::cable::{Cable, Fate};
 use super::play::{Flow, Play};
@@ -106,6 +106,8 @@ impl World {
         let mut stream = Client::new(name, setup.client, vec![0; 256]);
         user.prepare(&mut stream);
         let context = SessionContext {
+            id: 1,
+            peer: Peer::Unknown,
             policy: Arc::new(policy()),
             starter: play.clone(),
             counts: Arc::<Counts>::default(),

@@ -84,6 +84,8 @@ impl Bare {
             link: LinkKind { is_narrow: false, tells_when_read: false },
             state: SessionState::Unnamed { until: Instant::now() },
             context: SessionContext {
+                id: 1,
+                peer: Peer::Unknown,
                 policy: Arc::new(policy()),
                 starter,
                 counts: Arc::default(),

@@ -93,6 +93,8 @@ impl Rig {
                 ..Limits::default()
             };
             let context = SessionContext {
+                id: 1,
+                peer: Peer::Unknown,
                 policy: Arc::new(policy()),
                 starter: starter.clone(),
                 counts: Arc::clone(&counts),

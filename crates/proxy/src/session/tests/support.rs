@@ -215,6 +215,8 @@ impl<L: AsyncRead + AsyncWrite + Unpin> Rig<L> {
         let draining = CancellationToken::new();
         let closing = CancellationToken::new();
         let context = SessionContext {
+            id: 1,
+            peer: Peer::Unknown,
             policy: Arc::new(policy()),
             starter,
             counts: Arc::clone(&counts),

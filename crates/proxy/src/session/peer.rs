@@ -1,0 +1,67 @@
+//! Who is at the other end of a link.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tracing::{Span, field, info_span};
+
+/// Who a session's client is, as far as the link tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Peer {
+    /// A process of this machine, over a Unix socket.
+    Process { pid: Option<i32>, uid: u32 },
+    /// Over TCP.
+    Address(SocketAddr),
+    /// A channel of a line. `line` is its number, `name` what logs call it.
+    Channel { line: u64, name: Arc<str>, channel: u8 },
+    /// A byte pipe that is none of these, by a number and what logs call it.
+    Pipe { pipe: u64, name: Arc<str> },
+    /// The system does not tell.
+    Unknown,
+}
+
+/// Whom a limit is counted against.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum LimitKey {
+    Process(i32),
+    Address(IpAddr),
+    /// A line or a pipe, by its number.
+    Line(u64),
+    Unknown,
+}
+
+impl Peer {
+    pub(crate) fn limit_key(&self) -> LimitKey {
+        match self {
+            Peer::Process { pid: Some(pid), .. } => LimitKey::Process(*pid),
+            Peer::Process { pid: None, .. } | Peer::Unknown => LimitKey::Unknown,
+            Peer::Address(address) => LimitKey::Address(address.ip()),
+            Peer::Channel { line: number, .. } | Peer::Pipe { pipe: number, .. } => {
+                LimitKey::Line(*number)
+            }
+        }
+    }
+
+    /// What all of a session's log lines are about.
+    pub(crate) fn span(&self, id: u64) -> Span {
+        let streamtype = field::Empty;
+        match self {
+            Peer::Process { pid, uid } => info_span!("session", id, pid, uid, streamtype),
+            peer => info_span!("session", id, %peer, streamtype),
+        }
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Peer::Process { pid: Some(pid), uid } => write!(f, "process {pid} of user {uid}"),
+            Peer::Process { pid: None, uid } => write!(f, "a process of user {uid}"),
+            Peer::Address(address) => address.fmt(f),
+            Peer::Channel { name, channel, .. } => write!(f, "{name} channel {channel}"),
+            Peer::Pipe { name, .. } => f.write_str(name),
+            Peer::Unknown => f.write_str("unknown"),
+        }
+    }
+}
