@@ -46,7 +46,7 @@ async fn accept_unix(shared: &Arc<Shared>, socket: tokio::net::UnixListener) -> 
                 };
                 let Some(open) = shared.admit(peer) else { continue };
                 let (reader, writer) = link.into_split();
-                shared.spawn(open, reader, writer);
+                open.serve(reader, writer);
             }
             Err(error) => shared.accept_failed(&error).await,
         }
@@ -63,7 +63,7 @@ async fn accept_tcp(shared: &Arc<Shared>, socket: tokio::net::TcpListener) -> io
                     tracing::debug!(%error, "cannot set TCP_NODELAY");
                 }
                 let (reader, writer) = link.into_split();
-                shared.spawn(open, reader, writer);
+                open.serve(reader, writer);
             }
             Err(error) => shared.accept_failed(&error).await,
         }

@@ -3,19 +3,46 @@
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::warn;
 
 use super::shared::{Shared, lock};
-use crate::session::Peer;
+use crate::session::{self, Peer, SessionContext};
 
 /// A session's place among the counted ones; given back when dropped.
 pub(crate) struct Admission {
-    pub(crate) id: u64,
-    pub(crate) peer: Peer,
+    id: u64,
+    peer: Peer,
     /// Held for its drop: the line of the session waits for it.
     pub(crate) line: Option<TaskTrackerToken>,
     shared: Arc<Shared>,
+}
+
+impl Admission {
+    /// Serves its link, in a task.
+    pub(crate) fn serve<R, W>(self, reader: R, writer: W) -> JoinHandle<()>
+    where
+        R: session::LinkReader,
+        W: session::LinkWriter,
+    {
+        let shared = Arc::clone(&self.shared);
+        let context = SessionContext {
+            id: self.id,
+            peer: self.peer.clone(),
+            policy: Arc::clone(&lock(&shared.policy)),
+            starter: Arc::clone(&shared.onward),
+            counts: Arc::clone(&shared.counts),
+            limits: shared.config.limits.clone(),
+            timeouts: shared.config.timeouts.clone(),
+            draining: shared.draining.clone(),
+            closing: shared.closing.clone(),
+        };
+        shared.sessions.spawn(async move {
+            session::run(context, reader, writer).await;
+            drop(self);
+        })
+    }
 }
 
 impl Drop for Admission {

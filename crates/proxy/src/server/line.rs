@@ -105,7 +105,7 @@ async fn accept_channels(shared: &Arc<Shared>, line: &Line, name: &str) -> TaskT
         let Some(mut open) = shared.admit(peer) else { continue };
         open.line = Some(sessions.token());
         let (reader, writer) = channel.into_split();
-        shared.spawn(open, reader, writer);
+        open.serve(reader, writer);
     }
     line.close();
     sessions.close();
@@ -207,7 +207,7 @@ impl Handle {
         async move {
             let peer = Peer::Pipe { pipe: shared.next_id(), name };
             let Some(open) = shared.admit(peer) else { return };
-            let session = shared.spawn(open, AnyPipe(reader), AnyPipe(writer));
+            let session = open.serve(AnyPipe(reader), AnyPipe(writer));
             // A session that panicked is over too.
             let _ = AbortOnDropHandle::new(session).await;
         }

@@ -5,15 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sspc_policy::Policy;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::admission::Admission;
 use crate::config::Config;
 use crate::counters::Counts;
 use crate::onward::{Onward, OnwardConfig};
-use crate::session::{self, LimitKey, SessionContext};
+use crate::session::LimitKey;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -59,30 +57,6 @@ impl Shared {
     /// A number that no session or line had.
     pub(crate) fn next_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
-    }
-
-    /// Serves one link, in a task.
-    pub(crate) fn spawn<R, W>(&self, open: Admission, reader: R, writer: W) -> JoinHandle<()>
-    where
-        R: session::LinkReader,
-        W: session::LinkWriter,
-    {
-        let context = SessionContext {
-            id: open.id,
-            peer: open.peer.clone(),
-            policy: Arc::clone(&lock(&self.policy)),
-            starter: Arc::clone(&self.onward),
-            counts: Arc::clone(&self.counts),
-            limits: self.config.limits.clone(),
-            timeouts: self.config.timeouts.clone(),
-            draining: self.draining.clone(),
-            closing: self.closing.clone(),
-        };
-        let task = async move {
-            session::run(context, reader, writer).await;
-            drop(open);
-        };
-        self.sessions.spawn(task)
     }
 }
 
