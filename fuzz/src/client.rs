@@ -1,4 +1,4 @@
-//! A client's stream that is told and asked anything, in any order.
+//! A client's stream that gets any bytes and any calls, in any order.
 
 use std::collections::VecDeque;
 

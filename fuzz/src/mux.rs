@@ -1,4 +1,4 @@
-//! One end of the mux, which hears anything, in any cut.
+//! One end of the mux, which receives any bytes, in any cut.
 
 use sspc_mux::{Config, Event, Instant, Mux, Role};
 
@@ -7,7 +7,7 @@ use crate::mux_app::{App, STEPS};
 /// What happens at an end.
 #[derive(Debug, Default, PartialEq)]
 struct Record {
-    /// What the application is told, with the pieces of a channel's bytes joined.
+    /// The application's events, with the pieces of a channel's bytes joined.
     told: Vec<Told>,
     sent: Vec<u8>,
 }

@@ -1,4 +1,4 @@
-//! An application on one end of a mux, which checks that what it is told is legal.
+//! An application on one end of a mux, which checks that its events are legal.
 
 use sspc_mux::{Channel, Event, Instant, Mux, Priority, Role};
 use sspc_wire::MuxDecoder;

@@ -38,7 +38,7 @@ pub enum Step {
     Insert(End, Vec<u8>),
     Lose(End, u16),
     Flip(End, u16, u8),
-    /// An end begins anew.
+    /// An end restarts.
     Restart(End),
 }
 

@@ -18,7 +18,7 @@ const DESTROYING: u32 = 7;
 const RIDESHARE_MAX: usize = 32;
 
 impl Handle {
-    /// Tells the application of an event, or keeps what it brought. It is the engine's last, which
+    /// Calls the application back for an event, or keeps what it brought. It is the engine's last, which
     /// knows its name.
     pub(crate) fn report(self, event: Event<'_>) {
         match event {
@@ -102,7 +102,7 @@ impl Handle {
         true
     }
 
-    /// The last that is told before the stream is freed, or made anew.
+    /// The last callbacks before the stream is freed, or made again.
     pub(crate) fn report_end(self) {
         if self.connected.get() {
             self.call_state(DISCONNECTED, 0);

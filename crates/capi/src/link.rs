@@ -1,4 +1,4 @@
-//! A stream's link: asks its transport for one, and hears how that went.
+//! A stream's link: opened by its transport, and lost.
 
 use core::ptr::null_mut;
 

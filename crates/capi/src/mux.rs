@@ -46,8 +46,8 @@ impl MuxRef {
         true
     }
 
-    /// A channel is at its end: its stream is told, by the callbacks too if there are any, and it
-    /// is freed.
+    /// A channel is at its end: the callbacks, if there are any, and its stream are called, and it is
+    /// freed.
     ///
     /// # Safety
     /// As of [`MuxRef::free`], apart from its stream.
@@ -201,7 +201,7 @@ impl MuxRef {
         }
     }
 
-    /// What came in a channel has no sense: it alone is closed.
+    /// What came in a channel breaks the protocol: only this channel is closed.
     pub(crate) fn lose(self, index: u16) {
         let channel = self.find(index, 1 << state::OPEN);
         if channel.is_null() {

@@ -17,13 +17,13 @@ pub(crate) mod state {
     pub(crate) const ASKED: u8 = 1;
     pub(crate) const OPEN: u8 = 4;
     pub(crate) const LEAVING: u8 = 5;
-    /// Its stream hears of its end just now; then it is freed.
+    /// Its stream is being called about its end; then it is freed.
     pub(crate) const ENDING: u8 = 7;
 }
 
 /// The stream wants to write. Of [`Channel::todo`].
 pub(crate) const WRITE: u8 = 1;
-/// The proxy is to hear that the stream is destroyed. Of [`Channel::todo`].
+/// DESTROYING is to be sent to the proxy. Of [`Channel::todo`].
 pub(crate) const DESTROYING_DUE: u8 = 2;
 /// Any index, for [`MuxRef::find`].
 pub(crate) const ANY: u16 = 0x100;
@@ -100,7 +100,7 @@ pub(crate) unsafe fn release(channel: *mut Channel) {
     }
 }
 
-/// The proxy is to hear of the stream's end before the channel is closed.
+/// DESTROYING is to be sent to the proxy before the channel is closed.
 ///
 /// # Safety
 /// The channel is null or valid.

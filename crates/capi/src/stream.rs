@@ -34,7 +34,7 @@ pub(crate) struct StreamObject {
     pub(crate) pending_free: Cell<bool>,
     /// When no call is under way any more the transport is to be asked for a chance to write.
     pub(crate) write_due: Cell<bool>,
-    /// The application was told CONNECTED, and not DISCONNECTED since.
+    /// The application got CONNECTED, and no DISCONNECTED since.
     pub(crate) connected: Cell<bool>,
     /// The payload that is being given to the application came with a rideshare name, which is kept.
     pub(crate) in_rideshare: Cell<bool>,
@@ -182,8 +182,8 @@ impl Handle {
         }
     }
 
-    /// Lets the engine say and wish what it has to; then the timer is set, and the transport asked
-    /// for a chance to write. True if the handle is freed.
+    /// Handles the engine's events and what it wants of its link; then sets the timer, and asks the
+    /// transport for a chance to write. True if the handle is freed.
     pub(crate) fn update(self) -> bool {
         self.write_due.set(true);
         self.run(&[])
@@ -287,7 +287,7 @@ impl Handle {
         // nothing uses it any more: the memory came from this context.
         unsafe {
             let was_created = self.engine().is_created();
-            // What the proxy's own DESTROYING told is not told again.
+            // The proxy's own DESTROYING was the end already.
             if self.engine().state() != Some(State::Destroying) {
                 self.report_end();
             }

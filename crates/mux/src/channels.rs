@@ -343,7 +343,7 @@ impl Channels {
         }
     }
 
-    /// The channel ends by the peer's doing; the caller is told if it knew of the channel.
+    /// The peer ended the channel; an event for the caller, if it knew of the channel.
     fn end(&mut self, index: u8, was: Phases) -> Option<Event<'static>> {
         const TOLD: Phases = Phases::of(&[Phase::Offered, Phase::AckDue, Phase::Open]);
         let channel = Channel::new(index);
@@ -357,7 +357,7 @@ impl Channels {
         }
     }
 
-    /// Lets those that wait for an answer grow older; tells of a request that got none.
+    /// Counts the time of those that wait for an answer; returns a request that got none.
     pub(crate) fn handle_timeout(
         &mut self,
         now: Instant,

@@ -30,7 +30,7 @@ pub struct Config {
     /// longer, because all channels share one timer.
     pub channel_ms: u32,
     /// When no byte came for this long in the middle of a frame, and then a RESET_TRANSPORT seems
-    /// to come, the peer began anew and the frame will never end.
+    /// to come, the peer restarted and the frame will never end.
     pub stall_ms: u32,
     /// The most bytes of a channel's stream in one MUX frame sent, which is also how long one
     /// channel holds the line: 1 to 65,534. Deployed peers take no more than 2,044.

@@ -47,7 +47,7 @@ impl Priority {
     }
 }
 
-/// What the mux has to tell.
+/// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {
@@ -56,14 +56,14 @@ pub enum Event<'a> {
         /// The round trip of the handshake, in µs.
         rtt_us: u32,
     },
-    /// The link is lost and with it all channels, of which nothing more is told.
+    /// The link is lost and with it all channels, for which no more events come.
     LinkDown {
-        /// How this was found out.
+        /// How that was noticed.
         why: LinkLoss,
     },
     /// This side's own PING came back: there is no peer, but a loopback plug, or TX joined to RX.
-    /// Told for each PING while the link is down; it does not come up that way. Only with the
-    /// feature `echo`.
+    /// Comes for each PING while the link is down; the link does not come up that way. Only with
+    /// the feature `echo`.
     Echo,
     /// A PING of this side was answered while the link was up.
     RoundTrip {
@@ -107,7 +107,7 @@ pub enum Event<'a> {
     },
 }
 
-/// How the loss of the link was found out.
+/// How the loss of the link was noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum LinkLoss {

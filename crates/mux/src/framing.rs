@@ -20,7 +20,7 @@ use crate::link::Link;
 
 #[derive(Debug)]
 pub(crate) struct Framing {
-    /// What it tells of the last frame is what [`Self::next`] found.
+    /// Its last frame is the one that [`Self::next`] found.
     pub(crate) decoder: MuxDecoder,
     /// Where frames begin is known.
     is_found: bool,

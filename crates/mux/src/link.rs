@@ -15,9 +15,9 @@
 //! still under way, only answers count that can no more be overtaken by it: the PONG to the last
 //! PING sent, and the PONGACK to a PONG that was sent after the last RESET_TRANSPORT.
 //!
-//! An end that begins anew while the other is in the middle of hearing a frame may have its
-//! RESET_TRANSPORT taken for that frame's last byte. So a PING that belongs to one says so in its
-//! time ([`WHILE_DOWN`]), which an end that is up takes for the RESET_TRANSPORT that it missed. Other
+//! When an end restarts while the other is in the middle of a frame, its RESET_TRANSPORT may be taken
+//! for that frame's last byte. So a PING that belongs to one says so in its time
+//! ([`WHILE_DOWN`]), which an end that is up takes for the RESET_TRANSPORT that it missed. Other
 //! peers have no use for the time but to send it back.
 
 use sspc_wire::mux_type::{PING, PONG, PONGACK, RESET_TRANSPORT};

@@ -26,14 +26,14 @@ use crate::link::{Link, TELLS_ECHO, is_of_reset};
 /// - Output: [`transmit`](Self::transmit), [`deadline`](Self::deadline).
 /// - Getters, which take `&self`.
 ///
-/// Around and around: receive what came until there is no event and no input, call
+/// In a loop: receive what came until there is no event and no input, call
 /// `handle_timeout` until there is no event, transmit until nothing comes as long as the line
 /// takes it, then wait for I/O, the application or the deadline. In this order, so that a PONG
 /// that waits to be read is read before it is missed. What is called too early does nothing; what
 /// is not taken waits.
 ///
 /// Bytes for a channel are asked for at the last moment, one frame a call, so that what is urgent
-/// never stands behind what is bulky: give the line no more than it needs to stay busy.
+/// never waits behind what is large: give the line no more than it needs to stay busy.
 ///
 /// ```
 /// use sspc_mux::{Config, Event, Instant, Mux, OpenError, Priority, Role};
@@ -94,7 +94,7 @@ use crate::link::{Link, TELLS_ECHO, is_of_reset};
 /// for Echo, which comes while it is down. A
 /// channel's life is `open`, Opened or Refused, or else ChannelRequested, `accept`; then Data, then
 /// Closed. With [`close`](Self::close), [`refuse`](Self::refuse), Refused, Closed and LinkDown it
-/// is over, and nothing more is told about it.
+/// is over, and no more events of it come.
 #[derive(Debug)]
 pub struct Mux {
     role: Role,
@@ -106,9 +106,9 @@ pub struct Mux {
     heard_at: Instant,
     /// How often framing was lost.
     framing_losses: u32,
-    /// The link was lost; the application is still to be told.
+    /// The link was lost, and the event for that is still to come.
     lost: Option<LinkLoss>,
-    /// The peer's clock, which is still to be told.
+    /// The peer's clock, if the event for that is still to come.
     peer_unix_us: Option<NonZeroU64>,
 }
 
@@ -179,13 +179,13 @@ impl Mux {
         if at == Instant::NEVER { None } else { Some(at) }
     }
 
-    /// Tells what time it is by the wall clock, in µs since 1970, for the peer's use. Without it,
-    /// or after the clock was set anew, the peer is told a time of long ago, or a wrong one.
+    /// Sets the wall clock, in µs since 1970, which the peer gets. Without it,
+    /// or after the clock was set, the peer gets a time of long ago, or a wrong one.
     pub const fn set_unix_time(&mut self, now: Instant, unix_us: u64) {
         self.link.set_unix_time(now, unix_us);
     }
 
-    /// Asks for a channel. [`Event::Opened`] or [`Event::Refused`] tells the answer.
+    /// Asks for a channel. The answer is [`Event::Opened`] or [`Event::Refused`].
     ///
     /// # Errors
     /// The link is down, no index is free, or this is a proxy.
@@ -203,7 +203,7 @@ impl Mux {
         channel.ok_or(OpenError::NoneFree)
     }
 
-    /// Accepts the channel that [`Event::ChannelRequested`] told of; bytes may be sent at once.
+    /// Accepts the channel of an [`Event::ChannelRequested`]; bytes may be sent at once.
     ///
     /// # Errors
     /// The peer does not want it any more.
@@ -211,7 +211,7 @@ impl Mux {
         if self.channels.accept(channel, priority) { Ok(()) } else { Err(NotRequested) }
     }
 
-    /// Refuses the channel that [`Event::ChannelRequested`] told of.
+    /// Refuses the channel of an [`Event::ChannelRequested`].
     pub fn refuse(&mut self, channel: Channel) {
         self.close(channel);
     }
@@ -339,7 +339,7 @@ impl Mux {
         }
     }
 
-    /// What is still to be told about the past.
+    /// The next event about the past that is still to come.
     fn pending(&mut self) -> Option<Event<'static>> {
         if let Some(why) = self.lost.take() {
             return Some(Event::LinkDown { why });
@@ -411,7 +411,7 @@ impl Mux {
         }
     }
 
-    /// The link, which was up, is lost, and that is still to be told.
+    /// The link, which was up, is lost, and the event for that is still to come.
     fn go_down(&mut self, why: LinkLoss) {
         self.lost = Some(why);
         self.peer_unix_us = None;

@@ -109,7 +109,7 @@ impl Cable {
     /// Makes it be there again.
     ///
     /// # Errors
-    /// The system gives no more pseudo-terminals, or the port is there.
+    /// The system has no more pseudo-terminals, or the port is there.
     pub fn plug(&self, side: usize) -> io::Result<()> {
         let end = make(&self.port(side))?;
         self.shared.ends()[side] = Some(end);

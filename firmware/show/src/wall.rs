@@ -10,9 +10,9 @@ pub struct WallClock {
 
 impl WallClock {
     /// What the proxy said, µs since 1970, and when it said it.
-    pub const fn new(unix_us: u64, told: Instant) -> Self {
-        // What was not told is later than the device's start by as much as the clock shows.
-        Self { unix_us: unix_us.wrapping_sub(told.as_micros()) }
+    pub const fn new(unix_us: u64, received: Instant) -> Self {
+        // What the clock would have shown when the device started.
+        Self { unix_us: unix_us.wrapping_sub(received.as_micros()) }
     }
 
     /// µs since 1970 at some moment.

@@ -1,5 +1,5 @@
 //! The same as the image `ticker`, as tasks of embassy's executor: one moves the bytes of the line,
-//! one has the page, one the prices, one tells of the link.
+//! one has the page, one the prices, one reports the link.
 #![no_std]
 #![no_main]
 #![forbid(unsafe_code)]
@@ -85,7 +85,7 @@ async fn line(mut runner: Runner<'static, Memory>, input: LineInput, output: Lin
     runner.run(input, output, Clock, &mut read, &mut write).await;
 }
 
-/// Tells of the link.
+/// Reports when the link comes up or is lost.
 #[task]
 async fn link(handle: Handle<'static, Memory>, log: Shown) {
     loop {

@@ -1,4 +1,4 @@
-//! What is done with what comes.
+//! What the application does with its events.
 
 use firmware_board::{Log, stack_size, stack_used};
 use firmware_show::{Page, Prices, WallClock};

@@ -1,4 +1,4 @@
-/* The log, of which the firmware gives one function. */
+/* The log, of which the firmware provides one function. */
 #ifndef SSPC_LOG_H
 #define SSPC_LOG_H
 
@@ -47,7 +47,7 @@ typedef void (*lws_log_prepend_cx_t)(struct lws_log_cx *cx, void *obj, char **p,
 
 /*
  * From the firmware: a line for the log, of one level. It may have to be ended. If prep and obj are
- * not NULL then prep gives what comes in front, a stream's tag.
+ * not NULL then prep writes what comes in front, a stream's tag.
  */
 void __lws_logv(lws_log_cx_t *cx, lws_log_prepend_cx_t prep, void *obj, int level, const char *fun,
 		const char *format, va_list ap);

@@ -71,7 +71,7 @@ typedef struct lws_txp_mux_parse_cbs {
 	int (*payload)(lws_transport_mux_ch_t *ch, const uint8_t *buf, size_t len);
 	/* A channel is open (0), or could not be opened (other): tell the stream. */
 	int (*ch_opens)(lws_transport_mux_ch_t *ch, int determination);
-	/* A channel was closed; the stream is told anyway. */
+	/* A channel was closed; the stream is called in any case. */
 	int (*ch_closes)(lws_transport_mux_ch_t *ch);
 	/* There may be more to write. */
 	void (*txp_req_write)(lws_transport_mux_t *mux);

@@ -1,11 +1,11 @@
-/* Streams: what an application asks for and hears. */
+/* Streams: what an application calls, and its callbacks. */
 #ifndef SSPC_STREAMS_H
 #define SSPC_STREAMS_H
 
 /* One stream. */
 struct lws_sspc_handle;
 
-/* Sources say lws_ss_*; the streams of this library are the proxied ones. */
+/* Sources call lws_ss_*; the streams of this library are the proxied ones. */
 #define lws_ss_handle			lws_sspc_handle
 #define lws_ss_create			lws_sspc_create
 #define lws_ss_destroy			lws_sspc_destroy
@@ -139,7 +139,7 @@ int lws_sspc_create(struct lws_context_standalone *cx, int tsi, const lws_ss_inf
  * Ends a stream and sets the pointer to NULL. In a callback of this very stream it ends after the
  * callback. DESTROYING is its last callback, before which comes DISCONNECTED if it was connected.
  *
- * The same is told when the proxy destroys a stream, as when its policy changes. Then the handle
+ * It also comes when the proxy destroys a stream, for example because its policy changed. Then the handle
  * stays, and the stream goes on with DISCONNECTED, unless the callback destroys it.
  */
 void lws_sspc_destroy(struct lws_sspc_handle **ppss);

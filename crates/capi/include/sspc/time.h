@@ -1,4 +1,4 @@
-/* Time and timers, of which the firmware gives the functions. */
+/* Time and timers, whose functions the firmware provides. */
 #ifndef SSPC_TIME_H
 #define SSPC_TIME_H
 
@@ -33,7 +33,7 @@ typedef struct lws_sorted_usec_list {
 lws_usec_t lws_now_usecs(void);
 
 /*
- * From the firmware: sets a timer, or sets it anew. When the time is over its event loop takes it
+ * From the firmware: sets a timer, or resets it. When the time is over its event loop takes it
  * out of its list and calls back, outside of any function of this library.
  */
 void lws_sul_schedule(struct lws_context_standalone *cx, int tsi, lws_sorted_usec_list_t *sul,

@@ -65,7 +65,7 @@ typedef struct lws_transport_client_ops {
 	/* These bytes came. */
 	lws_ss_state_return_t (*event_read)(lws_transport_priv_t priv, const uint8_t *buf,
 					    size_t len);
-	/* What comes has no sense. */
+	/* What comes breaks the protocol. */
 	void (*lost_coherence)(lws_transport_priv_t priv);
 	/* Close the link. */
 	void (*_close)(lws_transport_priv_t priv);
