@@ -63,7 +63,7 @@ pub enum Event<'a> {
     },
     /// This side's own PING came back: there is no peer, but a loopback plug, or TX joined to RX.
     /// Comes for each PING while the link is down; the link does not come up that way. Only with
-    /// the feature `echo`.
+    /// the feature `host`.
     Echo,
     /// A PING of this side was answered while the link was up.
     RoundTrip {
@@ -117,7 +117,7 @@ pub enum LinkLoss {
     Framing,
     /// The peer sent RESET_TRANSPORT: it restarted, or lost trust itself.
     PeerReset,
-    /// This side's own PING came back. Only with the feature `echo`.
+    /// This side's own PING came back. Only with the feature `host`.
     Echo,
     /// No index is left: the peer did not answer the closing of so many channels.
     NoIndexLeft,

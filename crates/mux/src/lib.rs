@@ -8,8 +8,9 @@
 //!
 //! No allocation, no panic, no `unsafe`; the crate is `no_std`, and a mux takes 512 bytes or less.
 //!
-//! With the feature `echo`, which `sspc-line` turns on, it also notices a line that sends its own
-//! bytes back ([`Event::Echo`]). Without it a loopback plug passes for a peer.
+//! With the feature `host`, which `sspc-line` turns on, it also notices a line that sends its own bytes
+//! back ([`Event::Echo`]; without it a loopback plug passes for a peer), and sends a second PING before
+//! it gives up a link.
 #![no_std]
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -7,7 +7,7 @@
 //!          │  RESET_TRANSPORT, lost framing,                  the time for PING  │  PONG,  │
 //!          │  no index left, reset                                     has come  │ PONGACK │
 //!          ├───────────────────────────────────────────────────────────┬─────────┤         │
-//!          │  no PONG in time                                          │         ▼         │
+//!          │  no PONG in time, on a host to two PINGs                  │         ▼         │
 //!          └───────────────────────────────────────────────────────────┴───── Probing ─────┘
 //! ```
 //!
@@ -28,12 +28,13 @@ use crate::config::{Config, Role};
 /// Set in the time of a PING that is sent while the link is down. No clock gets there in 1,141 years.
 const WHILE_DOWN: u64 = 1 << 55;
 
-/// Whether this end notices that its own PING comes back. A device has no room for that.
-pub(crate) const TELLS_ECHO: bool = cfg!(feature = "echo");
+/// Whether this end notices that its own PING comes back, and sends a second one before it gives up. A
+/// device has no room for that.
+pub(crate) const FOR_HOST: bool = cfg!(feature = "host");
 
 /// The bit of a PING's time that says which end sent it: a peer's is never taken for this end's own,
 /// even if both clocks agree to the µs.
-const ROLE_BIT: u64 = TELLS_ECHO as u64;
+const ROLE_BIT: u64 = FOR_HOST as u64;
 
 /// True for a PING that a peer sent behind RESET_TRANSPORT.
 pub(crate) const fn is_of_reset(sent_us: u64) -> bool {
@@ -47,8 +48,11 @@ enum State {
     Down,
     /// At the time PING becomes due.
     Up,
-    /// PING is due or sent. Until the time proof of life must come.
+    /// PING is due or sent. Until the time proof of life must come, or else on a host another PING is
+    /// due: one byte that is harmed in either is no dead peer.
     Probing,
+    /// The second PING is due or sent, with the time of the first.
+    ProbingAgain,
 }
 
 #[derive(Debug)]
@@ -119,8 +123,14 @@ impl Link {
             State::Down => self.at = Instant::NEVER,
             // Counted from now, not from the time that was planned: after a sleep of the whole
             // machine nobody could have sent it.
-            State::Up => self.set(State::Probing, now.plus_millis(config.pong_ms)),
-            State::Probing => return,
+            State::Up => {
+                let wait_ms = if FOR_HOST { config.pong_ms / 2 } else { config.pong_ms };
+                self.set(State::Probing, now.plus_millis(wait_ms));
+                if FOR_HOST {
+                    self.pinged = false;
+                }
+            }
+            State::Probing | State::ProbingAgain => return,
         }
         self.ping_due = true;
     }
@@ -133,6 +143,11 @@ impl Link {
     /// What is due by now becomes due. True if the peer has not answered in time.
     pub(crate) fn handle_timeout(&mut self, now: Instant, config: &Config) -> bool {
         if now < self.at {
+            return false;
+        }
+        if FOR_HOST && self.state == State::Probing {
+            self.set(State::ProbingAgain, now.plus_millis(config.pong_ms.div_ceil(2)));
+            self.ping_due = true;
             return false;
         }
         self.ping(now, config);
@@ -214,8 +229,12 @@ impl Link {
         self.handle_timeout(now, config);
         if self.ping_due {
             self.ping_due = false;
+            // A PONG to either of two PINGs is proof of life.
+            let is_second = FOR_HOST && self.state == State::ProbingAgain && self.pinged;
+            if !is_second {
+                self.pinged_us = sent_us & !ROLE_BIT | role as u64 & ROLE_BIT;
+            }
             self.pinged = true;
-            self.pinged_us = sent_us & !ROLE_BIT | role as u64 & ROLE_BIT;
             let mut ping_us = self.pinged_us;
             if self.state == State::Down {
                 self.ponged = false;

@@ -10,7 +10,7 @@ use crate::config::{Config, Role};
 use crate::error::{NoRoom, NotRequested, OpenError};
 use crate::event::{Channel, Event, LinkLoss, Priority};
 use crate::framing::Framing;
-use crate::link::{Link, TELLS_ECHO, is_of_reset};
+use crate::link::{FOR_HOST, Link, is_of_reset};
 
 /// One end of a mux, without its I/O: bytes and time go in; bytes, events and the next deadline
 /// come out.
@@ -352,7 +352,7 @@ impl Mux {
         let frame = &self.framing.decoder;
         let (index, first_us) = (frame.channel(), frame.first_us());
         match frame.frame() {
-            PING if TELLS_ECHO && self.link.is_last_ping(first_us) => {
+            PING if FOR_HOST && self.link.is_last_ping(first_us) => {
                 // Not answered: the answer would come back too, and bring the link up.
                 if !was_up {
                     return Some(Event::Echo);

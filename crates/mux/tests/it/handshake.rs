@@ -201,10 +201,38 @@ fn a_ping_that_could_not_even_be_written_takes_the_link_down_too() {
     let mut bench = Bench::up(Role::Client, Config::DEFAULT);
     bench.now_us = bench.mux.deadline().unwrap().as_micros();
     assert_eq!(bench.mux.handle_timeout(bench.now()), None);
-    let until = bench.mux.deadline().unwrap();
-    assert_eq!(until, us(bench.now_us + 2_000_000));
-    bench.now_us = until.as_micros();
+    for _ in 0..2 {
+        assert_eq!(bench.mux.handle_timeout(bench.now()), None);
+        let until = bench.mux.deadline().unwrap();
+        assert_eq!(until, us(bench.now_us + 1_000_000));
+        bench.now_us = until.as_micros();
+    }
     assert_eq!(bench.wait_ms(0), [Seen::Down(LinkLoss::NoPong)]);
+}
+
+/// One harmed byte in a PING or its PONG took the link down, and all streams with it.
+#[test]
+fn a_second_ping_is_sent_at_half_of_the_time_and_either_pong_is_proof_of_life() {
+    for first_arrives in [false, true] {
+        let mut bench = Bench::up(Role::Client, Config::DEFAULT);
+        bench.now_us = bench.mux.deadline().unwrap().as_micros();
+        let sent_us = bench.now_us;
+        assert_eq!(bench.sent(), ping(sent_us));
+        bench.now_us += 999_000;
+        assert_eq!(bench.sent(), b"");
+        bench.now_us += 1000;
+        assert_eq!(bench.sent(), ping(sent_us), "with the same time");
+        assert_eq!(bench.sent(), b"", "once");
+        bench.now_us += 500_000;
+        assert_eq!(bench.hear(&pong(sent_us.to_be_bytes())), [Seen::RoundTrip]);
+        assert_eq!(bench.sent().len(), 9, "one PONGACK");
+        if first_arrives {
+            assert_eq!(bench.hear(&pong(sent_us.to_be_bytes())), []);
+            assert_eq!(bench.sent(), b"");
+        }
+        let due_us = bench.mux.deadline().unwrap().as_micros();
+        assert!(due_us >= bench.now_us + 7_500_000);
+    }
 }
 
 /// A process that was stopped, or a machine that slept, could not send its PING: that is no sign
