@@ -12,7 +12,7 @@ pub(crate) struct LogArgs {
     #[arg(short, long, global = true, action = ArgAction::Count)]
     pub(crate) verbose: u8,
 
-    /// How logs are written
+    /// Format of the logs
     #[arg(long = "log", global = true, value_enum, value_name = "FORMAT", default_value_t)]
     pub(crate) format: LogFormat,
 }

@@ -25,9 +25,9 @@ use exit::{Exit, Failure};
 
 /// Secure Streams: applications open a stream by name, a proxy does the rest.
 ///
-/// An application asks the proxy for a stream by the name of its type and gets payload. Where the
-/// stream goes, over which protocol, with which certificates and how failures are retried, is in
-/// the proxy's policy: the application needs no TLS, no HTTP and no TCP of its own.
+/// An application asks the proxy for a stream by the name of its type and gets payload. The proxy's
+/// policy says where the stream goes, over which protocol, with which certificates, and how
+/// failures are retried. So the application needs no TLS, HTTP or TCP of its own.
 #[derive(Debug, Parser)]
 #[command(
     name = "sspc",
@@ -65,7 +65,7 @@ Exit codes:
   0  done
   1  failed; stderr says what and why
   2  the command line is wrong
-  `sspc cat` has more, see `sspc cat --help`.";
+  Some commands have more; their --help lists them.";
 
 fn main() -> ExitCode {
     let cli = Cli::parse();

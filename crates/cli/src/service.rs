@@ -153,7 +153,7 @@ fn passed_sockets(mut passed: ListenFd) -> Result<Vec<Passed>, Failure> {
                 Ok(None) => {}
                 Err(error) => {
                     return Err(Failure::new(format!(
-                        "passed socket number {index} is of no use: {error}; pass Unix or TCP \
+                        "passed socket number {index} cannot be used: {error}; pass Unix or TCP \
                          sockets of type stream"
                     )));
                 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sspc_wire::Direction;
 
-/// Bytes of a burst, at most, unless told otherwise.
+/// Bytes of a burst, at most, by default.
 const BURST_LONGEST: u32 = 16;
 /// All bytes, in cases per million.
 const ALWAYS: u32 = 1_000_000;

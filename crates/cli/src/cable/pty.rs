@@ -118,12 +118,12 @@ fn remove_dead_symlink(path: &Path) -> io::Result<()> {
         Ok(to) if to.starts_with(FOLDER) && !to.exists() => fs::remove_file(path),
         Ok(to) => Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            format!("it is a link to {} already; remove it if nobody uses it", to.display()),
+            format!("it already is a link to {}; remove it if no program uses it", to.display()),
         )),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(_) => Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "there is something else; choose a path that is free",
+            "the path is in use for something else; choose a path that is free",
         )),
     }
 }

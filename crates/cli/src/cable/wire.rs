@@ -31,7 +31,7 @@ pub(crate) const BITS_SOCKET: u32 = 8;
 pub(crate) struct Counts {
     /// Taken from the sender.
     pub(crate) sent: u64,
-    /// Given to the receiver, harmed or not.
+    /// Given to the receiver, damaged or not.
     pub(crate) passed: u64,
     /// With a flipped bit.
     pub(crate) flipped: u64,

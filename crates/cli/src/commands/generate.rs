@@ -12,8 +12,8 @@ use crate::exit::{Exit, Failure};
 
 /// Write the man page
 ///
-/// Without DIR, sspc(1) goes to stdout. With DIR, it and one page for each command are written
-/// there: sspc.1, sspc-cat.1 and so on.
+/// Without DIR, prints sspc(1) to stdout. With DIR, writes it and one page for each command there:
+/// sspc.1, sspc-cat.1 and so on.
 #[derive(Debug, Args)]
 pub(crate) struct ManArgs {
     /// Folder for the pages; made if it is not there

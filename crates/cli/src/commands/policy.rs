@@ -45,7 +45,7 @@ Exit codes:
 
 /// Show the effective settings: defaults filled in, references resolved
 ///
-/// Written to stdout as a policy again: what is shown can be fed back.
+/// Prints them as a policy, which can be used as one.
 #[derive(Debug, Args)]
 #[command(after_long_help = SHOW_HELP)]
 pub(crate) struct ShowArgs {
@@ -69,7 +69,7 @@ Examples:
 
 Exit codes:
   0  shown
-  1  the policy has errors, or no such streamtype
+  1  the policy has errors, or does not have the streamtype
   2  the command line is wrong";
 
 /// Runs the command to its end.

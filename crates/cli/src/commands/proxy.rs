@@ -19,15 +19,15 @@ use crate::service::{self, Passed, SignalEvent, Signals, notify};
 
 /// Run the proxy that fulfils streams by its policy
 ///
-/// Listens for clients, reads from the policy what each stream's name means, and makes the
-/// connections: h1, h2 and websocket, clear or over TLS. Prints one line to stderr when ready.
+/// Listens for clients, looks up each stream's name in the policy, and makes the connections: h1, h2
+/// and websocket, clear or over TLS. Prints one line to stderr when ready.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct ProxyArgs {
     /// The policy; without one, an embedded default
     ///
-    /// The embedded default has the streamtype `__default`, which gets whatever https URL the
-    /// client sets as metadata `endpoint`.
+    /// The embedded default has the streamtype `__default`, which gets the https URL that the client
+    /// sets as metadata `endpoint`.
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) policy: Option<PathBuf>,
 
@@ -38,16 +38,16 @@ pub(crate) struct ProxyArgs {
     /// Listen here: uds:@NAME, uds:/PATH, tcp:HOST:PORT or serial:/DEVICE?baud=N; may be given
     /// several times
     ///
-    /// `uds:@NAME` is Linux' abstract namespace: no file is made. `uds:/PATH` makes a socket file
-    /// and removes it at the end; `uds:/PATH?mode=0660&owner=USER:GROUP` says who may use it.
+    /// `uds:@NAME` is a name in Linux' abstract namespace, without a file. `uds:/PATH` makes a socket
+    /// file and removes it at the end; `uds:/PATH?mode=0660&owner=USER:GROUP` sets who may use it.
     /// `serial:/dev/ttyS1?baud=2000000&rtscts=1&profile=fast` is a line to one device, whose
-    /// streams share it; both ends need the same baud rate, 115200 if it is left out. The
-    /// default is `uds:@proxy.ss.lws`, where every client looks first; it does not apply if a
-    /// service manager passes sockets (see below).
+    /// streams share it; both ends need the same baud rate, and the default is 115200. The default
+    /// address is `uds:@proxy.ss.lws`, where every client looks first, unless a service manager
+    /// passes sockets (see below).
     #[arg(short, long = "listen", value_name = "ADDR")]
     pub(crate) listen: Vec<ListenAddress>,
 
-    /// How long streams may finish after SIGTERM, in seconds
+    /// Seconds that streams have to finish after SIGTERM
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, default_value = "5")]
     pub(crate) grace: Duration,
 }
@@ -55,27 +55,27 @@ pub(crate) struct ProxyArgs {
 const HELP: &str = "\
 Examples:
   sspc proxy
-      The embedded policy, on the default address.
+      Use the embedded policy and the default address.
 
   sspc proxy --policy policy.json --overlay site.json -v
-      A policy, with a site's changes on top; logs what happens.
+      Use a policy with a site's changes on top, and log what happens.
 
   sspc proxy -p policy.json -l 'uds:/run/sspc.sock?mode=0660' -l tcp:127.0.0.1:7681
-      Two listeners.
+      Listen at two addresses.
 
   sspc proxy -p policy.json -l 'serial:/dev/ttyS1?baud=2000000&profile=fast'
-      For a device at the other end of a serial line.
+      Serve a device at the other end of a serial line.
 
 Signals:
   SIGHUP           reads policy and overlays again, for new streams; if they are wrong, says
                    so and keeps the old ones
-  SIGTERM, SIGINT  accepts no more clients, lets streams finish for --grace seconds, exits
-                   with 0; a second one ends at once, with 143 or 130
+  SIGTERM, SIGINT  accept no more clients, let streams finish for --grace seconds, and exit
+                   with 0; a second one ends it at once, with 143 or 130
 
 Service managers:
-  Type=notify: READY, RELOADING and STOPPING are sent to $NOTIFY_SOCKET.
-  Sockets passed by $LISTEN_FDS are used, Unix and TCP; each --listen is added to them. With
-  passed sockets and no --listen, the default address is not used.
+  Type=notify-reload: sends READY, RELOADING and STOPPING to $NOTIFY_SOCKET.
+  Uses the Unix and TCP sockets in $LISTEN_FDS and adds each --listen to them. If there are
+  some and there is no --listen, the default address is not used.
 
 Exit codes:
   0  ended by a signal, and drained

@@ -24,7 +24,7 @@ enum Decoder {
     ToClient(ToClientDecoder),
 }
 
-/// Whether it is known where frames begin. A frame that is wrong still tells its length, so that
+/// Whether it is known where frames begin. A wrong frame still has a length, so that
 /// one of them can be skipped; after two in a row the lengths cannot be believed.
 #[derive(Debug, Clone, Copy)]
 enum Sync {

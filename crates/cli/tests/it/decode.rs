@@ -397,7 +397,7 @@ fn a_line_that_is_none_of_a_recording_is_skipped() {
         "FAULT in line 4: \"t\" is \"soon\"; expected a whole number; the line is skipped",
         "FAULT in line 5: \"x\" has an odd number of digits; the line is skipped",
         "FAULT in line 6: digit 5 of \"x\" is 'g'; expected hex; the line is skipped",
-        "FAULT in line 7: no JSON: EOF while parsing an object at column 27; the line is skipped",
+        "FAULT in line 7: not JSON: EOF while parsing an object at column 27; the line is skipped",
         "c0 → DESTROYING",
     ];
     assert_eq!(lines(&output.stdout), expected);
@@ -412,7 +412,7 @@ fn hex_that_is_none_is_told_with_its_place() {
         "FAULT in line 2, column 5: half a byte; expected two digits; the rest of the line is \
          skipped",
         "→ DESTROYING",
-        "FAULT in line 3, column 8: 'g' is no hex digit; the rest of the line is skipped",
+        "FAULT in line 3, column 8: 'g' is not a hex digit; the rest of the line is skipped",
         "→ ONWARD_CONNECT",
     ];
     assert_eq!(lines, expected);

@@ -20,26 +20,26 @@ use crate::exit::{Exit, Failure};
 use crate::service::{self, Passed, SignalEvent, Signals, notify};
 use relay::CloseReason;
 
-/// Give local programs the proxy at the other end of a serial line
+/// Connect local programs to the proxy at the other end of a serial line
 ///
 /// For a device without a network. Programs connect to Unix sockets, as they would to a proxy on
-/// this machine; each connection is a channel of the line to the gateway's proxy. Prints one line
-/// to stderr when ready; the link may come up later.
+/// this machine; each connection becomes a channel of the line to the gateway's proxy. Prints one
+/// line to stderr when ready; the link may come up later.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct BridgeArgs {
     /// Listen here: uds:@NAME, uds:/PATH or tcp:HOST:PORT; may be given several times
     ///
-    /// `uds:/PATH?mode=0660&owner=USER:GROUP` says who may use it. The default is
-    /// `uds:@proxy.ss.lws`, where every client looks first; it does not apply if a service manager
-    /// passes sockets (see below).
+    /// `uds:/PATH?mode=0660&owner=USER:GROUP` sets who may use it. The default is
+    /// `uds:@proxy.ss.lws`, where every client looks first, unless a service manager passes sockets
+    /// (see below).
     #[arg(short, long = "listen", value_name = "ADDR", value_parser = parse_socket)]
     pub(crate) listen: Vec<ListenAddress>,
 
     /// The line to the proxy: serial:/DEVICE?baud=N&rtscts=1&profile=fast
     ///
-    /// Both ends need the same baud rate, 115200 if it is left out. `profile=fast` finds a dead
-    /// link within 300 ms; for lines of 1,000,000 baud or more.
+    /// Both ends need the same baud rate; the default is 115200. `profile=fast` finds a dead link
+    /// within 300 ms and needs 1,000,000 baud or more.
     #[arg(short, long, value_name = "ADDR")]
     pub(crate) proxy: SerialAddress,
 }
@@ -47,29 +47,29 @@ pub(crate) struct BridgeArgs {
 const HELP: &str = "\
 Examples:
   sspc bridge --proxy 'serial:/dev/ttyUSB0?baud=2000000&profile=fast'
-      Every program on this machine that looks for a proxy finds the gateway's.
+      Let every program on this machine that looks for a proxy find the gateway's.
 
   sspc bridge -p serial:/dev/ttyS1 -l uds:@proxy.ss.lws -l 'uds:/run/sspc.sock?mode=0660' -v
-      Two listeners on a line of 115,200 baud; logs link and connections.
+      Listen at two addresses, on a line of 115,200 baud, and log link and connections.
 
-While the link is down a new connection waits for it, 2.5 seconds at most, and is closed if it does
-not come up. When the link is lost the connections are closed, which is how clients learn of it;
-they connect again. The serial port may go and come back.
+While the link is down, a new connection waits for it for up to 2.5 seconds and is then closed. When
+the link is lost, all connections are closed; that is how clients notice, and they connect again.
+The serial port may vanish and come back.
 
-A program that stops reading, or sends more than its server takes, holds up nobody else: the
+A program that stops reading, or sends more than its server takes, does not hold up the others: the
 bridge manages credit for programs that do not.
 
 Signals:
   SIGTERM, SIGINT  close every connection and exit with 0
 
 Service managers:
-  Type=notify: READY and STOPPING are sent to $NOTIFY_SOCKET.
-  Sockets passed by $LISTEN_FDS are used, Unix and TCP; each --listen is added to them. With
-  passed sockets and no --listen, the default address is not used.
+  Type=notify: sends READY and STOPPING to $NOTIFY_SOCKET.
+  Uses the Unix and TCP sockets in $LISTEN_FDS and adds each --listen to them. If there are
+  some and there is no --listen, the default address is not used.
 
 Exit codes:
   0  ended by a signal
-  1  the port or an address is of no use; nothing was served
+  1  the port or an address cannot be used; nothing was served
   2  the command line is wrong";
 
 /// Connections at a time. A line has some 250 channels; what waits for one is among these.
@@ -202,7 +202,9 @@ async fn accept_all(listener: Listener, line: Line, places: Arc<Semaphore>) {
 
 fn parse_socket(text: &str) -> Result<ListenAddress, String> {
     match text.parse() {
-        Ok(ListenAddress::Serial(_)) => Err("the line goes to --proxy".to_owned()),
+        Ok(ListenAddress::Serial(_)) => {
+            Err("a bridge listens at sockets; the line goes to --proxy".to_owned())
+        }
         Ok(address) => Ok(address),
         Err(error) => Err(error.to_string()),
     }

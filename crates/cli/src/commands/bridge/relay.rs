@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::credit::{FromProgram, FromProxy};
 
 /// How long a program's connection waits for its channel. Deployed clients wait 3 s for the proxy's
-/// first word: what comes later is of no use to them.
+/// first bytes, and make no use of later ones.
 const OPEN_LIMIT: Duration = Duration::from_millis(2500);
 /// How often a program that is not being read is asked whether it is still there.
 const PRESENCE_CHECK: Duration = Duration::from_millis(500);
@@ -44,7 +44,7 @@ impl fmt::Display for CloseReason {
             Self::Proxy => f.write_str("closed by the proxy"),
             Self::Socket(error) => write!(f, "the program's connection failed: {error}"),
             Self::NoChannel(error) | Self::Channel(error) => error.fmt(f),
-            Self::Garbage(error) => write!(f, "the proxy sent what is no frame: {error}"),
+            Self::Garbage(error) => write!(f, "the proxy sent bytes that are not a frame: {error}"),
         }
     }
 }

@@ -28,8 +28,8 @@ use verdict::{Next, Verdict};
 /// Open one stream and copy its payload to stdout
 ///
 /// Opens STREAMTYPE at the proxy, connects, and writes what the remote peer sends to stdout, byte
-/// for byte. Everything else goes to stderr. Ends when the transaction does; a stream of messages
-/// that has no end runs until --count, --timeout or Ctrl-C.
+/// for byte. Everything else goes to stderr. Ends when the transaction ends; a stream of messages
+/// without an end runs until --count, --timeout or Ctrl-C.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct CatArgs {
@@ -40,8 +40,8 @@ pub(crate) struct CatArgs {
     /// The proxy: uds:@NAME, uds:/PATH, tcp:HOST:PORT or serial:/DEVICE?baud=N
     ///
     /// `serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast` is the serial line to a gateway's
-    /// proxy; without `?baud=` it runs at 115200. This process has the port for itself: for
-    /// several at a time there is `sspc bridge`.
+    /// proxy; without `?baud=` it runs at 115200. Only one process can use the port at a time; run
+    /// `sspc bridge` to share it.
     #[arg(short, long, value_name = "ADDR", default_value_t)]
     pub(crate) proxy: Address,
 
@@ -51,8 +51,8 @@ pub(crate) struct CatArgs {
 
     /// Send this file as one message; `-` sends stdin as it comes
     ///
-    /// The proxy is told the length of a file beforehand, so that an HTTP request carries a
-    /// content-length. The length of stdin is not known: the request is chunked then.
+    /// The length of a file is announced, so that an HTTP request has a content-length. That of
+    /// stdin is not known; then the request is chunked.
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) data: Option<PathBuf>,
 
@@ -60,10 +60,10 @@ pub(crate) struct CatArgs {
     #[arg(short, long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub(crate) timeout: Option<Duration>,
 
-    /// Report each state, and received metadata, on stderr
+    /// Print each state, and received metadata, to stderr
     ///
-    /// One line a state, with the seconds since the start: `+0.123 CONNECTED`. Received metadata
-    /// is `+0.123 NAME=VALUE`.
+    /// One line for each, with the seconds since the start: `+0.123 CONNECTED` for a state,
+    /// `+0.123 NAME=VALUE` for metadata.
     #[arg(short, long)]
     pub(crate) states: bool,
 
@@ -87,7 +87,7 @@ Examples:
       Send what another program prints.
 
   sspc cat ticker --count 10 --timeout 30
-      The next ten messages, if they come within 30 seconds.
+      Print the next ten messages, if they come within 30 seconds.
 
 Exit codes:
   0    acknowledged or complete
@@ -98,23 +98,23 @@ Exit codes:
   5    the remote peer is unreachable, or all retries failed
   6    the proxy refuses this streamtype
   7    timeout
-  8    no proxy, or it is gone before the stream was complete
+  8    there is no proxy, or the link to it was lost before the stream was complete
   9    the streamtype takes no payload (--data)
   130  interrupted by Ctrl-C; 143 by SIGTERM
 
-Without retries in the policy a proxy may say UNREACHABLE and no more. So, if no retry begins
-within 5 seconds of the first UNREACHABLE, that is the end: exit code 5.
+If the policy has no retries, a proxy says UNREACHABLE and nothing else. So if no retry begins within
+5 seconds of the first UNREACHABLE, `sspc cat` ends with exit code 5.
 
 A reader that closes stdout early ends the stream quietly, with exit code 0.";
 
-/// How long the proxy may take to let go of a stream that is over, and stdout to take the rest.
+/// How long the proxy may take to close a stream that is over, and stdout to take the rest.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
 
 /// Runs the command to its end.
 pub(crate) fn run(args: &CatArgs, console: Console) -> Result<Exit, Failure> {
     let runtime = service::single_threaded()?;
     let result = runtime.block_on(cat(args, console));
-    // Reading stdin may hang in a thread of the runtime; nobody needs what it would bring.
+    // A thread of the runtime may still wait for stdin.
     runtime.shutdown_background();
     result
 }

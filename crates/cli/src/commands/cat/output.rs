@@ -39,7 +39,7 @@ impl StdoutThread {
                     Ok(())
                 };
                 let written = write();
-                // Before the result, so that whoever sends finds the result.
+                // Before the result: a sender that finds it closed looks for the result.
                 drop(pieces);
                 let _ = done.send(written);
             })

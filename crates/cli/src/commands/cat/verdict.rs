@@ -156,7 +156,7 @@ impl Verdict {
             }),
             State::Destroying => Next::End(match self.acknowledged {
                 Some(_) => self.closed(),
-                None => fail(Exit::Failure, "the proxy ended the stream; its log tells why"),
+                None => fail(Exit::Failure, "the proxy ended the stream; its log says why"),
             }),
             _ => Next::Continue,
         }
@@ -167,7 +167,7 @@ impl Verdict {
         if self.unreachable {
             return fail(
                 Exit::Unreachable,
-                "unreachable, and the policy does not retry; the proxy's log (-v) tells why",
+                "unreachable, and the policy does not retry; the proxy's log (-v) says why",
             );
         }
         self.closed()
@@ -217,9 +217,9 @@ impl Verdict {
     /// The proxy closed the link before anything came of the stream.
     fn hung_up(&self) -> Result<Exit, Failure> {
         let hint = match self.metadata.as_str() {
-            "" => "its log tells why".to_owned(),
+            "" => "its log says why".to_owned(),
             names => format!(
-                "does its policy declare the metadata {names} (--meta)? The proxy's log tells more"
+                "does its policy declare the metadata {names} (--meta)? The proxy's log says more"
             ),
         };
         fail(

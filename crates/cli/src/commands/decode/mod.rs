@@ -18,8 +18,8 @@ use sspc_wire::Direction;
 
 /// Show recorded or live bytes of the protocol, one line a frame
 ///
-/// Reads the bytes of a socket or, with --mux, of a serial line, and writes each frame to stdout as
-/// soon as it is complete: its name, its numbers by name, and the start of its payload. Recordings
+/// Reads the bytes of a socket or, with --mux, of a serial line, and prints each frame as soon as it is
+/// complete: its name, its fields, and the start of its payload. Recordings
 /// are JSON lines, `{"t": US, "c": CONNECTION, "d": "c2p" or "p2c", "x": "HEX"}`, with both
 /// directions of any number of connections.
 #[derive(Debug, Args)]
@@ -29,15 +29,15 @@ pub(crate) struct DecodeArgs {
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) file: PathBuf,
 
-    /// The bytes are frames of the mux; shows them, and the frames inside each channel
+    /// Decode frames of the mux, and the frames inside each channel
     #[arg(long)]
     pub(crate) mux: bool,
 
-    /// Who sent the bytes; without it, the type of a frame tells. A recording knows by itself
+    /// Who sent the bytes; without it, the type of the first frame decides. Recordings say it
     #[arg(long, value_enum, value_name = "END")]
     pub(crate) from: Option<SentBy>,
 
-    /// What the input is written in
+    /// The format of the input
     // `format` is the id of --log.
     #[arg(long = "format", value_enum, value_name = "FORMAT", default_value_t)]
     pub(crate) written_in: DecodeFormat,
@@ -54,21 +54,21 @@ pub(crate) struct DecodeArgs {
 const HELP: &str = "\
 Examples:
   sspc decode recording.jsonl
-      Both directions of each connection: → is to the proxy, ← is to the client.
+      Show both directions of each connection: → is to the proxy, ← to the client.
 
   sspc decode --mux line.jsonl
-      A serial line: frames of the mux, and below them those of the streams.
+      Show a serial line: frames of the mux, and below them those of the streams.
 
   sspc decode --mux - < /dev/ttyUSB0
-      What comes over a line now, with the seconds since the start. The line has to be raw:
+      Show what comes over a line now, with the seconds since the start. The line must be raw:
       stty -F /dev/ttyUSB0 raw 115200
 
   echo '57 0005 06 00000000' | sspc decode --hex -
-      Bytes by hand.
+      Decode bytes typed by hand.
 
-Faults are lines of their own and tell at which byte of the direction, or of the channel, the
-frame begins that is wrong. One frame that is wrong is skipped; after two in a row that stream is
-not decoded any further. On a line of the mux, frames are found again at the next PING.
+A fault is a line of its own. It says at which byte of the direction, or of the channel, the wrong
+frame begins. One wrong frame is skipped; after two in a row, decoding of that stream stops. On a
+line of the mux, decoding starts again at the next PING.
 
 Exit codes:
   0  all decoded

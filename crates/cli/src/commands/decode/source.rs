@@ -112,7 +112,7 @@ impl Hex {
                     self.skip = true;
                 }
                 _ => {
-                    let text = format!("'{}' is no hex digit", byte.escape_ascii());
+                    let text = format!("'{}' is not a hex digit", byte.escape_ascii());
                     self.fault(&text, label, connections)?;
                 }
             }
@@ -198,7 +198,7 @@ impl Recording {
 fn parse(text: &[u8]) -> Result<(Label, Vec<u8>), String> {
     let line: Value = serde_json::from_slice(text).map_err(|error| {
         let error = error.to_string().replace(" at line 1 column ", " at column ");
-        format!("no JSON: {error}")
+        format!("not JSON: {error}")
     })?;
     let number = |name: &str| match line.get(name) {
         None => Ok(None),

@@ -130,7 +130,7 @@ impl Report<'_> {
                 _ => {}
             }
         }
-        self.note("sent", &format!("{} in one message, length told beforehand", size(UPLOAD)));
+        self.note("sent", &format!("{} in one message, with its length announced", size(UPLOAD)));
         self.note("ticker", &format!("{ticks} messages so far; it goes on"));
         self.conclude(step).then_some(ticker)
     }

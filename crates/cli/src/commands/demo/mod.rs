@@ -26,13 +26,13 @@ use report::Report;
 use testbed::Testbed;
 use tokio::sync::mpsc::unbounded_channel;
 
-/// See it work: origin, proxy and client in one process, no network needed
+/// See it work: web server, proxy and client in one process, without a network
 ///
 /// Starts its own web server (h1, h2 and websocket, over TLS with a certificate made on the spot),
 /// a proxy and a client, and between these two a serial line of 2 Mbaud, made of pseudo-terminals.
-/// Shows what passes, with times and sizes: several streams on the line at once, how near to its
-/// rate a download comes, what becomes of them when the cable is pulled, and the same proxy over a
-/// Unix socket. Takes some seconds. Exit code 0 if every byte was right.
+/// Shows what passes, with times and sizes: several streams on the line at once, how close a download
+/// comes to the line's rate, what happens when the cable is pulled, and the same proxy over a Unix
+/// socket. Takes a few seconds. Exit code 0 if every byte was right.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct DemoArgs {
@@ -41,7 +41,7 @@ pub(crate) struct DemoArgs {
           value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) mebibytes: u32,
 
-    /// Run the web server alone, until a signal ends it, and write a policy for it to FILE
+    /// Run only the web server, until a signal ends it, and write a policy for it to FILE
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) serve: Option<PathBuf>,
 }
@@ -52,7 +52,7 @@ Examples:
   sspc demo --serve demo.json &   # the demo's origin, for a proxy and a device of yours
   sspc proxy -p demo.json -l serial:/dev/ttyUSB0
 
-Times and rates are shown and not judged: a busy machine makes it slower, not wrong.
+The demo shows times and rates but does not judge them: a busy machine makes it slower, not wrong.
 
 Exit codes:
   0  every byte was right

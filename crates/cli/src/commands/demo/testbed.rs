@@ -165,7 +165,7 @@ fn make_cable() -> anyhow::Result<(Cable, SerialAddress, SerialAddress)> {
     let (port, proxy_port) = (address(&client)?, address(&proxy)?);
     let impairments = Impairments { rate: Some(BAUD.into()), ..Impairments::default() };
     let wire = Wire::new(0, [impairments; 2], BITS_SERIAL);
-    // Whoever depends on it notices its end.
+    // The lines notice its end.
     let cable = Cable::start(End::Pty(client), End::Pty(proxy), wire, None, |_| {})?;
     Ok((cable, port, proxy_port))
 }

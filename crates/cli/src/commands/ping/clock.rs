@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use jiff::Timestamp;
 
-/// A clock that tells a time before this was never set: 2001.
+/// A clock that shows an earlier time, before 2001, was never set.
 const PLAUSIBLE: Duration = Duration::from_secs(1_000_000_000);
 
 /// What is known of the peer's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum PeerClock {
-    /// The peer has not told it.
+    /// The peer has not sent it.
     #[default]
     Unknown,
     /// The peer does not know the time.
@@ -21,7 +21,7 @@ pub(crate) enum PeerClock {
 }
 
 impl PeerClock {
-    /// The peer told its time, which came when the clock here was at `now`, `way` after it was
+    /// The peer sent its time, which came when the clock here was at `now`, `way` after it was
     /// sent.
     pub(crate) fn from_peer(since_1970: Duration, now: SystemTime, way: Duration) -> Self {
         if since_1970 < PLAUSIBLE {
@@ -33,7 +33,7 @@ impl PeerClock {
     /// As text, at a time of the clock here.
     pub(crate) fn at(self, now: SystemTime) -> impl fmt::Display {
         let ahead = match self {
-            Self::Unknown => return "peer clock not told yet".to_owned(),
+            Self::Unknown => return "peer clock not known yet".to_owned(),
             Self::Unset => return "peer clock not set".to_owned(),
             Self::Ahead(ahead) => ahead,
         };

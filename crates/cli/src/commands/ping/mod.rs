@@ -18,11 +18,11 @@ use crate::console::print;
 use crate::exit::{Exit, Failure};
 use crate::service::{self, Signals};
 
-/// See whether a proxy can be reached, and how quickly
+/// Check whether a proxy can be reached, and how fast it answers
 ///
-/// Over a serial line: whether the link is up, the time to the other end and back, and the other
-/// end's clock (UTC). Over sockets it connects and sends nothing: an answer means that somebody
-/// listens there.
+/// Over a serial line it shows whether the link is up, the round-trip time, and the other end's clock
+/// (UTC). Over sockets it only connects and sends nothing: an answer means that somebody listens
+/// there.
 #[derive(Debug, Clone, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct PingArgs {
@@ -30,11 +30,11 @@ pub(crate) struct PingArgs {
     #[arg(value_name = "ADDR")]
     pub(crate) address: Address,
 
-    /// End after so many; without it, at Ctrl-C
+    /// Stop after this many; without it, at Ctrl-C
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) count: Option<u64>,
 
-    /// One every so many seconds
+    /// Seconds from one to the next
     #[arg(short, long, value_name = "SECONDS", value_parser = parse_seconds, default_value = "1")]
     pub(crate) interval: Duration,
 }
@@ -47,14 +47,14 @@ Examples:
   sspc ping serial:/dev/ttyS1 -c 5 -i 0.2 && echo reachable
 
   sspc ping tcp:gateway:7681 -c 1
-      Whether somebody listens there.
+      See whether somebody listens there.
 
-A serial port is used by one program at a time: while a bridge or a client has it, look at what
-they log (-v).
+Only one program can use a serial port at a time. While a bridge or a client has it, look at its
+log (-v).
 
 Exit codes:
   0  at least one was answered
-  1  the port is of no use
+  1  the port cannot be used
   2  the command line is wrong
   8  none was answered";
 
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &PingArgs) -> Result<Exit, Failure> {
     // Several threads, so that signals are heard while one waits for stdout.
     let runtime = service::multi_threaded(Some(2))?;
     let done = runtime.block_on(until_ended(args));
-    // Names may still be looked up that nobody wants any more.
+    // A name may still be looked up.
     runtime.shutdown_background();
     done
 }

@@ -15,11 +15,10 @@ use crate::exit::{Exit, Failure};
 use crate::service;
 use sspc_wire::Direction;
 
-/// Stand between two ends: pass everything, show it, record it, harm it
+/// Pass bytes between a client and a proxy; show, record and damage them
 ///
-/// Whatever one end sends goes to the other. What passes is shown as `sspc decode` would show it,
-/// while it passes, and may be recorded. The way between the ends can be made as bad as a wire can
-/// be: slow, noisy, cut.
+/// Passes everything that one end sends to the other, shows it as `sspc decode` does, and can record
+/// it. The wire between the ends can be as bad as a real one: slow, noisy, cut.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct TapArgs {
@@ -27,12 +26,12 @@ pub(crate) struct TapArgs {
     ///
     /// `pty:/PATH` makes a pseudo-terminal that a program opens at /PATH as its serial port; /PATH
     /// is a symbolic link and is removed at the end. `serial:/dev/ttyUSB0?baud=115200` is a real
-    /// port. At `uds:` and `tcp:` clients are listened for, and each gets a connection of its own
-    /// to the proxy's side.
+    /// port. At `uds:` and `tcp:` the tap listens for clients, and makes a connection to the
+    /// proxy's side for each.
     #[arg(value_name = "CLIENT_SIDE")]
     pub(crate) client: ClientEnd,
 
-    /// The proxy's side: of the same kinds; `uds:` and `tcp:` are connected to
+    /// The proxy's side, with the same kinds; the tap connects to `uds:` and `tcp:`
     #[arg(value_name = "PROXY_SIDE")]
     pub(crate) proxy: ProxyEnd,
 
@@ -52,15 +51,15 @@ pub(crate) struct TapArgs {
     #[arg(long)]
     pub(crate) full: bool,
 
-    /// The bytes are frames of the mux; so they are on pty: and serial: unless told otherwise
+    /// Show the bytes as frames of the mux; the default on pty: and serial:
     #[arg(long, conflicts_with = "no_mux")]
     pub(crate) mux: bool,
 
-    /// The bytes are frames of one stream; so they are on uds: and tcp: unless told otherwise
+    /// Show the bytes as frames of one stream; the default on uds: and tcp:
     #[arg(long)]
     pub(crate) no_mux: bool,
 
-    /// Show and record what the ends sent, not what is left of it when it arrives
+    /// Show and record bytes as they were sent, not as they arrive
     #[arg(long)]
     pub(crate) as_sent: bool,
 
@@ -75,72 +74,74 @@ pub(crate) struct TapArgs {
 const HELP: &str = "\
 Examples:
   sspc tap uds:@tap uds:@proxy.ss.lws
-      What passes between a proxy and every client that uses uds:@tap.
+      Show what passes between a proxy and every client that connects to uds:@tap.
 
   sspc tap pty:/tmp/device pty:/tmp/proxy --rate 115200 --flip 50 --seed 7
       A serial line of 115,200 baud that flips one bit in 20,000 bytes: one program opens
       /tmp/device as its port, the other /tmp/proxy.
 
   sspc tap pty:/tmp/device serial:/dev/ttyUSB0?baud=921600 --record line.jsonl --quiet
-      Records a real line, to be read with `sspc decode --mux line.jsonl`.
+      Record a real line, to read it with `sspc decode --mux line.jsonl`.
 
   sspc tap uds:@tap uds:@proxy.ss.lws --delay 50ms --jitter 20ms --rate p2c:1000000 --cut 10s:1s
-      A far proxy, slow to answer, lost after ten seconds for one.
+      A proxy that is far away and slow, and out of reach for the eleventh second.
 
 Commands, one a line, with --control:
   cut [TIME]        cuts the wire, for this long or until `restore`
-  restore           mends it
+  restore           restores it
   flip 100, drop c2p:10, double 5, burst 10:32, delay 20ms, jitter 5ms
                     as the options; 0 turns it off
   rate 9600         the same; `rate off` for no limit
-  stats             says on stderr what passed and what was harmed so far
-  quit              ends, as SIGTERM does
+  stats             prints to stderr how much passed and was damaged so far
+  quit              ends the tap, as SIGTERM does
 
-Cut, the wire loses what is under way and what is sent. Sockets are closed, and those of new
-clients at once. A pseudo-terminal or a port stays open, as with a pulled cable.
+A wire that is cut loses the bytes that are on the way and those that are sent. Sockets are closed,
+and those of new clients as soon as they connect. Pseudo-terminals and ports stay open, as with a
+pulled cable.
 
 Signals:
-  SIGUSR1          cuts the wire, or mends it
-  SIGTERM, SIGINT  end it in order, with 0; a second one ends at once, with 143 or 130
+  SIGUSR1          cuts the wire, or restores it
+  SIGTERM, SIGINT  end the tap with 0; a second one ends it at once, with 143 or 130
 
 Exit codes:
   0  ended by a signal or by `quit`
-  1  an end or the recording is of no use, or was lost
+  1  an end or the recording cannot be used, or a port was lost
   2  the command line is wrong";
 
 /// What happens to bytes on their way.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Harm, to both directions or, behind c2p: or p2c:, to one")]
+#[command(next_help_heading = "Damage, in both directions, or in one with c2p: or p2c: in front")]
 pub(crate) struct ImpairmentArgs {
-    /// Begin chance with this number, so that a run can be repeated; without it, with any
+    /// Seed of the random numbers, to repeat a run; without it, the tap picks one
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
 
-    /// Flip a bit in so many bytes of a million
+    /// Flip a bit in this many bytes of a million
     #[arg(long, value_name = "PPM", value_parser = |text: &str| Change::parse("flip", text))]
     pub(crate) flip: Vec<Change>,
 
-    /// Lose so many bytes of a million
+    /// Lose this many bytes of a million
     #[arg(long, value_name = "PPM", value_parser = |text: &str| Change::parse("drop", text))]
     pub(crate) drop: Vec<Change>,
 
-    /// Deliver so many bytes of a million twice
+    /// Deliver this many bytes of a million twice
     #[arg(long, value_name = "PPM", value_parser = |text: &str| Change::parse("double", text))]
     pub(crate) double: Vec<Change>,
 
-    /// Begin a burst at so many bytes of a million: up to LEN bytes become others; LEN is 16
+    /// At this many bytes of a million, replace up to LEN bytes by others; LEN is 16 by default
     #[arg(long, value_name = "PPM[:LEN]", value_parser = |text: &str| Change::parse("burst", text))]
     pub(crate) burst: Vec<Change>,
 
-    /// Take this long from one end to the other, such as 20ms or 0.5s
+    /// Delay bytes by this time, such as 20ms or 0.5s
     #[arg(long, value_name = "TIME", value_parser = |text: &str| Change::parse("delay", text))]
     pub(crate) delay: Vec<Change>,
 
-    /// Take up to so much longer, by chance; bytes never overtake each other
+    /// Delay bytes by up to this much more, at random; they never overtake each other
     #[arg(long, value_name = "TIME", value_parser = |text: &str| Change::parse("jitter", text))]
     pub(crate) jitter: Vec<Change>,
 
-    /// Pass no more bits per second; a byte has 10 bits on pty: and serial:, 8 on uds: and tcp:
+    /// Pass at most this many bits per second; a byte has 10 bits on pty: and serial:, 8 on uds:
+    /// and tcp:
     #[arg(long, value_name = "BITS", value_parser = |text: &str| Change::parse("rate", text))]
     pub(crate) rate: Vec<Change>,
 
@@ -165,7 +166,7 @@ pub(crate) fn run(args: &TapArgs, console: Console) -> Result<Exit, Failure> {
     check_ends(args)?;
     let runtime = service::single_threaded()?;
     let exit = runtime.block_on(runner::run(args, console));
-    // A name may still be looked up that nobody wants any more.
+    // A name may still be looked up.
     runtime.shutdown_background();
     exit
 }

@@ -272,7 +272,7 @@ impl Tap {
                 self.cables.values().for_each(|cable| cable.change(change));
             }
             Command::Stats => self.summarize(),
-            // Whoever calls this has ended.
+            // The caller ends the tap.
             Command::Quit => {}
         }
     }
@@ -350,7 +350,7 @@ impl Tap {
 fn describe(counts: &Counts) -> String {
     let Counts { sent, passed, flipped, dropped, doubled, burst, cut, unheard } = *counts;
     let mut text = format!("{sent} bytes sent, {passed} arrived");
-    let harm = [
+    let damage = [
         (flipped, "flipped"),
         (dropped, "dropped"),
         (doubled, "doubled"),
@@ -359,7 +359,7 @@ fn describe(counts: &Counts) -> String {
         (unheard, "unheard"),
     ];
     let mut before = ": ";
-    for (count, what) in harm {
+    for (count, what) in damage {
         if count > 0 {
             // Writing to a String does not fail.
             let _ = write!(text, "{before}{count} {what}");
