@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use arbitrary::Arbitrary;
-use sspc::{Config, Event, Flags, Instant, LinkWish, Name, State, Stream, Timeout, Tx};
+use sspc::{Config, Event, Flags, Instant, LinkAction, Name, State, Stream, Timeout, Tx};
 use sspc_sim::frames::{Owned, encode};
 use sspc_wire::{ToProxy, ToProxyDecoder};
 
@@ -55,7 +55,7 @@ struct World {
     stream: Stream<[u8; 128]>,
     now_ms: u64,
     state: Option<State>,
-    wishes: VecDeque<LinkWish>,
+    actions: VecDeque<LinkAction>,
     /// What the proxy makes of this link's bytes; `None` while there is no link.
     proxy: Option<Proxy>,
 }
@@ -79,7 +79,7 @@ pub fn client_engine(life: Life) {
         stream: Stream::new(Name::literal("fuzz"), config, [0; 128]),
         now_ms: 0,
         state: None,
-        wishes: VecDeque::new(),
+        actions: VecDeque::new(),
         proxy: None,
     };
     world.settle();
@@ -113,8 +113,8 @@ impl World {
             }
             Step::Transmit(room) => self.transmit(room.into()),
             Step::DoWishes => {
-                while let Some(wish) = self.wishes.pop_front() {
-                    self.link(wish == LinkWish::Open);
+                while let Some(action) = self.actions.pop_front() {
+                    self.link(action == LinkAction::Open);
                 }
             }
             Step::LinkUp => self.link(true),
@@ -140,8 +140,8 @@ impl World {
         for _ in 0..STEPS {
             if let Some(event) = self.stream.poll_event() {
                 see(&mut self.state, event);
-            } else if let Some(wish) = self.stream.poll_link(self.now()) {
-                self.wishes.push_back(wish);
+            } else if let Some(action) = self.stream.poll_link(self.now()) {
+                self.actions.push_back(action);
             } else {
                 return;
             }
@@ -207,7 +207,7 @@ impl World {
         self.settle();
         // Only what fits no room is cut, no frame is longer than the storage and some, and a frame
         // that was cut is ended, or the link dropped.
-        let is_dropped = self.wishes.contains(&LinkWish::Drop);
+        let is_dropped = self.actions.contains(&LinkAction::Drop);
         assert!(room.len() < 256 || is_whole || is_dropped, "part of a frame");
     }
 }

@@ -7,7 +7,7 @@ use core::mem::offset_of;
 use core::ops::Deref;
 use core::ptr::{NonNull, null_mut};
 
-use sspc::{Config, Instant, LinkWish, Name, State, Stream};
+use sspc::{Config, Instant, LinkAction, Name, State, Stream};
 
 use crate::abi::imports::lws_sul_cancel;
 use crate::abi::{
@@ -211,8 +211,8 @@ impl Handle {
                     continue;
                 }
                 match self.engine().poll_link(now) {
-                    Some(LinkWish::Open) => self.open_link(),
-                    Some(LinkWish::Drop) => self.drop_link(),
+                    Some(LinkAction::Open) => self.open_link(),
+                    Some(LinkAction::Drop) => self.drop_link(),
                     None if self.write_due.take() => self.request_write(),
                     None => {
                         return Timer::arm(

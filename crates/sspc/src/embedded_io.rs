@@ -35,8 +35,8 @@
 //!         }
 //!     }
 //!
-//!     fn source(&mut self, _: StreamId, room: &mut [u8]) -> Option<Tx> {
-//!         room.get_mut(..5)?.copy_from_slice(b"21.5C");
+//!     fn source(&mut self, _: StreamId, buf: &mut [u8]) -> Option<Tx> {
+//!         buf.get_mut(..5)?.copy_from_slice(b"21.5C");
 //!         Some(Tx { len: 5, flags: Flags::WHOLE, more: false })
 //!     }
 //! }
@@ -78,7 +78,7 @@ pub trait Handler<S: Slots> {
 
     /// Puts a piece of a stream's message in the room and tells of it, or returns `None` if there is
     /// none after all: see [`crate::Stream::transmit`].
-    fn source(&mut self, id: StreamId, room: &mut [u8]) -> Option<Tx>;
+    fn source(&mut self, id: StreamId, buf: &mut [u8]) -> Option<Tx>;
 }
 
 /// When [`Line::poll`] is to be called again.
@@ -158,17 +158,17 @@ where
     /// The line is lost.
     pub fn poll(&mut self, handler: &mut impl Handler<S>) -> Result<Next, LineError<T::Error>> {
         let mut is_idle = true;
-        let mut room = [0; READ];
+        let mut buf = [0; READ];
         let mut length = 0;
         if self.io.read_ready().map_err(LineError::Io)? {
-            length = self.io.read(&mut room).map_err(LineError::Io)?;
+            length = self.io.read(&mut buf).map_err(LineError::Io)?;
             if length == 0 {
                 return Err(LineError::Closed);
             }
             is_idle = false;
         }
         let now = (self.clock)();
-        let mut input = room.get(..length).unwrap_or_default();
+        let mut input = buf.get(..length).unwrap_or_default();
         loop {
             let mut event = self.client.receive_unnamed(now, &mut input);
             if event.is_none() {
@@ -180,7 +180,7 @@ where
             handler.event(&mut self.client, now, event);
         }
         if self.start == self.end {
-            let mut source = |id, room: &mut [u8]| handler.source(id, room);
+            let mut source = |id, buf: &mut [u8]| handler.source(id, buf);
             // The buffer is long enough.
             self.end = self.client.transmit(now, &mut self.out, &mut source).unwrap_or(0);
             self.start = 0;
@@ -228,7 +228,7 @@ where
 fn with_name<'e, S: Slots>(
     client: &Client<S>,
     event: ClientEvent<'e>,
-    room: &'e mut [u8; NAME_RECEIVED_MAX],
+    buf: &'e mut [u8; NAME_RECEIVED_MAX],
 ) -> ClientEvent<'e> {
     let mut named = event;
     client.put_name(&mut named);
@@ -237,8 +237,8 @@ fn with_name<'e, S: Slots>(
         ClientEvent::Stream { event: Event::Payload { rideshare: Some(name), .. }, .. } => name,
         _ => &[],
     };
-    room.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
-    let name = room.get(..name.len()).unwrap_or_default();
+    buf.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
+    let name = buf.get(..name.len()).unwrap_or_default();
     let mut event = event;
     if let ClientEvent::Stream {
         event: Event::Payload { rideshare: Some(to), .. } | Event::Metadata { name: to, .. },

@@ -1,4 +1,4 @@
-//! What the flavours for hosts share: owned events, errors, options.
+//! What the APIs for hosts share: owned events, errors, options.
 
 use core::fmt;
 use std::io;
@@ -76,7 +76,7 @@ pub struct Options {
     /// How long the socket may take to connect, or the serial line to come up and give a channel.
     pub connect_timeout: Duration,
     /// The room for metadata that the application sets, in bytes.
-    pub metadata_room: usize,
+    pub metadata_size: usize,
     /// How many bytes are read from and written to the link at a time.
     pub buffer: usize,
     /// On a serial line: who sends first. A stream of a higher level passes those of lower ones at
@@ -111,7 +111,7 @@ impl Default for Options {
             config: Config { pid, seed: pid ^ 0x9e37_79b9, ..Config::HOST },
             keep_trying: false,
             connect_timeout: Duration::from_secs(3),
-            metadata_room: 16 * 1024,
+            metadata_size: 16 * 1024,
             buffer: 64 * 1024,
             priority: Priority::default(),
         }

@@ -38,8 +38,8 @@ pub mod tokio;
 pub use client::{Client, ClientEvent, Slot, Slots, StreamId, TRANSMIT_MIN};
 pub use config::Config;
 #[doc(hidden)]
-pub use engine::Asked;
-pub use engine::{LinkWish, ROOM_MIN, Tx};
+pub use engine::PayloadSlot;
+pub use engine::{BUF_MIN, LinkAction, Tx};
 pub use error::{MetadataError, NoRoom, NoSlot};
 pub use event::{Event, Fault};
 #[cfg(feature = "std")]

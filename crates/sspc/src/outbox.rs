@@ -26,11 +26,11 @@ impl<D: AsRef<[u8]>> Chunk<D> {
     }
 
     /// Puts what fits in the room; the chunk is over when `more` is false.
-    pub(crate) fn fill(&mut self, room: &mut [u8]) -> Tx {
+    pub(crate) fn fill(&mut self, buf: &mut [u8]) -> Tx {
         let left = self.data.as_ref().get(self.sent..).unwrap_or_default();
-        let (now, later) = left.split_at_checked(room.len()).unwrap_or((left, &[]));
-        if let Some(room) = room.get_mut(..now.len()) {
-            room.copy_from_slice(now);
+        let (now, later) = left.split_at_checked(buf.len()).unwrap_or((left, &[]));
+        if let Some(buf) = buf.get_mut(..now.len()) {
+            buf.copy_from_slice(now);
         }
         let mut flags = self.flags;
         if self.sent > 0 {

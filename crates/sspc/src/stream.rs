@@ -1,7 +1,7 @@
 use sspc_wire::{State, Timeout, ToClientDecoder};
 
 use crate::config::Config;
-use crate::engine::{Asked, Engine, LinkWish, Tx};
+use crate::engine::{Engine, LinkAction, PayloadSlot, Tx};
 use crate::error::{MetadataError, NoRoom};
 use crate::event::Event;
 use crate::name::Name;
@@ -29,7 +29,7 @@ use sspc_wire::Instant;
 /// wait for I/O or the deadline. What is called too early does nothing; what is not taken waits.
 ///
 /// ```
-/// use sspc::{Config, Event, Flags, Instant, LinkWish, Name, State, Stream, Tx};
+/// use sspc::{Config, Event, Flags, Instant, LinkAction, Name, State, Stream, Tx};
 /// # use std::collections::VecDeque;
 /// # struct Socket(VecDeque<u8>);
 /// # impl Socket {
@@ -40,35 +40,35 @@ use sspc_wire::Instant;
 /// #         self.0.extend(b"\x57\x00\x05\x06\x00\x00\x00\x00\x57\x00\x05\x05\x00\x00\x00\x00"); }
 /// #         if bytes[0] == 0xad {
 /// #         self.0.extend(b"\x57\x00\x05\x0a\x00\x00\x00\x00\x57\x00\x05\x02\x00\x00\x00\x00"); } }
-/// #     fn read(&mut self, room: &mut [u8], _until: Option<Instant>) -> usize {
-/// #         let n = self.0.len().min(room.len());
-/// #         for byte in &mut room[..n] { *byte = self.0.pop_front().unwrap() } n }
+/// #     fn read(&mut self, buf: &mut [u8], _until: Option<Instant>) -> usize {
+/// #         let n = self.0.len().min(buf.len());
+/// #         for byte in &mut buf[..n] { *byte = self.0.pop_front().unwrap() } n }
 /// # }
 /// # let now = || Instant::from_micros(7);
 /// let mut stream = Stream::new(Name::literal("report"), Config::DEFAULT, [0; 128]);
 /// let mut socket = None;
-/// let (mut room, mut states) = ([0; 1500], Vec::new());
+/// let (mut buf, mut states) = ([0; 1500], Vec::new());
 /// while !stream.is_closed() {
-///     while let Some(wish) = stream.poll_link(now()) {
-///         socket = match wish {
-///             LinkWish::Open => Socket::connect(),
-///             LinkWish::Drop => None,
+///     while let Some(action) = stream.poll_link(now()) {
+///         socket = match action {
+///             LinkAction::Open => Socket::connect(),
+///             LinkAction::Drop => None,
 ///         };
 ///         match socket {
 ///             Some(_) => stream.link_up(now()),
 ///             None => stream.link_down(now()),
 ///         }
 ///     }
-///     let mut source = |room: &mut [u8]| {
-///         room[..5].copy_from_slice(b"21.5C".get(..5)?);
+///     let mut source = |buf: &mut [u8]| {
+///         buf[..5].copy_from_slice(b"21.5C".get(..5)?);
 ///         Some(Tx { len: 5, flags: Flags::WHOLE, more: false })
 ///     };
-///     while let n @ 1.. = stream.transmit(now(), &mut room, &mut source)? {
-///         socket.as_mut().unwrap().write_all(&room[..n]);
+///     while let n @ 1.. = stream.transmit(now(), &mut buf, &mut source)? {
+///         socket.as_mut().unwrap().write_all(&buf[..n]);
 ///     }
-///     let got = socket.as_mut().map_or(0, |socket| socket.read(&mut room, stream.deadline()));
+///     let got = socket.as_mut().map_or(0, |socket| socket.read(&mut buf, stream.deadline()));
 ///     stream.handle_timeout(now());
-///     let mut input = &room[..got];
+///     let mut input = &buf[..got];
 ///     while let Some(event) = stream.receive(now(), &mut input) {
 ///         match event {
 ///             Event::State { state: State::Creating, .. } => stream.request_tx_len(now(), 5),
@@ -135,7 +135,7 @@ impl<B> Stream<B> {
     where
         B: AsRef<[u8]> + AsMut<[u8]>,
     {
-        self.engine.move_kept(self.storage.as_ref(), storage.as_mut());
+        self.engine.move_metadata(self.storage.as_ref(), storage.as_mut());
         core::mem::replace(&mut self.storage, storage)
     }
 
@@ -233,13 +233,13 @@ impl<B> Stream<B> {
 
     /// The link is there: a socket connected, a channel opened. STREAMTYPE is to be transmitted.
     ///
-    /// It may come without [`LinkWish::Open`], where links come by themselves.
+    /// It may come without [`LinkAction::Open`], where links come by themselves.
     pub fn link_up(&mut self, now: Instant) {
         self.decoder.reset();
         self.engine.link_up(now);
     }
 
-    /// The link is gone or could not be opened; whether or not [`LinkWish::Drop`] asked for it.
+    /// The link is gone or could not be opened; whether or not [`LinkAction::Drop`] asked for it.
     pub fn link_down(&mut self, now: Instant) {
         self.engine.link_down(now);
     }
@@ -366,7 +366,7 @@ impl<B> Stream<B> {
         self.engine.abandon(now);
     }
 
-    /// Writes frames to the front of `room`, back to back; returns how many bytes, 0 if there is
+    /// Writes frames to the front of `buf`, back to back; returns how many bytes, 0 if there is
     /// nothing to send now. They are whole, but that metadata and STREAMTYPE, where they are longer
     /// than the whole room, go on in the next one.
     ///
@@ -375,17 +375,17 @@ impl<B> Stream<B> {
     /// [`Stream::request_tx`], while CONNECTED, and with no more room than the credit allows.
     ///
     /// # Errors
-    /// `room` is smaller than [`crate::ROOM_MIN`].
+    /// `buf` is smaller than [`crate::BUF_MIN`].
     pub fn transmit(
         &mut self,
         now: Instant,
-        room: &mut [u8],
+        buf: &mut [u8],
         source: &mut dyn FnMut(&mut [u8]) -> Option<Tx>,
     ) -> Result<usize, NoRoom>
     where
         B: AsRef<[u8]>,
     {
-        self.engine.transmit(now, room, self.storage.as_ref(), source)
+        self.engine.transmit(now, buf, self.storage.as_ref(), source)
     }
 
     /// [`Stream::transmit`] for a caller whose source needs the stream itself: it stops where payload
@@ -394,23 +394,23 @@ impl<B> Stream<B> {
     pub fn transmit_asking(
         &mut self,
         now: Instant,
-        room: &mut [u8],
-    ) -> Result<(usize, Option<Asked>), NoRoom>
+        buf: &mut [u8],
+    ) -> Result<(usize, Option<PayloadSlot>), NoRoom>
     where
         B: AsRef<[u8]>,
     {
-        self.engine.transmit_asking(now, room, self.storage.as_ref())
+        self.engine.transmit_asking(now, buf, self.storage.as_ref())
     }
 
     /// Puts the frame around payload that is in the same room where it was asked for; behind what was
     /// transmitted there are so many more bytes, none if the connection is gone by now.
     #[doc(hidden)]
-    pub fn put_piece(&mut self, now: Instant, room: &mut [u8], asked: Asked, tx: Tx) -> usize {
-        self.engine.put_piece(now, room, asked, tx)
+    pub fn put_piece(&mut self, now: Instant, buf: &mut [u8], slot: PayloadSlot, tx: Tx) -> usize {
+        self.engine.put_piece(now, buf, slot, tx)
     }
 
-    /// What is to be done with the link, each wish once.
-    pub fn poll_link(&mut self, now: Instant) -> Option<LinkWish> {
+    /// What is to be done with the link, each action once.
+    pub fn poll_link(&mut self, now: Instant) -> Option<LinkAction> {
         self.engine.poll_link(now)
     }
 

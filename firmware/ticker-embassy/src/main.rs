@@ -11,14 +11,14 @@ use embassy_executor::{SpawnError, Spawner, task};
 use firmware_board::{BAUD, Board, LineInput, LineOutput, Log, halt, stack_size, stack_used};
 use firmware_show::{Page, Prices, WallClock};
 use panic_halt as _;
-use sspc::embedded_io_async::{self, Handle, Runner, Seat, Timer};
+use sspc::embedded_io_async::{self, Handle, Runner, StreamBuffers, Timer};
 use sspc::{Config, Event, Instant, MuxConfig, Priority, State};
 use static_cell::{ConstStaticCell, StaticCell};
 
 /// Each stream: room for what comes, of which the proxy may be half ahead; what goes and metadata,
 /// of which there is none here.
-type Memory = Seat<1024, 1, 0>;
-type Lines = embedded_io_async::State<2, Memory>;
+type Buffers = StreamBuffers<1024, 1, 0>;
+type Lines = embedded_io_async::State<2, Buffers>;
 type Shown = &'static RefCell<Log>;
 
 /// A dead link is found out within two seconds, and a frame is short enough to be kept here.
@@ -69,7 +69,7 @@ fn main() -> ! {
     })
 }
 
-fn start(spawner: Spawner, handle: Handle<'static, Memory>, log: Shown) -> Result<(), SpawnError> {
+fn start(spawner: Spawner, handle: Handle<'static, Buffers>, log: Shown) -> Result<(), SpawnError> {
     log.borrow_mut().line(format_args!("started"));
     spawner.spawn(link(handle, log)?);
     spawner.spawn(status(handle, log)?);
@@ -80,14 +80,14 @@ fn start(spawner: Spawner, handle: Handle<'static, Memory>, log: Shown) -> Resul
 
 /// Moves the bytes of the line, for ever.
 #[task]
-async fn line(mut runner: Runner<'static, Memory>, input: LineInput, output: LineOutput) {
+async fn line(mut runner: Runner<'static, Buffers>, input: LineInput, output: LineOutput) {
     let (mut read, mut write) = ([0; 64], [0; LINK.frame_max as usize + 40]);
     runner.run(input, output, Clock, &mut read, &mut write).await;
 }
 
 /// Reports when the link comes up or is lost.
 #[task]
-async fn link(handle: Handle<'static, Memory>, log: Shown) {
+async fn link(handle: Handle<'static, Buffers>, log: Shown) {
     loop {
         let is_up = handle.link_change().await;
         let rtt_ms = handle.rtt_us() / 1000;
@@ -99,21 +99,21 @@ async fn link(handle: Handle<'static, Memory>, log: Shown) {
     }
 }
 
-fn wall(handle: Handle<'static, Memory>) -> Option<WallClock> {
+fn wall(handle: Handle<'static, Buffers>) -> Option<WallClock> {
     let now = Clock.now();
     Some(WallClock::new(handle.unix_us(now)?, now))
 }
 
 /// Shows the state of things.
 #[task]
-async fn status(handle: Handle<'static, Memory>, log: Shown) {
+async fn status(handle: Handle<'static, Buffers>, log: Shown) {
     loop {
         show_status(handle, &mut log.borrow_mut());
         embassy_time::Timer::after_millis(STATUS_EVERY_MS).await;
     }
 }
 
-fn show_status(handle: Handle<'static, Memory>, log: &mut Log) {
+fn show_status(handle: Handle<'static, Buffers>, log: &mut Log) {
     let now = Clock.now();
     match wall(handle) {
         Some(wall) => log.line(format_args!("time {}", wall.at(now))),
@@ -126,7 +126,7 @@ fn show_status(handle: Handle<'static, Memory>, log: &mut Log) {
 
 /// Fetches the page, again and again.
 #[task]
-async fn page(handle: Handle<'static, Memory>, log: Shown) {
+async fn page(handle: Handle<'static, Buffers>, log: Shown) {
     let Ok(stream) = handle.start("page", STREAM, Priority::LOWEST) else { return };
     let mut page = Page::new();
     let mut room = [0; 128];
@@ -153,7 +153,7 @@ async fn page(handle: Handle<'static, Memory>, log: Shown) {
 
 /// Listens to the prices.
 #[task]
-async fn ticker(handle: Handle<'static, Memory>, log: Shown) {
+async fn ticker(handle: Handle<'static, Buffers>, log: Shown) {
     let Ok(stream) = handle.start("ticker", STREAM, Priority::HIGHEST) else { return };
     let mut prices = Prices::new();
     let mut room = [0; 128];

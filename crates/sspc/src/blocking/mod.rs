@@ -43,7 +43,7 @@ use std::time::Duration;
 use std::vec;
 use std::vec::Vec;
 
-use crate::engine::{LinkWish, Tx};
+use crate::engine::{LinkAction, Tx};
 use crate::error::MetadataError;
 use crate::event::Event as Borrowed;
 pub use crate::host::{Error, Event, Options};
@@ -66,7 +66,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 /// as many as are kept.
 const FULL_LIMIT: Duration = Duration::from_secs(3);
 /// The least size of the buffers.
-const ROOM_MIN: usize = 4096;
+const BUF_MIN: usize = 4096;
 
 /// One stream over a socket of its own. It does something only while one of its methods runs;
 /// dropping it closes the socket, which ends the stream at the proxy.
@@ -119,8 +119,8 @@ impl Stream {
     /// As [`Stream::open`].
     pub fn open_with(address: &Address, streamtype: &str, options: Options) -> Result<Self, Error> {
         let name = Name::new(streamtype)?;
-        let storage = vec![0; options.metadata_room];
-        let buffer = options.buffer.max(ROOM_MIN);
+        let storage = vec![0; options.metadata_size];
+        let buffer = options.buffer.max(BUF_MIN);
         let mut stream = Self {
             engine: crate::Stream::new(name, options.config_of_stream(address), storage),
             address: address.clone(),
@@ -145,7 +145,7 @@ impl Stream {
             output_end: 0,
         };
         while !stream.opened {
-            stream.turn(&mut |_| None, None)?;
+            stream.drive_once(&mut |_| None, None)?;
         }
         Ok(stream)
     }
@@ -202,7 +202,7 @@ impl Stream {
     /// time that it does.
     ///
     /// # Errors
-    /// The name or the value is not one that a proxy takes, or [`Options::metadata_room`] is full.
+    /// The name or the value is not one that a proxy takes, or [`Options::metadata_size`] is full.
     pub fn set_metadata(
         &mut self,
         name: &str,
@@ -237,7 +237,7 @@ impl Stream {
             if self.engine.is_closed() && !self.has_more {
                 return Ok(None);
             }
-            self.turn(&mut |_| None, until)?;
+            self.drive_once(&mut |_| None, until)?;
             if self.inbox.len() == 0 && self.is_over(until) {
                 return Err(Error::TimedOut);
             }
@@ -282,7 +282,7 @@ impl Stream {
         self.engine.close();
         let until = self.until(Some(CLOSE_LIMIT));
         while !self.engine.is_closed() && !self.is_over(until) {
-            if self.turn(&mut |_| None, until).is_err() {
+            if self.drive_once(&mut |_| None, until).is_err() {
                 break;
             }
             while self.inbox.pop().is_some() {}
@@ -306,15 +306,15 @@ impl Stream {
         let mut progress_at = std::time::Instant::now();
         while chunk.is_some() || self.output_at < self.output_end {
             let before = (begun, self.output_at, self.output_end);
-            let mut source = |room: &mut [u8]| {
-                let tx = chunk.as_mut()?.fill(room);
+            let mut source = |buf: &mut [u8]| {
+                let tx = chunk.as_mut()?.fill(buf);
                 begun = true;
                 if !tx.more {
                     chunk = None;
                 }
                 Some(tx)
             };
-            self.turn(&mut source, until)?;
+            self.drive_once(&mut source, until)?;
             if self.engine.has_ended() {
                 return Err(Error::Closed);
             }
@@ -368,7 +368,7 @@ impl Stream {
     }
 
     /// Does what can be done, and if that is nothing waits for something to happen.
-    fn turn(
+    fn drive_once(
         &mut self,
         source: &mut dyn FnMut(&mut [u8]) -> Option<Tx>,
         until: Option<std::time::Instant>,
@@ -382,7 +382,7 @@ impl Stream {
                 return Ok(());
             }
             self.encode(source);
-            if !self.follow_wish()? {
+            if !self.follow_link_action()? {
                 break;
             }
         }
@@ -445,11 +445,11 @@ impl Stream {
     }
 
     /// Does what the engine wants done with the link; true if it wanted anything.
-    fn follow_wish(&mut self) -> Result<bool, Error> {
+    fn follow_link_action(&mut self) -> Result<bool, Error> {
         self.engine.handle_timeout(self.now());
         match self.engine.poll_link(self.now()) {
             None => return Ok(false),
-            Some(LinkWish::Open) => {
+            Some(LinkAction::Open) => {
                 match Socket::open(&self.address, &self.options, &mut self.line) {
                     Ok(socket) => {
                         self.socket = Some(socket);
@@ -460,7 +460,7 @@ impl Stream {
                     Err(error) => self.link_lost(error)?,
                 }
             }
-            Some(LinkWish::Drop) => {
+            Some(LinkAction::Drop) => {
                 let rest = self.output.get(self.output_at..self.output_end).unwrap_or_default();
                 if let Some(mut socket) = self.socket.take() {
                     // What does not fit the socket's buffer is told by its closing.
@@ -535,13 +535,13 @@ impl Stream {
         }
         (self.output_at, self.output_end) = (0, 0);
         let now = self.now();
-        while self.output.len() - self.output_end >= ROOM_MIN {
-            let room = self.output.get_mut(self.output_end..).unwrap_or_default();
-            match self.engine.transmit(now, room, source) {
+        while self.output.len() - self.output_end >= BUF_MIN {
+            let buf = self.output.get_mut(self.output_end..).unwrap_or_default();
+            match self.engine.transmit(now, buf, source) {
                 Ok(0) => break,
                 Ok(length) => self.output_end += length,
                 Err(_) if self.output_end > 0 => break,
-                Err(no_room) => self.output.resize(no_room.needed.max(ROOM_MIN), 0),
+                Err(no_room) => self.output.resize(no_room.needed.max(BUF_MIN), 0),
             }
         }
         let open = self.engine.is_message_open();

@@ -55,20 +55,20 @@ impl Socket {
     /// Reads what there is, waiting at most this long for it; `None` if nothing came.
     pub(super) fn read(
         &mut self,
-        room: &mut [u8],
+        buf: &mut [u8],
         limit: Option<Duration>,
     ) -> io::Result<Option<usize>> {
         let limit = limit.map(|limit| limit.max(SHORTEST));
         done(match self {
             Self::Unix(stream) => {
                 stream.set_read_timeout(limit)?;
-                stream.read(room)
+                stream.read(buf)
             }
             Self::Tcp(stream) => {
                 stream.set_read_timeout(limit)?;
-                stream.read(room)
+                stream.read(buf)
             }
-            Self::Channel(channel) => return channel.read_within(room, limit),
+            Self::Channel(channel) => return channel.read_within(buf, limit),
         })
     }
 

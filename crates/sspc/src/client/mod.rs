@@ -1,13 +1,13 @@
 //! Many streams over one mux, sans-IO. The way of a slot's stream to its channel:
 //!
 //! ```text
-//!           LinkWish::Open            the link is up: open               CHANNEL_ACK
+//!           LinkAction::Open            the link is up: open               CHANNEL_ACK
 //!   no channel ─────────────► waits ───────────────────────► has asked ──────────────► link_up
 //!    ▲                        ▲   │                           │      │                    │
 //!    │                        └───┘ too long: link_down, as   │      │                    │
 //!    │                         after an attempt that failed   │      └► no answer: waits  │
 //!    └────────────────────────────────────────────────────────┴───────────────────────────┘
-//!      refused, closed by the proxy, the link is lost: link_down; LinkWish::Drop: close
+//!      refused, closed by the proxy, the link is lost: link_down; LinkAction::Drop: close
 //! ```
 
 mod event;
@@ -17,7 +17,7 @@ use sspc_mux::{Channel, Event as MuxEvent, Mux, Priority, Refusal, Role};
 use sspc_wire::{Instant, Timeout};
 
 use crate::config::Config;
-use crate::engine::{Engine, LinkWish, ROOM_MIN, Tx};
+use crate::engine::{BUF_MIN, Engine, LinkAction, Tx};
 use crate::error::{MetadataError, NoRoom, NoSlot};
 #[cfg(feature = "embedded-io-async")]
 use crate::event::Event;
@@ -31,7 +31,7 @@ pub use slot::{Slot, Slots, StreamId};
 pub const TRANSMIT_MIN: usize = sspc_mux::TRANSMIT_MIN;
 
 /// The shortest mux frame that leaves room for a stream's shortest frame.
-const FRAME_MIN: u16 = ROOM_MIN as u16;
+const FRAME_MIN: u16 = BUF_MIN as u16;
 
 /// Bytes of the input that belong to a stream's channel and that it has not taken yet.
 #[derive(Clone, Copy, Debug)]
@@ -94,11 +94,11 @@ type FrameSource<'f, B> =
 /// #                 frame = &frame[3 + u16::from_be_bytes([frame[1], frame[2]]) as usize..]; }
 /// #             bytes = frame; }
 /// #         _ => bytes = &bytes[2..], } } }
-/// #     fn read(&mut self, room: &mut [u8], until: Option<Instant>) -> usize {
+/// #     fn read(&mut self, buf: &mut [u8], until: Option<Instant>) -> usize {
 /// #         assert!(until.is_some());
 /// #         self.1 += 100;
-/// #         let n = self.0.len().min(room.len());
-/// #         for byte in &mut room[..n] { *byte = self.0.pop_front().unwrap() } n }
+/// #         let n = self.0.len().min(buf.len());
+/// #         for byte in &mut buf[..n] { *byte = self.0.pop_front().unwrap() } n }
 /// #     fn now(&self) -> Instant { Instant::from_micros(self.1) }
 /// # }
 /// # let mut line = Line(VecDeque::new(), 0);
@@ -109,18 +109,18 @@ type FrameSource<'f, B> =
 ///     Slot::vacant([0; 128]),
 /// ];
 /// let mut client = Client::new(MuxConfig::FAST.for_line(2_000_000), 0x5eed, slots);
-/// let (mut room, mut output) = ([0; 256], [0; 1420]);
+/// let (mut buf, mut output) = ([0; 256], [0; 1420]);
 /// 'life: loop {
-///     let mut source = |id, room: &mut [u8]| {
+///     let mut source = |id, buf: &mut [u8]| {
 ///         assert_eq!(id, REPORT);
-///         room[..5].copy_from_slice(b"21.5C".get(..5)?);
+///         buf[..5].copy_from_slice(b"21.5C".get(..5)?);
 ///         Some(Tx { len: 5, flags: Flags::WHOLE, more: false })
 ///     };
 ///     while let n @ 1.. = client.transmit(line.now(), &mut output, &mut source)? {
 ///         line.write(&output[..n]);
 ///     }
-///     let n = line.read(&mut room, client.deadline());
-///     let (now, mut input) = (line.now(), &room[..n]);
+///     let n = line.read(&mut buf, client.deadline());
+///     let (now, mut input) = (line.now(), &buf[..n]);
 ///     loop {
 ///         let mut event = client.receive(now, &mut input);
 ///         if event.is_none() {
@@ -163,7 +163,7 @@ pub struct Client<S: ?Sized> {
 impl<S> Client<S> {
     /// A client that wants its link at once, and so do the streams in its slots. The seed is for
     /// jitter: give each device another one. A [`frame_max`](sspc_mux::Config::frame_max) below
-    /// [`ROOM_MIN`] counts as that.
+    /// [`BUF_MIN`] counts as that.
     pub const fn new(config: sspc_mux::Config, seed: u32, slots: S) -> Self {
         let short = config.frame_max < FRAME_MIN;
         let frame_max = if short { FRAME_MIN } else { config.frame_max };
@@ -371,8 +371,8 @@ impl<S: Slots + ?Sized> Client<S> {
         out: &mut [u8],
         source: &mut dyn FnMut(StreamId, &mut [u8]) -> Option<Tx>,
     ) -> Result<usize, NoRoom> {
-        self.transmit_from(now, out, &mut |id, engine, storage, room| {
-            engine.transmit(now, room, storage.as_ref(), &mut |room| source(id, room))
+        self.transmit_from(now, out, &mut |id, engine, storage, buf| {
+            engine.transmit(now, buf, storage.as_ref(), &mut |buf| source(id, buf))
         })
     }
 
@@ -386,10 +386,10 @@ impl<S: Slots + ?Sized> Client<S> {
         self.tend(now);
         let slots = self.slots.slots_mut();
         let mut lacked_room = false;
-        let mut frames = |channel, room: &mut [u8]| {
+        let mut frames = |channel, buf: &mut [u8]| {
             let Some((id, slot)) = find(slots, channel) else { return 0 };
             let (engine, storage) = slot.stream.parts();
-            source(id, engine, storage, room).unwrap_or_else(|_| {
+            source(id, engine, storage, buf).unwrap_or_else(|_| {
                 lacked_room = true;
                 0
             })
@@ -538,12 +538,12 @@ impl<S: Slots + ?Sized> Client<S> {
     /// Does what the streams want of their channels.
     fn tend(&mut self, now: Instant) {
         for slot in self.slots.slots_mut() {
-            let wish = slot.stream.poll_link(now);
-            if wish == Some(LinkWish::Open) && slot.channel.is_none() {
+            let action = slot.stream.poll_link(now);
+            if action == Some(LinkAction::Open) && slot.channel.is_none() {
                 slot.waits = true;
                 slot.waits_until = now.plus_millis(slot.stream.config().handshake_ms);
             }
-            let is_lost = if wish == Some(LinkWish::Drop) || slot.stream.is_closed() {
+            let is_lost = if action == Some(LinkAction::Drop) || slot.stream.is_closed() {
                 if let Some(channel) = slot.channel {
                     self.mux.close(channel);
                 }

@@ -5,17 +5,17 @@
 //! and a [`Runner`], whose [`run`](Runner::run) some task awaits for ever.
 //!
 //! ```
-//! use sspc::embedded_io_async::{Handle, Seat, State, Timer};
+//! use sspc::embedded_io_async::{Handle, StreamBuffers, State, Timer};
 //! use sspc::{Event, Instant, MuxConfig};
 //! # use embedded_io_async::{Read, Write};
 //!
-//! type Memory = Seat<2048, 1361, 128>;
+//! type Buffers = StreamBuffers<2048, 1361, 128>;
 //!
-//! async fn report(handle: &Handle<'_, Memory>) -> Result<(), sspc::embedded_io_async::Error> {
-//!     let mut room = [0; 256];
+//! async fn report(handle: &Handle<'_, Buffers>) -> Result<(), sspc::embedded_io_async::Error> {
+//!     let mut buf = [0; 256];
 //!     let stream = handle.open("report").await?;
 //!     stream.send(b"21.5 C").await?;
-//!     while let Some(event) = stream.next(&mut room).await {
+//!     while let Some(event) = stream.next(&mut buf).await {
 //!         match event {
 //!             Event::Payload { data, .. } => { /* the answer, or a part of it */ }
 //!             // The verdict, or what comes in its place.
@@ -36,7 +36,7 @@
 //!
 //! async fn firmware(rx: impl Read, tx: impl Write, timer: impl Timer) {
 //!     // Or in a `StaticCell`, where tasks must be 'static.
-//!     let mut state = State::<4, Memory>::new(MuxConfig::FAST, 0x5eed);
+//!     let mut state = State::<4, Buffers>::new(MuxConfig::FAST, 0x5eed);
 //!     let (handle, mut runner) = state.split();
 //!     let (mut read, mut write) = ([0; 64], [0; 1420]);
 //!     let line = runner.run(rx, tx, timer, &mut read, &mut write);
@@ -47,8 +47,8 @@
 //!
 //! # Back-pressure
 //!
-//! What comes for a stream waits in its [`Seat`] until the task takes it. With the default window, a
-//! half of the seat's buffer, a proxy that honours credit never sends more than fits, and a task
+//! What comes for a stream waits in its [`StreamBuffers`] until the task takes it. With the
+//! default window, a half of that, a proxy that honours credit never sends more than fits, and a task
 //! that takes its time stops nobody else. If more comes all the same, the runner stops to read the
 //! line until the task makes room: nothing is lost, but all wait, and a proxy that gets no answer
 //! in the meantime takes the link for lost.
@@ -58,15 +58,15 @@
 //! Any future may be dropped at any time, and no event and no byte is lost by that:
 //! - [`Stream::next`], [`Stream::write`] and [`Handle::link_change`] have done all or nothing;
 //! - [`Handle::open`] closes the stream again;
-//! - [`Stream::send`] has done all or nothing as long as the message fits the seat's buffer; one
+//! - [`Stream::send`] has done all or nothing as long as the message fits the stream's buffer; one
 //!   that is longer and was sent in part is broken off ([`Stream::abandon`]), so that nobody takes
 //!   the part for the whole;
 //! - [`Runner::run`] loses what its buffers hold, and with it the link; called again, it begins with
 //!   the handshake, and the streams live on as after any other loss of the link.
 
+mod buffers;
 mod queue;
 mod runner;
-mod seat;
 mod stream;
 #[cfg(all(test, feature = "std"))]
 mod tests;
@@ -84,9 +84,9 @@ use crate::config::Config;
 use crate::error::{MetadataError, NoSlot};
 use crate::event::{Event, Fault};
 use crate::name::{Name, NameError};
+pub use buffers::{BufferSet, StreamBuffers};
+use buffers::{StreamQueue, wake};
 pub use runner::{LineError, Runner};
-pub use seat::{Memory, Seat};
-use seat::{Shape, wake};
 pub use stream::Stream;
 
 /// A clock, and a way to wait for it.
@@ -98,19 +98,19 @@ pub trait Timer {
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()>;
 }
 
-/// All memory of up to `N` streams over one line; `M` is a [`Seat`].
+/// All memory of up to `N` streams over one line; `M` is [`StreamBuffers`].
 #[derive(Debug)]
 pub struct State<const N: usize, M> {
     shared: RefCell<Shared<[Slot<M>; N]>>,
 }
 
 impl<const N: usize, const RX: usize, const TX: usize, const META: usize>
-    State<N, Seat<RX, TX, META>>
+    State<N, StreamBuffers<RX, TX, META>>
 {
     /// A line that wants its link as soon as it runs. The seed is for jitter: give each device
     /// another one.
     pub const fn new(config: sspc_mux::Config, seed: u32) -> Self {
-        let slots = [const { Slot::vacant(Seat::EMPTY) }; N];
+        let slots = [const { Slot::vacant(StreamBuffers::EMPTY) }; N];
         Self {
             shared: RefCell::new(Shared {
                 now: Instant::ZERO,
@@ -126,7 +126,9 @@ impl<const N: usize, const RX: usize, const TX: usize, const META: usize>
     }
 
     /// The two halves: what opens streams, and what moves their bytes.
-    pub fn split(&mut self) -> (Handle<'_, Seat<RX, TX, META>>, Runner<'_, Seat<RX, TX, META>>) {
+    pub fn split(
+        &mut self,
+    ) -> (Handle<'_, StreamBuffers<RX, TX, META>>, Runner<'_, StreamBuffers<RX, TX, META>>) {
         (Handle { shared: &self.shared }, Runner { shared: &self.shared })
     }
 }
@@ -139,7 +141,7 @@ struct Shared<S: ?Sized> {
     runner: Option<Waker>,
     /// Counts what the runner has to look at.
     changes: u32,
-    /// An event is on its way to its seat: no other may be taken.
+    /// An event is on its way to its stream's buffers: no other may be taken.
     busy: bool,
     is_up: bool,
     /// Who waits for the link to change.
@@ -151,7 +153,7 @@ struct Shared<S: ?Sized> {
 
 type Cell<M> = RefCell<Shared<[Slot<M>]>>;
 
-impl<M: Memory> Shared<[Slot<M>]> {
+impl<M: BufferSet> Shared<[Slot<M>]> {
     /// The runner has something to do.
     fn change(&mut self) {
         self.changes = self.changes.wrapping_add(1);
@@ -173,12 +175,12 @@ impl<M> Clone for Handle<'_, M> {
 
 impl<M> Copy for Handle<'_, M> {}
 
-impl<'d, M: Memory> Handle<'d, M> {
+impl<'d, M: BufferSet> Handle<'d, M> {
     /// Opens a stream, and waits until the proxy has created it; however long it takes, if there is
     /// no link.
     ///
     /// # Errors
-    /// The name is none, no seat is free, or the proxy refuses the streamtype or breaks the
+    /// The name is none, no slot is free, or the proxy refuses the streamtype or breaks the
     /// protocol.
     pub async fn open(&self, streamtype: &str) -> Result<Stream<'d, M>, Error> {
         let config = Config { window: M::WINDOW, ..Config::DEFAULT };
@@ -190,7 +192,7 @@ impl<'d, M: Memory> Handle<'d, M> {
     /// Opens a stream and waits for nothing: events tell how it goes.
     ///
     /// # Errors
-    /// The name is none, or no seat is free.
+    /// The name is none, or no slot is free.
     pub fn start(
         &self,
         streamtype: &str,
@@ -199,11 +201,11 @@ impl<'d, M: Memory> Handle<'d, M> {
     ) -> Result<Stream<'d, M>, Error> {
         let name = Name::new(streamtype).map_err(Error::Name)?;
         let mut shared = self.shared.borrow_mut();
-        let id = shared.client.open(name, config, priority).map_err(|NoSlot| Error::NoSeat)?;
-        if let Some(seat) = shared.client.storage(id) {
-            let shape = seat.parts().shape;
-            *shape = Shape::new();
-            shape.owned = true;
+        let id = shared.client.open(name, config, priority).map_err(|NoSlot| Error::NoSlot)?;
+        if let Some(buffers) = shared.client.storage(id) {
+            let queue = buffers.parts().queue;
+            *queue = StreamQueue::new();
+            queue.owned = true;
         }
         shared.change();
         Ok(Stream::new(self.shared, id))
@@ -266,8 +268,8 @@ impl<'d, M: Memory> Handle<'d, M> {
 pub enum Error {
     /// The name is none that a proxy takes.
     Name(NameError),
-    /// Each seat has a stream.
-    NoSeat,
+    /// Each slot has a stream.
+    NoSlot,
     /// The proxy does not give this streamtype.
     Refused {
         /// The CREATE_RESULT, not 0.
@@ -289,7 +291,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(error) => error.fmt(f),
-            Self::NoSeat => NoSlot.fmt(f),
+            Self::NoSlot => NoSlot.fmt(f),
             Self::Refused { result } => write!(f, "the proxy refuses the streamtype ({result})"),
             Self::Fault(fault) => fault.fmt(f),
             Self::Metadata(error) => error.fmt(f),
@@ -313,22 +315,22 @@ fn creation(event: Option<Event<'_>>) -> Option<Result<(), Error>> {
     }
 }
 
-/// Puts an event of a stream in its seat; what did not fit comes back.
-fn deliver<'e, M: Memory>(
+/// Puts an event of a stream in its buffers; what did not fit comes back.
+fn deliver<'e, M: BufferSet>(
     shared: &mut Shared<[Slot<M>]>,
     id: StreamId,
     event: Event<'e>,
 ) -> Option<Event<'e>> {
     let mut is_unsent = false;
-    let left = shared.client.with_name(id, event, |seat, event, name| {
-        let parts = seat.parts();
-        parts.shape.notice(&event);
-        if !parts.shape.owned {
+    let left = shared.client.with_name(id, event, |buffers, event, name| {
+        let parts = buffers.parts();
+        parts.queue.notice(&event);
+        if !parts.queue.owned {
             return None;
         }
-        is_unsent = parts.shape.is_full();
-        let left = parts.shape.queue.push(parts.rx, event, name);
-        wake(&mut parts.shape.receiver);
+        is_unsent = parts.queue.is_full();
+        let left = parts.queue.events.push(parts.rx, event, name);
+        wake(&mut parts.queue.receiver);
         left
     });
     match event {
@@ -340,8 +342,8 @@ fn deliver<'e, M: Memory>(
         Event::State { state: StreamState::QosAckRemote | StreamState::QosNackRemote, .. }
             if is_unsent && !shared.client.is_tx_requested(id) =>
         {
-            if let Some(seat) = shared.client.storage(id) {
-                seat.parts().shape.answered();
+            if let Some(buffers) = shared.client.storage(id) {
+                buffers.parts().queue.answered();
             }
         }
         _ => {}

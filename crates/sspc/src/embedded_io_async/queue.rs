@@ -101,8 +101,8 @@ impl Queue {
         }
     }
 
-    /// The next event, whose bytes are put in `room`; more of them than fit come with further calls.
-    pub(super) fn pop<'r>(&mut self, buffer: &mut [u8], room: &'r mut [u8]) -> Option<Event<'r>> {
+    /// The next event, whose bytes are put in `buf`; more of them than fit come with further calls.
+    pub(super) fn pop<'r>(&mut self, buffer: &mut [u8], buf: &'r mut [u8]) -> Option<Event<'r>> {
         let record = buffer.get_mut(self.head..self.tail)?;
         let (first, rest) = record.split_first_mut()?;
         let (event, used) = match *first {
@@ -112,7 +112,7 @@ impl Queue {
             }
             REFUSED => (Event::Refused { result: rest.first().copied().unwrap_or(0) }, 2),
             FAULT => (Event::Fault(self.fault), 1),
-            kind => return Some(self.pop_piece(buffer, kind, room)),
+            kind => return Some(self.pop_piece(buffer, kind, buf)),
         };
         self.advance(used);
         Some(event)
@@ -122,7 +122,7 @@ impl Queue {
         self.head == self.tail
     }
 
-    fn pop_piece<'r>(&mut self, buffer: &mut [u8], kind: u8, room: &'r mut [u8]) -> Event<'r> {
+    fn pop_piece<'r>(&mut self, buffer: &mut [u8], kind: u8, buf: &'r mut [u8]) -> Event<'r> {
         let record = buffer.get_mut(self.head..self.tail).unwrap_or_default();
         let (head, bytes) = record.split_at_mut(HEAD.min(record.len()));
         let name_length = usize::from(head.get(1).copied().unwrap_or(0));
@@ -130,7 +130,7 @@ impl Queue {
         let (name, data) = bytes.split_at(name_length.min(bytes.len()));
         let data = data.get(..total_length).unwrap_or(data);
         // The name first; one that does not fit is cut.
-        let (for_name, for_data) = room.split_at_mut(name.len().min(room.len()));
+        let (for_name, for_data) = buf.split_at_mut(name.len().min(buf.len()));
         for_name.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
         let taken = data.len().min(for_data.len());
         for_data.iter_mut().zip(data).for_each(|(to, from)| *to = *from);
@@ -191,8 +191,8 @@ impl Queue {
 
     /// How many bytes fit behind a head and a name; `None` if not even those do.
     fn room(&self, buffer: &[u8], name: &[u8]) -> Option<usize> {
-        let room = buffer.len().saturating_sub(self.tail).checked_sub(HEAD + name.len())?;
-        Some(room.min(usize::from(u16::MAX)))
+        let buf = buffer.len().saturating_sub(self.tail).checked_sub(HEAD + name.len())?;
+        Some(buf.min(usize::from(u16::MAX)))
     }
 
     /// More of the message whose last bytes are in the record at `at`.
@@ -209,8 +209,8 @@ impl Queue {
         if now.is_empty() && !data.is_empty() {
             return Some(Event::Payload { data, flags, rideshare: None });
         }
-        if let Some(room) = buffer.get_mut(self.tail..self.tail + now.len()) {
-            room.copy_from_slice(now);
+        if let Some(buf) = buffer.get_mut(self.tail..self.tail + now.len()) {
+            buf.copy_from_slice(now);
             self.tail += now.len();
         }
         let is_whole = later.is_empty();
@@ -261,8 +261,8 @@ impl Queue {
         }
         self.open = None;
         for part in parts {
-            if let Some(room) = buffer.get_mut(self.tail..self.tail + part.len()) {
-                room.copy_from_slice(part);
+            if let Some(buf) = buffer.get_mut(self.tail..self.tail + part.len()) {
+                buf.copy_from_slice(part);
             }
             self.tail += part.len();
         }

@@ -7,7 +7,7 @@ use core::task::Poll;
 use ::embedded_io_async::{Read, Write};
 use sspc_wire::Instant;
 
-use super::seat::{Memory, wake};
+use super::buffers::{BufferSet, wake};
 use super::{Cell, Timer, deliver};
 use crate::client::ClientEvent;
 use crate::error::NoRoom;
@@ -48,7 +48,7 @@ impl<R: fmt::Debug + fmt::Display, W: fmt::Debug + fmt::Display> core::error::Er
 {
 }
 
-impl<M: Memory> Runner<'_, M> {
+impl<M: BufferSet> Runner<'_, M> {
     /// Runs the line until it is lost. Whenever it begins, it does so with the handshake.
     ///
     /// `read` may be as short as the UART's queue, and `write` is best
@@ -96,11 +96,11 @@ impl<M: Memory> Runner<'_, M> {
         &self,
         rx: &mut R,
         timer: &impl Timer,
-        room: &mut [u8],
+        buf: &mut [u8],
     ) -> Result<Infallible, LineError<R::Error, W>> {
         loop {
-            let length = rx.read(room).await.map_err(LineError::Read)?;
-            let mut input = match room.get(..length) {
+            let length = rx.read(buf).await.map_err(LineError::Read)?;
+            let mut input = match buf.get(..length) {
                 Some(input) if length > 0 => input,
                 _ => return Err(LineError::Closed),
             };
@@ -174,11 +174,11 @@ impl<M: Memory> Runner<'_, M> {
                     shared.now = timer.now();
                     let now = shared.now;
                     let sent =
-                        shared.client.transmit_from(now, out, &mut |_, engine, seat, room| {
-                            let parts = seat.parts();
-                            let (shape, tx) = (parts.shape, parts.tx);
-                            let mut source = |room: &mut [u8]| shape.fill(tx, room);
-                            engine.transmit(now, room, parts.metadata, &mut source)
+                        shared.client.transmit_from(now, out, &mut |_, engine, buffers, buf| {
+                            let parts = buffers.parts();
+                            let (queue, tx) = (parts.queue, parts.tx);
+                            let mut source = |buf: &mut [u8]| queue.fill(tx, buf);
+                            engine.transmit(now, buf, parts.metadata, &mut source)
                         });
                     sent.map_err(LineError::Buffer)?
                 };

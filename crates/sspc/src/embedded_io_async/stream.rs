@@ -4,7 +4,7 @@ use core::task::{Context, Poll};
 use sspc_mux::Priority;
 use sspc_wire::{Flags, State, Timeout};
 
-use super::seat::{Memory, wake};
+use super::buffers::{BufferSet, wake};
 use super::{Cell, Error, Shared, creation};
 use crate::client::{Slot, StreamId};
 use crate::event::Event;
@@ -13,17 +13,17 @@ use crate::event::Event;
 ///
 /// One task may wait for events while another one sends; not two for the same.
 #[derive(Debug)]
-pub struct Stream<'d, M: Memory> {
+pub struct Stream<'d, M: BufferSet> {
     shared: &'d Cell<M>,
     id: StreamId,
 }
 
-impl<'d, M: Memory> Stream<'d, M> {
+impl<'d, M: BufferSet> Stream<'d, M> {
     pub(super) const fn new(shared: &'d Cell<M>, id: StreamId) -> Self {
         Self { shared, id }
     }
 
-    /// Which seat it has.
+    /// Which slot it has.
     pub const fn id(&self) -> StreamId {
         self.id
     }
@@ -46,26 +46,26 @@ impl<'d, M: Memory> Stream<'d, M> {
     }
 
     /// The next event; `None` behind DESTROYING. Payload and values come in pieces as long as
-    /// `room`, with the name that belongs to them in it: 64 bytes are enough. What is taken counts
+    /// `buf`, with the name that belongs to them in it: 64 bytes are enough. What is taken counts
     /// as consumed. Cancel safe.
-    pub async fn next<'r>(&self, room: &'r mut [u8]) -> Option<Event<'r>> {
-        let mut room = Some(room);
+    pub async fn next<'r>(&self, buf: &'r mut [u8]) -> Option<Event<'r>> {
+        let mut buf = Some(buf);
         poll_fn(|cx| {
             let mut shared = self.shared.borrow_mut();
             let shared = &mut *shared;
-            let Some(seat) = shared.client.storage(self.id) else { return Poll::Ready(None) };
-            let parts = seat.parts();
-            if parts.shape.queue.is_empty() {
-                if parts.shape.over {
+            let Some(buffers) = shared.client.storage(self.id) else { return Poll::Ready(None) };
+            let parts = buffers.parts();
+            if parts.queue.events.is_empty() {
+                if parts.queue.over {
                     return Poll::Ready(None);
                 }
-                parts.shape.receiver = Some(cx.waker().clone());
+                parts.queue.receiver = Some(cx.waker().clone());
                 return Poll::Pending;
             }
-            let Some(room) = room.take() else { return Poll::Ready(None) };
-            let event = parts.shape.queue.pop(parts.rx, room);
+            let Some(buf) = buf.take() else { return Poll::Ready(None) };
+            let event = parts.queue.events.pop(parts.rx, buf);
             match event {
-                Some(Event::State { state: State::Destroying, .. }) => parts.shape.over = true,
+                Some(Event::State { state: State::Destroying, .. }) => parts.queue.over = true,
                 Some(Event::Payload { data, .. }) => {
                     shared.client.consumed(self.id, data.len() as u32);
                 }
@@ -86,16 +86,16 @@ impl<'d, M: Memory> Stream<'d, M> {
 
     /// Takes events until the stream is created.
     pub(super) async fn created(&self) -> Result<(), Error> {
-        let mut room = [0; 64];
+        let mut buf = [0; 64];
         loop {
-            if let Some(result) = creation(self.next(&mut room).await) {
+            if let Some(result) = creation(self.next(&mut buf).await) {
                 return result;
             }
         }
     }
 
     /// Sends a whole message, its length before it (Content-Length over http); connects if needed.
-    /// Returns when the last of it is in the seat's buffer. See [cancel safety](super#cancel-safety).
+    /// Returns when the last of it is in the stream's buffer. See [cancel safety](super#cancel-safety).
     ///
     /// # Errors
     /// The connection was lost inside the message, the streamtype takes no payload, or the stream's
@@ -121,7 +121,7 @@ impl<'d, M: Memory> Stream<'d, M> {
         }
     }
 
-    /// Sends what fits the seat's buffer of a run of a message's bytes, with SOM on its first and
+    /// Sends what fits the stream's buffer of a run of a message's bytes, with SOM on its first and
     /// EOM on its last; returns how many. The flags that end something go with the last byte of
     /// `data` only. Connects if needed; waits for what was written before to be sent. Cancel safe.
     ///
@@ -146,18 +146,18 @@ impl<'d, M: Memory> Stream<'d, M> {
             return Poll::Ready(Err(Error::TakesNoPayload));
         }
         let ended = stream.is_none_or(crate::Stream::has_ended);
-        let Some(seat) = shared.client.storage(self.id).filter(|_| !ended) else {
+        let Some(buffers) = shared.client.storage(self.id).filter(|_| !ended) else {
             return Poll::Ready(Err(Error::Closed));
         };
-        let parts = seat.parts();
-        if parts.shape.take_broken(flags) {
+        let parts = buffers.parts();
+        if parts.queue.take_broken(flags) {
             return Poll::Ready(Err(Error::Interrupted));
         }
-        if parts.shape.is_full() {
-            parts.shape.sender = Some(cx.waker().clone());
+        if parts.queue.is_full() {
+            parts.queue.sender = Some(cx.waker().clone());
             return Poll::Pending;
         }
-        let taken = parts.shape.write(parts.tx, data, flags);
+        let taken = parts.queue.write(parts.tx, data, flags);
         let now = shared.now;
         match length {
             Some(length) => shared.client.request_tx_len(self.id, now, length),
@@ -175,7 +175,7 @@ impl<'d, M: Memory> Stream<'d, M> {
     /// Sets a value by the policy's name for it: [`crate::Stream::set_metadata`].
     ///
     /// # Errors
-    /// The name or the value is none that a proxy takes, or the seat is full.
+    /// The name or the value is none that a proxy takes, or the storage is full.
     pub fn set_metadata(&self, name: &str, value: &[u8]) -> Result<(), Error> {
         let set = |shared: &mut Shared<[Slot<M>]>| shared.client.set_metadata(self.id, name, value);
         self.command(set).map_err(Error::Metadata)
@@ -201,8 +201,8 @@ impl<'d, M: Memory> Stream<'d, M> {
         self.command(|shared| {
             let now = shared.now;
             shared.client.abandon(self.id, now);
-            if let Some(seat) = shared.client.storage(self.id) {
-                seat.parts().shape.discard();
+            if let Some(buffers) = shared.client.storage(self.id) {
+                buffers.parts().queue.discard();
             }
         });
     }
@@ -220,28 +220,28 @@ impl<'d, M: Memory> Stream<'d, M> {
     }
 }
 
-impl<M: Memory> Drop for Stream<'_, M> {
+impl<M: BufferSet> Drop for Stream<'_, M> {
     fn drop(&mut self) {
         self.command(|shared| {
             shared.client.close(self.id);
-            if let Some(seat) = shared.client.storage(self.id) {
-                let shape = seat.parts().shape;
-                shape.owned = false;
-                shape.discard();
-                wake(&mut shape.receiver);
+            if let Some(buffers) = shared.client.storage(self.id) {
+                let queue = buffers.parts().queue;
+                queue.owned = false;
+                queue.discard();
+                wake(&mut queue.receiver);
             }
         });
     }
 }
 
 /// A message that is to be sent whole or not at all.
-struct Whole<'s, 'd, M: Memory> {
+struct Whole<'s, 'd, M: BufferSet> {
     stream: &'s Stream<'d, M>,
     /// A part of it went out and another did not.
     is_broken: bool,
 }
 
-impl<M: Memory> Drop for Whole<'_, '_, M> {
+impl<M: BufferSet> Drop for Whole<'_, '_, M> {
     fn drop(&mut self) {
         if self.is_broken {
             self.stream.abandon();

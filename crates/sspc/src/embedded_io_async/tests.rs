@@ -85,8 +85,8 @@ fn what_goes_in_comes_out() {
             });
             let mut left = queue.push(&mut buffer, event, name);
             while left.is_some() || rng.below(3) == 0 {
-                let mut room = std::vec![0; 10 + rng.below(100) as usize];
-                if let Some(event) = queue.pop(&mut buffer, &mut room) {
+                let mut buf = std::vec![0; 10 + rng.below(100) as usize];
+                if let Some(event) = queue.pop(&mut buffer, &mut buf) {
                     after.see(&event);
                 } else {
                     assert!(left.is_none(), "an empty buffer takes a part of anything");
@@ -95,8 +95,8 @@ fn what_goes_in_comes_out() {
                 left = left.and_then(|event| queue.push(&mut buffer, event, name));
             }
         }
-        let mut room = [0; 33];
-        while let Some(event) = queue.pop(&mut buffer, &mut room) {
+        let mut buf = [0; 33];
+        while let Some(event) = queue.pop(&mut buffer, &mut buf) {
             after.see(&event);
         }
         assert_eq!(before, after, "seed {seed}");

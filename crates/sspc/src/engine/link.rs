@@ -14,7 +14,7 @@
 //!
 //! An ended stream goes to Closed where another goes to Down.
 
-use super::{Engine, Hint, OfLink, Onward, Pending};
+use super::{ConnectIntent, Engine, Hint, LinkState, Pending};
 use sspc_wire::Instant;
 
 /// Where the link stands; see [`Engine::link_at`] for its time.
@@ -42,7 +42,7 @@ pub(super) enum Link {
 
 /// What the caller is to do with the link; it answers with `link_up` or `link_down`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkWish {
+pub enum LinkAction {
     /// Open it.
     Open,
     /// Close it, or stop opening it. What was transmitted before is still to be written.
@@ -50,16 +50,16 @@ pub enum LinkWish {
 }
 
 impl Engine {
-    pub(crate) fn poll_link(&mut self, now: Instant) -> Option<LinkWish> {
+    pub(crate) fn poll_link(&mut self, now: Instant) -> Option<LinkAction> {
         match self.link {
             Link::Down if now >= self.link_at => {
                 self.begin_trying(now);
                 self.link = Link::Opening;
-                Some(LinkWish::Open)
+                Some(LinkAction::Open)
             }
             Link::Dropping => {
                 self.link = Link::Dropped;
-                Some(LinkWish::Drop)
+                Some(LinkAction::Drop)
             }
             Link::Down
             | Link::Opening
@@ -171,7 +171,7 @@ impl Engine {
         self.hint = Hint::None;
         if self.is_created() {
             self.lose(now);
-            self.onward = Onward::Idle;
+            self.intent = ConnectIntent::Idle;
             self.drop_link();
         }
     }
@@ -186,7 +186,7 @@ impl Engine {
         self.lose(now);
         self.tell(Pending::DISCONNECTED);
         if self.asked {
-            self.onward = Onward::Wanted;
+            self.intent = ConnectIntent::Wanted;
         }
     }
 
@@ -196,7 +196,7 @@ impl Engine {
         self.pending = 0;
         self.connected = false;
         self.tx_wanted = false;
-        self.onward = Onward::Idle;
+        self.intent = ConnectIntent::Idle;
     }
 
     /// Loses the link against the application's will. If the stream was there the application
@@ -216,7 +216,7 @@ impl Engine {
             // A link that held for a while and was of use begins the waits anew; one that flaps,
             // or whose proxy hangs up before anything comes of the stream, does not.
             let calm_ms = self.config.backoff_ms.last().copied().unwrap_or_default();
-            if self.of_link.progressed && now >= self.since.plus_millis(calm_ms) {
+            if self.link_state.progressed && now >= self.since.plus_millis(calm_ms) {
                 self.attempts = 0;
             }
             self.since = now;
@@ -226,12 +226,16 @@ impl Engine {
             self.tell(Pending::DISCONNECTED);
         }
         self.disconnected();
-        if matches!(self.onward, Onward::Asked | Onward::Used | Onward::Retrying) {
-            self.onward = if self.config.reconnect { Onward::Wanted } else { Onward::Idle };
+        if matches!(
+            self.intent,
+            ConnectIntent::Asked | ConnectIntent::Used | ConnectIntent::Retrying
+        ) {
+            self.intent =
+                if self.config.reconnect { ConnectIntent::Wanted } else { ConnectIntent::Idle };
         }
         self.timeout_pending = self.timeout.is_some();
-        self.kept.link_lost();
-        self.of_link = OfLink::NEW;
+        self.metadata.link_lost();
+        self.link_state = LinkState::NEW;
     }
 
     /// The stream exists at the proxy.

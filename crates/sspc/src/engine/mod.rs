@@ -2,8 +2,8 @@
 //! so that this code exists once however many kinds of storage a program has.
 
 mod code;
-mod kept;
 mod link;
+mod metadata;
 mod receive;
 mod transmit;
 
@@ -13,17 +13,17 @@ use sspc_wire::{Instant, Random, State, Timeout};
 use crate::config::Config;
 use crate::error::MetadataError;
 use crate::name::{Name, check_name};
-use kept::Kept;
 use link::Link;
-pub use link::LinkWish;
-pub use transmit::{Asked, ROOM_MIN, Tx};
+pub use link::LinkAction;
+use metadata::MetadataStore;
+pub use transmit::{BUF_MIN, PayloadSlot, Tx};
 
 /// The longest metadata value that fits a frame with the longest name.
 const VALUE_MAX: usize = PAYLOAD_MAX - METADATA_NAME_MAX;
 
 /// Where the application's wish for an onward connection stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Onward {
+enum ConnectIntent {
     /// It has none, or what it asked for came to its end.
     Idle,
     /// It has one; ONWARD_CONNECT is to be sent.
@@ -66,7 +66,7 @@ impl Pending {
 /// What is known of a link, and forgotten with it.
 #[derive(Debug)]
 #[repr(C)]
-struct OfLink {
+struct LinkState {
     /// The state that this link's proxy reported last, by its number.
     peer: u8,
     /// The proxy's own CREATING has come, which the application does not see.
@@ -87,7 +87,7 @@ struct OfLink {
     consumed: u32,
 }
 
-impl OfLink {
+impl LinkState {
     const NEW: Self = Self {
         peer: code::NONE,
         creating_came: false,
@@ -108,7 +108,7 @@ impl OfLink {
 #[repr(C)]
 pub(crate) struct Engine {
     link: Link,
-    onward: Onward,
+    intent: ConnectIntent,
     /// The state that the application saw last, by its number.
     shown: u8,
     /// Events to be told, bits of [`Pending`].
@@ -131,8 +131,8 @@ pub(crate) struct Engine {
     created_once: bool,
     /// An attempt to open the link was made since the last success.
     tried: bool,
-    kept: Kept,
-    of_link: OfLink,
+    metadata: MetadataStore,
+    link_state: LinkState,
     /// When the link is to be opened or must have brought its answer; [`Instant::NEVER`] in those
     /// states of it that have no time.
     link_at: Instant,
@@ -160,15 +160,15 @@ impl Engine {
             config,
             name,
             tag: "",
-            of_link: OfLink::NEW,
-            kept: Kept::new(),
+            link_state: LinkState::NEW,
+            metadata: MetadataStore::new(),
             link: Link::Down,
             link_at: Instant::ZERO,
             since: Instant::ZERO,
             shown: code::NONE,
             pending: 0,
             pending_ordinal: 0,
-            onward: Onward::Idle,
+            intent: ConnectIntent::Idle,
             asked: false,
             connected: false,
             created_once: false,
@@ -222,11 +222,11 @@ impl Engine {
     }
 
     pub(crate) const fn credit(&self) -> Option<i32> {
-        if self.of_link.credit_managed { Some(self.of_link.credit) } else { None }
+        if self.link_state.credit_managed { Some(self.link_state.credit) } else { None }
     }
 
     pub(crate) const fn takes_no_payload(&self) -> bool {
-        self.of_link.credit_managed && self.of_link.credit == TAKES_NO_PAYLOAD
+        self.link_state.credit_managed && self.link_state.credit == TAKES_NO_PAYLOAD
     }
 
     pub(crate) const fn is_message_open(&self) -> bool {
@@ -244,7 +244,7 @@ impl Engine {
     pub(crate) fn rideshare_name<'s>(&'s self, storage: &'s [u8]) -> Option<&'s [u8]> {
         match self.rideshare_turn {
             0 => Some(self.name.as_bytes()),
-            turn => self.kept.rideshare(storage, turn),
+            turn => self.metadata.rideshare(storage, turn),
         }
     }
 
@@ -252,8 +252,8 @@ impl Engine {
     #[inline(never)]
     pub(crate) fn connect(&mut self) {
         self.asked = true;
-        if !self.connected && matches!(self.onward, Onward::Idle | Onward::Retrying) {
-            self.onward = Onward::Wanted;
+        if !self.connected && matches!(self.intent, ConnectIntent::Idle | ConnectIntent::Retrying) {
+            self.intent = ConnectIntent::Wanted;
         }
     }
 
@@ -281,15 +281,15 @@ impl Engine {
         if value.len() > VALUE_MAX {
             return Err(MetadataError::TooLong { length: value.len(), max: VALUE_MAX });
         }
-        self.kept.set(storage, name, value)
+        self.metadata.set(storage, name, value)
     }
 
     pub(crate) fn storage_left(&self, storage: &[u8]) -> usize {
-        self.kept.left(storage)
+        self.metadata.left(storage)
     }
 
-    pub(crate) fn move_kept(&self, from: &[u8], to: &mut [u8]) {
-        self.kept.move_to(from, to);
+    pub(crate) fn move_metadata(&self, from: &[u8], to: &mut [u8]) {
+        self.metadata.move_to(from, to);
     }
 
     pub(crate) fn set_timeout(&mut self, timeout: Timeout) {
@@ -298,20 +298,20 @@ impl Engine {
     }
 
     pub(crate) fn add_credit(&mut self, bytes: i32) {
-        self.of_link.top_up = self.of_link.top_up.saturating_add(bytes);
+        self.link_state.top_up = self.link_state.top_up.saturating_add(bytes);
     }
 
     pub(crate) fn consumed(&mut self, bytes: u32) -> bool {
-        let bytes = bytes.min(self.of_link.unconsumed);
-        self.of_link.unconsumed -= bytes;
-        self.of_link.consumed = self.of_link.consumed.wrapping_add(bytes);
-        let (window, consumed) = (self.config.window, self.of_link.consumed);
+        let bytes = bytes.min(self.link_state.unconsumed);
+        self.link_state.unconsumed -= bytes;
+        self.link_state.consumed = self.link_state.consumed.wrapping_add(bytes);
+        let (window, consumed) = (self.config.window, self.link_state.consumed);
         // From a half of the window on.
         if window < Config::UNLIMITED && window > 0 && consumed >= window.div_ceil(2) {
             self.add_credit(consumed.min(i32::MAX as u32) as i32);
-            self.of_link.consumed = 0;
+            self.link_state.consumed = 0;
         }
-        self.of_link.top_up != 0
+        self.link_state.top_up != 0
     }
 
     const fn tell(&mut self, what: u8) {

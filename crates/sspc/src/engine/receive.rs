@@ -4,7 +4,7 @@ use sspc_wire::to_client_type::{CONNSTATE, CREATE_RESULT, METADATA, RX_PAYLOAD, 
 use sspc_wire::{Flags, Instant, PayloadHead, Piece, State, ToClientDecoder};
 
 use super::link::Link;
-use super::{Engine, Hint, Onward, Pending, TAKES_NO_PAYLOAD, code};
+use super::{ConnectIntent, Engine, Hint, Pending, TAKES_NO_PAYLOAD, code};
 use crate::event::{Event, Fault};
 
 impl Engine {
@@ -66,11 +66,11 @@ impl Engine {
                     self.drop_link();
                     return Some(Event::Refused { result });
                 }
-                self.kept.add_names(storage, &piece);
+                self.metadata.add_names(storage, &piece);
                 if piece.is_last() {
                     self.advised_buffer = decoder.client_buflen();
                     self.created(now);
-                    self.of_link.peer = code::CREATING as u8;
+                    self.link_state.peer = code::CREATING as u8;
                     if !self.created_once {
                         self.created_once = true;
                         return Some(self.show(code::CREATING, 0));
@@ -79,13 +79,13 @@ impl Engine {
             }
             TXCR_UPDATE => {
                 let credit = decoder.credit();
-                if !self.of_link.creating_came && self.config.honour_credit {
-                    if credit == 0 && !self.of_link.credit_managed {
-                        self.of_link.credit = TAKES_NO_PAYLOAD;
+                if !self.link_state.creating_came && self.config.honour_credit {
+                    if credit == 0 && !self.link_state.credit_managed {
+                        self.link_state.credit = TAKES_NO_PAYLOAD;
                     }
-                    self.of_link.credit_managed = true;
+                    self.link_state.credit_managed = true;
                 }
-                self.of_link.credit = self.of_link.credit.saturating_add(credit);
+                self.link_state.credit = self.link_state.credit.saturating_add(credit);
             }
             RX_PAYLOAD => {
                 let all = decoder.flags();
@@ -94,8 +94,9 @@ impl Engine {
                     return Some(Event::Perf(piece));
                 }
                 let data = piece.data;
-                self.of_link.progressed = true;
-                self.of_link.unconsumed = self.of_link.unconsumed.wrapping_add(data.len() as u32);
+                self.link_state.progressed = true;
+                self.link_state.unconsumed =
+                    self.link_state.unconsumed.wrapping_add(data.len() as u32);
                 let rideshare = all.contains(Flags::RIDESHARE).then_some(&[][..]);
                 return Some(Event::Payload { data, flags, rideshare });
             }
@@ -143,17 +144,19 @@ impl Engine {
 
     /// Judges a state that the proxy reports, and does what it means.
     fn state_came(&mut self, state: u32, ordinal: u32) -> Option<Event<'static>> {
-        let peer = self.of_link.peer;
+        let peer = self.link_state.peer;
         match state {
             State::USER_BASE.. => {
-                self.of_link.progressed = true;
+                self.link_state.progressed = true;
                 return Some(Event::State { state: State::User(state), ordinal });
             }
             // Those are a client's own.
             code::EVENT_WAIT_CANCELLED | code::UPSTREAM_LINK_RETRY => return None,
             // The application saw it when CREATE_RESULT came.
-            code::CREATING if u32::from(peer) == code::CREATING && !self.of_link.creating_came => {
-                self.of_link.creating_came = true;
+            code::CREATING
+                if u32::from(peer) == code::CREATING && !self.link_state.creating_came =>
+            {
+                self.link_state.creating_came = true;
                 return None;
             }
             code::CONNECTED if self.connected => return None,
@@ -163,18 +166,20 @@ impl Engine {
             let (from, to) = (State::from_code(peer.into()), State::from_code(state));
             return Some(Event::Fault(Fault::Transition { from, to }));
         }
-        self.of_link.peer = state as u8;
-        self.of_link.progressed = true;
+        self.link_state.peer = state as u8;
+        self.link_state.progressed = true;
         match state {
             code::CONNECTED => {
                 self.connected = true;
                 if self.asked {
-                    self.onward = Onward::Asked;
+                    self.intent = ConnectIntent::Asked;
                 }
             }
             code::CONNECTING | code::POLL => {
-                if self.asked && matches!(self.onward, Onward::Idle | Onward::Retrying) {
-                    self.onward = Onward::Asked;
+                if self.asked
+                    && matches!(self.intent, ConnectIntent::Idle | ConnectIntent::Retrying)
+                {
+                    self.intent = ConnectIntent::Asked;
                 }
                 if self.connected {
                     // Some proxies go on to the next attempt without a word about the loss.
@@ -198,29 +203,29 @@ impl Engine {
                     self.timeout = None;
                 }
                 let is_verdict = matches!(state, code::QOS_ACK_REMOTE | code::QOS_NACK_REMOTE);
-                if is_verdict && self.onward == Onward::Asked {
+                if is_verdict && self.intent == ConnectIntent::Asked {
                     // It finishes the message that was to be sent.
                     self.tx_wanted = false;
                     self.hint = Hint::None;
                 }
-                if self.onward != Onward::Wanted && state != code::TIMEOUT {
-                    self.onward = Onward::Idle;
+                if self.intent != ConnectIntent::Wanted && state != code::TIMEOUT {
+                    self.intent = ConnectIntent::Idle;
                 }
                 if matches!(
                     state,
                     code::DISCONNECTED | code::AUTH_FAILED | code::ALL_RETRIES_FAILED
                 ) {
                     self.disconnected();
-                    if state == code::DISCONNECTED && self.of_link.credit_managed {
-                        self.of_link.heard = self.of_link.heard.wrapping_add(1);
+                    if state == code::DISCONNECTED && self.link_state.credit_managed {
+                        self.link_state.heard = self.link_state.heard.wrapping_add(1);
                     }
                 }
             }
             code::UNREACHABLE => {
                 self.connected = false;
                 self.message_open = false;
-                if self.onward == Onward::Asked {
-                    self.onward = Onward::Retrying;
+                if self.intent == ConnectIntent::Asked {
+                    self.intent = ConnectIntent::Retrying;
                 }
             }
             code::DESTROYING => {

@@ -13,7 +13,7 @@ use sspc_wire::to_proxy_type::{
 use sspc_wire::{FieldWriter, Flags, Instant, Timeout};
 
 use super::link::Link;
-use super::{Engine, Hint, Onward};
+use super::{ConnectIntent, Engine, Hint};
 use crate::config::Config;
 use crate::error::NoRoom;
 
@@ -26,7 +26,7 @@ const METADATA_HEAD: usize = FRAME_HEAD + 1;
 const CONTROL_MAX: usize = 3 * (FRAME_HEAD + 4) + FRAME_HEAD;
 /// The smallest room that [`crate::Stream::transmit`] takes, in bytes: STREAMTYPE with the longest
 /// name, which is longer than a metadata's head or a payload's, fits.
-pub const ROOM_MIN: usize = FRAME_HEAD + 9 + STREAMTYPE_NAME_MAX;
+pub const BUF_MIN: usize = FRAME_HEAD + 9 + STREAMTYPE_NAME_MAX;
 /// A frame with less payload than this is not begun behind others; the next room may be larger.
 const WORTHWHILE: usize = 256;
 
@@ -44,14 +44,14 @@ pub struct Tx {
 /// Room in which payload is to be put.
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug)]
-pub struct Asked {
+pub struct PayloadSlot {
     start: usize,
     len: usize,
     /// When the application asked to send, in µs modulo 2^32.
     since_us: u32,
 }
 
-impl Asked {
+impl PayloadSlot {
     /// Where it is in the room that was given.
     pub const fn range(&self) -> Range<usize> {
         self.start..self.start + self.len
@@ -64,15 +64,15 @@ impl Engine {
     pub(crate) fn transmit_asking(
         &mut self,
         now: Instant,
-        room: &mut [u8],
+        buf: &mut [u8],
         storage: &[u8],
-    ) -> Result<(usize, Option<Asked>), NoRoom> {
+    ) -> Result<(usize, Option<PayloadSlot>), NoRoom> {
         let (since_us, mut found) = (self.tx_since_us, None);
-        let bytes = self.transmit(now, room, storage, &mut |body| {
+        let bytes = self.transmit(now, buf, storage, &mut |body| {
             found = Some(body.len());
             None
         })?;
-        Ok((bytes, found.map(|len| Asked { start: bytes + PAYLOAD_HEAD, len, since_us })))
+        Ok((bytes, found.map(|len| PayloadSlot { start: bytes + PAYLOAD_HEAD, len, since_us })))
     }
 
     /// Puts the frame around a piece that is where it was asked for; how many bytes it has, 0 if the
@@ -80,16 +80,16 @@ impl Engine {
     pub(crate) fn put_piece(
         &mut self,
         now: Instant,
-        room: &mut [u8],
-        asked: Asked,
+        buf: &mut [u8],
+        slot: PayloadSlot,
         tx: Tx,
     ) -> usize {
-        let frame = room.get_mut(asked.start - PAYLOAD_HEAD..).unwrap_or_default();
+        let frame = buf.get_mut(slot.start - PAYLOAD_HEAD..).unwrap_or_default();
         if !self.connected {
             return 0;
         }
-        self.tx_since_us = asked.since_us;
-        let length = tx.len.min(asked.len);
+        self.tx_since_us = slot.since_us;
+        let length = tx.len.min(slot.len);
         self.put_frame(now, &mut FieldWriter::new(frame), length, tx);
         PAYLOAD_HEAD + length
     }
@@ -97,15 +97,15 @@ impl Engine {
     pub(crate) fn transmit(
         &mut self,
         now: Instant,
-        room: &mut [u8],
+        buf: &mut [u8],
         storage: &[u8],
         source: &mut dyn FnMut(&mut [u8]) -> Option<Tx>,
     ) -> Result<usize, NoRoom> {
-        if room.len() < ROOM_MIN {
-            return Err(NoRoom { needed: ROOM_MIN });
+        if buf.len() < BUF_MIN {
+            return Err(NoRoom { needed: BUF_MIN });
         }
-        let size = room.len();
-        let mut out = FieldWriter::new(room);
+        let size = buf.len();
+        let mut out = FieldWriter::new(buf);
         match self.link {
             Link::Greeting => {
                 self.put_streamtype(&mut out);
@@ -113,7 +113,7 @@ impl Engine {
             }
             Link::Closing => {
                 // Half a frame cannot be followed by another.
-                if self.kept.cut == 0 {
+                if self.metadata.cut == 0 {
                     out.head(DESTROYING, 0);
                 }
                 self.drop_link();
@@ -149,17 +149,17 @@ impl Engine {
     /// Puts all that is not payload; `false` if there was no room for all. What was cut goes on
     /// before all else.
     fn put_control(&mut self, out: &mut FieldWriter<'_>, size: usize, storage: &[u8]) -> bool {
-        if let (true, 0, Some(timeout)) = (self.timeout_pending, self.kept.cut, self.timeout) {
+        if let (true, 0, Some(timeout)) = (self.timeout_pending, self.metadata.cut, self.timeout) {
             out.number(TIMEOUT_UPDATE, timeout);
             self.timeout_pending = false;
             if timeout == Timeout::Cancel.to_wire() {
                 self.timeout = None;
             }
         }
-        while let Some(record) = self.kept.unsent(storage) {
+        while let Some(record) = self.metadata.unsent(storage) {
             let (name, end) = (record.name, record.end());
-            let rest = record.value.get(usize::from(self.kept.cut)..).unwrap_or_default();
-            if self.kept.cut == 0 {
+            let rest = record.value.get(usize::from(self.metadata.cut)..).unwrap_or_default();
+            if self.metadata.cut == 0 {
                 let left = out.room().len();
                 // Only what fits no room is cut.
                 if left < size && left < METADATA_HEAD + name.len() + rest.len() {
@@ -172,39 +172,39 @@ impl Engine {
             let left = out.room().len();
             out.bytes(rest);
             if left < rest.len() {
-                self.kept.cut += left as u16;
+                self.metadata.cut += left as u16;
                 return false;
             }
-            self.kept.cut = 0;
-            self.kept.mark_sent(end);
+            self.metadata.cut = 0;
+            self.metadata.mark_sent(end);
         }
         if out.room().len() < CONTROL_MAX {
             return false;
         }
-        if self.of_link.heard > 0 {
+        if self.link_state.heard > 0 {
             // What follows is not for the connection that is gone.
             out.number(TXCR_UPDATE, 0);
-            self.of_link.heard -= 1;
-            if self.of_link.heard > 0 {
+            self.link_state.heard -= 1;
+            if self.link_state.heard > 0 {
                 return false;
             }
         }
-        if self.of_link.top_up != 0 {
-            out.number(TXCR_UPDATE, self.of_link.top_up as u32);
-            self.of_link.top_up = 0;
+        if self.link_state.top_up != 0 {
+            out.number(TXCR_UPDATE, self.link_state.top_up as u32);
+            self.link_state.top_up = 0;
         }
         if let Hint::Pending(length) = self.hint {
             // A message that is under way has told its length; the next one's waits. It would
             // wake an idle stream, which the application has to ask for.
-            let asked = self.connected || self.onward != Onward::Idle;
+            let asked = self.connected || self.intent != ConnectIntent::Idle;
             if asked && !self.message_open {
                 out.number(PAYLOAD_LENGTH_HINT, length);
                 self.hint = Hint::Sent(length);
             }
         }
-        if self.onward == Onward::Wanted {
+        if self.intent == ConnectIntent::Wanted {
             out.head(ONWARD_CONNECT, 0);
-            self.onward = Onward::Asked;
+            self.intent = ConnectIntent::Asked;
         }
         true
     }
@@ -218,10 +218,10 @@ impl Engine {
     ) {
         while self.connected && self.tx_wanted {
             let mut most = self.config.frame_payload;
-            if self.of_link.credit_managed {
+            if self.link_state.credit_managed {
                 most = self.config.frame_payload_managed;
                 // What is below 0 or above any frame is none or no limit.
-                let credit = self.of_link.credit.clamp(0, i32::from(most));
+                let credit = self.link_state.credit.clamp(0, i32::from(most));
                 most = credit as u16;
             }
             let most = usize::from(most).min(PAYLOAD_MAX);
@@ -251,7 +251,7 @@ impl Engine {
         out.u32((now_us as u32).wrapping_sub(self.tx_since_us));
         out.u64(now_us);
         out.skip(length);
-        self.of_link.credit = self.of_link.credit.saturating_sub(length as i32);
+        self.link_state.credit = self.link_state.credit.saturating_sub(length as i32);
         self.tx_wanted |= tx.more;
         self.tx_since_us = now_us as u32;
         self.sent(tx.flags);
@@ -261,13 +261,13 @@ impl Engine {
         if let Hint::Sent(_) = self.hint {
             self.hint = Hint::None;
         }
-        if self.onward == Onward::Asked {
-            self.onward = Onward::Used;
+        if self.intent == ConnectIntent::Asked {
+            self.intent = ConnectIntent::Used;
         }
         self.message_open = !flags.contains(Flags::EOM);
         if flags.contains(Flags::EOM) {
             let next = self.rideshare_turn + 1;
-            self.rideshare_turn = if next < self.kept.names() { next } else { 0 };
+            self.rideshare_turn = if next < self.metadata.names() { next } else { 0 };
         }
     }
 }

@@ -20,13 +20,13 @@ const QUEUE_FULL_WAIT: Duration = Duration::from_millis(10);
 
 /// Where the proxy is.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Place {
+pub(super) struct ProxyTarget {
     pub(super) address: Address,
     /// The line, once it is open; kept so that streams that come and go share it.
     line: Arc<OnceLock<Line>>,
 }
 
-impl Place {
+impl ProxyTarget {
     pub(super) fn new(address: Address) -> Self {
         Self { address, line: Arc::default() }
     }
@@ -56,20 +56,20 @@ pub(super) enum Conn {
 }
 
 impl Conn {
-    pub(super) async fn open(place: Place, options: Options) -> io::Result<Self> {
-        match timeout(options.connect_timeout, Self::connect(&place, options.priority)).await {
+    pub(super) async fn open(target: ProxyTarget, options: Options) -> io::Result<Self> {
+        match timeout(options.connect_timeout, Self::connect(&target, options.priority)).await {
             Ok(conn) => conn,
-            Err(_) => match place.line.get() {
+            Err(_) => match target.line.get() {
                 Some(line) => Err(line.not_opened()),
                 None => Err(io::ErrorKind::TimedOut.into()),
             },
         }
     }
 
-    async fn connect(place: &Place, priority: Priority) -> io::Result<Self> {
-        match &place.address {
+    async fn connect(target: &ProxyTarget, priority: Priority) -> io::Result<Self> {
+        match &target.address {
             Address::Serial(_) | Address::Own { .. } => {
-                let line = place.line().await?;
+                let line = target.line().await?;
                 Ok(Self::Channel(line.open_channel(priority).await?))
             }
             Address::Abstract(name) => {
@@ -100,18 +100,18 @@ impl Conn {
     }
 
     /// Waits until there is something to read, and reads it.
-    pub(super) async fn read(&self, room: &mut [u8]) -> io::Result<usize> {
+    pub(super) async fn read(&self, buf: &mut [u8]) -> io::Result<usize> {
         loop {
             let done = match self {
                 Self::Unix(stream) => {
                     stream.readable().await?;
-                    stream.try_read(room)
+                    stream.try_read(buf)
                 }
                 Self::Tcp(stream) => {
                     stream.readable().await?;
-                    stream.try_read(room)
+                    stream.try_read(buf)
                 }
-                Self::Channel(channel) => poll_fn(|cx| channel.poll_read(cx, room)).await,
+                Self::Channel(channel) => poll_fn(|cx| channel.poll_read(cx, buf)).await,
             };
             match done {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

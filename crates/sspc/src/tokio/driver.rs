@@ -15,9 +15,9 @@ use ::tokio::sync::{mpsc, oneshot};
 use ::tokio::time::sleep_until;
 use sspc_wire::{Flags, State};
 
-use super::conn::{Conn, Place};
+use super::conn::{Conn, ProxyTarget};
 use super::shared::{Cut, Shared};
-use crate::engine::LinkWish;
+use crate::engine::LinkAction;
 use crate::event::Event as Borrowed;
 use crate::host::{Error, Event, Options};
 use crate::inbox::Inbox;
@@ -28,11 +28,11 @@ pub(super) const EVENTS_MAX: usize = 16;
 /// How long a stream that is closed may take to send what it was given.
 const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 /// Less room than this is not filled with frames.
-const ROOM_MIN: usize = 4096;
+const BUF_MIN: usize = 4096;
 
 /// From the application's senders.
 #[derive(Debug)]
-pub(super) enum Order {
+pub(super) enum Command {
     Send {
         /// Which message, so that what is left of a broken one can be told from the next.
         message: u64,
@@ -52,10 +52,10 @@ enum Link {
 #[must_use = "a stream does nothing unless its driver runs"]
 pub struct Driver {
     shared: Arc<Shared>,
-    place: Place,
+    target: ProxyTarget,
     options: Options,
     link: Link,
-    orders: mpsc::Receiver<Order>,
+    commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
     /// Told once the stream was created.
     opened: Option<oneshot::Sender<()>>,
@@ -84,11 +84,11 @@ pub struct Driver {
 
 /// What woke the driver.
 enum Woken {
-    Room,
+    EventsTaken,
     Opened(io::Result<Conn>),
     Read(io::Result<usize>),
     Written(io::Result<usize>),
-    Order(Option<Order>),
+    Command(Option<Command>),
     Deserted,
     DrainOver,
     Other,
@@ -97,19 +97,19 @@ enum Woken {
 impl Driver {
     pub(super) fn new(
         shared: Arc<Shared>,
-        place: Place,
+        target: ProxyTarget,
         options: Options,
-        orders: mpsc::Receiver<Order>,
+        commands: mpsc::Receiver<Command>,
         events: mpsc::Sender<Event>,
         opened: oneshot::Sender<()>,
     ) -> Self {
-        let buffer = options.buffer.max(ROOM_MIN);
+        let buffer = options.buffer.max(BUF_MIN);
         Self {
             shared,
-            place,
+            target,
             options,
             link: Link::Down,
-            orders,
+            commands,
             events,
             opened: Some(opened),
             inbox: Inbox::default(),
@@ -139,7 +139,7 @@ impl Driver {
                 self.close_if_due();
                 self.decode()?;
                 self.encode();
-                if !self.follow_wishes() {
+                if !self.follow_link_actions() {
                     break;
                 }
             }
@@ -154,11 +154,11 @@ impl Driver {
                 }
             }
             match self.wait().await {
-                Woken::Room | Woken::Other => {}
+                Woken::EventsTaken | Woken::Other => {}
                 Woken::Deserted => self.shared.lock().stream.close(),
-                Woken::Order(Some(Order::Send { message, chunk })) => self.take(message, chunk),
-                Woken::Order(Some(Order::Abandon(message))) => self.abandon(message),
-                Woken::Order(None) => {}
+                Woken::Command(Some(Command::Send { message, chunk })) => self.take(message, chunk),
+                Woken::Command(Some(Command::Abandon(message))) => self.abandon(message),
+                Woken::Command(None) => {}
                 Woken::Opened(Ok(conn)) => {
                     self.link = Link::Up(conn);
                     self.write_failed = None;
@@ -205,7 +205,7 @@ impl Driver {
         let idle = self.inbox.len() == 0 && self.input_at == self.input_end;
         let output = self.output.get(self.output_at..self.output_end).unwrap_or_default();
         ::tokio::select! {
-            Ok(_) = self.events.reserve(), if self.inbox.len() > 0 => Woken::Room,
+            Ok(_) = self.events.reserve(), if self.inbox.len() > 0 => Woken::EventsTaken,
             Some(done) = maybe(opening) => Woken::Opened(done),
             Some(done) = maybe(conn.filter(|_| idle).map(|c| c.read(&mut self.input))) => {
                 Woken::Read(done)
@@ -213,8 +213,8 @@ impl Driver {
             Some(done) = maybe(conn.filter(|_| !output.is_empty()).map(|c| c.write(output))) => {
                 Woken::Written(done)
             }
-            order = self.orders.recv(), if self.chunk.is_none() && !self.orders.is_closed() => {
-                Woken::Order(order)
+            command = self.commands.recv(), if self.chunk.is_none() && !self.commands.is_closed() => {
+                Woken::Command(command)
             }
             () = self.events.closed(), if !self.shared.lock().stream.has_ended() => {
                 Woken::Deserted
@@ -226,18 +226,18 @@ impl Driver {
     }
 
     /// Does what the engine wants done with the link; true if it wanted anything.
-    fn follow_wishes(&mut self) -> bool {
+    fn follow_link_actions(&mut self) -> bool {
         let now = self.shared.now();
         let mut inner = self.shared.lock();
         inner.stream.handle_timeout(now);
-        let wish = inner.stream.poll_link(now);
-        match wish {
+        let action = inner.stream.poll_link(now);
+        match action {
             None => return false,
-            Some(LinkWish::Open) => {
-                let opening = Conn::open(self.place.clone(), self.options.clone());
+            Some(LinkAction::Open) => {
+                let opening = Conn::open(self.target.clone(), self.options.clone());
                 self.link = Link::Opening(Box::pin(opening));
             }
-            Some(LinkWish::Drop) => {
+            Some(LinkAction::Drop) => {
                 if let Link::Up(conn) = &self.link {
                     // What does not fit the socket's buffer is told by its closing.
                     let rest = self.output.get(self.output_at..self.output_end);
@@ -264,7 +264,7 @@ impl Driver {
         let limit = ::tokio::time::Instant::now() + CLOSE_LIMIT;
         let over = ::tokio::time::Instant::now() >= *self.close_at.get_or_insert(limit);
         let sent =
-            self.chunk.is_none() && self.orders.is_empty() && self.output_at == self.output_end;
+            self.chunk.is_none() && self.commands.is_empty() && self.output_at == self.output_end;
         if over || sent || !inner.stream.is_connected() {
             inner.stream.close();
         }
@@ -283,7 +283,7 @@ impl Driver {
         self.shared.lock().stream.link_down(now);
         self.note_connection();
         if self.fails_fast() {
-            return Err(Error::NoProxy { address: self.place.address.clone(), source: error });
+            return Err(Error::NoProxy { address: self.target.address.clone(), source: error });
         }
         Ok(())
     }
@@ -364,19 +364,19 @@ impl Driver {
         }
         (self.output_at, self.output_end) = (0, 0);
         let now = self.shared.now();
-        while self.output.len() - self.output_end >= ROOM_MIN {
+        while self.output.len() - self.output_end >= BUF_MIN {
             if self.chunk.is_none() {
-                match self.orders.try_recv() {
-                    Ok(Order::Send { message, chunk }) => self.take(message, chunk),
-                    Ok(Order::Abandon(message)) => self.abandon(message),
+                match self.commands.try_recv() {
+                    Ok(Command::Send { message, chunk }) => self.take(message, chunk),
+                    Ok(Command::Abandon(message)) => self.abandon(message),
                     Err(_) => {}
                 }
             }
             let mut inner = self.shared.lock();
             let Self { chunk, message_open, answered, output, .. } = self;
-            let mut source = |room: &mut [u8]| {
+            let mut source = |buf: &mut [u8]| {
                 let (message, from) = chunk.as_mut()?;
-                let tx = from.fill(room);
+                let tx = from.fill(buf);
                 if tx.flags.contains(Flags::SOM) {
                     *answered = false;
                 }
@@ -386,12 +386,12 @@ impl Driver {
                 }
                 Some(tx)
             };
-            let room = output.get_mut(self.output_end..).unwrap_or_default();
-            match inner.stream.transmit(now, room, &mut source) {
+            let buf = output.get_mut(self.output_end..).unwrap_or_default();
+            match inner.stream.transmit(now, buf, &mut source) {
                 Ok(0) => break,
                 Ok(length) => self.output_end += length,
                 Err(_) if self.output_end > 0 => break,
-                Err(no_room) => self.output.resize(no_room.needed.max(ROOM_MIN), 0),
+                Err(no_room) => self.output.resize(no_room.needed.max(BUF_MIN), 0),
             }
         }
     }

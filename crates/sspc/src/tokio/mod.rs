@@ -9,7 +9,7 @@
 //! while let Some(event) = stream.next().await {
 //!     match event {
 //!         Event::Payload { data, .. } => println!("{} bytes", data.len()),
-//!         // The verdict, or what comes in its place.
+//!         // The verdict, or what comes in its target.
 //!         Event::State {
 //!             state:
 //!                 state @ (State::QosAckRemote
@@ -46,7 +46,7 @@ pub use crate::host::{Error, Event, Options};
 use crate::name::Name;
 use crate::stream::Stream;
 pub use crate::{Flags, State, Timeout};
-use conn::Place;
+use conn::ProxyTarget;
 pub use driver::Driver;
 use driver::EVENTS_MAX;
 pub use send::{Body, Sender};
@@ -55,12 +55,12 @@ pub use sspc_address::{Address, AddressError};
 use sspc_line::Line;
 
 /// Chunks of payload that wait to be sent before senders wait.
-const ORDERS_MAX: usize = 8;
+const COMMANDS_MAX: usize = 8;
 
 /// Opens streams at one proxy. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Client {
-    place: Place,
+    target: ProxyTarget,
     options: Options,
 }
 
@@ -72,18 +72,18 @@ impl Client {
 
     /// A client with options of its own.
     pub fn with_options(address: Address, options: Options) -> Self {
-        Self { place: Place::new(address), options }
+        Self { target: ProxyTarget::new(address), options }
     }
 
     /// A client whose streams are channels of a line that the program made itself, over any byte
     /// pipe ([`Line::over`](sspc_line::Line::over)). Errors tell of it by `name`.
     pub fn over(line: Line, name: &str, options: Options) -> Self {
-        Self { place: Place::on_line(line, name), options }
+        Self { target: ProxyTarget::on_line(line, name), options }
     }
 
     /// Where the proxy is.
     pub const fn address(&self) -> &Address {
-        &self.place.address
+        &self.target.address
     }
 
     /// How it opens and runs streams.
@@ -128,14 +128,14 @@ impl Client {
         opened: oneshot::Sender<()>,
     ) -> Result<(StreamHandle, Driver), Error> {
         let name = Name::new(streamtype)?;
-        let storage = vec![0; self.options.metadata_room];
+        let storage = vec![0; self.options.metadata_size];
         let stream = Stream::new(name, self.options.config_of_stream(self.address()), storage);
         let shared = Arc::new(Shared::new(stream));
-        let (orders, for_orders) = mpsc::channel(ORDERS_MAX);
+        let (commands, for_commands) = mpsc::channel(COMMANDS_MAX);
         let (for_events, events) = mpsc::channel(EVENTS_MAX);
-        let sender = Sender::new(Arc::clone(&shared), name, orders);
-        let (place, options) = (self.place.clone(), self.options.clone());
-        let driver = Driver::new(shared, place, options, for_orders, for_events, opened);
+        let sender = Sender::new(Arc::clone(&shared), name, commands);
+        let (target, options) = (self.target.clone(), self.options.clone());
+        let driver = Driver::new(shared, target, options, for_commands, for_events, opened);
         Ok((StreamHandle { sender, events }, driver))
     }
 }

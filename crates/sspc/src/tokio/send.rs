@@ -6,7 +6,7 @@ use std::vec::Vec;
 
 use ::tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
-use super::driver::Order;
+use super::driver::Command;
 use super::shared::{Cut, Shared};
 use super::{Error, Flags, MetadataError, State, Timeout};
 use crate::name::Name;
@@ -30,26 +30,26 @@ pub struct Sender {
 /// Where messages are put; who holds it begins or goes on with a message.
 #[derive(Debug)]
 struct Queue {
-    orders: mpsc::Sender<Order>,
+    commands: mpsc::Sender<Command>,
     /// The message begun last.
     message: u64,
 }
 
 impl Queue {
     async fn put(&mut self, data: Vec<u8>, flags: Flags, length: Option<u32>) -> Result<(), Error> {
-        let permit = self.orders.reserve().await.map_err(|_| Error::Closed)?;
+        let permit = self.commands.reserve().await.map_err(|_| Error::Closed)?;
         if flags.contains(Flags::SOM) {
             self.message += 1;
         }
         let chunk = Chunk::new(data, flags, length);
-        permit.send(Order::Send { message: self.message, chunk });
+        permit.send(Command::Send { message: self.message, chunk });
         Ok(())
     }
 }
 
 impl Sender {
-    pub(super) fn new(shared: Arc<Shared>, name: Name, orders: mpsc::Sender<Order>) -> Self {
-        let queue = Arc::new(Mutex::new(Queue { orders, message: 0 }));
+    pub(super) fn new(shared: Arc<Shared>, name: Name, commands: mpsc::Sender<Command>) -> Self {
+        let queue = Arc::new(Mutex::new(Queue { commands, message: 0 }));
         Self { shared, name, queue }
     }
 
@@ -87,7 +87,7 @@ impl Sender {
     ///
     /// # Errors
     /// The name or the value is not one that a proxy takes, or
-    /// [`Options::metadata_room`](super::Options::metadata_room) is full.
+    /// [`Options::metadata_size`](super::Options::metadata_size) is full.
     pub fn set_metadata(&self, name: &str, value: impl AsRef<[u8]>) -> Result<(), MetadataError> {
         self.shared.command(|inner, _| inner.stream.set_metadata(name, value.as_ref()))
     }
@@ -173,8 +173,8 @@ impl Sender {
     pub async fn body(&self, length: Option<u32>) -> Result<Body, Error> {
         self.check_takes_payload()?;
         let queue = Arc::clone(&self.queue).lock_owned().await;
-        let orders = queue.orders.clone();
-        let abandon = orders.reserve_owned().await.map_err(|_| Error::Closed)?;
+        let commands = queue.commands.clone();
+        let abandon = commands.reserve_owned().await.map_err(|_| Error::Closed)?;
         let shared = Arc::clone(&self.shared);
         Ok(Body { shared, queue, length, written: 0, begun: false, abandon: Some(abandon) })
     }
@@ -205,7 +205,7 @@ pub struct Body {
     written: u64,
     begun: bool,
     /// The place in the queue for the word that the message will not be ended.
-    abandon: Option<mpsc::OwnedPermit<Order>>,
+    abandon: Option<mpsc::OwnedPermit<Command>>,
 }
 
 impl Body {
@@ -273,7 +273,7 @@ impl Body {
 impl Drop for Body {
     fn drop(&mut self) {
         if let (true, Some(permit)) = (self.begun, self.abandon.take()) {
-            permit.send(Order::Abandon(self.queue.message));
+            permit.send(Command::Abandon(self.queue.message));
         }
     }
 }

@@ -14,7 +14,7 @@ use sspc_sim::{Link, LinkConfig};
 use tokio::task::yield_now;
 
 use crate::blocking::{LIMIT, proxy};
-use crate::embedded_async::{Memory, with_proxy};
+use crate::embedded_async::{Buffers, with_proxy};
 use crate::harness::{Bench, payload, state};
 use crate::peer::{Listener, Peer};
 use crate::world::{Proxy, World};
@@ -347,12 +347,12 @@ fn embedded_io_async_makes_no_answered_request_again() {
     for script in answers() {
         let proxy = Rc::new(RefCell::new(Proxy::new(MuxConfig::FAST, 2)));
         proxy.borrow_mut().onward = Some(script.concat());
-        let heard = with_proxy::<1, _, _>(proxy, async |handle: Handle<'_, Memory>| {
+        let heard = with_proxy::<1, _, _>(proxy, async |handle: Handle<'_, Buffers>| {
             let stream = handle.open("answered").await.unwrap();
             stream.send(b"ping").await.unwrap();
-            let mut room = [0; 64];
+            let mut buf = [0; 64];
             loop {
-                let event = stream.next(&mut room).await.unwrap();
+                let event = stream.next(&mut buf).await.unwrap();
                 if let sspc::Event::State { state: QosAckRemote | QosNackRemote, .. } = event {
                     break;
                 }

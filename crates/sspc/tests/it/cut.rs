@@ -1,6 +1,6 @@
 //! Frames that are longer than any room to write them in, as metadata is on a slow serial line.
 
-use sspc::{Config, Instant, Name, ROOM_MIN, State, Stream};
+use sspc::{BUF_MIN, Config, Instant, Name, State, Stream};
 
 use crate::harness::{created, frames, state};
 
@@ -27,9 +27,9 @@ impl Cut {
 
     /// Transmits once into so much room; returns how many bytes.
     fn once(&mut self, size: usize) -> usize {
-        let mut room = vec![0; size];
-        let length = self.stream.transmit(NOW, &mut room, &mut |_| None).unwrap();
-        self.sent.extend_from_slice(&room[..length]);
+        let mut buf = vec![0; size];
+        let length = self.stream.transmit(NOW, &mut buf, &mut |_| None).unwrap();
+        self.sent.extend_from_slice(&buf[..length]);
         length
     }
 
@@ -40,7 +40,7 @@ impl Cut {
 
 #[test]
 fn frames_pass_through_rooms_of_any_size() {
-    for size in ROOM_MIN..80 {
+    for size in BUF_MIN..80 {
         let mut cut = Cut::new();
         cut.all(size);
         let streamtype = format!("STREAMTYPE {} 500000000", cut.stream.streamtype());
@@ -89,7 +89,7 @@ fn a_new_link_begins_with_a_whole_frame() {
     assert_eq!(cut.once(50), 50);
     cut.stream.link_down(NOW);
     cut.stream.link_up(NOW);
-    assert_eq!(cut.once(ROOM_MIN), ROOM_MIN);
+    assert_eq!(cut.once(BUF_MIN), BUF_MIN);
     cut.stream.link_down(NOW);
     cut.stream.link_up(NOW);
     cut.sent.clear();
@@ -108,5 +108,5 @@ fn a_stream_that_is_closed_inside_a_frame_says_no_more() {
     assert_eq!(cut.once(50), 50);
     cut.stream.close();
     assert_eq!(cut.once(50), 0);
-    assert_eq!(cut.stream.poll_link(NOW), Some(sspc::LinkWish::Drop));
+    assert_eq!(cut.stream.poll_link(NOW), Some(sspc::LinkAction::Drop));
 }

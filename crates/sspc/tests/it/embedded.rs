@@ -37,8 +37,8 @@ impl ReadReady for Uart {
 }
 
 impl Read for Uart {
-    fn read(&mut self, room: &mut [u8]) -> Result<usize, ErrorKind> {
-        Ok(self.link.borrow_mut().pop(self.now_us.get(), Side::A, room))
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, ErrorKind> {
+        Ok(self.link.borrow_mut().pop(self.now_us.get(), Side::A, buf))
     }
 }
 
@@ -86,11 +86,11 @@ impl Handler<Slots> for App {
         }
     }
 
-    fn source(&mut self, id: StreamId, room: &mut [u8]) -> Option<Tx> {
+    fn source(&mut self, id: StreamId, buf: &mut [u8]) -> Option<Tx> {
         assert_eq!(id, REPORT);
         let left = &self.message[self.at..];
-        let len = left.len().min(room.len());
-        room[..len].copy_from_slice(&left[..len]);
+        let len = left.len().min(buf.len());
+        buf[..len].copy_from_slice(&left[..len]);
         let mut flags = if self.at == 0 { Flags::SOM } else { Flags::NONE };
         self.at += len;
         let more = self.at < self.message.len();
@@ -131,10 +131,10 @@ impl<C: FnMut() -> Instant> Bench<C> {
             }
             let next = self.line.poll(&mut self.app).unwrap();
             let now_us = self.uart.now_us.get();
-            let mut room = [0; 100];
+            let mut buf = [0; 100];
             loop {
-                let length = self.uart.link.borrow_mut().pop(now_us, Side::B, &mut room);
-                self.proxy.hear(us(now_us), &room[..length]);
+                let length = self.uart.link.borrow_mut().pop(now_us, Side::B, &mut buf);
+                self.proxy.hear(us(now_us), &buf[..length]);
                 if length == 0 {
                     break;
                 }

@@ -6,7 +6,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use embedded_io_adapters::tokio_1::FromTokio;
-use sspc::embedded_io_async::{Error, Handle, LineError, Runner, Seat, State, Stream, Timer};
+use sspc::embedded_io_async::{
+    Error, Handle, LineError, Runner, State, Stream, StreamBuffers, Timer,
+};
 use sspc::{Config, Event, Flags, Instant, MuxConfig, NameError, Priority, State as StreamState};
 use sspc_sim::Rng;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -14,7 +16,7 @@ use tokio::time;
 
 use crate::world::Proxy;
 
-pub(crate) type Memory = Seat<1024, 300, 128>;
+pub(crate) type Buffers = StreamBuffers<1024, 300, 128>;
 
 pub(crate) struct Clock(time::Instant);
 
@@ -40,7 +42,7 @@ impl Timer for &Clock {
 
 /// A proxy at the other end of the pipe, until the pipe breaks.
 pub(crate) async fn serve(proxy: Rc<RefCell<Proxy>>, mut pipe: DuplexStream, clock: &Clock) {
-    let mut room = [0; 100];
+    let mut buf = [0; 100];
     loop {
         let said = proxy.borrow_mut().say(clock.at());
         if !said.is_empty() {
@@ -53,9 +55,9 @@ pub(crate) async fn serve(proxy: Rc<RefCell<Proxy>>, mut pipe: DuplexStream, clo
         let until = deadline.map_or(Duration::from_secs(1), |at| {
             Duration::from_micros(at.micros_since(clock.at()).max(1))
         });
-        let heard = match time::timeout(until, pipe.read(&mut room)).await {
+        let heard = match time::timeout(until, pipe.read(&mut buf)).await {
             Ok(Ok(0) | Err(_)) => return,
-            Ok(Ok(length)) => &room[..length],
+            Ok(Ok(length)) => &buf[..length],
             Err(_) => &[],
         };
         proxy.borrow_mut().hear(clock.at(), heard);
@@ -63,7 +65,7 @@ pub(crate) async fn serve(proxy: Rc<RefCell<Proxy>>, mut pipe: DuplexStream, clo
 }
 
 async fn run<const RX: usize, const TX: usize>(
-    runner: &mut Runner<'_, Seat<RX, TX, 128>>,
+    runner: &mut Runner<'_, StreamBuffers<RX, TX, 128>>,
     pipe: DuplexStream,
     clock: &Clock,
 ) -> String {
@@ -75,14 +77,14 @@ async fn run<const RX: usize, const TX: usize>(
 }
 
 /// Runs the application beside the line and the proxy; returns what the proxy heard.
-pub(crate) fn with_line<const N: usize>(app: impl AsyncFnOnce(Handle<'_, Memory>)) -> Vec<String> {
+pub(crate) fn with_line<const N: usize>(app: impl AsyncFnOnce(Handle<'_, Buffers>)) -> Vec<String> {
     with_proxy::<N, _, _>(Rc::new(RefCell::new(Proxy::new(MuxConfig::FAST, 2))), app)
 }
 
 /// The same, at this proxy.
 pub(crate) fn with_proxy<const N: usize, const RX: usize, const TX: usize>(
     proxy: Rc<RefCell<Proxy>>,
-    app: impl AsyncFnOnce(Handle<'_, Seat<RX, TX, 128>>),
+    app: impl AsyncFnOnce(Handle<'_, StreamBuffers<RX, TX, 128>>),
 ) -> Vec<String> {
     let tokio = tokio::runtime::Builder::new_current_thread()
         .enable_time()
@@ -91,7 +93,7 @@ pub(crate) fn with_proxy<const N: usize, const RX: usize, const TX: usize>(
         .unwrap();
     tokio.block_on(async {
         let clock = Clock::new();
-        let mut state = State::<N, Seat<RX, TX, 128>>::new(MuxConfig::FAST, 1);
+        let mut state = State::<N, StreamBuffers<RX, TX, 128>>::new(MuxConfig::FAST, 1);
         let (handle, mut runner) = state.split();
         let (ours, theirs) = tokio::io::duplex(200);
         let serving = serve(proxy.clone(), theirs, &clock);
@@ -124,10 +126,10 @@ impl TakeHeard for Rc<RefCell<Proxy>> {
 }
 
 /// Takes events as text until one is `last`; payload is joined.
-async fn until(stream: &Stream<'_, Memory>, last: &str) -> (Vec<String>, Vec<u8>) {
+async fn until(stream: &Stream<'_, Buffers>, last: &str) -> (Vec<String>, Vec<u8>) {
     let (mut seen, mut payload) = (Vec::new(), Vec::new());
-    let mut room = [0; 64];
-    while let Some(event) = stream.next(&mut room).await {
+    let mut buf = [0; 64];
+    while let Some(event) = stream.next(&mut buf).await {
         match event {
             Event::State { state, .. } => seen.push(state.to_string()),
             Event::Payload { data, .. } => payload.extend_from_slice(data),
@@ -176,7 +178,7 @@ fn what_cannot_be_opened_is_told() {
         assert_eq!(empty, Err(Error::Name(NameError::Empty)));
         time::sleep(Duration::from_millis(10)).await;
         let stream = handle.open("a").await.unwrap();
-        assert_eq!(handle.open("b").await.map(drop), Err(Error::NoSeat));
+        assert_eq!(handle.open("b").await.map(drop), Err(Error::NoSlot));
         let error = stream.set_metadata("m", &[b'v'; 200]).unwrap_err();
         assert!(matches!(error, Error::Metadata(_)), "{error}");
         drop(stream);
@@ -193,10 +195,10 @@ fn a_task_that_takes_its_time_loses_nothing_and_gives_credit_as_it_reads() {
         bulk.connect();
         // No proxy that honours credit: what does not fit waits on the line.
         time::sleep(Duration::from_millis(60)).await;
-        let mut room = [0; 100];
+        let mut buf = [0; 100];
         let (mut got, mut flags) = (Vec::new(), Vec::new());
         while got.len() < 10_000 {
-            if let Some(Event::Payload { data, flags: more, .. }) = bulk.next(&mut room).await {
+            if let Some(Event::Payload { data, flags: more, .. }) = bulk.next(&mut buf).await {
                 got.extend_from_slice(data);
                 flags.push(more);
             }
@@ -225,9 +227,9 @@ fn a_task_that_takes_its_time_stops_no_other_where_credit_is_honoured() {
             drop(stream);
             time::sleep(Duration::from_millis(20)).await;
         }
-        let (mut got, mut room) = (0, [0; 64]);
+        let (mut got, mut buf) = (0, [0; 64]);
         while got < 10_000 {
-            if let Some(Event::Payload { data, .. }) = slow.next(&mut room).await {
+            if let Some(Event::Payload { data, .. }) = slow.next(&mut buf).await {
                 got += data.len();
             }
         }
@@ -273,10 +275,10 @@ fn futures_that_are_dropped_lose_nothing() {
             };
             let receiving = async {
                 let mut rng = Rng::new(seed ^ 1);
-                let (mut got, mut room) = (Vec::new(), [0; 50]);
+                let (mut got, mut buf) = (Vec::new(), [0; 50]);
                 loop {
-                    let room = &mut room[..1 + rng.below(49) as usize];
-                    match a_while(rng.below(4), stream.next(room)).await {
+                    let buf = &mut buf[..1 + rng.below(49) as usize];
+                    match a_while(rng.below(4), stream.next(buf)).await {
                         None => {}
                         Some(Some(Event::Payload { data, flags, .. })) => {
                             got.extend_from_slice(data);
@@ -318,8 +320,8 @@ fn a_message_that_is_dropped_half_sent_is_never_taken_for_whole() {
         stream.send(b"whole").await.unwrap();
         let mut payload = Vec::new();
         while payload != b"whole" {
-            let mut room = [0; 64];
-            if let Some(Event::Payload { data, .. }) = stream.next(&mut room).await {
+            let mut buf = [0; 64];
+            if let Some(Event::Payload { data, .. }) = stream.next(&mut buf).await {
                 payload.extend_from_slice(data);
             }
         }
@@ -337,7 +339,7 @@ fn a_line_that_is_lost_and_found_keeps_its_streams() {
         .unwrap();
     tokio.block_on(async {
         let clock = Clock::new();
-        let mut state = State::<1, Memory>::new(MuxConfig::FAST, 1);
+        let mut state = State::<1, Buffers>::new(MuxConfig::FAST, 1);
         let (handle, mut runner) = state.split();
         let config = Config { backoff_ms: &[50], jitter_percent: 0, ..Config::DEFAULT };
         let stream = handle.start("ticker", config, Priority::LOWEST).unwrap();
@@ -370,8 +372,9 @@ fn a_line_that_is_lost_and_found_keeps_its_streams() {
 
 #[test]
 fn a_seat_takes_little_beside_its_buffers() {
-    assert!(size_of::<State<0, Memory>>() <= 640, "{}", size_of::<State<0, Memory>>());
-    let beside = size_of::<State<1, Memory>>() - size_of::<State<0, Memory>>() - (1024 + 300 + 128);
+    assert!(size_of::<State<0, Buffers>>() <= 640, "{}", size_of::<State<0, Buffers>>());
+    let beside =
+        size_of::<State<1, Buffers>>() - size_of::<State<0, Buffers>>() - (1024 + 300 + 128);
     // On the 64-bit machine that runs this.
     assert!(beside <= 600, "{beside}");
 }

@@ -55,9 +55,9 @@ fn the_table_of_the_configuration_tells_the_defaults() {
     says(&format!("| `backoff_ms` | {waits} | the same |"));
     says(&format!("| `jitter_percent` | {} | {} |", device.jitter_percent, host.jitter_percent));
     says(&format!("| `reconnect` | {} | {} |", device.reconnect, host.reconnect));
-    let room = Options::default().metadata_room;
+    let storage = Options::default().metadata_size;
     says(&format!(
-        "| metadata value | 1 byte to what fits the storage (`metadata_room`, {room} bytes on hosts) |"
+        "| metadata value | 1 byte to what fits the storage (`metadata_size`, {storage} bytes on hosts) |"
     ));
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use sspc::{Config, Event, Flags, Instant, LinkWish, Name, State, Stream, Tx};
+use sspc::{Config, Event, Flags, Instant, LinkAction, Name, State, Stream, Tx};
 use sspc_wire::{Piece, ToClient, ToProxy, ToProxyDecoder};
 
 /// What the application saw, as text, one event each; payload joined while its message goes on.
@@ -69,7 +69,7 @@ impl Bench {
 
     /// Opens the link, which the engine must want now.
     pub(crate) fn open(&mut self) {
-        assert_eq!(self.stream.poll_link(self.now), Some(LinkWish::Open), "{:?}", self.stream);
+        assert_eq!(self.stream.poll_link(self.now), Some(LinkAction::Open), "{:?}", self.stream);
         self.sent.clear();
         self.up = true;
         self.stream.link_up(self.now);
@@ -110,13 +110,13 @@ impl Bench {
 
     /// Takes what is to be transmitted, and drops the link if that is wanted.
     pub(crate) fn settle(&mut self) {
-        let mut room = [0; 700];
+        let mut buf = [0; 700];
         loop {
             let (messages, at) = (&mut self.messages, &mut self.at);
-            let mut source = |room: &mut [u8]| {
+            let mut source = |buf: &mut [u8]| {
                 let message = messages.first()?;
-                let length = room.len().min(message.len() - *at);
-                room[..length].copy_from_slice(&message[*at..*at + length]);
+                let length = buf.len().min(message.len() - *at);
+                buf[..length].copy_from_slice(&message[*at..*at + length]);
                 let mut flags = if *at == 0 { Flags::SOM } else { Flags::NONE };
                 *at += length;
                 let last = *at == message.len();
@@ -127,12 +127,12 @@ impl Bench {
                 }
                 Some(Tx { len: length, flags, more: !last })
             };
-            match self.stream.transmit(self.now, &mut room, &mut source).unwrap() {
+            match self.stream.transmit(self.now, &mut buf, &mut source).unwrap() {
                 0 => break,
-                length => self.sent.extend_from_slice(&room[..length]),
+                length => self.sent.extend_from_slice(&buf[..length]),
             }
         }
-        if self.up && self.stream.poll_link(self.now) == Some(LinkWish::Drop) {
+        if self.up && self.stream.poll_link(self.now) == Some(LinkAction::Drop) {
             self.up = false;
             self.stream.link_down(self.now);
         }
@@ -229,9 +229,9 @@ pub(crate) fn name_of(frame: &ToProxy<'_>) -> String {
 }
 
 pub(crate) fn frame(frame: ToClient<'_>) -> Vec<u8> {
-    let mut room = [0; 70_000];
-    let length = frame.encode(&mut room).unwrap();
-    room[..length].to_vec()
+    let mut buf = [0; 70_000];
+    let length = frame.encode(&mut buf).unwrap();
+    buf[..length].to_vec()
 }
 
 pub(crate) fn state(state: State) -> Vec<u8> {

@@ -1,8 +1,8 @@
 //! The life of one stream: what the user sees and what goes over the link.
 
 use sspc::{
-    Config, Event, Fault, Flags, LinkWish, MetadataError, Name, NameError, State, Stream, Timeout,
-    Tx,
+    Config, Event, Fault, Flags, LinkAction, MetadataError, Name, NameError, State, Stream,
+    Timeout, Tx,
 };
 use sspc_wire::{PayloadHead, Piece, ToClient};
 
@@ -20,8 +20,8 @@ fn a_stream_with_128_bytes_of_storage_fits_400_bytes() {
 #[test]
 fn a_stream_fits_a_static_and_any_storage() {
     const _: Stream<[u8; 128]> = Stream::new(Name::literal("mintest"), Config::DEFAULT, [0; 128]);
-    let mut room = [0; 32];
-    let mut stream = Stream::new(Name::literal("mintest"), Config::DEFAULT, &mut room[..]);
+    let mut buf = [0; 32];
+    let mut stream = Stream::new(Name::literal("mintest"), Config::DEFAULT, &mut buf[..]);
     stream.set_tag("sensor");
     assert_eq!((stream.streamtype().as_str(), stream.tag()), ("mintest", "sensor"));
 }
@@ -239,7 +239,7 @@ fn a_lost_link_is_seen_as_lost_connection_and_the_stream_made_again() {
     let lost = ["CONNECTING", "CONNECTED", "DISCONNECTED", "UPSTREAM_LINK_RETRY"];
     assert_eq!(bench.events(), lost);
     bench.pass(250);
-    assert_eq!(bench.stream.poll_link(bench.now), Some(LinkWish::Open));
+    assert_eq!(bench.stream.poll_link(bench.now), Some(LinkAction::Open));
     bench.cut();
     assert_eq!(bench.events(), ["UPSTREAM_LINK_RETRY 250"]);
     bench.pass(500);
@@ -342,15 +342,15 @@ fn frames_are_as_long_as_configured() {
         bench.stream.connect();
         bench.hear(&[state(State::Connecting), state(State::Connected)].concat());
         let mut left = 70_000;
-        let mut source = |room: &mut [u8]| {
-            let len = room.len().min(left);
+        let mut source = |buf: &mut [u8]| {
+            let len = buf.len().min(left);
             left -= len;
             Some(Tx { len, flags: Flags::NONE, more: left > 0 })
         };
-        let mut room = vec![0; 200_000];
+        let mut buf = vec![0; 200_000];
         bench.stream.request_tx(bench.now);
-        let length = bench.stream.transmit(bench.now, &mut room, &mut source).unwrap();
-        frames(&room[..length])[0].clone()
+        let length = bench.stream.transmit(bench.now, &mut buf, &mut source).unwrap();
+        frames(&buf[..length])[0].clone()
     };
     assert_eq!(sizes(Config::DEFAULT, false), "TX 1380 0");
     assert_eq!(sizes(Config::HOST, false), "TX 4061 0");
@@ -480,11 +480,11 @@ fn what_is_kept_moves_to_another_storage() {
 fn a_room_that_is_too_small_is_told() {
     let mut stream = Stream::new(Name::literal("mintest"), Config::DEFAULT, [0; 20]);
     stream.link_up(sspc::Instant::ZERO);
-    let mut room = [0; sspc::ROOM_MIN];
-    let small = &mut room[..sspc::ROOM_MIN - 1];
+    let mut buf = [0; sspc::BUF_MIN];
+    let small = &mut buf[..sspc::BUF_MIN - 1];
     let error = stream.transmit(sspc::Instant::ZERO, small, &mut |_| None).unwrap_err();
-    assert_eq!(error.needed, sspc::ROOM_MIN);
-    assert_eq!(stream.transmit(sspc::Instant::ZERO, &mut room, &mut |_| None), Ok(19));
+    assert_eq!(error.needed, sspc::BUF_MIN);
+    assert_eq!(stream.transmit(sspc::Instant::ZERO, &mut buf, &mut |_| None), Ok(19));
 }
 
 #[test]
@@ -517,7 +517,7 @@ fn an_answer_before_the_question_is_a_fault() {
     let fault = Event::Fault(Fault::Unexpected { frame: 0x56 });
     let answer = created();
     assert_eq!(stream.receive(sspc::Instant::ZERO, &mut &answer[..]), Some(fault));
-    assert_eq!(stream.poll_link(sspc::Instant::ZERO), Some(LinkWish::Drop));
+    assert_eq!(stream.poll_link(sspc::Instant::ZERO), Some(LinkAction::Drop));
 }
 
 #[test]

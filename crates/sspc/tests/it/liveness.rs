@@ -24,7 +24,7 @@ use sspc_sim::Rng;
 use sspc_wire::{Piece, ToClient};
 use tokio::task::yield_now;
 
-use crate::embedded_async::{Clock, Memory, serve};
+use crate::embedded_async::{Buffers, Clock, serve};
 use crate::harness::{created, frame, payload, state};
 use crate::peer::{Listener, abstract_name};
 use crate::world::{Proxy, us};
@@ -322,10 +322,10 @@ impl<L> ReadReady for Uart<L> {
 }
 
 impl<L: FnMut() -> usize> Read for Uart<L> {
-    fn read(&mut self, room: &mut [u8]) -> Result<usize, ErrorKind> {
+    fn read(&mut self, buf: &mut [u8]) -> Result<usize, ErrorKind> {
         let mut input = self.input.borrow_mut();
-        let length = (self.length)().min(room.len()).min(input.len());
-        room.iter_mut().zip(input.drain(..length)).for_each(|(to, from)| *to = from);
+        let length = (self.length)().min(buf.len()).min(input.len());
+        buf.iter_mut().zip(input.drain(..length)).for_each(|(to, from)| *to = from);
         Ok(length)
     }
 }
@@ -411,7 +411,7 @@ fn embedded_io_async_tells_all_that_its_line_holds() {
             .unwrap();
         tokio.block_on(async {
             let clock = Clock::new();
-            let mut lines = sspc::embedded_io_async::State::<1, Memory>::new(MuxConfig::FAST, 1);
+            let mut lines = sspc::embedded_io_async::State::<1, Buffers>::new(MuxConfig::FAST, 1);
             let (handle, mut runner) = lines.split();
             let (ours, theirs) = tokio::io::duplex(200_000);
             let (rx, tx) = tokio::io::split(ours);
@@ -421,12 +421,12 @@ fn embedded_io_async_tells_all_that_its_line_holds() {
             let app = async {
                 let config = Config { backoff_ms: Config::NEVER, ..Config::DEFAULT };
                 let stream = handle.start("script", config, Priority::LOWEST).unwrap();
-                let mut room = [0; 64];
+                let mut buf = [0; 64];
                 while !seen.is_over() {
                     for _ in 0..pace.waits(seen.texts.len()) {
                         yield_now().await;
                     }
-                    let event = stream.next(&mut room).await.unwrap();
+                    let event = stream.next(&mut buf).await.unwrap();
                     seen.add(&event);
                 }
             };
@@ -454,8 +454,8 @@ impl<R: ErrorType, L> ErrorType for Pieces<R, L> {
 }
 
 impl<R: embedded_io_async::Read, L: FnMut() -> usize> embedded_io_async::Read for Pieces<R, L> {
-    async fn read(&mut self, room: &mut [u8]) -> Result<usize, R::Error> {
-        let length = (self.length)().min(room.len());
-        self.rx.read(&mut room[..length]).await
+    async fn read(&mut self, buf: &mut [u8]) -> Result<usize, R::Error> {
+        let length = (self.length)().min(buf.len());
+        self.rx.read(&mut buf[..length]).await
     }
 }

@@ -1,4 +1,4 @@
-//! The client, seen from outside: the engine against recordings and scripts, the flavours over
+//! The client, seen from outside: the engine against recordings and scripts, the APIs over
 //! real sockets.
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as its tests do")]
 

@@ -78,12 +78,12 @@ impl Peer {
     /// The client's next frame as text, payload only when its message ends; `None` at the end.
     pub(crate) async fn hear(&mut self) -> Option<String> {
         while self.heard.is_empty() {
-            let mut room = vec![0; 65_536];
-            let length = self.socket.read(&mut room).await.unwrap_or(0);
+            let mut buf = vec![0; 65_536];
+            let length = self.socket.read(&mut buf).await.unwrap_or(0);
             if length == 0 {
                 return None;
             }
-            let mut input = &room[..length];
+            let mut input = &buf[..length];
             while let Some(frame) = self.decoder.next(&mut input).unwrap() {
                 if let ToProxy::Payload { head, piece, .. } = frame {
                     self.body.extend_from_slice(piece.data);

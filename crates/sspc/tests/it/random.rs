@@ -2,7 +2,7 @@
 //! a legal sequence.
 
 use proptest::prelude::*;
-use sspc::{Config, Event, Flags, Instant, LinkWish, Name, ROOM_MIN, State, Stream, Timeout, Tx};
+use sspc::{BUF_MIN, Config, Event, Flags, Instant, LinkAction, Name, State, Stream, Timeout, Tx};
 use sspc_sim::vectors::{self, Direction};
 use sspc_wire::ToProxyDecoder;
 
@@ -128,11 +128,11 @@ proptest! {
                 }
                 Step::LinkDown => stream.link_down(now),
                 Step::FollowWish => match stream.poll_link(now) {
-                    Some(LinkWish::Open) => {
+                    Some(LinkAction::Open) => {
                         wire.reset();
                         stream.link_up(now);
                     }
-                    Some(LinkWish::Drop) => stream.link_down(now),
+                    Some(LinkAction::Drop) => stream.link_down(now),
                     None => {}
                 },
                 Step::Pass(ms) => {
@@ -152,18 +152,18 @@ proptest! {
                 Step::Consumed(bytes) => drop(stream.consumed(bytes)),
                 Step::Credit(bytes) => stream.add_credit(bytes),
                 Step::Transmit(size) => {
-                    let mut room = vec![0; size];
-                    let mut source = |room: &mut [u8]| {
-                        let flags = Flags::from_bits(room.len() as u32);
-                        Some(Tx { len: room.len() * 2, flags, more: room.len() % 3 > 0 })
+                    let mut buf = vec![0; size];
+                    let mut source = |buf: &mut [u8]| {
+                        let flags = Flags::from_bits(buf.len() as u32);
+                        Some(Tx { len: buf.len() * 2, flags, more: buf.len() % 3 > 0 })
                     };
-                    match stream.transmit(now, &mut room, &mut source) {
+                    match stream.transmit(now, &mut buf, &mut source) {
                         Ok(length) => {
                             prop_assert!(length <= size);
-                            let mut sent = &room[..length];
+                            let mut sent = &buf[..length];
                             while wire.next(&mut sent).unwrap().is_some() {}
                         }
-                        Err(error) => prop_assert!(error.needed == ROOM_MIN && size < ROOM_MIN),
+                        Err(error) => prop_assert!(error.needed == BUF_MIN && size < BUF_MIN),
                     }
                 }
                 Step::Abandon => stream.abandon(now),

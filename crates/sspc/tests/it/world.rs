@@ -182,10 +182,10 @@ impl Proxy {
     pub(crate) fn say(&mut self, now: Instant) -> Vec<u8> {
         let mut out = vec![0; 1500];
         let sessions = &mut self.sessions;
-        let mut source = |channel: Channel, room: &mut [u8]| {
+        let mut source = |channel: Channel, buf: &mut [u8]| {
             let Some(session) = sessions.get_mut(&channel.index()) else { return 0 };
-            let length = session.output.len().min(room.len());
-            room.iter_mut().zip(session.output.drain(..length)).for_each(|(to, from)| *to = from);
+            let length = session.output.len().min(buf.len());
+            buf.iter_mut().zip(session.output.drain(..length)).for_each(|(to, from)| *to = from);
             length
         };
         let length = self.mux.transmit(now, &mut out, &mut source).unwrap();
@@ -261,10 +261,10 @@ impl App {
         self.at = 0;
     }
 
-    fn fill(&mut self, room: &mut [u8]) -> Option<Tx> {
+    fn fill(&mut self, buf: &mut [u8]) -> Option<Tx> {
         let message = self.messages.front()?;
-        let length = room.len().min(message.len() - self.at);
-        room[..length].copy_from_slice(&message[self.at..self.at + length]);
+        let length = buf.len().min(message.len() - self.at);
+        buf[..length].copy_from_slice(&message[self.at..self.at + length]);
         let mut flags = if self.at == 0 { Flags::SOM } else { Flags::NONE };
         self.at += length;
         let is_last = self.at == message.len();
@@ -366,7 +366,7 @@ impl World {
     fn client_says(&mut self) -> Vec<u8> {
         let (now, apps) = (self.now(), &mut self.apps);
         let mut out = vec![0; 1500];
-        let mut source = |id: StreamId, room: &mut [u8]| apps[usize::from(id.index())].fill(room);
+        let mut source = |id: StreamId, buf: &mut [u8]| apps[usize::from(id.index())].fill(buf);
         let length = self.client.transmit(now, &mut out, &mut source).unwrap();
         out.truncate(length);
         out
@@ -375,10 +375,10 @@ impl World {
     /// Everything that is to be done now; when to come back.
     fn step(&mut self) -> u64 {
         for side in [Side::A, Side::B] {
-            let mut room = [0; 300];
+            let mut buf = [0; 300];
             loop {
-                let length = self.link.pop(self.now_us, side, &mut room);
-                let heard = if self.deaf { &[] } else { &room[..length] };
+                let length = self.link.pop(self.now_us, side, &mut buf);
+                let heard = if self.deaf { &[] } else { &buf[..length] };
                 match side {
                     Side::A => self.client_hears(heard),
                     Side::B => self.proxy.hear(us(self.now_us), heard),

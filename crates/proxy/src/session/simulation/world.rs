@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use sspc::{Event, Instant, LinkWish, Name, State};
+use sspc::{Event, Instant, LinkAction, Name, State};
 use sspc_sim::Rng;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -193,12 +193,12 @@ impl World {
             progress = true;
         }
         match self.stream.poll_link(self.now()) {
-            Some(LinkWish::Open) => {
+            Some(LinkAction::Open) => {
                 let ms = self.rng.below(1 + self.setup.pause_us / 1000);
                 self.opens_at_us = Some(self.now_us() + ms * 1000);
                 progress = true;
             }
-            Some(LinkWish::Drop) => {
+            Some(LinkAction::Drop) => {
                 self.lose();
                 progress = true;
             }

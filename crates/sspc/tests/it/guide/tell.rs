@@ -1,16 +1,16 @@
-use sspc::embedded_io_async::{Error, Handle, Seat};
+use sspc::embedded_io_async::{Error, Handle, StreamBuffers};
 use sspc::{Event, State, Timeout};
 
 /// 2048 bytes for what comes, 1361 for what goes, 128 for metadata, each stream.
-type Memory = Seat<2048, 1361, 128>;
+type Buffers = StreamBuffers<2048, 1361, 128>;
 
 /// True if it was told.
-pub async fn tell(handle: Handle<'_, Memory>) -> Result<bool, Error> {
+pub async fn tell(handle: Handle<'_, Buffers>) -> Result<bool, Error> {
     let stream = handle.open("mintest").await?;
     stream.set_timeout(Timeout::Millis(10_000));
     stream.send(b"21.5 C").await?;
-    let mut room = [0; 256];
-    while let Some(event) = stream.next(&mut room).await {
+    let mut buf = [0; 256];
+    while let Some(event) = stream.next(&mut buf).await {
         match event {
             Event::Payload { data: _, .. } => {} // the answer, or a part of it
             Event::State { state, .. } => match state {

@@ -12,44 +12,48 @@ use crate::event::Event;
 /// `RX` must hold twice the window, so that the line never has to wait for the application: heads
 /// of events take room too. `TX` is best as long as a frame.
 #[derive(Debug)]
-pub struct Seat<const RX: usize, const TX: usize, const META: usize> {
-    pub(super) shape: Shape,
+pub struct StreamBuffers<const RX: usize, const TX: usize, const META: usize> {
+    pub(super) queue: StreamQueue,
     rx: [u8; RX],
     tx: [u8; TX],
     metadata: [u8; META],
 }
 
-impl<const RX: usize, const TX: usize, const META: usize> Seat<RX, TX, META> {
+impl<const RX: usize, const TX: usize, const META: usize> StreamBuffers<RX, TX, META> {
     pub(super) const EMPTY: Self = {
         assert!(RX >= 128, "a stream needs 128 bytes for its events");
         assert!(TX >= 1, "a stream needs room for a byte that it sends");
-        Self { shape: Shape::new(), rx: [0; RX], tx: [0; TX], metadata: [0; META] }
+        Self { queue: StreamQueue::new(), rx: [0; RX], tx: [0; TX], metadata: [0; META] }
     };
 }
 
-impl<const RX: usize, const TX: usize, const META: usize> AsRef<[u8]> for Seat<RX, TX, META> {
+impl<const RX: usize, const TX: usize, const META: usize> AsRef<[u8]>
+    for StreamBuffers<RX, TX, META>
+{
     fn as_ref(&self) -> &[u8] {
         &self.metadata
     }
 }
 
-impl<const RX: usize, const TX: usize, const META: usize> AsMut<[u8]> for Seat<RX, TX, META> {
+impl<const RX: usize, const TX: usize, const META: usize> AsMut<[u8]>
+    for StreamBuffers<RX, TX, META>
+{
     fn as_mut(&mut self) -> &mut [u8] {
         &mut self.metadata
     }
 }
 
-/// A seat's parts.
+/// The parts of [`StreamBuffers`].
 #[derive(Debug)]
 pub struct Parts<'s> {
-    pub(super) shape: &'s mut Shape,
+    pub(super) queue: &'s mut StreamQueue,
     pub(super) rx: &'s mut [u8],
     pub(super) tx: &'s mut [u8],
     pub(super) metadata: &'s [u8],
 }
 
-/// A [`Seat`] of any size.
-pub trait Memory: AsRef<[u8]> + AsMut<[u8]> + sealed::Sealed {
+/// [`StreamBuffers`] of any size.
+pub trait BufferSet: AsRef<[u8]> + AsMut<[u8]> + sealed::Sealed {
     /// The window that a stream of this size has if nothing else is said, in bytes.
     const WINDOW: u32;
 
@@ -58,12 +62,14 @@ pub trait Memory: AsRef<[u8]> + AsMut<[u8]> + sealed::Sealed {
     fn parts(&mut self) -> Parts<'_>;
 }
 
-impl<const RX: usize, const TX: usize, const META: usize> Memory for Seat<RX, TX, META> {
+impl<const RX: usize, const TX: usize, const META: usize> BufferSet
+    for StreamBuffers<RX, TX, META>
+{
     const WINDOW: u32 = (RX / 2) as u32;
 
     fn parts(&mut self) -> Parts<'_> {
         Parts {
-            shape: &mut self.shape,
+            queue: &mut self.queue,
             rx: &mut self.rx,
             tx: &mut self.tx,
             metadata: &self.metadata,
@@ -71,7 +77,10 @@ impl<const RX: usize, const TX: usize, const META: usize> Memory for Seat<RX, TX
     }
 }
 
-impl<const RX: usize, const TX: usize, const META: usize> sealed::Sealed for Seat<RX, TX, META> {}
+impl<const RX: usize, const TX: usize, const META: usize> sealed::Sealed
+    for StreamBuffers<RX, TX, META>
+{
+}
 
 mod sealed {
     pub trait Sealed {}
@@ -85,10 +94,10 @@ struct Chunk {
     flags: Flags,
 }
 
-/// What is in a seat's buffers, and who waits for it.
+/// What is in a stream's buffers, and who waits for it.
 #[derive(Debug)]
-pub(super) struct Shape {
-    pub(super) queue: Queue,
+pub(super) struct StreamQueue {
+    pub(super) events: Queue,
     chunk: Option<Chunk>,
     /// A message has begun to go out and its end was not written.
     message_open: bool,
@@ -102,10 +111,10 @@ pub(super) struct Shape {
     pub(super) sender: Option<Waker>,
 }
 
-impl Shape {
+impl StreamQueue {
     pub(super) const fn new() -> Self {
         Self {
-            queue: Queue::new(),
+            events: Queue::new(),
             chunk: None,
             message_open: false,
             broken: false,
@@ -138,11 +147,11 @@ impl Shape {
     }
 
     /// The source of the stream's frames.
-    pub(super) fn fill(&mut self, tx: &[u8], room: &mut [u8]) -> Option<Tx> {
+    pub(super) fn fill(&mut self, tx: &[u8], buf: &mut [u8]) -> Option<Tx> {
         let chunk = self.chunk.as_mut()?;
         let left = tx.get(chunk.sent..chunk.length).unwrap_or_default();
-        let len = left.len().min(room.len());
-        room.iter_mut().zip(left).for_each(|(to, from)| *to = *from);
+        let len = left.len().min(buf.len());
+        buf.iter_mut().zip(left).for_each(|(to, from)| *to = *from);
         let mut flags = chunk.flags;
         if chunk.sent > 0 {
             flags = flags.without(Flags::SOM | Flags::POLL | Flags::RELATED_START);

@@ -11,7 +11,7 @@ const HEAD: usize = 3;
 /// Where in the storage things are.
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
-pub(super) struct Kept {
+pub(super) struct MetadataStore {
     /// The end of the metadata.
     used: u16,
     /// The end of the metadata that this link's proxy has.
@@ -33,7 +33,7 @@ pub(super) struct Record<'a> {
     end: u16,
 }
 
-impl Kept {
+impl MetadataStore {
     pub(super) const fn new() -> Self {
         Self { sent: 0, used: 0, cut: 0, list: 0, names: 0, in_name: false }
     }
