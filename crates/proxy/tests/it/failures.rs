@@ -133,6 +133,27 @@ async fn a_busy_server_is_tried_again() {
     assert_eq!(user.text(), "ready");
 }
 
+/// The first 503 to a request with a body was its end, though the proxy still had all of that body.
+#[tokio::test]
+async fn a_busy_server_gets_a_short_message_again() {
+    let world = World::with(|ports, _| {
+        let base = |name, port| Streamtype::at(name, port).post().opportunistic();
+        vec![
+            base("busy", ports.clear).path("origin/busy").retrying(),
+            base("at-once", ports.clear).path("origin/busy"),
+        ]
+    })
+    .await;
+    const POSTED: &str = "CREATING POLL CONNECTING CONNECTED SOM EOM";
+    let mut hasty = world.open("at-once").await;
+    let nack = format!("{POSTED} QOS_NACK_REMOTE DISCONNECTED");
+    assert_eq!(hasty.post(b"abc").await, nack, "the policy allows no retry");
+    let mut user = world.open("busy").await;
+    assert_eq!(user.post(b"abc").await, format!("{POSTED} QOS_ACK_REMOTE DISCONNECTED"));
+    assert_eq!(user.text(), "ready");
+    assert_eq!(world.origin.requests(), ["POST /origin/busy"; 3]);
+}
+
 #[tokio::test]
 async fn a_server_that_never_answers_is_given_up() {
     let world = World::custom(

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use sspc::Flags;
 use sspc::tokio::Sender;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::content;
 use crate::flow::settled;
@@ -131,6 +132,36 @@ async fn a_server_that_does_not_read_stops_the_sender_and_gets_all_in_the_end() 
         "CREATING POLL CONNECTING CONNECTED SOM EOM QOS_ACK_REMOTE DISCONNECTED"
     );
     assert_eq!(user.text(), format!("{LENGTH} bytes of content"));
+}
+
+/// An answer that came early was the end of its request: the server lost half of the message, and
+/// the user heard ACK.
+#[tokio::test]
+async fn a_server_that_answers_early_and_reads_on_gets_the_whole_message() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            request.push(socket.read_u8().await.unwrap());
+        }
+        socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nearly").await.unwrap();
+        let mut body = vec![0; 2000];
+        socket.read_exact(&mut body).await.unwrap();
+        body
+    });
+    let world =
+        World::with(|_, _| vec![Streamtype::at("early", port).post().opportunistic()]).await;
+    let mut user = world.open("early").await;
+    let mut body = user.body(Some(2000)).await.unwrap();
+    body.write(content::piece(0, 1000)).await.unwrap();
+    user.until_messages(1).await;
+    assert_eq!(user.heard(), "CREATING POLL CONNECTING CONNECTED SOM EOM");
+    body.write(content::piece(1000, 1000)).await.unwrap();
+    body.finish().await.unwrap();
+    assert_eq!(user.end().await, "QOS_ACK_REMOTE DISCONNECTED");
+    assert_eq!(server.await.unwrap(), content::piece(0, 2000));
 }
 
 #[tokio::test]
