@@ -8,7 +8,7 @@ use http::{Request, StatusCode};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::exchange::{Carrier, Download, Exchange, NoResponse, Pump, Retryability};
 use super::upload::RequestBody;
@@ -213,11 +213,10 @@ impl Shared {
     fn expire(&mut self, now: Instant, keep: Duration) -> Option<Instant> {
         let mut next = None::<Instant>;
         self.idle.retain(|_, queue| {
-            while queue.front().is_some_and(|idle| idle.since + keep <= now) {
+            while queue.front().is_some_and(|idle| now.duration_since(idle.since) >= keep) {
                 queue.pop_front();
             }
-            if let Some(idle) = queue.front() {
-                let at = idle.since + keep;
+            if let Some(at) = queue.front().and_then(|idle| idle.since.checked_add(keep)) {
                 next = Some(next.map_or(at, |next| next.min(at)));
             }
             !queue.is_empty()
@@ -229,17 +228,17 @@ impl Shared {
 
 /// Ends idle connections in time, until there are none.
 async fn reap(shared: Weak<Mutex<Shared>>, keep: Duration) {
-    let mut next = Instant::now() + keep;
+    sleep(keep).await;
     loop {
-        sleep_until(next).await;
         let Some(shared) = shared.upgrade() else { return };
-        let mut shared = Pool::lock(&shared);
-        match shared.expire(Instant::now(), keep) {
-            Some(at) => next = at,
-            None => {
-                shared.reaping = false;
-                return;
-            }
-        }
+        let next = {
+            let mut shared = Pool::lock(&shared);
+            let next = shared.expire(Instant::now(), keep);
+            shared.reaping = next.is_some();
+            next
+        };
+        drop(shared);
+        let Some(next) = next else { return };
+        sleep_until(next).await;
     }
 }

@@ -333,6 +333,18 @@ async fn connections_are_kept_for_the_next_exchange() {
     assert_eq!(server.accepted(), 1);
 }
 
+/// The end of so long a time is in no clock: computing it was a panic.
+#[tokio::test]
+async fn idle_connections_can_be_kept_for_ever() {
+    let server = Server::http(false, |_| async { Response::new(full("hello")) }).await;
+    let onward = Onward::new(config_with(|config| config.timeouts.keep_warm = Duration::MAX));
+    for _ in 0..3 {
+        let report = run(&onward, attempt(&stream(Protocol::H1, server.address))).await;
+        assert!(report.is_complete(), "{:?}", report.end);
+    }
+    assert_eq!(server.accepted(), 1);
+}
+
 #[tokio::test]
 async fn idle_connections_are_closed_in_time() {
     let (closed, mut when_closed) = tokio::sync::mpsc::channel(1);

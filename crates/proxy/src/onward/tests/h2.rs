@@ -248,6 +248,18 @@ async fn a_clear_server_without_h2_gets_http_1() {
     assert!(send(&onward, attempt(&post), b"x").await.is_complete());
 }
 
+/// The end of so long a time is in no clock: computing it was a panic.
+#[tokio::test]
+async fn idle_connections_can_be_kept_for_ever() {
+    let server = Server::http(true, hello).await;
+    let onward = Onward::new(config_with(|config| config.timeouts.keep_warm = Duration::MAX));
+    for _ in 0..3 {
+        let report = run(&onward, attempt(&policy(&server))).await;
+        assert!(report.is_complete(), "{:?}", report.end);
+    }
+    assert_eq!(server.accepted(), 1);
+}
+
 #[tokio::test]
 async fn idle_connections_are_closed_in_time() {
     let (closed, mut when_closed) = mpsc::channel(1);

@@ -118,7 +118,7 @@ impl Shared {
 
     fn retire_if_idle(&self, keep: Duration) -> bool {
         let mut state = self.lock();
-        let idle = state.active == 0 && state.idle_since + keep <= Instant::now();
+        let idle = state.idle_deadline(keep).is_some_and(|at| at <= Instant::now());
         if idle {
             state.sender = None;
         }
@@ -126,8 +126,14 @@ impl Shared {
     }
 
     fn idle_deadline(&self, keep: Duration) -> Option<Instant> {
-        let state = self.lock();
-        (state.active == 0).then(|| state.idle_since + keep)
+        self.lock().idle_deadline(keep)
+    }
+}
+
+impl State {
+    /// When it has been idle for so long; `None` if it is in use, or for ever is not too long.
+    fn idle_deadline(&self, keep: Duration) -> Option<Instant> {
+        if self.active > 0 { None } else { self.idle_since.checked_add(keep) }
     }
 }
 
