@@ -55,7 +55,11 @@ pub(crate) fn poll_none(socket: &UnixStream, cx: &mut Context<'_>) -> Poll<io::R
         };
         match socket.try_io(Interest::WRITABLE, check) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            result => return Poll::Ready(result),
+            result => {
+                // The peer wakes us from within its read, which would go on with what we write now.
+                std::thread::yield_now();
+                return Poll::Ready(result);
+            }
         }
     }
 }

@@ -5,7 +5,9 @@
 //! message seems to begin or to end twice. Two ways keep it from that:
 //!
 //! - Where the link tells when the client has read everything, as Unix sockets do, what is written
-//!   at once is so little that one read takes it: [`FramingMode::OneRead`].
+//!   at once is so little that one read takes it: [`FramingMode::OneRead`]. A read that has just
+//!   taken everything and goes on may take what is written then, too: so parts of longer messages
+//!   are so short that two of them fit into one read.
 //! - Where it does not, a payload that carries SOM or EOM is one byte long, because that cannot be
 //!   parted, unless the message fits into one frame: [`FramingMode::OneByteEnds`]. The last byte of
 //!   what came is held back until it is known whether the message ends there.
@@ -22,6 +24,8 @@ use crate::session::link::LinkKind;
 pub(super) const HOLD_MAX: Duration = Duration::from_millis(100);
 /// What a deployed client reads at once, in bytes.
 const CLIENT_READ: usize = 2048;
+/// So much of a write that another one fits into the same read.
+const HALF_READ: usize = CLIENT_READ / 2;
 
 /// How frames are cut and written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,10 +60,18 @@ impl FramingMode {
         }
     }
 
+    /// The most payload of a frame that is part of a message.
+    const fn part_max(self) -> usize {
+        match self {
+            Self::OneRead => HALF_READ - super::HEAD_MAX,
+            mode => mode.payload_max(),
+        }
+    }
+
     /// Most frames of one write, and most bytes; a single frame may be longer.
     pub(super) const fn write_max(self) -> (usize, usize) {
         match self {
-            Self::OneRead => (super::SLICES_MAX / 2, CLIENT_READ),
+            Self::OneRead => (super::SLICES_MAX / 2, HALF_READ),
             Self::OneByteEnds => (1, usize::MAX),
             Self::Small => (4, usize::MAX),
             Self::Large => (super::SLICES_MAX / 2, usize::MAX),
@@ -130,10 +142,11 @@ impl Cutter {
         let max = self.payload_max();
         let starts = has(pending.flags, STARTS);
         let ends = has(pending.flags, ENDS);
+        let fits = length <= max;
         if self.mode != FramingMode::OneByteEnds || !(starts || ends || self.in_message) {
+            let max = if starts && ends && fits { max } else { self.mode.part_max() };
             return Cut::UpTo(length.min(max));
         }
-        let fits = length <= max;
         match (starts, ends) {
             (true, true) if fits => Cut::Whole(length),
             // It may yet fit into one frame.
@@ -163,8 +176,12 @@ impl Cutter {
         self.in_message = false;
     }
 
-    /// The most payload of a frame.
-    pub(super) fn payload_max(&self) -> usize {
+    /// The most payload of a frame to which more is joined.
+    pub(super) fn join_max(&self) -> usize {
+        self.payload_max().min(self.mode.part_max())
+    }
+
+    fn payload_max(&self) -> usize {
         match self.mode {
             FramingMode::OneByteEnds if self.after_empty => 1,
             mode => mode.payload_max(),

@@ -386,7 +386,7 @@ impl FrameWriter {
     }
 
     fn queue_payload(&mut self, body: Bytes, flags: Flags, now: Instant) {
-        let max = self.cutter.payload_max();
+        let max = self.cutter.join_max();
         // A byte that begins or ends a message stays alone where that is the point of it.
         let may_join = self.mode != FramingMode::OneByteEnds || flags == Flags::NONE;
         let before = self.frames.back_mut().filter(|_| may_join);
