@@ -67,7 +67,7 @@ pub(crate) struct Failure {
     /// What it exits with.
     pub(crate) exit: Exit,
     /// What is wrong, where, and what to do about it, in one line; empty if there is nothing to
-    /// tell.
+    /// say.
     pub(crate) message: String,
 }
 

@@ -1,6 +1,6 @@
 //! The program `sspc`.
 //!
-//! [`commands`] has one module for each subcommand; they share what stands beside it and never use
+//! [`commands`] has one module for each subcommand; they share the modules beside it and never use
 //! each other.
 
 mod args;

@@ -18,7 +18,7 @@ pub(crate) fn single_threaded() -> Result<Runtime, Failure> {
     start(&mut Builder::new_current_thread())
 }
 
-/// A runtime with so many threads, or one for each processor.
+/// A runtime with this many threads, or one for each processor.
 pub(crate) fn multi_threaded(threads: Option<usize>) -> Result<Runtime, Failure> {
     let mut builder = Builder::new_multi_thread();
     if let Some(threads) = threads {

@@ -42,7 +42,7 @@ impl End {
             (Ok(0), Self::Socket(_)) => Ok(ReadOutcome::End),
             (Ok(count), _) => Ok(ReadOutcome::Bytes(count)),
             (Err(Errno::AGAIN | Errno::INTR), _) => Ok(ReadOutcome::Nothing),
-            // Nobody has it open.
+            // No program has it open.
             (Err(Errno::IO), Self::Pty(_)) => Ok(ReadOutcome::Nothing),
             // However a connection ends, there is nothing more to come.
             (Err(_), Self::Socket(_)) => Ok(ReadOutcome::End),
@@ -63,7 +63,7 @@ impl End {
         }
     }
 
-    /// Tells that nothing more will be written, where that can be told.
+    /// Signals the end of what is written, where there is such a signal.
     pub(crate) fn close_writing(&self) {
         if let Self::Socket(socket) = self {
             // It may have been closed from the other side.
@@ -71,7 +71,7 @@ impl End {
         }
     }
 
-    /// Whether nobody is there to listen.
+    /// Whether no program has it open.
     pub(crate) fn is_deserted(&self) -> bool {
         match self {
             Self::Pty(pty) => pty.is_closed(),

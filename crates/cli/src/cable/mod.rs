@@ -28,7 +28,7 @@ pub(crate) use wire::{BITS_SERIAL, BITS_SOCKET, Counts, Wire};
 const BLOCK: usize = 64 * 1024;
 /// Reads from one end before it is another one's turn.
 const ROUNDS: u32 = 16;
-/// How often to look whether a program has opened a pseudo-terminal: the system does not tell.
+/// How often to look whether a program has opened a pseudo-terminal: the system has no event for that.
 const PTY_CHECK: Duration = Duration::from_millis(10);
 
 /// A wire that is being used.
@@ -179,7 +179,7 @@ struct Side {
     takes_nothing: bool,
     /// It takes nothing now.
     is_full: bool,
-    /// Nobody is there now.
+    /// No program has it open.
     is_deserted: bool,
 }
 
@@ -272,7 +272,7 @@ impl CableThread {
         }
     }
 
-    /// Checks which ends have nobody at them.
+    /// Checks which ends no program has open.
     fn check_ends(&mut self) {
         for side in &mut self.sides {
             let is_deserted = side.end.is_deserted();

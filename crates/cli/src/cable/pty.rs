@@ -26,7 +26,7 @@ pub(crate) struct Pty {
 }
 
 impl Pty {
-    /// A pseudo-terminal that nobody has open.
+    /// A pseudo-terminal that no program has open.
     ///
     /// # Errors
     /// What the system says.

@@ -43,7 +43,7 @@ pub(crate) struct Counts {
     pub(crate) burst: u64,
     /// Under way when the wire was cut, or sent while it was.
     pub(crate) cut: u64,
-    /// That arrived where nobody listened.
+    /// That arrived where no program listened.
     pub(crate) unheard: u64,
 }
 
@@ -140,7 +140,7 @@ impl Wire {
         way.counts.passed += count as u64;
     }
 
-    /// Nobody listened to this many of the bytes that arrived.
+    /// No program listened to this many of the bytes that arrived.
     pub(crate) fn miss(&mut self, direction: Direction, count: usize) {
         let way = self.way_mut(direction);
         way.remove(count);

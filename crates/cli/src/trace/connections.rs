@@ -8,7 +8,7 @@ use super::printer::{Label, Printer};
 use super::stream::StreamTrace;
 use sspc_wire::Direction;
 
-/// Directions of connections that are decoded at a time: more are no recording of anything.
+/// Directions of connections that are decoded at a time; no recording has more.
 const WAYS_MAX: usize = 8192;
 
 /// Bytes that came together, and where from.
@@ -23,7 +23,7 @@ pub(crate) struct LabelledBytes<'b> {
 pub(crate) struct Connections {
     printer: Printer,
     mux: bool,
-    /// Which way bytes go of which the input does not tell.
+    /// The direction of bytes for which the input has none.
     from: Option<Direction>,
     ways: BTreeMap<(Option<u64>, Option<Direction>), OneWay>,
     last: Label,

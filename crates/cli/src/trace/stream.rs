@@ -29,7 +29,7 @@ enum Decoder {
 #[derive(Debug, Clone, Copy)]
 enum Sync {
     Known,
-    /// So many bytes of a wrong frame are still to come.
+    /// This many bytes of a wrong frame are still to come.
     Skipping(u64),
     /// The last frame was wrong.
     Doubted,

@@ -4,8 +4,9 @@ use std::process::{Child, Output, Stdio};
 
 use sspc_wire::State;
 
+use crate::support::origin::Origin;
 use crate::support::script::{Client, ScriptedProxy, message, state};
-use crate::support::{assert_exit, finish, run, sspc, text};
+use crate::support::{Proxy, assert_exit, finish, run, sspc, text};
 
 /// `sspc cat` of a file of so many bytes, or of stdin.
 fn cat(proxy: &ScriptedProxy, file: Option<usize>, more: &[&str]) -> Child {
@@ -103,6 +104,19 @@ fn a_streamtype_that_takes_no_payload_is_exit_code_9() {
         assert_eq!(output.stdout, b"");
         assert_no_request(&client.rest());
     }
+}
+
+#[test]
+fn a_get_takes_no_payload() {
+    let origin = Origin::start();
+    let proxy = Proxy::start(&origin.policy());
+    let file = proxy.dir().join("data");
+    std::fs::write(&file, "hello").unwrap();
+    let output = proxy.cat(&["hello", "--data", file.to_str().unwrap()]);
+    assert_exit(&output, 9);
+    assert_eq!(output.stdout, b"");
+    let output = proxy.cat_with(&["hello", "--data", "-"], b"hello");
+    assert_exit(&output, 9);
 }
 
 #[test]

@@ -56,7 +56,7 @@ enum Credit {
     Window {
         /// The program's own credit; [`UNLIMITED`] if it sets no limit.
         given: i64,
-        /// What the proxy was told.
+        /// What the proxy was given.
         granted: i64,
         /// What reached the program's socket.
         delivered: i64,
@@ -65,10 +65,10 @@ enum Credit {
 
 const UNLIMITED: i64 = i64::MAX;
 
-/// Who keeps the program from sending more than the proxy takes.
+/// What keeps the program from sending more than the proxy takes.
 #[derive(Debug, Default)]
 enum Sending {
-    /// Itself, or nobody.
+    /// The program itself, or nothing.
     #[default]
     Program,
     /// The bridge would, and has said so; the proxy has not answered.
@@ -326,7 +326,7 @@ impl FromProxy {
         }
     }
 
-    /// So many bytes of [`FromProxy::next`] were written; returns what was in them.
+    /// This many bytes of [`FromProxy::next`] were written; returns what was in them.
     ///
     /// # Errors
     /// They are no frames: the stream is lost.

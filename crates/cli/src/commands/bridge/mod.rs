@@ -89,7 +89,7 @@ pub(crate) fn run(args: &BridgeArgs, console: Console) -> Result<Exit, Failure> 
     let line = open(&args.proxy)?;
     drop(inside);
     let exit = runtime.block_on(serve(listeners, &line, args, console));
-    // First the connections, then the line, which still tells the proxy of their ends.
+    // First the connections, then the line, which still closes their channels.
     runtime.shutdown_timeout(END_LIMIT);
     drop(line);
     exit

@@ -93,7 +93,7 @@ impl Input {
     }
 }
 
-/// The connection is gone: the stream's events tell how, and they decide.
+/// The connection is gone; the stream's events decide how this ends.
 async fn broken(error: Error) -> Result<(), Failure> {
     tracing::debug!(%error, "sending stopped");
     lost().await

@@ -354,7 +354,7 @@ async fn until(deadline: Option<Instant>) {
 fn parse_metadata(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some(("", _)) | None => Err("expected NAME=VALUE".to_owned()),
-        // The field's proxies hang up on an empty value, so that nobody can mean one.
+        // Deployed proxies hang up on an empty value.
         Some((name, "")) => Err(format!("the value of {name} is empty; leave it out instead")),
         Some((name, _)) if name.len() > METADATA_NAME_MAX => {
             Err(format!("a name has at most {METADATA_NAME_MAX} bytes, this one {}", name.len()))

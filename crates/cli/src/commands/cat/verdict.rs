@@ -216,16 +216,18 @@ impl Verdict {
 
     /// The proxy closed the link before anything came of the stream.
     fn hung_up(&self) -> Result<Exit, Failure> {
-        let hint = match self.metadata.as_str() {
-            "" => "its log says why".to_owned(),
+        let message = match self.metadata.as_str() {
+            "" => {
+                "the link to the proxy was closed before the stream began to connect; the log of \
+                   the proxy, or of the bridge in between, says why"
+                    .to_owned()
+            }
             names => format!(
-                "does its policy declare the metadata {names} (--meta)? The proxy's log says more"
+                "the proxy closed the stream before it began to connect; does its policy declare \
+                 the metadata {names} (--meta)? The proxy's log says more"
             ),
         };
-        fail(
-            Exit::Failure,
-            &format!("the proxy closed the stream before it began to connect; {hint}"),
-        )
+        fail(Exit::Failure, &message)
     }
 
     fn finished(&self) -> Next {

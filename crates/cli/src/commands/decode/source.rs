@@ -14,7 +14,7 @@ const LINE_MAX: usize = 4 << 20;
 /// Finds bytes in the input.
 #[derive(Debug)]
 pub(super) enum Source {
-    /// The first byte will tell.
+    /// The first byte decides.
     Undecided,
     Raw,
     Hex(Hex),

@@ -9,7 +9,7 @@ use super::pattern::{self, Hash};
 pub(super) enum Expect {
     /// Exactly these bytes, as one message.
     Bytes { expected: Vec<u8>, at: usize },
-    /// So many bytes of the pattern, and their hash.
+    /// This many bytes of the pattern, and their hash.
     Pattern { len: u64, hash: Hash, expected: String, block: Vec<u8> },
     /// Prices of the ticker, in order, without end.
     Prices { seen: u64, message: Vec<u8> },

@@ -63,7 +63,7 @@ impl Report<'_> {
         );
         let observer = tell.clone();
         let opened = self.testbed.open_line(move |event| {
-            // If nobody listens any more the demo is over.
+            // Fails only when the demo is over.
             let _ = observer.send(DemoEvent { at: Instant::now(), kind: EventKind::Link(event) });
         });
         let line = match opened {
@@ -259,7 +259,7 @@ impl Report<'_> {
         self.conclude(step);
     }
 
-    /// Opens a stream with nobody at the other end of the line.
+    /// Opens a stream while the cable is out.
     fn open_page(&mut self, step: &Step, on_line: &mut OnLine) {
         self.event(step, Instant::now(), "page", "opened nevertheless");
         let script = Script { streamtype: "page", send: None, expect: Expect::bytes(hello()) };

@@ -19,7 +19,7 @@ impl DemoOutput {
         Self { painter: Painter { color }, result: Ok(()) }
     }
 
-    /// One line. After a failure there is nobody to show more to.
+    /// One line; nothing after a failure.
     pub(super) fn line(&mut self, line: &str) {
         if self.result.is_ok() {
             let mut out = io::stdout().lock();

@@ -1,4 +1,4 @@
-//! Bytes that can be told apart at every position and made again on both sides: a pseudo-random
+//! Bytes that differ at every position and that both sides can make: a pseudo-random
 //! function of the offset. A gap, a repetition or a swap cannot go unnoticed.
 
 use aws_lc_rs::digest;

@@ -20,10 +20,10 @@ pub(super) const STEP_LIMIT: Duration = Duration::from_secs(30);
 /// Messages of a ticker that are shown; the rest is only counted.
 const MESSAGES_SHOWN: u64 = 2;
 
-/// Of a long transfer, each time so many bytes came is shown: a part of the whole.
+/// A long transfer is shown in this many parts.
 const PARTS: u64 = 4;
 
-/// The demo, as it is seen.
+/// Prints the demo as it goes on.
 pub(super) struct Report<'a> {
     pub(super) testbed: &'a Testbed,
     output: &'a mut DemoOutput,
@@ -87,8 +87,8 @@ impl<'a> Report<'a> {
         Some(event)
     }
 
-    /// In the order of cause and effect: streams hear of a lost link on other threads than its
-    /// observer does, and may be faster.
+    /// In the order of cause and effect: streams notice a lost link on other threads than its
+    /// observer, and may be faster.
     async fn next_event(&mut self) -> Option<DemoEvent> {
         loop {
             let holds = self.cable_is_out && self.link_is_up;
@@ -114,7 +114,7 @@ impl<'a> Report<'a> {
     fn show_link(&mut self, step: &Step, at: Instant, event: &LineEvent) {
         let text = event.to_string();
         match event {
-            // Too many, and of interest in one step alone, which tells of them itself.
+            // Too many; the one step that needs them prints them itself.
             LineEvent::RoundTrip { .. } | LineEvent::PeerClock { .. } => {}
             LineEvent::Up { .. } | LineEvent::Down { .. } => {
                 let (style, text) = match text.strip_prefix("link ") {

@@ -113,7 +113,7 @@ impl Report<'_> {
     }
 }
 
-/// What one of many streams had to tell.
+/// What happened to one of many streams.
 struct StreamResult {
     states: Vec<(State, Instant)>,
     received: u64,

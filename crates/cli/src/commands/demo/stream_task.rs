@@ -16,7 +16,7 @@ use super::expect::{Checked, Expect};
 /// How long the last state may follow the acknowledgement.
 const LAST_STATE_WAIT: Duration = Duration::from_millis(300);
 
-/// How long what tells why may follow DISCONNECTED.
+/// How long after DISCONNECTED its reason may come.
 const REASON_WAIT: Duration = Duration::from_secs(1);
 
 /// What a stream does.
@@ -58,7 +58,7 @@ pub(super) enum StreamEvent {
         bytes: u64,
         text: String,
     },
-    /// The stream's part is over; of a long transfer with its SHA-256.
+    /// The stream is done; of a long transfer with its SHA-256.
     Ended(Result<Option<String>, String>),
 }
 
@@ -119,7 +119,7 @@ struct StreamTask {
 enum StreamOutcome {
     /// As it should.
     Done,
-    /// The way to the proxy was lost, and nobody knows what became of the message.
+    /// The link to the proxy was lost, and whether the message arrived is unknown.
     Lost,
 }
 
@@ -228,7 +228,7 @@ impl StreamTask {
 }
 
 fn tell(to: &UnboundedSender<DemoEvent>, streamtype: &'static str, what: StreamEvent) {
-    // If nobody listens any more the demo is over.
+    // Fails only when the demo is over.
     let _ = to.send(DemoEvent { at: Instant::now(), kind: EventKind::Stream(streamtype, what) });
 }
 

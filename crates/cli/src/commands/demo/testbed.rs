@@ -47,7 +47,7 @@ pub(super) struct Testbed {
 }
 
 impl Testbed {
-    /// Starts everything, on ports and names that nobody else has.
+    /// Starts everything, on ports and names of its own.
     pub(super) async fn start(mebibytes: u32) -> anyhow::Result<Self> {
         let origin = Origin::start().await?;
         let source = Source::new("demo policy", policy(&origin, mebibytes));

@@ -16,7 +16,7 @@ pub(crate) enum PeerClock {
     Unknown,
     /// The peer does not know the time.
     Unset,
-    /// So many µs ahead of the clock here.
+    /// This many µs ahead of the clock here.
     Ahead(i64),
 }
 
@@ -73,7 +73,7 @@ mod tests {
         assert_eq!(text(here + 2), "peer clock 2026-11-23 06:10:09.125 (+2.0 ms)");
         assert_eq!(text(here - 7000), "peer clock 2026-11-23 06:10:02.123 (-7.000 s)");
         assert_eq!(text(5), "peer clock not set");
-        // A peer that tells nonsense.
+        // A peer that sends nonsense.
         assert!(text(u64::MAX).starts_with("peer clock ? (+"));
     }
 

@@ -1,5 +1,5 @@
-//! Over sockets, where the wire has nothing that could be asked without a trace: whether somebody
-//! accepts connections.
+//! Over sockets: whether somebody accepts connections. The wire has nothing more that could be asked
+//! without a trace in the proxy's log.
 
 use std::io;
 use std::time::{Duration, Instant};

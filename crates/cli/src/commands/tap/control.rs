@@ -63,7 +63,7 @@ fn unknown(name: &str) -> String {
     }
 }
 
-/// Reads commands, one a line, until the input ends or nobody takes them any more. A line that is
+/// Reads commands, one a line, until the input ends or `take` says no. A line that is
 /// too long or not text is reported, and the next one is read as if nothing had happened.
 pub(super) fn read(mut input: impl BufRead, mut take: impl FnMut(Result<Command, String>) -> bool) {
     while let Ok(Some(command)) = next_line(&mut input) {

@@ -20,7 +20,7 @@ use sspc_wire::Direction;
 /// Chunks that wait to be shown: if the terminal is slower than the wire, it holds the wire up.
 const QUEUE_MAX: usize = 1024;
 
-/// Shows and records on a thread of its own what is given to `to`, until nobody can give more.
+/// Shows and records on a thread of its own what is given to `to`, until all its senders are gone.
 pub(super) struct Monitor {
     pub(super) to: SyncSender<CapturedBytes>,
     /// If anything is shown: for the end, when stdout may take nothing.
@@ -51,7 +51,7 @@ impl Monitor {
         let (to, captured) = sync_channel(QUEUE_MAX);
         let (tell, ended) = oneshot::channel();
         let show = move || {
-            // The program is about to end if nobody waits for this.
+            // Fails only when the program ends.
             let _ = tell.send(run(&captured, live, recorder));
         };
         thread::Builder::new()

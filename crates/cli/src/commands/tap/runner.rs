@@ -220,7 +220,7 @@ impl Tap {
         let capture = self.capture.clone().map(|capture| Capture { connection, ..capture });
         let sender = self.sender.clone();
         let at_end = move |outcome| {
-            // Nobody listens any more: the program ends.
+            // Fails only when the program ends.
             let _ = sender.send(TapEvent::Ended { connection, outcome });
         };
         let cable = Cable::start(client, proxy, wire, capture, at_end)
@@ -410,7 +410,7 @@ async fn accept(listener: Listener, proxy: Address, sender: UnboundedSender<TapE
                 Ok(proxy) => TapEvent::Joined { connection, client, proxy },
                 Err(error) => TapEvent::Alone { connection, error },
             };
-            // Nobody listens any more: the program ends.
+            // Fails only when the program ends.
             let _ = sender.send(event);
         });
     }

@@ -1,5 +1,5 @@
 //! The demo's own web server: h1, h2 and websocket, clear and over TLS. It is the other witness:
-//! what the proxy did onward is told as this server saw it.
+//! the demo reports what the proxy did onward as this server saw it.
 
 mod answers;
 mod certs;

@@ -19,7 +19,7 @@ use crate::splitmix;
 /// How often the ticker has a price.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Of so many messages it is kept when they were sent: of more than a demo brings.
+/// The sending times of this many messages are kept; a demo has fewer.
 const TICKS_KEPT: usize = 8 * 1024;
 
 /// A server does not mask what it sends.
