@@ -42,8 +42,9 @@ impl Layout {
         Self { fixed, then }
     }
 
-    /// The length of what stands in front of names, values and payload; a payload's without the
+    /// The length of what is in front of names, values and payload; a payload's without the
     /// length of a rideshare name.
+    #[cfg(feature = "view")]
     pub(crate) fn fields(self) -> usize {
         usize::from(self.fixed) + usize::from(self.then == Then::NameTail)
     }

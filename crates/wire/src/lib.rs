@@ -37,6 +37,7 @@ mod state;
 mod time;
 mod to_client;
 mod to_proxy;
+#[cfg(feature = "view")]
 mod view;
 mod write;
 
@@ -50,4 +51,5 @@ pub use state::State;
 pub use time::Instant;
 pub use to_client::{ToClient, ToClientDecoder, streamtype_names, to_client_type};
 pub use to_proxy::{Streamtype, Timeout, ToProxy, ToProxyDecoder, to_proxy_type};
+#[cfg(feature = "view")]
 pub use view::{Direction, FrameHead, FrameTracker, Layer, frame_name};
