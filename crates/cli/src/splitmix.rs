@@ -1,19 +1,19 @@
 //! Numbers that look random and follow from a seed, the same on every machine and in every version:
 //! SplitMix64.
 
+use rand::{Rng as _, SeedableRng as _};
+
 /// What the state grows by at each number.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// A generator.
 #[derive(Debug)]
-pub(crate) struct SplitMix64 {
-    state: u64,
-}
+pub(crate) struct SplitMix64(rand_xoshiro::SplitMix64);
 
 impl SplitMix64 {
     /// One that begins at `seed`.
-    pub(crate) const fn new(seed: u64) -> Self {
-        Self { state: seed }
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(rand_xoshiro::SplitMix64::seed_from_u64(seed))
     }
 
     /// Another seed for each of many generators, the given one for number 0.
@@ -22,9 +22,8 @@ impl SplitMix64 {
     }
 
     /// The next 64 bits.
-    pub(crate) const fn bits(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(STEP);
-        finish(self.state)
+    pub(crate) fn bits(&mut self) -> u64 {
+        self.0.next_u64()
     }
 
     /// A number from 0 up to, not with, `end`.
@@ -44,14 +43,8 @@ impl SplitMix64 {
 }
 
 /// The number at this place of the sequence that begins at seed 0.
-pub(crate) const fn at(place: u64) -> u64 {
-    finish(place.wrapping_add(1).wrapping_mul(STEP))
-}
-
-const fn finish(state: u64) -> u64 {
-    let z = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+pub(crate) fn at(place: u64) -> u64 {
+    SplitMix64::new(SplitMix64::seed_of(0, place)).bits()
 }
 
 #[cfg(test)]

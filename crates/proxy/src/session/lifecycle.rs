@@ -18,6 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rand::{Rng as _, SeedableRng as _};
+use rand_xoshiro::SplitMix64;
 use sspc_policy::StreamType;
 use sspc_wire::{Flags, State, Timeout};
 use tokio::time::Instant;
@@ -79,7 +81,7 @@ pub(crate) struct Lifecycle {
     /// When TIMEOUT is due, if the client asked for it.
     timeout_at: Option<Instant>,
     length_hint: Option<u32>,
-    jitter: Jitter,
+    jitter: SplitMix64,
 }
 
 impl Lifecycle {
@@ -94,7 +96,7 @@ impl Lifecycle {
             retry_after_max,
             timeout_at: None,
             length_hint: None,
-            jitter: Jitter(seed),
+            jitter: SplitMix64::seed_from_u64(seed),
         }
     }
 
@@ -366,7 +368,7 @@ impl Lifecycle {
     /// Counts a failure; the time of the next attempt, if the policy allows one.
     fn next_attempt(&mut self, now: Instant, retry_after: Option<Duration>) -> Option<Instant> {
         let retry = self.stream.retry_or_default();
-        let delay = retry.delay_ms(self.failures, self.jitter.next());
+        let delay = retry.delay_ms(self.failures, (self.jitter.next_u64() >> 48) as u16);
         self.failures = self.failures.saturating_add(1);
         if !retry.allows(self.failures) {
             return None;
@@ -382,20 +384,6 @@ impl Lifecycle {
         self.actions.push_back(Action::Discard);
         self.timeout_at = None;
         self.phase = Phase::Idle;
-    }
-}
-
-/// Random bits for jitter: SplitMix64, so that a seed gives the same life again.
-#[derive(Debug)]
-struct Jitter(u64);
-
-impl Jitter {
-    fn next(&mut self) -> u16 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z >> 48) as u16
     }
 }
 
