@@ -11,6 +11,9 @@
 //! - Where it does not, a payload that carries SOM or EOM is one byte long, because that cannot be
 //!   parted, unless the message fits into one frame: [`FramingMode::OneByteEnds`]. The last byte of
 //!   what came is held back until it is known whether the message ends there.
+//!
+//! In both the beginning of a message is held back as long as the message may fit into one frame.
+//! Nothing is held back for longer than [`HOLD_MAX`].
 
 use std::time::Duration;
 
@@ -143,14 +146,22 @@ impl Cutter {
         let starts = has(pending.flags, STARTS);
         let ends = has(pending.flags, ENDS);
         let fits = length <= max;
+        let is_partial = starts && !ends && fits;
+        let holds = match self.mode {
+            FramingMode::OneRead => is_partial && !is_due && length > 0,
+            FramingMode::OneByteEnds => is_partial && (!is_due || length == 0),
+            FramingMode::Small | FramingMode::Large => false,
+        };
+        if holds {
+            // It may yet be a message of one frame.
+            return Cut::Hold;
+        }
         if self.mode != FramingMode::OneByteEnds || !(starts || ends || self.in_message) {
             let max = if starts && ends && fits { max } else { self.mode.part_max() };
             return Cut::UpTo(length.min(max));
         }
         match (starts, ends) {
             (true, true) if fits => Cut::Whole(length),
-            // It may yet fit into one frame.
-            (true, false) if (fits && !is_due) || length == 0 => Cut::Hold,
             (true, _) => Cut::UpTo(1),
             (false, true) if length <= 1 => Cut::UpTo(length),
             (false, true) => Cut::UpTo((length - 1).min(max)),

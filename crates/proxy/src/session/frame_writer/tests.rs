@@ -93,7 +93,7 @@ async fn an_end_that_comes_alone_rides_on_the_payload_that_still_waits() {
 
 #[tokio::test]
 async fn an_end_does_not_pass_a_state_and_other_flags_do_not_ride() {
-    let mut frame_writer = one_read();
+    let mut frame_writer = writer(FramingMode::Large, ClientCredit::Unlimited);
     frame_writer.push_payload(bytes(1), Flags::SOM, Instant::now());
     frame_writer.push(&state(State::Timeout)).unwrap();
     frame_writer.push_payload(Bytes::new(), Flags::EOM, Instant::now());
