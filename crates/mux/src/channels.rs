@@ -25,6 +25,8 @@ use crate::config::Config;
 use crate::event::{Channel, Event, Priority, Refusal};
 
 const INDEXES: usize = 256;
+/// How many priorities there are.
+const LEVELS: usize = Priority::HIGHEST.level() as usize + 1;
 /// The lowest index that is opened: no more than the most that deployed peers have in use.
 const LOWEST: u8 = (INDEXES - MUX_CHANNELS_MAX) as u8;
 /// A channel that waits for an answer counts ticks of half the time that it has: so many make sure
@@ -120,8 +122,6 @@ enum Owed {
 pub(crate) struct Channels {
     /// When those that wait for an answer have waited for one more tick.
     tick_at: Instant,
-    /// The channel that sent last by its priority, and the one that did by turns.
-    last: [u8; 2],
     /// Data frames until one goes by turns.
     until_turn: u8,
     /// The index opened last; the next one is below it, so that one just closed rests.
@@ -135,6 +135,8 @@ pub(crate) struct Channels {
     slots: [Slot; INDEXES],
     /// What is owed, two bits a channel.
     owed: [u8; INDEXES / 4],
+    /// The channel of each priority that sent last, and behind these the one that did by turns.
+    last: [u8; LEVELS + 1],
 }
 
 impl Channels {
@@ -142,7 +144,7 @@ impl Channels {
         Self {
             slots: [Slot::FREE; INDEXES],
             owed: [0; INDEXES / 4],
-            last: [0; 2],
+            last: [0; LEVELS + 1],
             until_turn: TURN,
             opened: 0,
             control_due: false,
@@ -443,28 +445,26 @@ impl Channels {
             return None;
         }
         let by_turns = self.until_turn == 0;
-        let last = &mut self.last[usize::from(by_turns)];
-        let (mut best, mut is_mixed, mut index) = (None, false, *last);
-        for _ in 0..INDEXES {
-            index = index.wrapping_sub(1);
-            let slot = self.slots[usize::from(index)];
-            if !slot.wants_to_send() {
-                continue;
-            }
-            let rank = Some(if by_turns { 0 } else { slot.level() });
-            is_mixed |= best.is_some() && best != rank;
-            if best < rank {
-                best = rank;
-                *last = index;
+        // Those of one priority take turns among themselves, whatever others send in between.
+        let (mut best, mut ranks) = (-1, 0);
+        for index in 0..INDEXES {
+            let slot = self.slots[index];
+            if slot.wants_to_send() {
+                let rank = if by_turns { LEVELS as u8 } else { slot.level() };
+                // 255 for the one above the last sender, 0 for the last sender itself.
+                let turn = self.last[usize::from(rank)].wrapping_sub(index as u8);
+                ranks |= 1_i32 << rank;
+                best = best.max(i32::from(rank) << 8 | i32::from(turn));
             }
         }
-        if best.is_none() {
+        let Some(last) = self.last.get_mut((best >> 8) as usize) else {
             self.data_due = false;
             return None;
-        }
+        };
+        *last = last.wrapping_sub(best as u8);
         if by_turns {
             self.until_turn = TURN;
-        } else if is_mixed {
+        } else if ranks & (ranks - 1) != 0 {
             self.until_turn -= 1;
         }
         Some(Channel::new(*last))

@@ -4,6 +4,7 @@
 
 mod channels;
 mod echo;
+mod fairness;
 mod faults;
 mod handshake;
 mod line;
