@@ -25,6 +25,7 @@ mod failures;
 mod flow;
 mod lifetime;
 mod line_replay;
+mod liveness;
 mod nginx;
 mod origin;
 mod pipes;
