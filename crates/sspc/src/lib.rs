@@ -26,11 +26,7 @@ mod error;
 mod event;
 #[cfg(feature = "std")]
 mod host;
-#[cfg(feature = "std")]
-mod inbox;
 mod name;
-#[cfg(feature = "std")]
-mod outbox;
 mod stream;
 #[cfg(feature = "tokio")]
 pub mod tokio;

@@ -34,39 +34,35 @@
 //! # }
 //! ```
 
+mod sending;
 mod socket;
 
 use std::io;
-use std::string::{String, ToString};
+use std::string::String;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant as StdInstant};
 use std::vec;
 use std::vec::Vec;
 
-use crate::engine::{LinkAction, Tx};
+use crate::engine::LinkAction;
 use crate::error::MetadataError;
-use crate::event::Event as Borrowed;
+use crate::host::{CLOSE_LIMIT, Chunk, Pump, hung_up};
 pub use crate::host::{Error, Event, Options};
-use crate::inbox::Inbox;
 use crate::name::Name;
-use crate::outbox::Chunk;
 pub use crate::{Flags, State, Timeout};
+use sending::{Sending, Source};
 use socket::Socket;
 pub use sspc_address::{Address, AddressError};
 use sspc_line::Line;
 use sspc_wire::Instant;
 
 /// Events that are kept while a message is sent, before the socket is no longer read.
-const KEPT_MAX: usize = 256;
+const EVENTS_MAX: usize = 256;
 /// How long one write may block before the socket is read again.
 const WRITE_SLICE: Duration = Duration::from_millis(20);
-/// How long a stream that is closed may take to tell the proxy.
-const CLOSE_LIMIT: Duration = Duration::from_secs(3);
 /// How long a write may make no progress where the proxy may wait for us to read and the events are
 /// as many as are kept.
 const FULL_LIMIT: Duration = Duration::from_secs(3);
-/// The least size of the buffers.
-const BUF_MIN: usize = 4096;
 
 /// One stream over a socket of its own. It does something only while one of its methods runs;
 /// dropping it closes the socket, which ends the stream at the proxy.
@@ -78,30 +74,11 @@ pub struct Stream {
     socket: Option<Socket>,
     /// The serial line, once it is open; kept while there is no channel, so that it stays up.
     line: Option<Line>,
-    start: std::time::Instant,
-    opened: bool,
-    connected: bool,
-    /// How often a connection was lost.
-    losses: u32,
-    /// A message was begun on this connection and not ended.
-    message_open: bool,
-    /// A message was cut, and nobody was told.
-    cut: bool,
-    /// The message that was begun last got its verdict.
-    answered: bool,
-    /// Since the last message was begun the proxy gave up connecting.
-    failed: Option<State>,
-    inbox: Inbox,
-    /// What was read and not decoded: the bytes from `input_at` to `input_end`.
-    input: Vec<u8>,
-    input_at: usize,
-    input_end: usize,
-    /// There was no room for all events that the input and the engine have.
-    has_more: bool,
-    /// What is to be written: the bytes from `output_at` to `output_end`.
-    output: Vec<u8>,
-    output_at: usize,
-    output_end: usize,
+    start: StdInstant,
+    pump: Pump,
+    sending: Sending,
+    /// How many bytes the socket took.
+    written: u64,
 }
 
 impl Stream {
@@ -120,32 +97,19 @@ impl Stream {
     pub fn open_with(address: &Address, streamtype: &str, options: Options) -> Result<Self, Error> {
         let name = Name::new(streamtype)?;
         let storage = vec![0; options.metadata_size];
-        let buffer = options.buffer.max(BUF_MIN);
         let mut stream = Self {
             engine: crate::Stream::new(name, options.config_of_stream(address), storage),
             address: address.clone(),
-            opened: options.keep_trying,
+            pump: Pump::new(address.clone(), &options, EVENTS_MAX),
             options,
             socket: None,
             line: None,
-            start: std::time::Instant::now(),
-            connected: false,
-            losses: 0,
-            message_open: false,
-            cut: false,
-            answered: false,
-            failed: None,
-            inbox: Inbox::default(),
-            input: vec![0; buffer],
-            input_at: 0,
-            input_end: 0,
-            has_more: false,
-            output: vec![0; buffer],
-            output_at: 0,
-            output_end: 0,
+            start: StdInstant::now(),
+            sending: Sending::default(),
+            written: 0,
         };
-        while !stream.opened {
-            stream.drive_once(&mut |_| None, None)?;
+        while stream.pump.fails_fast() {
+            stream.drive_once(&mut Source::nothing(), None)?;
         }
         Ok(stream)
     }
@@ -226,19 +190,19 @@ impl Stream {
     /// # Errors
     /// [`Error::TimedOut`] if nothing happened in that time.
     pub fn next(&mut self, limit: Option<Duration>) -> Result<Option<Event>, Error> {
-        let until = self.until(limit);
+        let until = until(limit);
         loop {
-            if let Some(event) = self.inbox.pop() {
+            if let Some(event) = self.pump.pop() {
                 if let Event::Payload { data, .. } = &event {
                     self.engine.consumed(u32::try_from(data.len()).unwrap_or(u32::MAX));
                 }
                 return Ok(Some(event));
             }
-            if self.engine.is_closed() && !self.has_more {
+            if self.engine.is_closed() && !self.pump.has_more() {
                 return Ok(None);
             }
-            self.drive_once(&mut |_| None, until)?;
-            if self.inbox.len() == 0 && self.is_over(until) {
+            self.drive_once(&mut Source::nothing(), until)?;
+            if self.pump.events() == 0 && is_over(until) {
                 return Err(Error::TimedOut);
             }
         }
@@ -270,9 +234,7 @@ impl Stream {
         flags: Flags,
         limit: Option<Duration>,
     ) -> Result<(), Error> {
-        if core::mem::take(&mut self.cut) && !flags.contains(Flags::SOM) {
-            return Err(self.why_cut());
-        }
+        self.sending.check_cut(flags)?;
         self.send_chunk(Chunk::new(payload, flags, None), limit)
     }
 
@@ -280,12 +242,12 @@ impl Stream {
     /// proxy has read that.
     pub fn close(mut self) {
         self.engine.close();
-        let until = self.until(Some(CLOSE_LIMIT));
-        while !self.engine.is_closed() && !self.is_over(until) {
-            if self.drive_once(&mut |_| None, until).is_err() {
+        let until = until(Some(CLOSE_LIMIT));
+        while !self.engine.is_closed() && !is_over(until) {
+            if self.drive_once(&mut Source::nothing(), until).is_err() {
                 break;
             }
-            while self.inbox.pop().is_some() {}
+            while self.pump.pop().is_some() {}
         }
     }
 
@@ -293,27 +255,18 @@ impl Stream {
         if self.engine.takes_no_payload() {
             return Err(Error::TakesNoPayload);
         }
-        let until = self.until(limit);
-        let mut chunk = Some(chunk);
-        match chunk.as_ref().and_then(|chunk| chunk.length) {
+        let until = until(limit);
+        match chunk.length {
             Some(length) => self.engine.request_tx_len(self.now(), length),
             None => self.engine.request_tx(self.now()),
         }
-        let mut begun = self.message_open;
-        let mut losses = self.losses;
-        self.failed = None;
-        self.answered &= begun;
-        let mut progress_at = std::time::Instant::now();
-        while chunk.is_some() || self.output_at < self.output_end {
-            let before = (begun, self.output_at, self.output_end);
-            let mut source = |buf: &mut [u8]| {
-                let tx = chunk.as_mut()?.fill(buf);
-                begun = true;
-                if !tx.more {
-                    chunk = None;
-                }
-                Some(tx)
-            };
+        let goes_on = !chunk.ends();
+        let mut source = Source { chunk: Some(chunk), begun: self.sending.message_open };
+        let mut losses = self.sending.losses;
+        self.sending.begin();
+        let mut progress_at = StdInstant::now();
+        while source.chunk.is_some() || !self.pump.output().is_empty() {
+            let before = (source.begun, self.written);
             self.drive_once(&mut source, until)?;
             if self.engine.has_ended() {
                 return Err(Error::Closed);
@@ -323,33 +276,30 @@ impl Stream {
                 self.engine.abandon(self.now());
                 return Err(Error::TakesNoPayload);
             }
-            if chunk.is_some() && !self.engine.is_tx_requested() {
-                let ends = chunk.is_some_and(|chunk| chunk.ends());
-                self.cut = !ends;
-                return Err(Error::Answered);
+            if source.chunk.is_some() && !self.engine.is_tx_requested() {
+                return Err(self.sending.answered_early(goes_on));
             }
-            if losses != self.losses {
-                if begun {
-                    self.cut = false;
-                    return Err(self.why_cut());
+            if losses != self.sending.losses {
+                if source.begun {
+                    return Err(self.sending.told_cut());
                 }
                 // It waits for the next connection.
-                losses = self.losses;
+                losses = self.sending.losses;
                 self.engine.request_tx(self.now());
             }
-            if let Some(state) = self.failed {
+            if let Some(state) = self.sending.failed {
                 self.engine.abandon(self.now());
                 return Err(Error::Unreachable { state });
             }
-            if self.is_over(until) {
+            if is_over(until) {
                 self.engine.abandon(self.now());
                 return Err(Error::TimedOut);
             }
-            if before != (begun, self.output_at, self.output_end) || !self.is_full() {
-                progress_at = std::time::Instant::now();
-            } else if self.output_at == self.output_end || progress_at.elapsed() > FULL_LIMIT {
+            if before != (source.begun, self.written) || !self.pump.is_full() {
+                progress_at = StdInstant::now();
+            } else if self.pump.output().is_empty() || progress_at.elapsed() > FULL_LIMIT {
                 // Nothing goes on unless the application takes events.
-                if begun {
+                if source.begun {
                     self.engine.abandon(self.now());
                 }
                 return Err(Error::EventsWaiting);
@@ -358,115 +308,98 @@ impl Stream {
         Ok(())
     }
 
-    const fn why_cut(&self) -> Error {
-        if self.answered { Error::Answered } else { Error::Interrupted }
-    }
-
-    /// True if the proxy sent more events than are kept.
-    fn is_full(&self) -> bool {
-        self.inbox.len() >= KEPT_MAX && self.input_at < self.input_end
-    }
-
     /// Does what can be done, and if that is nothing waits for something to happen.
     fn drive_once(
         &mut self,
-        source: &mut dyn FnMut(&mut [u8]) -> Option<Tx>,
-        until: Option<std::time::Instant>,
+        source: &mut Source<'_>,
+        until: Option<StdInstant>,
     ) -> Result<(), Error> {
-        let had = self.inbox.len();
-        let losses = self.losses;
+        let had = self.pump.events();
+        let losses = self.sending.losses;
         loop {
             self.decode()?;
-            if losses != self.losses {
+            if losses != self.sending.losses {
                 // What the caller sends may be the rest of a message that is lost.
                 return Ok(());
             }
-            self.encode(source);
+            let now = self.now();
+            self.pump.encode(&mut self.engine, now, source);
+            self.sending.note_sent(&self.engine);
             if !self.follow_link_action()? {
                 break;
             }
         }
-        let pending = self.output_at < self.output_end;
-        let now = std::time::Instant::now();
-        let mut limit = until.map(|until| until.saturating_duration_since(now));
+        let mut limit = until.map(|until| until.saturating_duration_since(StdInstant::now()));
         if let Some(deadline) = self.engine.deadline() {
             let wait = Duration::from_micros(deadline.micros_since(self.now()));
             limit = Some(limit.map_or(wait, |limit| limit.min(wait)));
         }
-        let mut failed = None;
+        let came = self.pump.events() > had;
         let Some(socket) = &mut self.socket else {
-            if self.inbox.len() == had && !self.engine.is_closed() {
+            if !came && !self.engine.is_closed() {
                 thread::sleep(limit.unwrap_or(WRITE_SLICE));
             }
             return Ok(());
         };
-        if pending {
-            let rest = self.output.get(self.output_at..self.output_end).unwrap_or_default();
+        let (input, output) = self.pump.buffers();
+        let mut failed = None;
+        if !output.is_empty() {
             let slice = limit.unwrap_or(WRITE_SLICE).min(WRITE_SLICE);
-            match socket.write(rest, slice) {
+            // The proxy may wait for us to read.
+            limit = Some(Duration::ZERO);
+            match socket.write(output, slice) {
                 Ok(Some(length)) => {
-                    self.output_at += length;
+                    self.pump.sent(length);
+                    self.written += length as u64;
                     return Ok(());
                 }
-                // The proxy may wait for us to read.
-                Ok(None) => limit = Some(Duration::ZERO),
-                Err(error) => {
-                    // What the proxy wrote before it hung up may still be read.
-                    failed = Some(error);
-                    limit = Some(Duration::ZERO);
-                }
+                Ok(None) => {}
+                // What the proxy wrote before it hung up may still be read.
+                Err(error) => failed = Some(error),
             }
-        } else if self.inbox.len() > had {
+        } else if came {
             return Ok(());
         }
-        if self.input_at < self.input_end {
+        let Some(input) = input else {
             if failed.is_some() {
                 // The application has to take events first.
                 thread::sleep(WRITE_SLICE);
             }
-        } else {
-            match socket.read(&mut self.input, limit) {
-                Ok(None) => {
-                    if let Some(error) = failed {
-                        return self.link_lost(error);
-                    }
-                }
-                Ok(Some(0)) => {
-                    let text = "the proxy closed the connection";
-                    let error = io::Error::new(io::ErrorKind::UnexpectedEof, text);
-                    return self.link_lost(error);
-                }
-                Ok(Some(length)) => (self.input_at, self.input_end) = (0, length),
-                Err(error) => return self.link_lost(error),
+            return Ok(());
+        };
+        match (socket.read(input, limit), failed) {
+            (Ok(None), None) => Ok(()),
+            (Ok(Some(0)), _) => self.link_lost(hung_up()),
+            (Ok(Some(length)), _) => {
+                self.pump.received(length);
+                self.decode()
             }
-            self.decode()?;
+            (Ok(None), Some(error)) | (Err(error), _) => self.link_lost(error),
         }
-        Ok(())
     }
 
     /// Does what the engine wants done with the link; true if it wanted anything.
     fn follow_link_action(&mut self) -> Result<bool, Error> {
-        self.engine.handle_timeout(self.now());
-        match self.engine.poll_link(self.now()) {
+        let now = self.now();
+        self.engine.handle_timeout(now);
+        match self.engine.poll_link(now) {
             None => return Ok(false),
             Some(LinkAction::Open) => {
                 match Socket::open(&self.address, &self.options, &mut self.line) {
                     Ok(socket) => {
                         self.socket = Some(socket);
-                        self.input_end = self.input_at;
-                        self.output_end = self.output_at;
-                        self.engine.link_up(self.now());
+                        let now = self.now();
+                        self.pump.link_up(&mut self.engine, now);
                     }
                     Err(error) => self.link_lost(error)?,
                 }
             }
             Some(LinkAction::Drop) => {
-                let rest = self.output.get(self.output_at..self.output_end).unwrap_or_default();
                 if let Some(mut socket) = self.socket.take() {
                     // What does not fit the socket's buffer is told by its closing.
-                    let _ = socket.write(rest, WRITE_SLICE);
+                    let _ = socket.write(self.pump.output(), WRITE_SLICE);
                 }
-                self.engine.link_down(self.now());
+                self.engine.link_down(now);
             }
         }
         Ok(true)
@@ -474,90 +407,27 @@ impl Stream {
 
     fn link_lost(&mut self, error: io::Error) -> Result<(), Error> {
         self.socket = None;
-        self.engine.link_down(self.now());
-        if !self.opened {
-            return Err(Error::NoProxy { address: self.address.clone(), source: error });
-        }
-        Ok(())
+        let now = self.now();
+        self.pump.link_lost(&mut self.engine, now, error)
     }
 
     /// From what was read to events, until enough are kept.
     fn decode(&mut self) -> Result<(), Error> {
-        let now = self.now();
-        self.has_more = true;
-        while self.inbox.len() < KEPT_MAX {
-            let mut input = self.input.get(self.input_at..self.input_end).unwrap_or_default();
-            let Some(event) = self.engine.receive(now, &mut input) else {
-                self.input_at = self.input_end;
-                self.has_more = false;
-                self.inbox.end_of_input();
-                break;
-            };
-            self.input_at = self.input_end - input.len();
-            match event {
-                Borrowed::State { state, ordinal } => {
-                    match state {
-                        State::AllRetriesFailed | State::AuthFailed => self.failed = Some(state),
-                        State::QosAckRemote | State::QosNackRemote => self.answered = true,
-                        _ => {}
-                    }
-                    self.inbox.add(Borrowed::State { state, ordinal }, input.len());
-                }
-                Borrowed::Refused { result } if !self.opened => {
-                    let streamtype = self.engine.streamtype().to_string();
-                    return Err(Error::Refused { streamtype, result });
-                }
-                Borrowed::Fault(fault) if !self.opened => return Err(Error::Protocol(fault)),
-                event => self.inbox.add(event, input.len()),
-            }
-            self.opened |= self.engine.is_created();
-            self.note_connection();
-        }
-        self.note_connection();
+        let (now, sending) = (self.now(), &mut self.sending);
+        self.pump.decode(&mut self.engine, now, |stream, state| sending.note(stream, state))?;
+        self.sending.note(&self.engine, None);
         Ok(())
-    }
-
-    /// Looks whether the connection came or went.
-    fn note_connection(&mut self) {
-        let connected = self.engine.is_connected();
-        if self.connected && !connected {
-            self.losses = self.losses.wrapping_add(1);
-            self.cut |= self.message_open;
-            self.message_open = false;
-        }
-        self.connected = connected;
-    }
-
-    /// Fills the output with frames if it is empty.
-    fn encode(&mut self, source: &mut dyn FnMut(&mut [u8]) -> Option<Tx>) {
-        if self.output_at < self.output_end {
-            return;
-        }
-        (self.output_at, self.output_end) = (0, 0);
-        let now = self.now();
-        while self.output.len() - self.output_end >= BUF_MIN {
-            let buf = self.output.get_mut(self.output_end..).unwrap_or_default();
-            match self.engine.transmit(now, buf, source) {
-                Ok(0) => break,
-                Ok(length) => self.output_end += length,
-                Err(_) if self.output_end > 0 => break,
-                Err(no_room) => self.output.resize(no_room.needed.max(BUF_MIN), 0),
-            }
-        }
-        let open = self.engine.is_message_open();
-        self.answered &= !open || self.message_open;
-        self.message_open = open;
     }
 
     fn now(&self) -> Instant {
         Instant::from_micros(u64::try_from(self.start.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
+}
 
-    fn until(&self, limit: Option<Duration>) -> Option<std::time::Instant> {
-        limit.and_then(|limit| std::time::Instant::now().checked_add(limit))
-    }
+fn until(limit: Option<Duration>) -> Option<StdInstant> {
+    limit.and_then(|limit| StdInstant::now().checked_add(limit))
+}
 
-    fn is_over(&self, until: Option<std::time::Instant>) -> bool {
-        until.is_some_and(|until| std::time::Instant::now() >= until)
-    }
+fn is_over(until: Option<StdInstant>) -> bool {
+    until.is_some_and(|until| StdInstant::now() >= until)
 }

@@ -4,43 +4,20 @@ use std::boxed::Box;
 use std::future::{Future, pending};
 use std::io;
 use std::pin::Pin;
-use std::string::ToString;
 use std::sync::Arc;
-use std::time::Duration;
-use std::vec;
-use std::vec::Vec;
 
 use ::tokio::sync::mpsc::error::TrySendError;
 use ::tokio::sync::{mpsc, oneshot};
-use ::tokio::time::sleep_until;
-use sspc_wire::{Flags, State};
+use ::tokio::time::{Instant as TokioInstant, sleep_until};
 
 use super::conn::{Conn, ProxyTarget};
-use super::shared::{Cut, Shared};
+use super::sending::{Command, FromSenders, Sending};
+use super::shared::{Inner, Shared};
 use crate::engine::LinkAction;
-use crate::event::Event as Borrowed;
-use crate::host::{Error, Event, Options};
-use crate::inbox::Inbox;
-use crate::outbox::Chunk;
+use crate::host::{CLOSE_LIMIT, Error, Event, Options, Pump, hung_up};
 
 /// Events that wait for the application before the socket is no longer read.
 pub(super) const EVENTS_MAX: usize = 16;
-/// How long a stream that is closed may take to send what it was given.
-const CLOSE_LIMIT: Duration = Duration::from_secs(3);
-/// Less room than this is not filled with frames.
-const BUF_MIN: usize = 4096;
-
-/// From the application's senders.
-#[derive(Debug)]
-pub(super) enum Command {
-    Send {
-        /// Which message, so that what is left of a broken one can be told from the next.
-        message: u64,
-        chunk: Chunk<Vec<u8>>,
-    },
-    /// The sender of this message went away in its middle.
-    Abandon(u64),
-}
 
 enum Link {
     Down,
@@ -55,31 +32,14 @@ pub struct Driver {
     target: ProxyTarget,
     options: Options,
     link: Link,
-    commands: mpsc::Receiver<Command>,
     events: mpsc::Sender<Event>,
     /// Told once the stream was created.
     opened: Option<oneshot::Sender<()>>,
-    inbox: Inbox,
-    /// What was read and not decoded: the bytes from `input_at` to `input_end`.
-    input: Vec<u8>,
-    input_at: usize,
-    input_end: usize,
-    /// There was no room for all events that the input and the engine have.
-    has_more: bool,
-    /// What is to be written: the bytes from `output_at` to `output_end`.
-    output: Vec<u8>,
-    output_at: usize,
-    output_end: usize,
+    pump: Pump,
+    sending: Sending,
     /// The link takes no more, and why; until when what it still has is read.
-    write_failed: Option<(io::Error, ::tokio::time::Instant)>,
-    /// What goes out next, and the message that it is part of.
-    chunk: Option<(u64, Chunk<Vec<u8>>)>,
-    /// The message that began to be sent on this connection and has not ended.
-    message_open: Option<u64>,
-    /// The remote peer gave its verdict on that one.
-    answered: bool,
-    connected: bool,
-    close_at: Option<::tokio::time::Instant>,
+    write_failed: Option<(io::Error, TokioInstant)>,
+    close_at: Option<TokioInstant>,
 }
 
 /// What woke the driver.
@@ -103,28 +63,16 @@ impl Driver {
         events: mpsc::Sender<Event>,
         opened: oneshot::Sender<()>,
     ) -> Self {
-        let buffer = options.buffer.max(BUF_MIN);
         Self {
             shared,
+            pump: Pump::new(target.address.clone(), &options, EVENTS_MAX),
             target,
             options,
             link: Link::Down,
-            commands,
             events,
             opened: Some(opened),
-            inbox: Inbox::default(),
-            input: vec![0; buffer],
-            input_at: 0,
-            input_end: 0,
-            has_more: false,
-            output: vec![0; buffer],
-            output_at: 0,
-            output_end: 0,
+            sending: Sending::new(commands),
             write_failed: None,
-            chunk: None,
-            message_open: None,
-            answered: false,
-            connected: false,
             close_at: None,
         }
     }
@@ -144,9 +92,9 @@ impl Driver {
                 }
             }
             self.hand_on();
-            if self.inbox.len() == 0 {
+            if self.pump.events() == 0 {
                 // Nothing that can be waited for comes of what is read already.
-                if self.has_more {
+                if self.pump.has_more() {
                     continue;
                 }
                 if self.shared.lock().stream.is_closed() {
@@ -154,38 +102,32 @@ impl Driver {
                 }
             }
             match self.wait().await {
-                Woken::EventsTaken | Woken::Other => {}
+                Woken::EventsTaken | Woken::Other | Woken::Command(None) => {}
                 Woken::Deserted => self.shared.lock().stream.close(),
-                Woken::Command(Some(Command::Send { message, chunk })) => self.take(message, chunk),
-                Woken::Command(Some(Command::Abandon(message))) => self.abandon(message),
-                Woken::Command(None) => {}
-                Woken::Opened(Ok(conn)) => {
-                    self.link = Link::Up(conn);
-                    self.write_failed = None;
-                    self.input_end = self.input_at;
-                    self.output_end = self.output_at;
+                Woken::Command(Some(command)) => {
                     let now = self.shared.now();
-                    self.shared.lock().stream.link_up(now);
+                    let Inner { stream, cut, .. } = &mut *self.shared.lock();
+                    self.sending.obey(stream, cut, now, command);
                 }
-                Woken::Opened(Err(error)) => self.link_lost(error)?,
+                Woken::Opened(Ok(conn)) => {
+                    self.set_link(Link::Up(conn));
+                    let now = self.shared.now();
+                    self.pump.link_up(&mut self.shared.lock().stream, now);
+                }
                 Woken::Written(Err(error)) => {
                     // What the proxy wrote before it hung up may still be read.
-                    let limit = ::tokio::time::Instant::now() + CLOSE_LIMIT;
-                    self.write_failed = Some((error, limit));
-                    self.output_end = self.output_at;
+                    self.write_failed = Some((error, TokioInstant::now() + CLOSE_LIMIT));
+                    self.pump.discard_output();
                 }
                 Woken::DrainOver => {
                     if let Some((error, _)) = self.write_failed.take() {
                         self.link_lost(error)?;
                     }
                 }
-                Woken::Read(Ok(0)) => {
-                    let text = "the proxy closed the connection";
-                    self.link_lost(io::Error::new(io::ErrorKind::UnexpectedEof, text))?;
-                }
-                Woken::Read(Err(error)) => self.link_lost(error)?,
-                Woken::Read(Ok(length)) => (self.input_at, self.input_end) = (0, length),
-                Woken::Written(Ok(length)) => self.output_at += length,
+                Woken::Read(Ok(0)) => self.link_lost(hung_up())?,
+                Woken::Opened(Err(error)) | Woken::Read(Err(error)) => self.link_lost(error)?,
+                Woken::Read(Ok(length)) => self.pump.received(length),
+                Woken::Written(Ok(length)) => self.pump.sent(length),
             }
         }
     }
@@ -202,18 +144,17 @@ impl Driver {
             Link::Up(conn) => (None, Some(&*conn)),
         };
         let drained_by = self.write_failed.as_ref().map(|(_, limit)| *limit);
-        let idle = self.inbox.len() == 0 && self.input_at == self.input_end;
-        let output = self.output.get(self.output_at..self.output_end).unwrap_or_default();
+        let events_wait = self.pump.events() > 0;
+        let (input, output) = self.pump.buffers();
+        let read = conn.zip(input.filter(|_| !events_wait));
         ::tokio::select! {
-            Ok(_) = self.events.reserve(), if self.inbox.len() > 0 => Woken::EventsTaken,
+            Ok(_) = self.events.reserve(), if events_wait => Woken::EventsTaken,
             Some(done) = maybe(opening) => Woken::Opened(done),
-            Some(done) = maybe(conn.filter(|_| idle).map(|c| c.read(&mut self.input))) => {
-                Woken::Read(done)
-            }
+            Some(done) = maybe(read.map(|(conn, buf)| conn.read(buf))) => Woken::Read(done),
             Some(done) = maybe(conn.filter(|_| !output.is_empty()).map(|c| c.write(output))) => {
                 Woken::Written(done)
             }
-            command = self.commands.recv(), if self.chunk.is_none() && !self.commands.is_closed() => {
+            command = self.sending.command(), if self.sending.wants_command() => {
                 Woken::Command(command)
             }
             () = self.events.closed(), if !self.shared.lock().stream.has_ended() => {
@@ -228,28 +169,27 @@ impl Driver {
     /// Does what the engine wants done with the link; true if it wanted anything.
     fn follow_link_actions(&mut self) -> bool {
         let now = self.shared.now();
-        let mut inner = self.shared.lock();
-        inner.stream.handle_timeout(now);
-        let action = inner.stream.poll_link(now);
+        let action = {
+            let mut inner = self.shared.lock();
+            inner.stream.handle_timeout(now);
+            inner.stream.poll_link(now)
+        };
         match action {
             None => return false,
             Some(LinkAction::Open) => {
                 let opening = Conn::open(self.target.clone(), self.options.clone());
-                self.link = Link::Opening(Box::pin(opening));
+                self.set_link(Link::Opening(Box::pin(opening)));
             }
             Some(LinkAction::Drop) => {
                 if let Link::Up(conn) = &self.link {
                     // What does not fit the socket's buffer is told by its closing.
-                    let rest = self.output.get(self.output_at..self.output_end);
-                    let _ = conn.try_write(rest.unwrap_or_default());
+                    let _ = conn.try_write(self.pump.output());
                 }
-                self.link = Link::Down;
-                self.write_failed = None;
-                inner.stream.link_down(now);
+                self.set_link(Link::Down);
+                self.shared.lock().stream.link_down(now);
             }
         }
-        drop(inner);
-        self.note_connection();
+        self.note();
         true
     }
 
@@ -261,77 +201,41 @@ impl Driver {
         if !ended && !inner.closing {
             return;
         }
-        let limit = ::tokio::time::Instant::now() + CLOSE_LIMIT;
-        let over = ::tokio::time::Instant::now() >= *self.close_at.get_or_insert(limit);
-        let sent =
-            self.chunk.is_none() && self.commands.is_empty() && self.output_at == self.output_end;
+        let now = TokioInstant::now();
+        let over = now >= *self.close_at.get_or_insert(now + CLOSE_LIMIT);
+        let sent = self.sending.is_done() && self.pump.output().is_empty();
         if over || sent || !inner.stream.is_connected() {
             inner.stream.close();
         }
         if over {
-            self.link = Link::Down;
-            self.write_failed = None;
             inner.stream.link_down(self.shared.now());
+            drop(inner);
+            self.set_link(Link::Down);
             self.close_at = None;
         }
     }
 
-    fn link_lost(&mut self, error: io::Error) -> Result<(), Error> {
-        self.link = Link::Down;
+    fn set_link(&mut self, link: Link) {
+        self.link = link;
         self.write_failed = None;
-        let now = self.shared.now();
-        self.shared.lock().stream.link_down(now);
-        self.note_connection();
-        if self.fails_fast() {
-            return Err(Error::NoProxy { address: self.target.address.clone(), source: error });
-        }
-        Ok(())
     }
 
-    /// True while the stream was not opened and is not to try again.
-    const fn fails_fast(&self) -> bool {
-        self.opened.is_some() && !self.options.keep_trying
+    fn link_lost(&mut self, error: io::Error) -> Result<(), Error> {
+        self.set_link(Link::Down);
+        let now = self.shared.now();
+        let lost = self.pump.link_lost(&mut self.shared.lock().stream, now, error);
+        self.note();
+        lost
     }
 
     /// From what was read to events, until enough wait for the application.
     fn decode(&mut self) -> Result<(), Error> {
         let now = self.shared.now();
-        self.has_more = true;
-        while self.inbox.len() < EVENTS_MAX {
-            let mut inner = self.shared.lock();
-            let mut input = self.input.get(self.input_at..self.input_end).unwrap_or_default();
-            let Some(event) = inner.stream.receive(now, &mut input) else {
-                self.input_at = self.input_end;
-                self.has_more = false;
-                self.inbox.end_of_input();
-                break;
-            };
-            self.input_at = self.input_end - input.len();
-            match event {
-                Borrowed::Refused { result } if self.fails_fast() => {
-                    let streamtype = inner.stream.streamtype().to_string();
-                    return Err(Error::Refused { streamtype, result });
-                }
-                Borrowed::Fault(fault) if self.fails_fast() => return Err(Error::Protocol(fault)),
-                event => self.inbox.add(event, input.len()),
-            }
-            if let Borrowed::State { state: State::QosAckRemote | State::QosNackRemote, .. } = event
-            {
-                self.answered = self.message_open.is_some();
-                if !inner.stream.is_tx_requested() {
-                    if let Some((message, _)) = self.chunk.take() {
-                        inner.cut = Some(Cut { message, answered: true });
-                    }
-                }
-            }
-            let connected = inner.stream.is_connected();
-            drop(inner);
-            if connected != self.connected {
-                self.note_connection();
-            }
-        }
+        let mut inner = self.shared.lock();
+        let (Inner { stream, cut, .. }, sending) = (&mut *inner, &mut self.sending);
+        self.pump.decode(stream, now, |stream, state| sending.note(stream, cut, now, state))?;
         // Behind all that came with it, which may say that the streamtype takes no payload.
-        if self.opened.is_some() && self.shared.lock().stream.is_created() {
+        if stream.is_created() {
             if let Some(opened) = self.opened.take() {
                 let _ = opened.send(());
             }
@@ -339,96 +243,36 @@ impl Driver {
         Ok(())
     }
 
-    /// Looks whether the connection came or went.
-    fn note_connection(&mut self) {
+    /// Looks what became of the link.
+    fn note(&mut self) {
         let now = self.shared.now();
-        let mut inner = self.shared.lock();
-        let connected = inner.stream.is_connected();
-        if self.connected && !connected {
-            if let Some(message) = self.message_open.take() {
-                inner.cut = Some(Cut { message, answered: self.answered });
-                self.chunk = self.chunk.take().filter(|(of, _)| *of != message);
-            }
-            if self.chunk.is_some() {
-                // It had not begun: it waits for the next connection.
-                inner.stream.request_tx(now);
-            }
-        }
-        self.connected = connected;
+        let Inner { stream, cut, .. } = &mut *self.shared.lock();
+        self.sending.note(stream, cut, now, None);
     }
 
     /// Fills the output with frames if it is empty.
     fn encode(&mut self) {
-        if self.output_at < self.output_end || self.write_failed.is_some() {
+        if self.write_failed.is_some() {
             return;
         }
-        (self.output_at, self.output_end) = (0, 0);
         let now = self.shared.now();
-        while self.output.len() - self.output_end >= BUF_MIN {
-            if self.chunk.is_none() {
-                match self.commands.try_recv() {
-                    Ok(Command::Send { message, chunk }) => self.take(message, chunk),
-                    Ok(Command::Abandon(message)) => self.abandon(message),
-                    Err(_) => {}
-                }
-            }
-            let mut inner = self.shared.lock();
-            let Self { chunk, message_open, answered, output, .. } = self;
-            let mut source = |buf: &mut [u8]| {
-                let (message, from) = chunk.as_mut()?;
-                let tx = from.fill(buf);
-                if tx.flags.contains(Flags::SOM) {
-                    *answered = false;
-                }
-                *message_open = Some(*message).filter(|_| !tx.flags.contains(Flags::EOM));
-                if !tx.more {
-                    *chunk = None;
-                }
-                Some(tx)
-            };
-            let buf = output.get_mut(self.output_end..).unwrap_or_default();
-            match inner.stream.transmit(now, buf, &mut source) {
-                Ok(0) => break,
-                Ok(length) => self.output_end += length,
-                Err(_) if self.output_end > 0 => break,
-                Err(no_room) => self.output.resize(no_room.needed.max(BUF_MIN), 0),
-            }
-        }
-    }
-
-    fn take(&mut self, message: u64, chunk: Chunk<Vec<u8>>) {
-        let now = self.shared.now();
-        let mut inner = self.shared.lock();
-        if inner.why_cut(message).is_some() {
-            return;
-        }
-        match chunk.length {
-            Some(length) => inner.stream.request_tx_len(now, length),
-            None => inner.stream.request_tx(now),
-        }
-        self.chunk = Some((message, chunk));
-    }
-
-    fn abandon(&mut self, message: u64) {
-        if self.message_open == Some(message) {
-            let now = self.shared.now();
-            self.shared.lock().stream.abandon(now);
-            self.note_connection();
-        }
+        let Inner { stream, cut, .. } = &mut *self.shared.lock();
+        let sending = &mut self.sending;
+        self.pump.encode(stream, now, &mut FromSenders { sending, cut });
     }
 
     /// Gives events to the application as far as it takes them.
     fn hand_on(&mut self) {
-        while self.inbox.len() > 0 {
+        while self.pump.events() > 0 {
             match self.events.try_reserve() {
                 Ok(permit) => {
-                    if let Some(event) = self.inbox.pop() {
+                    if let Some(event) = self.pump.pop() {
                         permit.send(event);
                     }
                 }
                 Err(TrySendError::Full(())) => break,
                 // Nobody will ever take them.
-                Err(TrySendError::Closed(())) => drop(self.inbox.pop()),
+                Err(TrySendError::Closed(())) => drop(self.pump.pop()),
             }
         }
     }

@@ -34,6 +34,7 @@
 mod conn;
 mod driver;
 mod send;
+mod sending;
 mod shared;
 
 use std::sync::Arc;

@@ -6,11 +6,11 @@ use std::vec::Vec;
 
 use ::tokio::sync::{Mutex, OwnedMutexGuard, mpsc};
 
-use super::driver::Command;
+use super::sending::Command;
 use super::shared::{Cut, Shared};
 use super::{Error, Flags, MetadataError, State, Timeout};
+use crate::host::Chunk;
 use crate::name::Name;
-use crate::outbox::Chunk;
 
 /// The half of a stream that sends; clones may be used from any thread.
 ///

@@ -6,8 +6,8 @@ use std::vec::Vec;
 
 use sspc_wire::{Flags, Piece};
 
+use super::Event;
 use crate::event::Event as Borrowed;
-use crate::host::Event;
 
 /// More payload than this is not joined to one event.
 const JOINED_MAX: usize = 64 * 1024;
