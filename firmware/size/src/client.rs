@@ -152,6 +152,8 @@ fn look(stream: &Stream<Storage>) {
     put(stream.is_message_open().into());
     put(stream.credit().unwrap_or(-1) as u32);
     put(stream.advised_buffer());
+    put(stream.takes_no_payload().into());
+    put(stream.is_tx_requested().into());
     bytes(stream.streamtype().as_bytes());
     bytes(stream.rideshare_name().unwrap_or_default());
 }
