@@ -47,7 +47,7 @@ impl Line {
     }
 
     /// The next channel that the peer opened; `None` when the line is closed. For
-    /// [`Role::Proxy`]; one caller at a time. Cancel safe.
+    /// [`Role::Proxy`](crate::Role::Proxy); one caller at a time. Cancel safe.
     pub async fn accept(&self) -> Option<Channel> {
         let id = poll_fn(|cx| self.poll_accept(cx)).await?;
         Some(Channel::new(self.clone(), id))

@@ -37,8 +37,8 @@ type Observer = Box<dyn FnMut(LineEvent) + Send>;
 
 impl Line {
     /// Opens a serial port, takes it for itself alone, and runs the line on a thread of its own
-    /// until the last [`Line`] and [`Channel`] of it are dropped. `observer` is called on that
-    /// thread for each event and must not block.
+    /// until the last [`Line`] and [`Channel`](crate::Channel) of it are dropped. `observer` is
+    /// called on that thread for each event and must not block.
     ///
     /// # Errors
     /// The port is not there, is in use, is no serial port, or does not take the settings.
