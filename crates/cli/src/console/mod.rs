@@ -1,5 +1,6 @@
 //! What the program prints: logs, and the lines that are not logs, for people or as JSON.
 
+mod notices;
 mod stdout;
 mod style;
 mod text;
@@ -14,6 +15,7 @@ use tracing_subscriber::filter::Directive;
 use crate::args::{LogArgs, LogFormat};
 use crate::exit::Failure;
 
+pub(crate) use notices::Notices;
 pub(crate) use stdout::{StdoutStop, StoppableStdout};
 pub(crate) use style::{Painted, Painter, Style, wants_color};
 pub(crate) use text::{count, printable, rate, size};

@@ -1,12 +1,12 @@
 //! `sspc tap`
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::{PipeWriter, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Output, Stdio};
+use std::process::{Child, ChildStdin, ExitStatus, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -380,25 +380,41 @@ fn what_is_not_text_is_no_command_and_the_next_line_is() {
     tap.end();
 }
 
-#[test]
-fn a_reader_that_stalls_does_not_keep_it_from_ending() {
-    // The thread that shows what passes hung in its write to stdout, and the end waited for it.
+/// Runs a tap until more has passed than its stdout, which nobody reads, takes; then tells it to
+/// quit. Checks that all was recorded.
+fn quit_with_full_stdout(stderr: impl FnOnce(&PipeWriter) -> Stdio) -> ExitStatus {
     let dir = tempfile::tempdir().unwrap();
     let [device, proxy, record] = ["device", "proxy", "record"].map(|name| dir.path().join(name));
     let [a, b] = [&device, &proxy].map(|path| format!("pty:{}", path.display()));
     let more = ["--hex", "--control", "--record", record.to_str().unwrap()];
     let mut command = sspc(&[&["tap", &a, &b], more.as_slice()].concat());
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let (_unread, stdout) = std::io::pipe().unwrap();
+    command.stdin(Stdio::piped()).stderr(stderr(&stdout)).stdout(stdout);
     let mut child = command.spawn().unwrap();
-    let mut stderr = Stderr::of(&mut child);
-    stderr.wait_for("ready");
+    until("the ends are there", || device.exists() && proxy.exists());
     // Some five times as much in hex, and more than a pipe holds.
     let bytes = all_bytes(256);
     let (mut device, mut proxy) = (open_port(&device), open_port(&proxy));
     assert!(exchange(&mut device, &mut proxy, &bytes, bytes.len()) == bytes);
-    child.stdin.take().unwrap().write_all(b"quit\n").unwrap();
-    assert_eq!(wait(&mut child).code(), Some(0));
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"stats\nquit\n").unwrap();
+    let status = wait(&mut child);
     assert!(recorded(&record, "c2p") == bytes, "the recording is not complete");
+    status
+}
+
+#[test]
+fn a_reader_that_stalls_does_not_keep_it_from_ending() {
+    // The thread that shows what passes hung in its write to stdout, and the end waited for it.
+    let status = quit_with_full_stdout(|_| Stdio::null());
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn nor_does_one_that_reads_stderr_too() {
+    // `sspc tap ... 2>&1 | less`: it hung in its last words.
+    let status = quit_with_full_stdout(|stdout| stdout.try_clone().unwrap().into());
+    assert_eq!(status.code(), Some(0));
 }
 
 #[test]

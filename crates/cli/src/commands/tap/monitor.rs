@@ -26,7 +26,15 @@ pub(super) struct Monitor {
     /// If anything is shown: for the end, when stdout may take nothing.
     pub(super) stdout: Option<StdoutStop>,
     /// How that ended.
-    pub(super) ended: oneshot::Receiver<Result<(), Failure>>,
+    pub(super) ended: oneshot::Receiver<Result<Shown, Failure>>,
+}
+
+/// How much was shown of what was to be shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    All,
+    /// stdout took nothing at the end.
+    Part,
 }
 
 impl Monitor {
@@ -66,7 +74,8 @@ fn run(
     all: &Receiver<CapturedBytes>,
     mut live: Option<LiveTrace>,
     mut recorder: Option<Recorder>,
-) -> Result<(), Failure> {
+) -> Result<Shown, Failure> {
+    let shows = live.is_some();
     loop {
         let captured = match all.try_recv() {
             Ok(captured) => Some(captured),
@@ -88,7 +97,8 @@ fn run(
     if let Some(recorder) = &mut recorder {
         recorder.flush()?;
     }
-    show(&mut live, LiveTrace::finish)
+    show(&mut live, LiveTrace::finish)?;
+    Ok(if shows && live.is_none() { Shown::Part } else { Shown::All })
 }
 
 /// Shows something. When the program is to end and stdout takes nothing, that was all that is
@@ -100,7 +110,6 @@ fn show(
     match live.as_mut().map_or(Ok(()), what) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-            tracing::warn!("stdout takes nothing: not everything was shown");
             *live = None;
             Ok(())
         }

@@ -15,12 +15,12 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
 
 use super::control::{self, Command};
-use super::monitor::Monitor;
+use super::monitor::{Monitor, Shown};
 use super::{TapArgs, impairments};
 use crate::cable::{
     BITS_SERIAL, BITS_SOCKET, Cable, Capture, Counts, Cut, End, Impairments, Outcome, Pty, Wire,
 };
-use crate::console::Console;
+use crate::console::{Console, Notices};
 use crate::exit::{Exit, Failure};
 use crate::service::{SignalEvent, Signals};
 use crate::socket;
@@ -55,11 +55,11 @@ pub(super) async fn run(args: &TapArgs, console: Console) -> Result<Exit, Failur
         }
         None => (None, None, None),
     };
-    let mut tap = Tap::new(args, console, capture, sender);
+    let mut tap = Tap::new(args, Notices::start(console)?, capture, sender);
     let ends = tap.open(args)?;
     let mut commands = if args.control { Some(read_stdin()?) } else { None };
     let seed = tap.seed;
-    console.say(&format!("sspc tap: ready: {ends}, seed {seed}"));
+    tap.say(&format!("ready: {ends}, seed {seed}"));
 
     let exit = loop {
         tokio::select! {
@@ -80,7 +80,7 @@ pub(super) async fn run(args: &TapArgs, console: Console) -> Result<Exit, Failur
                 }
             },
             () = tap.next_time() => tap.pass_time(),
-            ended = outcome(&mut shown) => break ended.map(|()| Exit::Ok),
+            ended = outcome(&mut shown) => break ended.map(|_| Exit::Ok),
         }
     };
     // What passed is still to be shown, but not to a reader who does not read.
@@ -89,7 +89,7 @@ pub(super) async fn run(args: &TapArgs, console: Console) -> Result<Exit, Failur
         tap.end(&mut events).await;
         match shown {
             Some(_) => outcome(&mut shown).await,
-            None => Ok(()),
+            None => Ok(Shown::All),
         }
     };
     let ended = tokio::select! {
@@ -97,13 +97,17 @@ pub(super) async fn run(args: &TapArgs, console: Console) -> Result<Exit, Failur
         ended = end => ended,
     };
     tap.summarize();
-    exit.and_then(|exit| ended.map(|()| exit))
+    if let Ok(Shown::Part) = ended {
+        tap.say("stdout took nothing: not everything was shown");
+    }
+    tap.notices.finish().await;
+    exit.and_then(|exit| ended.map(|_| exit))
 }
 
 /// How showing came to its end; never if nothing is shown.
 async fn outcome(
-    shown: &mut Option<oneshot::Receiver<Result<(), Failure>>>,
-) -> Result<(), Failure> {
+    shown: &mut Option<oneshot::Receiver<Result<Shown, Failure>>>,
+) -> Result<Shown, Failure> {
     let Some(ended) = shown else { return pending().await };
     let result = ended.await;
     *shown = None;
@@ -138,7 +142,7 @@ async fn next_command(
 }
 
 struct Tap {
-    console: Console,
+    notices: Notices,
     sender: UnboundedSender<TapEvent>,
     capture: Option<Capture>,
     seed: u64,
@@ -156,7 +160,7 @@ struct Tap {
 impl Tap {
     fn new(
         args: &TapArgs,
-        console: Console,
+        notices: Notices,
         capture: Option<Capture>,
         sender: UnboundedSender<TapEvent>,
     ) -> Self {
@@ -165,7 +169,7 @@ impl Tap {
         let start = Instant::now();
         let cuts = cuts.into_iter().map(|Cut { at, lasts }| (start + at, lasts));
         Self {
-            console,
+            notices,
             sender,
             capture,
             seed: args.impairments.seed.unwrap_or_else(rand::random),
@@ -342,7 +346,7 @@ impl Tap {
     }
 
     fn say(&self, text: &str) {
-        self.console.say(&format!("sspc tap: {text}"));
+        self.notices.say(format!("sspc tap: {text}"));
     }
 }
 
