@@ -254,6 +254,8 @@ impl Headers {
         for (name, bytes) in all {
             let Some(name) = name else { continue };
             let name = Self::name(name)?;
+            // Also where the client's metadata sets it instead.
+            self.secrets.push(name.clone());
             if bytes.is_empty() {
                 tracing::debug!(%name, "nothing is configured for this header");
                 continue;
@@ -262,7 +264,6 @@ impl Headers {
             value.set_sensitive(true);
             self.size = self.size.saturating_add(name.as_str().len() + bytes.len() + 4);
             self.map.insert(&name, value);
-            self.secrets.push(name);
         }
         Ok(())
     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use sspc_policy::{Protocol, StreamType};
+use sspc_policy::{MetadataItem, Protocol, StreamType};
 
 use super::support::*;
-use crate::onward::{Attempt, Onward};
+use crate::onward::{Attempt, Onward, OnwardConfig};
 
 /// `/CODE/LOCATION` redirects there, `/loop/N` to `/loop/N+1`; all else answers with method, path,
 /// authorization and body.
@@ -32,6 +32,7 @@ async fn handler(request: Request<Incoming>) -> Response<Body> {
     }
     let secret = headers
         .get("authorization")
+        .or_else(|| headers.get("x-secret"))
         .map_or("-".to_owned(), |value| value.to_str().unwrap().to_owned());
     let body = String::from_utf8(body.to_vec()).unwrap();
     Response::new(full(format!("{method} {path} {secret} {body}")))
@@ -71,6 +72,17 @@ async fn secrets_stay_with_the_peer_they_are_for() {
     let report = run(&onward(), attempt(&policy(&server, &url))).await;
     assert_eq!(report.text(), "GET /x - ");
     assert_eq!(other.accepted(), 1);
+
+    // A client's own, where the proxy has none: it went along.
+    let mut policy = policy(&server, &url);
+    policy.http.auth_header = Some("x-secret".to_owned());
+    let header = Some("x-secret:".to_owned());
+    policy.metadata.push(MetadataItem { name: "own".to_owned(), header });
+    let mut attempt = attempt(&policy);
+    attempt.metadata.push(("own".to_owned(), "mine".into()));
+    let onward = Onward::new(OnwardConfig::default());
+    let report = run(&onward, attempt).await;
+    assert_eq!(report.text(), "GET /x - ");
 }
 
 #[tokio::test]
