@@ -3,6 +3,8 @@
 
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
+use std::thread;
+use std::time::Duration;
 
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
@@ -10,6 +12,7 @@ use sspc_address::ListenAddress;
 use sspc_proxy::ListenError;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
 
 use crate::exit::{Exit, Failure};
 
@@ -97,6 +100,31 @@ impl Signals {
             }
         }
     }
+}
+
+/// Gives the exit code of the first signal that ends the program. If the program is still there
+/// `grace` later, it waits for a reader who does not read, and is ended with that code.
+pub(crate) fn ending_signal(grace: Duration) -> Result<oneshot::Receiver<Exit>, Failure> {
+    let runtime = single_threaded()?;
+    let mut signals = {
+        let _inside = runtime.enter();
+        Signals::watch()?
+    };
+    let (sender, ended) = oneshot::channel();
+    let watch = move || {
+        runtime.block_on(async {
+            let exit = signals.end().await;
+            // Fails only when the program ends.
+            let _ = sender.send(exit);
+            tokio::time::sleep(grace).await;
+            std::process::exit(exit.code().into());
+        });
+    };
+    thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(watch)
+        .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
+    Ok(ended)
 }
 
 fn watch(kind: SignalKind) -> Result<Signal, Failure> {

@@ -2,14 +2,17 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
+use std::process::Stdio;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use sspc_wire::{Piece, ToClient};
 
 use crate::support::origin::{HELLO, MESSAGES, Origin};
-use crate::support::{Proxy, assert_exit, finish, random_address, run, signal, text, wait};
+use crate::support::script::ScriptedProxy;
+use crate::support::{Proxy, assert_exit, finish, random_address, run, signal, sspc, text, wait};
 
 #[test]
 fn payload_comes_to_stdout_byte_for_byte() {
@@ -66,13 +69,8 @@ fn it_works_over_a_socket_file_and_over_tcp() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("policy.json");
     std::fs::write(&file, &policy).unwrap();
-    let command = crate::support::sspc(&[
-        "proxy",
-        "--policy",
-        file.to_str().unwrap(),
-        "--listen",
-        "tcp:127.0.0.1:0",
-    ]);
+    let command =
+        sspc(&["proxy", "--policy", file.to_str().unwrap(), "--listen", "tcp:127.0.0.1:0"]);
     let mut proxy = Proxy::spawn(command, "", dir);
     let ready = proxy.wait_for("ready");
     proxy.address = ready.split_once("listening on ").unwrap().1.to_owned();
@@ -292,6 +290,20 @@ fn ctrl_c_ends_it_with_130() {
     let output = finish(child, b"");
     assert_exit(&output, 130);
     assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn a_reader_of_stderr_that_stalls_does_not_keep_it_from_ending() {
+    // It waited in its write to stderr, and for no signal.
+    let proxy = ScriptedProxy::new();
+    let mut command = sspc(&["cat", "--proxy", &proxy.address, "any", "--states"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut client = proxy.accept();
+    client.create(1000);
+    let value = Piece::whole(&[b'x'; 1000]).unwrap();
+    client.write_until_it_stalls(&ToClient::Metadata { name: b"name", value });
+    signal(&child, Signal::SIGTERM);
+    assert_eq!(wait(&mut child).code(), Some(143));
 }
 
 #[test]

@@ -13,12 +13,13 @@ use clap::{Args, ValueHint};
 use sspc::tokio::{Client, Error, Event, Flags, Options, State, StreamHandle};
 use sspc::{Address, Config, Name};
 use sspc_wire::limits::METADATA_NAME_MAX;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::args::parse_seconds;
 use crate::console::{Console, printable};
 use crate::exit::{Exit, Failure};
-use crate::service::{self, Signals};
+use crate::service;
 use failure::failure;
 use input::Input;
 use output::StdoutThread;
@@ -110,6 +111,9 @@ A reader that closes stdout early ends the stream quietly, with exit code 0.";
 /// How long the proxy may take to close a stream that is over, and stdout to take the rest.
 const CLOSE_WAIT: Duration = Duration::from_millis(500);
 
+/// How long the program may take to end after a signal: its stderr may take nothing.
+const END_LIMIT: Duration = Duration::from_secs(1);
+
 /// Runs the command to its end.
 pub(crate) fn run(args: &CatArgs, console: Console) -> Result<Exit, Failure> {
     let runtime = service::single_threaded()?;
@@ -160,7 +164,7 @@ async fn cat(args: &CatArgs, console: Console) -> Result<Exit, Failure> {
 
 /// What ends the program whatever the stream does.
 struct Limits {
-    signals: Signals,
+    ended: oneshot::Receiver<Exit>,
     timeout: Option<(Duration, Instant)>,
 }
 
@@ -168,12 +172,12 @@ impl Limits {
     fn new(timeout: Option<Duration>, start: Instant) -> Result<Self, Failure> {
         // A deadline beyond the end of the clock is none.
         let timeout = timeout.and_then(|after| Some((after, start.checked_add(after)?)));
-        Ok(Self { signals: Signals::watch()?, timeout })
+        Ok(Self { ended: service::ending_signal(END_LIMIT)?, timeout })
     }
 
     async fn reached(&mut self) -> Result<Exit, Failure> {
         tokio::select! {
-            exit = self.signals.end() => Ok(exit),
+            Ok(exit) = &mut self.ended => Ok(exit),
             after = expired(self.timeout) => Err(Failure::new(format!(
                 "timeout: not finished after {} s (--timeout)",
                 after.as_secs_f64()

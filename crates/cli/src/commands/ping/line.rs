@@ -9,7 +9,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use super::clock::PeerClock;
 use super::tally::{Tally, millis};
 use super::{PingArgs, say};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 
 /// How long the last PING may take to be answered: longer than a link needs to find out that it
 /// is lost, or to be tried again.
@@ -25,7 +25,7 @@ type TimedEvent = (LineEvent, SystemTime);
 pub(super) async fn run(
     args: &PingArgs,
     address: &SerialAddress,
-    mut stopped: oneshot::Receiver<()>,
+    mut stopped: oneshot::Receiver<Exit>,
 ) -> Result<(Tally, String), Failure> {
     let (tell, mut events) = mpsc::channel::<TimedEvent>(EVENTS_MAX);
     let line = Line::open(address, Role::Client, move |event| {

@@ -10,20 +10,18 @@ use std::time::Duration;
 
 use clap::Args;
 use sspc_address::Address;
-use tokio::sync::oneshot;
-use tokio::time::timeout;
 
 use crate::args::parse_seconds;
 use crate::console::print;
 use crate::exit::{Exit, Failure};
-use crate::service::{self, Signals};
+use crate::service;
 
 /// Check whether a proxy can be reached, and how fast it answers
 ///
 /// Over a serial line it shows whether the link is up, the round-trip time, and the other end's clock
 /// (UTC). Over sockets it only connects and sends nothing: an answer means that somebody listens
 /// there.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct PingArgs {
     /// The proxy: serial:/DEVICE?baud=N, uds:@NAME, uds:/PATH or tcp:HOST:PORT
@@ -63,37 +61,17 @@ const END_LIMIT: Duration = Duration::from_millis(500);
 
 /// Runs the command to its end.
 pub(crate) fn run(args: &PingArgs) -> Result<Exit, Failure> {
-    // Several threads, so that signals are heard while one waits for stdout.
-    let runtime = service::multi_threaded(Some(2))?;
-    let done = runtime.block_on(until_ended(args));
+    let stopped = service::ending_signal(END_LIMIT)?;
+    let runtime = service::single_threaded()?;
+    let done = runtime.block_on(async {
+        match &args.address {
+            Address::Serial(address) => line::run(args, address, stopped).await,
+            address => socket::run(args, address, stopped).await,
+        }
+    });
     // A name may still be looked up.
     runtime.shutdown_background();
-    done
-}
-
-async fn until_ended(args: &PingArgs) -> Result<Exit, Failure> {
-    let mut signals = Signals::watch()?;
-    let (stop, stopped) = oneshot::channel();
-    let mut pinging = tokio::spawn(ping(args.clone(), stopped));
-    let ended = tokio::select! {
-        done = &mut pinging => done,
-        exit = signals.end() => {
-            // It waits for this, or has ended.
-            let _ = stop.send(());
-            match timeout(END_LIMIT, pinging).await {
-                Ok(done) => done,
-                Err(_) => return Ok(exit),
-            }
-        }
-    };
-    ended.map_err(|error| Failure::new(format!("pinging failed: {error}")))?
-}
-
-async fn ping(args: PingArgs, stopped: oneshot::Receiver<()>) -> Result<Exit, Failure> {
-    let (tally, why) = match &args.address {
-        Address::Serial(address) => line::run(&args, address, stopped).await?,
-        address => socket::run(&args, address, stopped).await?,
-    };
+    let (tally, why) = done?;
     say(&tally)?;
     if tally.has_answers() {
         return Ok(Exit::Ok);
@@ -104,5 +82,5 @@ async fn ping(args: PingArgs, stopped: oneshot::Receiver<()>) -> Result<Exit, Fa
 
 /// One line to stdout.
 fn say(line: &impl fmt::Display) -> Result<(), Failure> {
-    tokio::task::block_in_place(|| print(&format!("{line}\n")))
+    print(&format!("{line}\n"))
 }

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::tally::{Tally, millis};
 use super::{PingArgs, say};
-use crate::exit::Failure;
+use crate::exit::{Exit, Failure};
 use crate::socket;
 
 /// How long a connection may take.
@@ -20,7 +20,7 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 pub(super) async fn run(
     args: &PingArgs,
     address: &Address,
-    mut stopped: oneshot::Receiver<()>,
+    mut stopped: oneshot::Receiver<Exit>,
 ) -> Result<(Tally, String), Failure> {
     let mut tally = Tally::default();
     let mut why = "it was not tried".to_owned();

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::time::Duration;
 
 use sspc_wire::{Flags, PayloadHead, Piece, State, ToClient, ToProxy, ToProxyDecoder, frame_name};
 use tempfile::TempDir;
@@ -97,6 +98,26 @@ impl Client {
             bytes.extend_from_slice(&room[..length]);
         }
         self.socket.write_all(&bytes).unwrap();
+    }
+
+    /// Writes this frame again and again, until the client has read nothing for half a second.
+    pub(crate) fn write_until_it_stalls(&mut self, frame: &ToClient<'_>) {
+        let mut room = [0; 4096];
+        let length = frame.encode(&mut room).unwrap();
+        let (mut rest, mut quiet) = (&room[..length], 0);
+        self.socket.set_nonblocking(true).unwrap();
+        while quiet < 100 {
+            match self.socket.write(rest) {
+                Ok(count) => (rest, quiet) = (&rest[count..], 0),
+                Err(_) => {
+                    quiet += 1;
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+            }
+            if rest.is_empty() {
+                rest = &room[..length];
+            }
+        }
     }
 
     /// Creates the stream, and gives this much credit.
