@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use sspc_line::LineConfig;
 use sspc_policy::{Policy, StreamType};
 
 /// What a [`Proxy`](crate::Proxy) is made from.
@@ -59,7 +60,7 @@ pub struct Limits {
     /// it gave no credit for what comes back; beyond it the link is not read until that changes.
     /// At least twice the stream's buffer holds in any case. Default 256 KiB.
     pub ahead_buffer: u32,
-    /// Bytes kept of a serial line's channel whose session takes none. When more come the channel is
+    /// Bytes kept of a line's channel whose session takes none. When more come the channel is
     /// closed, since the line's others cannot wait for it; clients that honour credit never send so
     /// much. Default 256 KiB.
     pub channel_buffer: u32,
@@ -77,6 +78,12 @@ impl Limits {
         let stop = streamtype.proxy_rxflow_on_above.unwrap_or(0);
         let bytes = streamtype.proxy_buflen.unwrap_or(self.stream_buffer.max(stop));
         usize::try_from(bytes).unwrap_or(usize::MAX).max(1)
+    }
+
+    /// This line's configuration within the limits.
+    pub(crate) fn limit_line(&self, mut config: LineConfig) -> LineConfig {
+        config.unread_max = usize::try_from(self.channel_buffer).unwrap_or(usize::MAX);
+        config
     }
 }
 
@@ -159,22 +166,4 @@ impl fmt::Debug for DeviceCredentials {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A `proxy_buflen` of 32,768 gave 65,536, and one left out was 32,768 in one place and 65,536 in
-    /// another.
-    #[test]
-    fn a_streams_buffer_is_the_policys_or_the_proxys() {
-        let limits = Limits { stream_buffer: 1_000, ..Limits::default() };
-        let mut streamtype = StreamType::new("s");
-        assert_eq!(limits.buffer_of(&streamtype), 1_000);
-        streamtype.proxy_rxflow_on_above = Some(2_000);
-        assert_eq!(limits.buffer_of(&streamtype), 2_000);
-        for bytes in [1, 32_767, 32_768, 65_536, 1_000_000] {
-            streamtype.proxy_buflen = Some(bytes);
-            assert_eq!(limits.buffer_of(&streamtype), bytes as usize);
-        }
-        assert_eq!(Limits::default().stream_buffer, 65_536, "docs/policy.md says so");
-    }
-}
+mod tests;

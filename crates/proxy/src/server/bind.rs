@@ -14,6 +14,8 @@ use sspc_line::{Line, LineConfig, LineEvent, Role};
 
 use sspc_address::{ListenAddress, Owner};
 
+use crate::config::Limits;
+
 /// An address cannot be listened at.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -71,10 +73,10 @@ pub(crate) enum Socket {
     Line(Line),
 }
 
-/// Binds `address`; `channel_buffer` and `observer` are for a line.
+/// Binds `address`; `limits` and `observer` are for a line.
 pub(crate) fn bind(
     address: &ListenAddress,
-    channel_buffer: usize,
+    limits: &Limits,
     observer: impl FnMut(LineEvent) + Send + 'static,
 ) -> Result<Bound, ListenError> {
     let failed = |action| {
@@ -101,8 +103,7 @@ pub(crate) fn bind(
             adopt_tcp(socket)
         }
         ListenAddress::Serial(port) => {
-            let mut config = LineConfig::for_port(port);
-            config.unread_max = channel_buffer;
+            let config = limits.limit_line(LineConfig::for_port(port));
             let line = Line::open_with(port, Role::Proxy, config, observer);
             let line = line.map_err(failed("open it"))?;
             Ok(Bound { address: address.clone(), socket: Socket::Line(line), file: None })
@@ -265,7 +266,7 @@ mod tests {
     use super::*;
 
     fn bind(address: &ListenAddress) -> Result<Bound, ListenError> {
-        super::bind(address, 0, |_| {})
+        super::bind(address, &Limits::default(), |_| {})
     }
 
     fn at(path: &Path, options: &str) -> ListenAddress {

@@ -115,7 +115,8 @@ async fn accept_channels(shared: &Arc<Shared>, line: &Line, name: &str) -> TaskT
 impl Handle {
     /// Serves a line that is no serial port: any pair of byte pipes that keep bytes in order and
     /// lose none. The [mux](sspc_line) runs on it, so that it carries many streams and its link is
-    /// supervised, as on a serial line. `name` is what logs call it.
+    /// supervised, as on a serial line. `name` is what logs call it. How much is kept of a channel is
+    /// [`Limits::channel_buffer`](crate::Limits::channel_buffer), whatever `config` says.
     ///
     /// The future ends when the line does: its reader ends, or one of the two fails, or the proxy
     /// shuts down. Drop it to end the line. The proxy need not [run](crate::Proxy::run): that is
@@ -156,6 +157,7 @@ impl Handle {
         W: AsyncWrite + Send + Unpin + 'static,
     {
         let shared = Arc::clone(&self.shared);
+        let config = shared.config.limits.limit_line(config);
         let name = name.to_owned();
         async move {
             let mut log = LineLog::new(name.clone(), Arc::clone(&shared.counts));

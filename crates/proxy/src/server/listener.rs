@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener as StdUnixListener;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::bind::{self, Bound, ListenError, Socket, SocketFile};
+use crate::config::Limits;
 use sspc_address::ListenAddress;
 
 /// A socket where clients connect, bound by the rules of [`Proxy::listen`](crate::Proxy::listen),
@@ -48,7 +49,7 @@ impl Listener {
         if matches!(address, ListenAddress::Serial(_)) {
             return Err(not_a_socket(address.clone()));
         }
-        Self::new(bind::bind(address, 0, |_| {})?)
+        Self::new(bind::bind(address, &Limits::default(), |_| {})?)
     }
 
     /// Takes over a Unix socket that listens already, for instance one that systemd passed on.

@@ -78,10 +78,9 @@ impl Proxy {
     /// # Errors
     /// See [`ListenError`].
     pub fn listen(&mut self, address: &ListenAddress) -> Result<ListenAddress, ListenError> {
-        let limits = &self.shared.config.limits;
-        let channel_buffer = usize::try_from(limits.channel_buffer).unwrap_or(usize::MAX);
         let mut log = LineLog::new(line::name(address), Arc::clone(&self.shared.counts));
-        let bound = bind::bind(address, channel_buffer, move |event| log.note(&event))?;
+        let limits = &self.shared.config.limits;
+        let bound = bind::bind(address, limits, move |event| log.note(&event))?;
         Ok(self.keep(bound))
     }
 

@@ -1,0 +1,313 @@
+//! What clients and servers see of each knob.
+
+use std::future::{pending, ready};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::Response;
+use sspc_line::{Line, Priority, Role};
+use sspc_wire::limits::{FRAME_HEAD, PAYLOAD_FIXED, PID_CREDIT_BIT};
+use sspc_wire::{Flags, State};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
+use tokio::net::UnixStream;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::support::{Client, Origin, Seen, ms_since, proxy, proxy_with};
+use crate::{Config, LineConfig, Proxy};
+
+/// Virtual time passes only when nobody has anything to do: after this all is done that needs no
+/// waiting.
+const MOMENT: Duration = Duration::from_millis(1);
+
+const GET: &str = r#""opportunistic": true"#;
+const POST: &str = r#""http_method": "POST", "opportunistic": true"#;
+const WS: &str = r#""protocol": "ws", "opportunistic": true"#;
+const RAW: &str = r#""protocol": "raw", "opportunistic": true"#;
+const H2: &str = r#""protocol": "h2", "opportunistic": true"#;
+
+// ---- timeouts
+
+pub(super) async fn silence_before_streamtype(config: Config) -> u64 {
+    let (mut client, _) = Client::over_pipe(&Proxy::new(config).unwrap(), 64);
+    let start = Instant::now();
+    assert_eq!(client.next().await, Seen::Closed);
+    ms_since(start)
+}
+
+/// Time until a client hears of a state.
+async fn time_until(client: &mut Client<DuplexStream>, state: State) -> u64 {
+    let start = Instant::now();
+    client.until(Seen::State(state)).await;
+    ms_since(start)
+}
+
+pub(super) async fn silent_tls_handshake(config: Config) -> u64 {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let anchor = rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap();
+    let anchor = STANDARD.encode(anchor.der());
+    let anchors = format!(r#""certs": [{{"c": "{anchor}"}}], "trust_stores": [{{"t": ["c"]}}]"#);
+    let origin = Origin::new();
+    let settings = origin.settings(r#""tls": true, "tls_trust_store": "t", "opportunistic": true"#);
+    let mut client = Client::connecting(&proxy_with(config, &anchors, &settings)).await;
+    time_until(&mut client, State::Unreachable).await
+}
+
+pub(super) async fn silent_http_server(config: Config) -> u64 {
+    let origin = Origin::new();
+    let mut client = Client::connecting(&proxy(config, &origin.settings(GET))).await;
+    time_until(&mut client, State::Unreachable).await
+}
+
+pub(super) async fn silent_websocket_server(config: Config) -> u64 {
+    let origin = Origin::new();
+    let mut client = Client::connecting(&proxy(config, &origin.settings(WS))).await;
+    time_until(&mut client, State::Unreachable).await
+}
+
+pub(super) async fn silence_inside_a_body(config: Config) -> u64 {
+    let origin = Origin::new();
+    let mut client = Client::connecting(&proxy(config, &origin.settings(GET))).await;
+    let _link = origin.answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n1").await;
+    client.until(Seen::State(State::Connected)).await;
+    time_until(&mut client, State::Disconnected).await
+}
+
+/// The server has answered; the client does not send the rest of its message.
+pub(super) async fn silence_inside_an_answered_request(config: Config) -> u64 {
+    let origin = Origin::new();
+    let mut client = Client::connecting(&proxy(config, &origin.settings(POST))).await;
+    client.until(Seen::State(State::Connected)).await;
+    client.payload(b"begun", Flags::SOM).await;
+    let _link = origin.answer("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    time_until(&mut client, State::QosAckRemote).await
+}
+
+/// Time until an idle connection is closed.
+pub(super) async fn idle_h1_connection(config: Config) -> u64 {
+    let origin = Origin::new();
+    let mut client = Client::connecting(&proxy(config, &origin.settings(GET))).await;
+    let mut link = origin.answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    client.until(Seen::State(State::Disconnected)).await;
+    let start = Instant::now();
+    assert_eq!(link.read(&mut [0]).await.unwrap(), 0);
+    ms_since(start)
+}
+
+pub(super) async fn idle_h2_connection(config: Config) -> u64 {
+    let origin = Origin::new();
+    let mut client = Client::connecting(&proxy(config, &origin.settings(H2))).await;
+    let mut connection = h2::server::handshake(origin.accept().await).await.unwrap();
+    let (_, mut answer) = connection.accept().await.unwrap().unwrap();
+    answer.send_response(Response::new(()), true).unwrap();
+    let start = Instant::now();
+    let idle = async {
+        assert!(connection.accept().await.is_none());
+        ms_since(start)
+    };
+    tokio::join!(idle, client.until(Seen::State(State::Disconnected))).0
+}
+
+const BUSY: &str = "HTTP/1.1 503 Later\r\nretry-after: 99999999\r\ncontent-length: 0\r\n\r\n";
+
+/// Time until a request comes again.
+pub(super) async fn busy_before_connected(config: Config) -> u64 {
+    let origin = Origin::new();
+    let settings = origin.settings(r#""retry": "soon", "opportunistic": true"#);
+    let _client = Client::connecting(&proxy(config, &settings)).await;
+    drop(origin.answer(BUSY).await);
+    let start = Instant::now();
+    origin.answer(BUSY).await;
+    ms_since(start)
+}
+
+pub(super) async fn busy_after_connected(config: Config) -> u64 {
+    let origin = Origin::new();
+    let settings =
+        origin.settings(r#""retry": "soon", "http_method": "POST", "opportunistic": true"#);
+    let mut client = Client::connecting(&proxy(config, &settings)).await;
+    client.payload(b"whole", Flags::WHOLE).await;
+    sleep(MOMENT).await;
+    drop(origin.answer(BUSY).await);
+    let start = Instant::now();
+    origin.answer(BUSY).await;
+    ms_since(start)
+}
+
+/// Time until the proxy has ended.
+pub(super) async fn transaction_at_shutdown(config: Config) -> u64 {
+    let origin = Origin::new();
+    let proxy = proxy(config, &origin.settings(RAW));
+    let mut client = Client::connecting(&proxy).await;
+    client.until(Seen::State(State::Connected)).await;
+    let start = Instant::now();
+    // It closes its link as soon as it hears DESTROYING.
+    tokio::spawn(async move { client.until(Seen::State(State::Destroying)).await });
+    proxy.run(ready(())).await;
+    ms_since(start)
+}
+
+/// Time until its link is given up.
+pub(super) async fn refused_client_that_stays(config: Config) -> u64 {
+    let proxy = Proxy::new(config).unwrap();
+    let (mut client, serving) = Client::over_pipe(&proxy, 64);
+    client.create(7, "unknown").await;
+    let start = Instant::now();
+    serving.await.unwrap();
+    ms_since(start)
+}
+
+// ---- limits
+
+pub(super) async fn served_links(config: Config) -> u64 {
+    let asked = config.limits.sessions + 3;
+    let proxy = proxy(config, &Origin::new().settings(GET));
+    let mut clients: Vec<_> = (0..asked).map(|_| Client::over_pipe(&proxy, 64).0).collect();
+    let mut served = 0;
+    for client in &mut clients {
+        served += u64::from(client.is_served().await);
+    }
+    served
+}
+
+/// Links over a Unix socket, all of this process.
+pub(super) async fn served_sockets(config: Config) -> u64 {
+    let asked = config.limits.sessions_per_peer + 3;
+    let mut proxy = proxy(config, &Origin::new().settings(GET));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ss");
+    proxy.listen(&format!("uds:{}", path.display()).parse().unwrap()).unwrap();
+    tokio::spawn(proxy.run(pending()));
+    let (mut served, mut clients) = (0, Vec::new());
+    for _ in 0..asked {
+        let mut client = Client::new(UnixStream::connect(&path).await.unwrap());
+        served += u64::from(client.is_served().await);
+        clients.push(client);
+    }
+    served
+}
+
+/// A device's end of a line that the proxy serves.
+fn line(proxy: &Proxy) -> Line {
+    let (near, far) = duplex(4096);
+    let (reader, writer) = split(far);
+    tokio::spawn(proxy.handle().serve_line(reader, writer, LineConfig::default(), "line"));
+    let (reader, writer) = split(near);
+    let (line, running) = Line::over(reader, writer, Role::Client, LineConfig::default(), |_| {});
+    tokio::spawn(running);
+    line
+}
+
+/// Channels of one line.
+pub(super) async fn served_channels(config: Config) -> u64 {
+    let asked = config.limits.sessions_per_peer + 3;
+    let proxy = proxy(config, &Origin::new().settings(GET));
+    let line = line(&proxy);
+    let (mut served, mut clients) = (0, Vec::new());
+    for _ in 0..asked {
+        // A channel that is not served is closed at once.
+        let Ok(channel) = line.open_channel(Priority::default()).await else { continue };
+        let mut client = Client::new(channel);
+        served += u64::from(client.is_served().await);
+        clients.push(client);
+    }
+    served
+}
+
+/// What a client that honours credit may send.
+pub(super) async fn first_credit(config: Config) -> u64 {
+    let (mut client, _) = Client::over_pipe(&proxy(config, &Origin::new().settings(WS)), 64);
+    client.create(PID_CREDIT_BIT | 7, "s").await;
+    assert_eq!(client.next().await, Seen::Created(0));
+    match client.next().await {
+        Seen::Credit(credit) => credit.try_into().unwrap(),
+        other => panic!("{other:?} instead of TXCR_UPDATE"),
+    }
+}
+
+/// A number to the nearest of these steps.
+fn rounded(number: u64, step: u64) -> u64 {
+    (number + step / 2) / step * step
+}
+
+/// What is taken from the server. What lies in the pipe and the last piece are too much, the heads
+/// of frames too little.
+pub(super) async fn held_for_a_client_that_does_not_read(config: Config) -> u64 {
+    let origin = Origin::new();
+    let proxy = proxy(config, &origin.settings(RAW));
+    let mut client = Client::connecting(&proxy).await;
+    client.until(Seen::State(State::Connected)).await;
+    let mut link = origin.accept().await;
+    while timeout(MOMENT, link.write_all(&[b'x'; 10_000])).await.is_ok() {}
+    rounded(proxy.handle().counters().bytes_to_clients, 50_000)
+}
+
+/// What a client can send while its stream has no connection. What lies in the pipe is too much,
+/// what each piece costs beside its bytes too little.
+pub(super) async fn sent_ahead(mut config: Config) -> u64 {
+    config.timeouts.response = Duration::MAX;
+    let origin = Origin::new();
+    let (mut client, _) = Client::over_pipe(&proxy(config, &origin.settings(WS)), 8192);
+    client.create(7, "s").await;
+    let mut sent = 0;
+    while timeout(MOMENT, client.payload(&[b'x'; 8000], Flags::NONE)).await.is_ok() {
+        sent += 8000;
+    }
+    rounded(sent, 100_000)
+}
+
+/// What a client can send on a channel that its session does not read, frames and all, until the
+/// channel is closed. What the session takes before it stops reading is too much.
+pub(super) async fn sent_on_a_channel(mut config: Config) -> u64 {
+    config.timeouts.response = Duration::MAX;
+    config.limits.stream_buffer = 1;
+    config.limits.ahead_buffer = 1;
+    let origin = Origin::new();
+    let proxy = proxy(config, &origin.settings(WS));
+    let line = line(&proxy);
+    let mut client = Client::new(line.open_channel(Priority::default()).await.unwrap());
+    client.create(7, "s").await;
+    let mut sent = 0;
+    while proxy.handle().counters().overflows == 0 {
+        client.payload(&[b'x'; 1000 - FRAME_HEAD - PAYLOAD_FIXED], Flags::NONE).await;
+        sleep(MOMENT).await;
+        sent += 1000;
+    }
+    rounded(sent, 10_000)
+}
+
+pub(super) async fn streams_of_the_first_h2_connection(config: Config) -> u64 {
+    let asked = config.limits.h2_streams + 3;
+    let origin = Origin::new();
+    let proxy = proxy(config, &origin.settings(H2));
+    let mut clients = Vec::new();
+    for _ in 0..asked {
+        clients.push(Client::connecting(&proxy).await);
+    }
+    let mut first = h2::server::handshake(origin.accept().await).await.unwrap();
+    let mut streams = Vec::new();
+    while let Ok(Some(stream)) = timeout(MOMENT, first.accept()).await {
+        streams.push(stream.unwrap());
+    }
+    streams.len().try_into().unwrap()
+}
+
+/// SETTINGS_INITIAL_WINDOW_SIZE as the server reads it.
+pub(super) async fn h2_window(config: Config) -> u64 {
+    const PREFACE: usize = 24;
+    const INITIAL_WINDOW_SIZE: u16 = 4;
+    let origin = Origin::new();
+    let _client = Client::connecting(&proxy(config, &origin.settings(H2))).await;
+    let mut link = origin.accept().await;
+    link.read_exact(&mut [0; PREFACE]).await.unwrap();
+    let mut head = [0; 9];
+    link.read_exact(&mut head).await.unwrap();
+    assert_eq!(head[3], 4, "SETTINGS comes first");
+    let mut settings = vec![0; usize::from(head[2])];
+    link.read_exact(&mut settings).await.unwrap();
+    let mut items = settings.chunks_exact(6).map(|item| {
+        let (id, value) = item.split_at(2);
+        (u16::from_be_bytes(id.try_into().unwrap()), u32::from_be_bytes(value.try_into().unwrap()))
+    });
+    items.find(|(id, _)| *id == INITIAL_WINDOW_SIZE).expect("a window").1.into()
+}
