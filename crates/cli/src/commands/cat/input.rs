@@ -59,25 +59,27 @@ impl Input {
             Err(error) => return broken(error).await,
         };
         loop {
-            let mut block = vec![0; BLOCK];
-            let n = self
-                .source
-                .read(&mut block)
-                .await
-                .map_err(|error| self.cannot(&error.to_string()))?;
-            if n == 0 {
+            let block = self.read(BLOCK).await?;
+            if block.is_empty() {
                 break;
             }
-            block.truncate(n);
+            let n = block.len() as u64;
             if let Some(left) = &mut left {
-                *left = left
-                    .checked_sub(n as u64)
-                    .ok_or_else(|| self.cannot("it grew while it was sent"))?;
+                let grew = || self.cannot("it grew while it was sent");
+                *left = left.checked_sub(n).ok_or_else(grew)?;
+            }
+            // With its last byte the message is sent, and may be answered: look beyond it before.
+            let is_last = hint.is_some() && left == Some(0);
+            if is_last && !self.read(1).await?.is_empty() {
+                return Err(self.cannot("it grew while it was sent"));
             }
             match body.write(block).await {
-                Ok(()) => sent.fetch_add(n as u64, Ordering::Relaxed),
+                Ok(()) => sent.fetch_add(n, Ordering::Relaxed),
                 Err(error) => return broken(error).await,
             };
+            if is_last {
+                break;
+            }
         }
         match left {
             Some(1..) => Err(self.cannot("it shrank while it was sent")),
@@ -86,6 +88,15 @@ impl Input {
                 Err(error) => broken(error).await,
             },
         }
+    }
+
+    /// The next bytes, this many at most; none at the end.
+    async fn read(&mut self, most: usize) -> Result<Vec<u8>, Failure> {
+        let mut block = vec![0; most];
+        let read = self.source.read(&mut block).await;
+        let n = read.map_err(|error| self.cannot(&error.to_string()))?;
+        block.truncate(n);
+        Ok(block)
     }
 
     fn cannot(&self, why: &str) -> Failure {
