@@ -1,9 +1,6 @@
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use crate::error::AddressError;
-use crate::parse::{Parsed, Place, parse};
 use crate::{SerialAddress, WELL_KNOWN_NAME};
 
 /// Where a client finds its proxy.
@@ -42,27 +39,6 @@ pub enum Address {
 impl Default for Address {
     fn default() -> Self {
         Self::Abstract(WELL_KNOWN_NAME.into())
-    }
-}
-
-impl Address {
-    pub(crate) fn from_parsed(parsed: Parsed) -> Option<Self> {
-        Some(match parsed {
-            Parsed::Abstract(name) => Self::Abstract(name),
-            Parsed::Path { path, .. } => Self::Path(path),
-            Parsed::Tcp { host, port } => Self::Tcp { host, port },
-            Parsed::Serial(serial) => Self::Serial(serial),
-            Parsed::Pty(_) => return None,
-        })
-    }
-}
-
-impl FromStr for Address {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        let parsed = parse(text, Place::Connect)?;
-        Self::from_parsed(parsed).ok_or_else(|| AddressError::kind(text, Place::Connect))
     }
 }
 

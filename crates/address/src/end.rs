@@ -2,10 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use crate::error::AddressError;
-use crate::parse::{Parsed, Place, parse};
 use crate::{Address, ListenAddress, SerialAddress};
 
 /// The end where the client is.
@@ -33,36 +30,6 @@ pub enum LineEnd {
     Pty(PathBuf),
     /// `serial:/dev/name`: a port.
     Serial(SerialAddress),
-}
-
-impl FromStr for ClientEnd {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        Ok(match parse(text, Place::ClientEnd)? {
-            Parsed::Pty(path) => Self::Line(LineEnd::Pty(path)),
-            Parsed::Serial(serial) => Self::Line(LineEnd::Serial(serial)),
-            socket => match ListenAddress::from_parsed(socket) {
-                Some(address) => Self::Listen(address),
-                None => return Err(AddressError::kind(text, Place::ClientEnd)),
-            },
-        })
-    }
-}
-
-impl FromStr for ProxyEnd {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        Ok(match parse(text, Place::ProxyEnd)? {
-            Parsed::Pty(path) => Self::Line(LineEnd::Pty(path)),
-            Parsed::Serial(serial) => Self::Line(LineEnd::Serial(serial)),
-            socket => match Address::from_parsed(socket) {
-                Some(address) => Self::Connect(address),
-                None => return Err(AddressError::kind(text, Place::ProxyEnd)),
-            },
-        })
-    }
 }
 
 impl fmt::Display for LineEnd {

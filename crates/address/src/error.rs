@@ -2,7 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use crate::parse::Place;
+use crate::place::Place;
 use crate::serial::BAUD_FAST_MIN;
 
 /// The longest name or path of a Unix socket, in bytes.

@@ -27,8 +27,10 @@
 mod connect;
 mod end;
 mod error;
+mod from_str;
 mod listen;
 mod parse;
+mod place;
 mod serial;
 
 pub use connect::Address;

@@ -1,9 +1,6 @@
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
-use crate::error::AddressError;
-use crate::parse::{Parsed, Place, parse};
 use crate::{SerialAddress, WELL_KNOWN_NAME};
 
 /// An address that a proxy can listen at.
@@ -63,25 +60,6 @@ impl ListenAddress {
     /// Where deployed clients look for their proxy on Linux: `uds:@proxy.ss.lws`.
     pub fn well_known() -> Self {
         Self::Abstract { name: WELL_KNOWN_NAME.to_owned() }
-    }
-
-    pub(crate) fn from_parsed(parsed: Parsed) -> Option<Self> {
-        Some(match parsed {
-            Parsed::Abstract(name) => Self::Abstract { name },
-            Parsed::Path { path, mode, owner } => Self::Path { path, mode, owner },
-            Parsed::Tcp { host, port } => Self::Tcp { host, port },
-            Parsed::Serial(serial) => Self::Serial(serial),
-            Parsed::Pty(_) => return None,
-        })
-    }
-}
-
-impl FromStr for ListenAddress {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        let parsed = parse(text, Place::Listen)?;
-        Self::from_parsed(parsed).ok_or_else(|| AddressError::kind(text, Place::Listen))
     }
 }
 

@@ -1,66 +1,11 @@
-//! The grammar, and what of it each place accepts.
+//! The grammar.
 
 use std::path::PathBuf;
 
 use crate::error::{AddressError, Mistake, UNIX_NAME_MAX};
 use crate::listen::Owner;
-use crate::serial::{self, SerialAddress};
-
-/// Who takes the address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
-    Connect,
-    Listen,
-    Serial,
-    ClientEnd,
-    ProxyEnd,
-}
-
-impl Place {
-    /// What an address for this place is called.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::Connect => "proxy address",
-            Self::Listen => "listen address",
-            Self::Serial => "serial address",
-            Self::ClientEnd | Self::ProxyEnd => "end of a tap",
-        }
-    }
-
-    /// What can be written here.
-    pub(crate) const fn forms(self) -> &'static str {
-        match self {
-            Self::Connect | Self::Listen => {
-                "uds:@name, uds:/path, tcp:host:port or serial:/dev/name"
-            }
-            Self::Serial => "serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast",
-            Self::ClientEnd | Self::ProxyEnd => {
-                "pty:/path, serial:/dev/name, uds:@name, uds:/path or tcp:host:port"
-            }
-        }
-    }
-
-    const fn accepts(self, kind: Kind) -> bool {
-        match kind {
-            Kind::Serial => true,
-            Kind::Unix | Kind::Tcp => !matches!(self, Self::Serial),
-            Kind::Pty => matches!(self, Self::ClientEnd | Self::ProxyEnd),
-        }
-    }
-
-    /// True where a socket is made, false where one that others made is connected to.
-    const fn listens(self) -> bool {
-        matches!(self, Self::Listen | Self::ClientEnd)
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Kind {
-    Unix,
-    Tcp,
-    Serial,
-    Pty,
-}
+use crate::place::{Kind, Place};
+use crate::serial::{BAUD_FAST_MIN, Profile, SerialAddress};
 
 /// Any address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +43,7 @@ fn parse_kind(text: &str, place: Place) -> Result<Parsed, Mistake> {
             None => parse_path(rest, place),
         },
         Kind::Tcp => parse_tcp(rest, place),
-        Kind::Serial => serial::parse(rest).map(Parsed::Serial),
+        Kind::Serial => parse_serial(rest).map(Parsed::Serial),
         Kind::Pty if rest.starts_with('/') => Ok(Parsed::Pty(rest.into())),
         Kind::Pty => Err(Mistake::RelativePty),
     }
@@ -170,4 +115,32 @@ fn parse_tcp(text: &str, place: Place) -> Result<Parsed, Mistake> {
         return Err(Mistake::NoHost);
     }
     Ok(Parsed::Tcp { host: host.into(), port })
+}
+
+fn parse_serial(text: &str) -> Result<SerialAddress, Mistake> {
+    let (path, options) = text.split_once('?').unwrap_or((text, ""));
+    if !path.starts_with('/') {
+        return Err(Mistake::RelativeDevice);
+    }
+    let mut address = SerialAddress::new(path);
+    for option in options.split('&').filter(|option| !option.is_empty()) {
+        let (key, value) = option.split_once('=').unwrap_or((option, ""));
+        match (key, value) {
+            ("baud", digits) => match digits.parse() {
+                Ok(baud) if baud > 0 => address.baud = baud,
+                _ => return Err(Mistake::Baud),
+            },
+            ("rtscts", "1") => address.rtscts = true,
+            ("rtscts", "0") => address.rtscts = false,
+            ("rtscts", _) => return Err(Mistake::RtsCts),
+            ("profile", "default") => address.profile = Profile::Default,
+            ("profile", "fast") => address.profile = Profile::Fast,
+            ("profile", _) => return Err(Mistake::Profile),
+            _ => return Err(Mistake::SerialOption { option: option.into() }),
+        }
+    }
+    if address.profile == Profile::Fast && address.baud < BAUD_FAST_MIN {
+        return Err(Mistake::TooSlow { baud: address.baud });
+    }
+    Ok(address)
 }

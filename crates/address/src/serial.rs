@@ -1,9 +1,5 @@
 use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
-
-use crate::error::{AddressError, Mistake};
-use crate::parse::{self, Parsed, Place};
 
 const BAUD_DEFAULT: u32 = 115_200;
 /// Below this the fast profile would take a busy line for a dead one.
@@ -45,46 +41,6 @@ impl SerialAddress {
     /// A port with every setting at its default.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into(), baud: BAUD_DEFAULT, rtscts: false, profile: Profile::Default }
-    }
-}
-
-/// What stands behind `serial:`.
-pub(crate) fn parse(text: &str) -> Result<SerialAddress, Mistake> {
-    let (path, options) = text.split_once('?').unwrap_or((text, ""));
-    if !path.starts_with('/') {
-        return Err(Mistake::RelativeDevice);
-    }
-    let mut address = SerialAddress::new(path);
-    for option in options.split('&').filter(|option| !option.is_empty()) {
-        let (key, value) = option.split_once('=').unwrap_or((option, ""));
-        match (key, value) {
-            ("baud", digits) => match digits.parse() {
-                Ok(baud) if baud > 0 => address.baud = baud,
-                _ => return Err(Mistake::Baud),
-            },
-            ("rtscts", "1") => address.rtscts = true,
-            ("rtscts", "0") => address.rtscts = false,
-            ("rtscts", _) => return Err(Mistake::RtsCts),
-            ("profile", "default") => address.profile = Profile::Default,
-            ("profile", "fast") => address.profile = Profile::Fast,
-            ("profile", _) => return Err(Mistake::Profile),
-            _ => return Err(Mistake::SerialOption { option: option.into() }),
-        }
-    }
-    if address.profile == Profile::Fast && address.baud < BAUD_FAST_MIN {
-        return Err(Mistake::TooSlow { baud: address.baud });
-    }
-    Ok(address)
-}
-
-impl FromStr for SerialAddress {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        match parse::parse(text, Place::Serial)? {
-            Parsed::Serial(address) => Ok(address),
-            _ => Err(AddressError::kind(text, Place::Serial)),
-        }
     }
 }
 

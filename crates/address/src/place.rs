@@ -1,0 +1,57 @@
+//! Who takes an address, and which kinds of it.
+
+/// Who takes the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    Connect,
+    Listen,
+    Serial,
+    ClientEnd,
+    ProxyEnd,
+}
+
+impl Place {
+    /// What an address for this place is called.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "proxy address",
+            Self::Listen => "listen address",
+            Self::Serial => "serial address",
+            Self::ClientEnd | Self::ProxyEnd => "end of a tap",
+        }
+    }
+
+    /// What can be written here.
+    pub(crate) const fn forms(self) -> &'static str {
+        match self {
+            Self::Connect | Self::Listen => {
+                "uds:@name, uds:/path, tcp:host:port or serial:/dev/name"
+            }
+            Self::Serial => "serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast",
+            Self::ClientEnd | Self::ProxyEnd => {
+                "pty:/path, serial:/dev/name, uds:@name, uds:/path or tcp:host:port"
+            }
+        }
+    }
+
+    pub(crate) const fn accepts(self, kind: Kind) -> bool {
+        match kind {
+            Kind::Serial => true,
+            Kind::Unix | Kind::Tcp => !matches!(self, Self::Serial),
+            Kind::Pty => matches!(self, Self::ClientEnd | Self::ProxyEnd),
+        }
+    }
+
+    /// True where a socket is made, false where one that others made is connected to.
+    pub(crate) const fn listens(self) -> bool {
+        matches!(self, Self::Listen | Self::ClientEnd)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kind {
+    Unix,
+    Tcp,
+    Serial,
+    Pty,
+}
