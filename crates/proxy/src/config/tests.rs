@@ -16,6 +16,7 @@ struct Row {
     knob: &'static str,
     values: [u64; 2],
     set: fn(&mut Config, u64),
+    set_largest: fn(&mut Config),
     observations: Vec<(&'static str, Observation)>,
 }
 
@@ -29,6 +30,7 @@ macro_rules! rows {
             knob: stringify!($knob),
             values: [$low, $high],
             set: |config, value| config.$part.$knob = Setting::from_number(value),
+            set_largest: |config| config.$part.$knob = Setting::LARGEST,
             observations: vec![$((
                 stringify!($observation),
                 (|config| Box::pin(observations::$observation(config))) as Observation,
@@ -66,7 +68,7 @@ fn limits() -> Vec<Row> {
 
 fn assert_all_act(rows: Vec<Row>) {
     let mut wrong = Vec::new();
-    for Row { knob, values, set, observations } in rows {
+    for Row { knob, values, set, observations, .. } in rows {
         for (observation, observe) in observations {
             let seen = values.map(|value| {
                 let mut config = Config::new(Policy::default());
@@ -89,6 +91,20 @@ fn every_timeout_acts() {
 #[test]
 fn every_limit_acts() {
     assert_all_act(limits());
+}
+
+/// A `streamtype` of `Duration::MAX` made every session panic.
+#[test]
+fn the_largest_values_break_nothing() {
+    let mut config = Config::new(Policy::default());
+    for row in timeouts().into_iter().chain(limits()) {
+        (row.set_largest)(&mut config);
+    }
+    let all = async {
+        let all = observations::transactions(config);
+        tokio::time::timeout(Duration::from_secs(60), all).await.expect("nothing waits");
+    };
+    support::in_virtual_time(all);
 }
 
 /// A `proxy_buflen` of 32,768 gave 65,536, and one left out was 32,768 in one place and 65,536 in

@@ -54,7 +54,9 @@ async fn serve<D: AttemptStarter, R: LinkReader, W: LinkWriter>(
 ) {
     let flush = context.timeouts.flush;
     let mut session = Session {
-        state: SessionState::Unnamed { until: Instant::now() + context.timeouts.streamtype },
+        state: SessionState::Unnamed {
+            until: Instant::now().checked_add(context.timeouts.streamtype),
+        },
         context,
         link: LinkKind::of(&writer),
     };
@@ -75,8 +77,8 @@ struct Session<D: AttemptStarter> {
 }
 
 enum SessionState<D: AttemptStarter> {
-    /// STREAMTYPE has not come.
-    Unnamed { until: Instant },
+    /// STREAMTYPE has not come, and must by then.
+    Unnamed { until: Option<Instant> },
     /// The stream is there.
     Created(Box<Stream<D>>),
 }
@@ -157,7 +159,7 @@ impl<D: AttemptStarter> Session<D> {
         match &mut self.state {
             SessionState::Unnamed { until } => tokio::select! {
                 read = input.read(reader) => Wake::Read(read),
-                () = sleep_until(*until) => Wake::Deadline,
+                () = wait_until(*until) => Wake::Deadline,
                 () = draining.cancelled(), if !is_draining => Wake::Draining,
                 () = closing.cancelled() => Wake::Closing,
             },
@@ -186,19 +188,13 @@ impl<D: AttemptStarter> Session<D> {
                         None => pending().await,
                     }
                 };
-                let due = async {
-                    match deadline {
-                        Some(deadline) => sleep_until(deadline).await,
-                        None => pending().await,
-                    }
-                };
                 let can_write = !frame_writer.is_empty();
                 tokio::select! {
                     read = link_input => Wake::Read(read),
                     written = frame_writer.write(writer), if can_write => Wake::Written(written),
                     event = event => Wake::Event(event),
                     () = room => Wake::Room,
-                    () = due => Wake::Deadline,
+                    () = wait_until(deadline) => Wake::Deadline,
                     () = draining.cancelled(), if !is_draining => Wake::Draining,
                     () = closing.cancelled() => Wake::Closing,
                 }
@@ -285,6 +281,14 @@ impl<D: AttemptStarter> Session<D> {
                 }
             },
         }
+    }
+}
+
+/// Ready at that time; never if there is none.
+async fn wait_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => pending().await,
     }
 }
 

@@ -157,6 +157,37 @@ pub(super) async fn refused_client_that_stays(config: Config) -> u64 {
     ms_since(start)
 }
 
+/// Whole transactions of each HTTP version, a stream on a line, and the proxy's end.
+pub(super) async fn transactions(config: Config) {
+    let origin = Origin::new();
+    let proxy = proxy(config.clone(), &origin.settings(GET));
+    let mut client = Client::connecting(&proxy).await;
+    let _kept = origin.answer("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await;
+    client.until(Seen::State(State::QosAckRemote)).await;
+    let channel = line(&proxy).open_channel(Priority::default()).await.unwrap();
+    assert!(Client::new(channel).is_served().await);
+    drop(client);
+    proxy.run(ready(())).await;
+
+    let proxy = self::proxy(config, &origin.settings(H2));
+    let mut client = Client::connecting(&proxy).await;
+    let mut connection = h2::server::handshake(origin.accept().await).await.unwrap();
+    let (_, mut answer) = connection.accept().await.unwrap().unwrap();
+    answer.send_response(Response::new(()), true).unwrap();
+    tokio::select! {
+        _ = connection.accept() => panic!("it is to be kept"),
+        () = client.until(Seen::State(State::QosAckRemote)) => {}
+    }
+    // The next one shares it.
+    let mut client = Client::connecting(&proxy).await;
+    let (_, mut answer) = connection.accept().await.unwrap().unwrap();
+    answer.send_response(Response::new(()), true).unwrap();
+    tokio::select! {
+        _ = connection.accept() => panic!("it is to be kept"),
+        () = client.until(Seen::State(State::QosAckRemote)) => {}
+    }
+}
+
 // ---- limits
 
 pub(super) async fn served_links(config: Config) -> u64 {

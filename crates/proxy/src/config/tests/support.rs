@@ -22,22 +22,30 @@ pub(super) type Observation = fn(Config) -> Pin<Box<dyn Future<Output = u64>>>;
 
 /// A knob's value as a number: ms, bytes, or how many.
 pub(super) trait Setting {
+    const LARGEST: Self;
+
     fn from_number(number: u64) -> Self;
 }
 
 impl Setting for usize {
+    const LARGEST: Self = Self::MAX;
+
     fn from_number(number: u64) -> Self {
         number.try_into().unwrap()
     }
 }
 
 impl Setting for u32 {
+    const LARGEST: Self = Self::MAX;
+
     fn from_number(number: u64) -> Self {
         number.try_into().unwrap()
     }
 }
 
 impl Setting for Duration {
+    const LARGEST: Self = Self::MAX;
+
     fn from_number(number: u64) -> Self {
         Self::from_millis(number)
     }

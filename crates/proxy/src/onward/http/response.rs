@@ -8,9 +8,6 @@ use http::response::Parts;
 use http::{Method, StatusCode, Version};
 use sspc_policy::StreamType;
 
-/// Longest value that a client gets; a longer one is left out, which clients survive.
-const VALUE_MAX: usize = 4096;
-
 /// The metadata that a response gives to the client, in the order to send: the policy's, reversed,
 /// because that is the order that clients know.
 pub(crate) fn metadata(stream: &StreamType, headers: &HeaderMap) -> Vec<(String, Bytes)> {
@@ -20,10 +17,6 @@ pub(crate) fn metadata(stream: &StreamType, headers: &HeaderMap) -> Vec<(String,
         let name = name.trim().trim_end_matches(':');
         let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else { continue };
         let Some(value) = joined(headers, &name) else { continue };
-        if value.len() > VALUE_MAX {
-            tracing::debug!(%name, length = value.len(), "response header too long for metadata");
-            continue;
-        }
         found.push((item.name.clone(), value));
     }
     found

@@ -82,7 +82,7 @@ impl Bare {
         let timeouts = Timeouts::default();
         let session = Session {
             link: LinkKind { is_narrow: false, tells_when_read: false },
-            state: SessionState::Unnamed { until: Instant::now() },
+            state: SessionState::Unnamed { until: None },
             context: SessionContext {
                 id: 1,
                 peer: Peer::Unknown,
