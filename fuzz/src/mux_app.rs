@@ -72,6 +72,10 @@ impl App {
                 self.is_up = false;
                 self.beliefs = [Belief::None; 256];
             }
+            Event::Echo => {
+                assert!(!self.is_up, "an echo while up");
+                return;
+            }
             _ => assert!(self.is_up, "{event:?} while down"),
         }
         match event {
