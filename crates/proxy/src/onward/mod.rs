@@ -3,7 +3,7 @@
 //! A session starts one [`Attempt`] at a time and gets back an [`AttemptHandle`]: a bounded queue of
 //! [`Event`]s from the peer and a bounded queue of [`TxChunk`]s towards it. The attempt is a task
 //! that knows its protocol and nothing of clients; the session knows clients and no protocol.
-//! A full queue stops whoever fills it, so a slow client stops its own server and no other.
+//! A full queue stops the side that fills it, so a slow client stops its own server and no other.
 //! Dropping [`AttemptHandle`] ends the attempt and gives a shared connection back to the pool.
 
 mod attempt;

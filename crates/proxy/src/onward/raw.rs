@@ -9,10 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{Attempt, End, Event, Failure, FailureKind, Onward, PAYLOAD_EVENT_MAX, Takes, TxChunk};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
-use crate::onward::connect::Alpn;
-use crate::onward::connect::Perf;
-use crate::onward::connect::Transport;
-use crate::onward::connect::{Route, SocketOptions};
+use crate::onward::connect::{Alpn, Perf, Route, SocketOptions, Transport};
 
 /// Runs a connection until either side ends it.
 pub(super) async fn run(
@@ -30,16 +27,16 @@ pub(super) async fn run(
     };
     let connected = connected.await;
     if attempt.stream.perf && out.event(Event::Perf(perf.json(None))).await.is_err() {
-        return nobody();
+        return SessionGone.into();
     }
-    let link = match connected {
-        Ok(link) => link,
+    let transport = match connected {
+        Ok(transport) => transport,
         Err(failure) => return End::Failed(failure),
     };
     if out.event(Event::Connected { takes: Takes::Everything }).await.is_err() {
-        return nobody();
+        return SessionGone.into();
     }
-    let (mut reader, mut writer) = tokio::io::split(link);
+    let (mut reader, mut writer) = tokio::io::split(transport);
     let reading = async {
         let mut buffer = BytesMut::new();
         loop {
@@ -52,14 +49,11 @@ pub(super) async fn run(
         }
     };
     let writing = write(&mut chunks, &mut writer);
-    let why = tokio::select! {
+    let why: Result<String, SessionGone> = tokio::select! {
         why = reading => why,
         why = writing => Ok(why),
     };
-    why.map_or_else(
-        |SessionGone| nobody(),
-        |why| End::Failed(Failure::new(FailureKind::Closed, why)),
-    )
+    why.map_or_else(End::from, |why| End::Failed(Failure::new(FailureKind::Closed, why)))
 }
 
 async fn forward(out: &EventSender, bytes: Bytes) -> Result<(), SessionGone> {
@@ -82,8 +76,4 @@ async fn write(
         }
     }
     "the session left".to_owned()
-}
-
-fn nobody() -> End {
-    End::Failed(Failure::session_gone())
 }

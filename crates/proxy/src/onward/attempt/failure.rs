@@ -57,7 +57,7 @@ pub(crate) enum FailureKind {
     Message,
     /// The policy asks for what cannot be done.
     Policy,
-    /// The session ended first: nobody hears of it.
+    /// The session ended first: nobody reads this.
     SessionGone,
     /// A fault of this proxy.
     Internal,

@@ -13,6 +13,7 @@ use sspc_policy::{StreamType, Target};
 use sspc_wire::Flags;
 
 pub(crate) use self::failure::{Failure, FailureKind, Whose};
+use self::queue::SessionGone;
 
 /// What one connection attempt is made from; values as they are when it starts.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ pub(crate) struct TxChunk {
     pub(crate) flags: Flags,
 }
 
-/// What a running attempt reports, in the order in which the client must hear of it.
+/// What a running attempt reports, in the order in which the client must get it.
 #[derive(Debug)]
 pub(crate) enum Event {
     /// Response metadata by the policy's name, in the order to send; before what it belongs to.
@@ -97,6 +98,12 @@ pub(crate) enum End {
     /// Before Connected the attempt failed; after it, the connection is gone before a transaction
     /// was complete, which for ws and raw is the ordinary end.
     Failed(Failure),
+}
+
+impl From<SessionGone> for End {
+    fn from(SessionGone: SessionGone) -> Self {
+        End::Failed(Failure::session_gone())
+    }
 }
 
 /// What attempts say in tests.

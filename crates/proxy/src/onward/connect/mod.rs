@@ -32,7 +32,7 @@ impl Connector {
         Self { tcp: tcp::TcpConnector::default(), tls: tls::Tls::new(), limit }
     }
 
-    /// A fresh link to a peer, encrypted if the route asks for it.
+    /// A fresh transport to a peer, encrypted if the route asks for it.
     pub(crate) async fn connect(
         &self,
         route: &Route,
@@ -45,9 +45,9 @@ impl Connector {
             let socket = self.tcp.connect(&route.address, options, perf).await?;
             let Some(trust) = &route.tls else { return Ok(Transport::Clear(socket)) };
             let start = Instant::now();
-            let link = self.tls.handshake(socket, route, trust, alpn).await;
+            let transport = self.tls.handshake(socket, route, trust, alpn).await;
             perf.tls = start.elapsed();
-            link
+            transport
         };
         match timeout(limit, connecting).await {
             Ok(result) => result,

@@ -119,10 +119,10 @@ impl LastRead {
     }
 }
 
-/// A link that notes when bytes come in.
+/// A transport that notes when bytes come in.
 #[derive(Debug)]
 pub(crate) struct ReadTracking {
-    pub(crate) link: Transport,
+    pub(crate) transport: Transport,
     pub(crate) last_read: LastRead,
 }
 
@@ -133,7 +133,7 @@ impl AsyncRead for ReadTracking {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let result = Pin::new(&mut self.link).poll_read(cx, buf);
+        let result = Pin::new(&mut self.transport).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.last_read.now();
         }
@@ -147,7 +147,7 @@ impl AsyncWrite for ReadTracking {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.link).poll_write(cx, bytes)
+        Pin::new(&mut self.transport).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -155,18 +155,18 @@ impl AsyncWrite for ReadTracking {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.link).poll_write_vectored(cx, slices)
+        Pin::new(&mut self.transport).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.link.is_write_vectored()
+        self.transport.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.link).poll_flush(cx)
+        Pin::new(&mut self.transport).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.link).poll_shutdown(cx)
+        Pin::new(&mut self.transport).poll_shutdown(cx)
     }
 }

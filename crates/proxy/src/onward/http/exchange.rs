@@ -124,7 +124,7 @@ impl Download {
     }
 
     /// The next bytes, `None` at the end. Trailers are skipped. The peer of an h2 stream gets new
-    /// credit for what earlier calls returned: so whoever calls again has passed that on.
+    /// credit for what earlier calls returned: so a caller that calls again has passed that on.
     pub(crate) async fn next(&mut self) -> Option<Result<Bytes, String>> {
         loop {
             match self {

@@ -1,4 +1,4 @@
-//! One http transaction: requests until there is a final response, and what the client hears of it.
+//! One http transaction: requests until there is a final response, and what the client gets of it.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -12,9 +12,7 @@ use super::request::Plan;
 use super::upload::{Fault, Progress, RequestBody, Upload};
 use super::{download, h1, h2, response};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
-use crate::onward::connect::Alpn;
-use crate::onward::connect::Perf;
-use crate::onward::connect::SocketOptions;
+use crate::onward::connect::{Alpn, Perf, SocketOptions};
 use crate::onward::{Attempt, End, Event, Failure, FailureKind, Onward, Takes, TxChunk};
 
 const TOO_LONG_TO_REPEAT: &str =
@@ -55,7 +53,7 @@ pub(crate) async fn run(
         moves: 0,
         tries: 0,
     };
-    transaction.run().await.unwrap_or_else(|SessionGone| End::Failed(Failure::session_gone()))
+    transaction.run().await.unwrap_or_else(End::from)
 }
 
 struct Transaction<'a> {
@@ -64,7 +62,7 @@ struct Transaction<'a> {
     out: &'a EventSender,
     plan: Plan,
     upload: Option<Upload>,
-    /// Whether the client was told.
+    /// Whether Connected was reported.
     connected: bool,
     /// `None` once reported, or if the policy does not ask for it.
     perf: Option<Perf>,
@@ -78,7 +76,7 @@ struct Transaction<'a> {
 
 /// Why there is no response.
 enum ExchangeError {
-    /// The connection let us down.
+    /// The connection failed.
     Peer(NoResponse),
     /// The client's body is not what it announced, or ended early.
     Client(Fault),
@@ -168,13 +166,13 @@ impl Transaction<'_> {
                 Some(connection) if self.moves == 0 => connection,
                 _ => {
                     let route = self.plan.route.clone();
-                    let link =
+                    let transport =
                         self.onward.connector.connect(&route, options, Alpn::H1, &mut perf).await;
                     self.keep_perf(&mut perf);
                     let failed = |why| {
                         Failure::new(FailureKind::Protocol, format!("{}: {why}", self.plan.route))
                     };
-                    h1::Connection::open(link?, route).await.map_err(failed)?
+                    h1::Connection::open(transport?, route).await.map_err(failed)?
                 }
             };
             self.start = Instant::now();

@@ -1,7 +1,7 @@
 //! Answers that come before the request's end.
 //!
 //! Once every such answer ended the attempt: what the client still had to send was thrown away,
-//! though the server read on, and the client was told that all was well.
+//! though the server read on, and the client heard ACK.
 
 use std::time::Duration;
 

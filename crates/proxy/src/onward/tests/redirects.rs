@@ -55,7 +55,7 @@ fn onward() -> Arc<Onward> {
 async fn redirects_are_followed_unseen() {
     let server = Server::http(false, handler).await;
     let onward = onward();
-    // A fragment is for whoever reads the answer, and is not sent (RFC 9110 §7.1).
+    // A fragment is for the reader of the answer, and is not sent (RFC 9110 §7.1).
     for url in ["301//a?b=c", "302//a?b=c", "307//a?b=c", "308/../a?b=c", "302//a?b=c%23top"] {
         let report = run(&onward, attempt(&policy(&server, url))).await;
         assert_eq!(report.order, ["Connected", "Payload", "Ack"], "{url}");

@@ -41,7 +41,7 @@ impl Control {
         self.changed.notify_one();
     }
 
-    /// Asks for the close frame. Whoever asks first has the reason.
+    /// Asks for the close frame. The first to ask gives the reason.
     pub(super) fn close(&self, code: Option<CloseCode>) {
         self.lock().close.get_or_insert(code);
         self.changed.notify_one();

@@ -43,7 +43,7 @@ use tokio::time::{Instant, timeout};
 
 use self::relay::{WsParams, relay};
 use self::upgrade::{Upgrade, UpgradeError, upgrade};
-use crate::onward::attempt::queue::EventSender;
+use crate::onward::attempt::queue::{EventSender, SessionGone};
 use crate::onward::connect::{Alpn, Perf, Route, SocketOptions, Transport};
 use crate::onward::http::response;
 use crate::onward::{Attempt, End, Event, Failure, FailureKind, Onward, Takes, TxChunk};
@@ -69,7 +69,7 @@ pub(super) async fn run(
     let mut perf = Perf::default();
     // Boxed, because it is large and gone once the stream lives.
     let dialled = Box::pin(dial(onward, attempt, &mut perf)).await;
-    let Dialled { link, route, path } = match dialled {
+    let Dialled { transport, route, path } = match dialled {
         Ok(dialled) => dialled,
         Err(failure) => {
             if stream.perf {
@@ -81,12 +81,12 @@ pub(super) async fn run(
     };
     let subprotocol = stream.ws.subprotocol.as_deref();
     let request = Upgrade { route: &route, path: &path, subprotocol };
-    speak(link, &request, stream, onward.config.timeouts.response, &perf, output, chunks).await
+    speak(transport, &request, stream, onward.config.timeouts.response, &perf, output, chunks).await
 }
 
 /// A connection on which nothing was said yet, and what the request needs to know of it.
 struct Dialled {
-    link: Transport,
+    transport: Transport,
     route: Route,
     path: String,
 }
@@ -97,8 +97,8 @@ async fn dial(onward: &Onward, attempt: &Attempt, perf: &mut Perf) -> Result<Dia
         .map_err(|error| Failure::new(FailureKind::Request, format!("http_url: {error}")))?;
     let route = Route::new(target.address, target.tls, &attempt.stream);
     let options = SocketOptions::of(&attempt.stream);
-    let link = onward.connector.connect(&route, options, Alpn::H1, perf).await?;
-    Ok(Dialled { link, route, path })
+    let transport = onward.connector.connect(&route, options, Alpn::H1, perf).await?;
+    Ok(Dialled { transport, route, path })
 }
 
 /// Speaks WebSocket on a connection that is up, from the upgrade to the end.
@@ -127,7 +127,7 @@ where
         };
         let response = status.map(|status| (status.as_u16(), asked.elapsed()));
         if output.event(Event::Perf(perf.json(response))).await.is_err() {
-            return session_gone();
+            return SessionGone.into();
         }
     }
     let upgraded = match answer {
@@ -135,7 +135,7 @@ where
         Err(error) => return End::Failed(failure(request, error)),
     };
     if output.event(Event::Connected { takes: Takes::Everything }).await.is_err() {
-        return session_gone();
+        return SessionGone.into();
     }
     let params = WsParams {
         deflate: upgraded.deflate,
@@ -162,9 +162,4 @@ fn failure(request: &Upgrade<'_>, error: UpgradeError) -> Failure {
         source = error.source();
     }
     Failure::new(error.kind(), why).retry_after(retry_after)
-}
-
-/// The session is gone; nobody will read this.
-fn session_gone() -> End {
-    End::Failed(Failure::session_gone())
 }

@@ -161,18 +161,18 @@ impl ConnectionSettings {
     }
 }
 
-/// Speaks h2 on a fresh link, and returns when the peer's settings are known: before that nobody
+/// Speaks h2 on a fresh transport, and returns when the peer's settings are known: before that nobody
 /// knows how many streams it allows, nor whether a clear peer speaks h2 at all. The error says why
 /// there is no connection.
 ///
 /// `at_end` is called when the connection is gone.
 pub(crate) async fn open(
-    link: Transport,
+    transport: Transport,
     settings: ConnectionSettings,
     at_end: impl FnOnce() + Send + 'static,
 ) -> Result<Arc<Shared>, String> {
     let last_read = LastRead::new();
-    let tracked = ReadTracking { link, last_read: last_read.clone() };
+    let tracked = ReadTracking { transport, last_read: last_read.clone() };
     let (streams_max, connection_window) = settings.limits();
     let (sender, mut connection) = Builder::new()
         .initial_window_size(settings.window.clamp(1, WINDOW_MAX / 2))

@@ -9,9 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::connection::{self, ConnectionSettings, Shared, Slot};
-use crate::onward::connect::Alpn;
-use crate::onward::connect::Perf;
-use crate::onward::connect::{Route, SocketOptions};
+use crate::onward::connect::{Alpn, Perf, Route, SocketOptions};
 use crate::onward::http::h1;
 use crate::onward::{Failure, FailureKind, Onward};
 
@@ -168,7 +166,7 @@ impl Pool {
         let (announce, opening) = watch::channel(None);
         entry.opening = Some(opening.clone());
         drop(entries);
-        // A task of its own: whoever asked first may leave, the others still want the connection.
+        // A task of its own: the stream that asked first may leave, the others still want the connection.
         let onward = Arc::clone(onward);
         let route = route.clone();
         tokio::spawn(async move {
@@ -207,11 +205,11 @@ impl Pool {
         validity: Option<Validity>,
     ) -> Result<(Option<Arc<Shared>>, Perf), Failure> {
         let mut perf = Perf::default();
-        let link = onward.connector.connect(route, options, Alpn::H2, &mut perf).await?;
+        let transport = onward.connector.connect(route, options, Alpn::H2, &mut perf).await?;
         let clear = route.tls.is_none();
-        if !clear && link.alpn() != Some(b"h2") {
+        if !clear && transport.alpn() != Some(b"h2") {
             self.remember_http1(route);
-            if let Ok(connection) = h1::Connection::open(link, route.clone()).await {
+            if let Ok(connection) = h1::Connection::open(transport, route.clone()).await {
                 onward.h1.give(connection);
             }
             return Ok((None, perf));
@@ -236,7 +234,7 @@ impl Pool {
                 }
             }
         };
-        match timeout(patience, connection::open(link, settings, at_end)).await {
+        match timeout(patience, connection::open(transport, settings, at_end)).await {
             Ok(Ok(connection)) => Ok((Some(connection), perf)),
             Ok(Err(error)) if clear => {
                 tracing::debug!(%route, error, "falling back to http/1.1");

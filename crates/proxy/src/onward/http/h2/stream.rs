@@ -17,10 +17,10 @@ use crate::onward::{Event, FailureKind};
 
 /// How far the peer's window is looked into, bytes.
 const PROBE: usize = 1 << 20;
-/// The client hears of new credit when it has this much left, bytes.
+/// The client gets new credit when it has this much left, bytes.
 const NEWS_BELOW: usize = 32 * 1024;
 
-/// How long the headers of a request may take to go out before the client is told CONNECTED.
+/// How long the headers of a request may take to go out before CONNECTED is reported.
 const OPENING_MAX: Duration = Duration::from_millis(200);
 
 /// Whether the connection takes requests; false after the peer's GOAWAY.
@@ -64,8 +64,8 @@ pub(crate) async fn exchange(
     let pump = match body {
         None => Pump::none(),
         Some(cursor) => {
-            let ledger = Ledger { told: first_look(&mut sending).await, sent: 0 };
-            credit = i32::try_from(ledger.told).ok();
+            let ledger = Ledger { given: first_look(&mut sending).await, sent: 0 };
+            credit = i32::try_from(ledger.given).ok();
             let out = out.clone();
             Pump::new(async move { pump(sending, cursor, ledger, &out).await })
         }
@@ -95,9 +95,9 @@ fn retryability(error: &h2::Error, reused: bool) -> Retryability {
     }
 }
 
-/// What the client was told that it may send, and what it has sent.
+/// How much credit the client has been given, and what it has sent, bytes.
 struct Ledger {
-    told: usize,
+    given: usize,
     sent: usize,
 }
 
@@ -105,15 +105,15 @@ impl Ledger {
     /// Tells the client how far the window has grown, once it has used most of what it knows.
     /// When the event queue is full the next time has to do: credit is only news.
     fn update(&mut self, stream: &mut SendStream<Bytes>, out: &EventSender) {
-        if self.told.saturating_sub(self.sent) > NEWS_BELOW {
+        if self.given.saturating_sub(self.sent) > NEWS_BELOW {
             return;
         }
         let total = self.sent.saturating_add(probe(stream));
-        let grown = total.saturating_sub(self.told);
+        let grown = total.saturating_sub(self.given);
         if let Ok(credit @ 1..) = i32::try_from(grown)
             && out.try_event(Event::TxCredit(credit))
         {
-            self.told = total;
+            self.given = total;
         }
     }
 }
