@@ -2,6 +2,7 @@
 
 mod perf;
 mod pinned;
+mod read_out;
 mod resolve;
 mod route;
 mod tcp;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 pub(crate) use self::perf::Perf;
+pub(crate) use self::read_out::ReadOut;
 pub(crate) use self::route::{Route, SocketOptions, Trust};
 pub(crate) use self::tls::Alpn;
 pub(crate) use self::transport::{LastRead, ReadTracking, Transport};

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::exchange::{Carrier, Download, Exchange, NoResponse, Pump, Retryability};
 use super::upload::RequestBody;
 use crate::onward::FailureKind;
-use crate::onward::connect::{Route, Transport};
+use crate::onward::connect::{ReadOut, Route, Transport};
 
 /// Most bytes that a connection reads ahead.
 const BUFFER_MAX: usize = 64 * 1024;
@@ -60,8 +60,10 @@ impl Drop for Connection {
 impl Connection {
     /// Speaks http/1.1 on a fresh transport.
     pub(crate) async fn open(transport: Transport, route: Route) -> Result<Self, String> {
-        let (sender, connection) =
-            builder().handshake(TokioIo::new(transport)).await.map_err(|error| describe(&error))?;
+        let (sender, connection) = builder()
+            .handshake(TokioIo::new(ReadOut::new(transport)))
+            .await
+            .map_err(|error| describe(&error))?;
         let driver = tokio::spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(error = describe(&error), "h1 connection");
