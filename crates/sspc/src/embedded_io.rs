@@ -76,7 +76,7 @@ pub trait Handler<S: Slots> {
     /// Something happened. Commands may be given to the client.
     fn event(&mut self, client: &mut Client<S>, now: Instant, event: ClientEvent<'_>);
 
-    /// Puts a piece of a stream's message in the room and tells of it, or returns `None` if there is
+    /// Puts a piece of a stream's message in the buffer and describes it, or returns `None` if there is
     /// none after all: see [`crate::Stream::transmit`].
     fn source(&mut self, id: StreamId, buf: &mut [u8]) -> Option<Tx>;
 }
@@ -97,7 +97,7 @@ pub enum Next {
 #[non_exhaustive]
 pub enum LineError<E> {
     /// It cannot be read or written. The bytes that were to be are lost: when the line is well again,
-    /// [`Client::reset`] begins anew at once; without it the loss is found out in a while.
+    /// [`Client::reset`] starts over at once; without it the loss is found out in a while.
     Io(E),
     /// It has come to its end.
     Closed,

@@ -37,7 +37,7 @@ pub enum Event<'a> {
         /// The CREATE_RESULT, not 0.
         result: u8,
     },
-    /// The proxy broke the protocol or was silent; the link is dropped, and made anew after a wait.
+    /// The proxy broke the protocol or was silent; the link is dropped, and made again after a wait.
     Fault(Fault),
 }
 

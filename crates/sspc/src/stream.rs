@@ -90,7 +90,7 @@ use sspc_wire::Instant;
 ///
 /// CREATING comes once in a stream's life. When the link is lost the stream is made again behind
 /// the application's back: DISCONNECTED tells if a connection, and with it maybe half a message,
-/// was lost; UPSTREAM_LINK_RETRY tells of the loss and of each attempt that failed; metadata, the
+/// was lost; UPSTREAM_LINK_RETRY reports the loss and each attempt that failed; metadata, the
 /// length of a message that had not begun, a running timeout and the wish to be connected are sent
 /// again. UPSTREAM_LINK_RETRY leaves the state as it is. States that say nothing new are left out, so that what is seen is always a legal sequence.
 #[derive(Debug)]
@@ -352,15 +352,15 @@ impl<B> Stream<B> {
     }
 
     /// Makes a stream go on that the proxy destroyed, as after the loss of its link: it is made again
-    /// with all that was set. DISCONNECTED is told, and the onward connection asked for again if it
+    /// with all that was set. DISCONNECTED comes, and the onward connection is asked for again if it
     /// ever was, as deployed clients do.
     pub fn revive(&mut self, now: Instant) {
         self.engine.revive(now);
     }
 
     /// Breaks off what was to be sent: drops the link, and with it the onward connection, and makes
-    /// the stream anew; it stays idle until it is asked to connect or send. For a message that
-    /// cannot be ended: nobody can take the part for the whole. DISCONNECTED tells of it if it was
+    /// the stream again; it stays idle until it is asked to connect or send. For a message that
+    /// cannot be ended: nobody can take the part for the whole. DISCONNECTED comes if it was
     /// connected; UPSTREAM_LINK_RETRY only if the link cannot be opened again.
     pub fn abandon(&mut self, now: Instant) {
         self.engine.abandon(now);
@@ -371,7 +371,7 @@ impl<B> Stream<B> {
     /// than the whole room, go on in the next one.
     ///
     /// Payload comes from `source`, which puts a piece of a message in the room it is given and
-    /// tells of it, or returns `None` if there is none after all. It is asked only after
+    /// describes it, or returns `None` if there is none after all. It is asked only after
     /// [`Stream::request_tx`], while CONNECTED, and with no more room than the credit allows.
     ///
     /// # Errors

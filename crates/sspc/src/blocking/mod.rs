@@ -212,7 +212,7 @@ impl Stream {
     /// long until all is written. Events that come meanwhile are kept, up to 256.
     ///
     /// # Errors
-    /// [`Error::TimedOut`], and the link is broken and made anew, so that nobody takes a part for
+    /// [`Error::TimedOut`], and the link is broken and made again, so that nobody takes a part for
     /// the whole; [`Error::Interrupted`] if the connection was lost after the message began;
     /// [`Error::Answered`] if the remote peer's verdict came before all was sent;
     /// [`Error::Unreachable`] if the proxy gave up connecting; [`Error::EventsWaiting`] if the proxy
@@ -396,7 +396,7 @@ impl Stream {
             }
             Some(LinkAction::Drop) => {
                 if let Some(mut socket) = self.socket.take() {
-                    // What does not fit the socket's buffer is told by its closing.
+                    // The socket's closing says the rest, where its buffer is full.
                     let _ = socket.write(self.pump.output(), WRITE_SLICE);
                 }
                 self.engine.link_down(now);

@@ -63,7 +63,7 @@ impl Sending {
         self.answered &= self.message_open;
     }
 
-    /// The message was cut, of which the caller is told now.
+    /// The message was cut; the error for the caller.
     pub(super) const fn told_cut(&mut self) -> Error {
         self.cut = false;
         self.why_cut()

@@ -12,7 +12,7 @@ pub enum ClientEvent<'a> {
         /// The round trip of the handshake, in µs.
         rtt_us: u32,
     },
-    /// The proxy is gone, and all streams are lost to it; they tell of it themselves.
+    /// The proxy is gone, and all streams are lost to it; each has its own events about that.
     LinkDown {
         /// How this was found out.
         why: LinkLoss,

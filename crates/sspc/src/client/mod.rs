@@ -361,7 +361,7 @@ impl<S: Slots + ?Sized> Client<S> {
     /// behind them at most one frame of one stream's channel.
     ///
     /// Payload comes from `source`, which puts a piece of a stream's message in the room it is given
-    /// and tells of it, or returns `None` if there is none after all: see [`Stream::transmit`].
+    /// and describes it, or returns `None` if there is none after all: see [`Stream::transmit`].
     ///
     /// # Errors
     /// `out` is shorter than [`TRANSMIT_MIN`](crate::TRANSMIT_MIN).

@@ -43,7 +43,7 @@ pub struct Slot<B> {
     pub(super) channel: Option<Channel>,
     /// It is to get one as soon as the link is up.
     pub(super) waits: bool,
-    /// When it is told that the attempt to get one failed, if it waits.
+    /// When the attempt to get one counts as failed, if it waits.
     pub(super) waits_until: Instant,
     pub(super) priority: Priority,
     pub(super) stream: Stream<B>,

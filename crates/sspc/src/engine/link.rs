@@ -164,8 +164,8 @@ impl Engine {
         };
     }
 
-    /// The link is to be dropped and made anew, with the stream. The application, which wants it
-    /// so, is told of the connection alone.
+    /// The link is to be dropped and made again, with the stream. The application, which wants it
+    /// so, hears of the connection alone.
     pub(crate) fn abandon(&mut self, now: Instant) {
         self.tx_wanted = false;
         self.hint = Hint::None;
@@ -213,7 +213,7 @@ impl Engine {
     /// The stream is no longer at the proxy, or never was; what it had to know is to be sent again.
     pub(super) fn lose(&mut self, now: Instant) {
         if self.is_created() {
-            // A link that held for a while and was of use begins the waits anew; one that flaps,
+            // A link that held for a while and was of use starts the waits over; one that flaps,
             // or whose proxy hangs up before anything comes of the stream, does not.
             let calm_ms = self.config.backoff_ms.last().copied().unwrap_or_default();
             if self.link_state.progressed && now >= self.since.plus_millis(calm_ms) {

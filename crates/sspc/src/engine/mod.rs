@@ -318,7 +318,7 @@ impl Engine {
         self.pending |= what;
     }
 
-    /// The onward connection is gone, whoever says so. What had not begun to be sent stays wanted.
+    /// The onward connection is gone. What had not begun to be sent stays wanted.
     #[inline(never)]
     fn disconnected(&mut self) {
         self.connected = false;

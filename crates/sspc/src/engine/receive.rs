@@ -234,7 +234,7 @@ impl Engine {
             }
             _ => {}
         }
-        // After the stream was made again the proxy's states begin anew and may repeat what the
+        // After the stream was made again the proxy's states start over and may repeat what the
         // application has seen.
         if !State::code_may_follow(state, self.shown) {
             return None;

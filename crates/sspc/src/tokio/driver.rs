@@ -182,7 +182,7 @@ impl Driver {
             }
             Some(LinkAction::Drop) => {
                 if let Link::Up(conn) = &self.link {
-                    // What does not fit the socket's buffer is told by its closing.
+                    // The socket's closing says the rest, where its buffer is full.
                     let _ = conn.try_write(self.pump.output());
                 }
                 self.set_link(Link::Down);

@@ -77,7 +77,7 @@ impl Client {
     }
 
     /// A client whose streams are channels of a line that the program made itself, over any byte
-    /// pipe ([`Line::over`](sspc_line::Line::over)). Errors tell of it by `name`.
+    /// pipe ([`Line::over`](sspc_line::Line::over)). Errors call it by `name`.
     pub fn over(line: Line, name: &str, options: Options) -> Self {
         Self { target: ProxyTarget::on_line(line, name), options }
     }
@@ -152,7 +152,7 @@ pub struct StreamHandle {
 impl StreamHandle {
     /// The next event; `None` after the stream's end. Cancel safe: no event is lost.
     ///
-    /// Whoever does not take events stops the proxy from sending more.
+    /// An application that does not take events stops the proxy from sending more.
     pub async fn next(&mut self) -> Option<Event> {
         let event = self.events.recv().await;
         if let Some(Event::Payload { data, .. }) = &event {

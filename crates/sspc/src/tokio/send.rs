@@ -150,7 +150,7 @@ impl Sender {
     ///
     /// # Errors
     /// The connection was lost since earlier payload of the same message, or the message was
-    /// answered (this is told once, and the message is over), the streamtype takes no payload, or
+    /// answered (that error comes once, and the message is over), the streamtype takes no payload, or
     /// the stream is closed.
     pub async fn send(&self, payload: impl Into<Vec<u8>>, flags: Flags) -> Result<(), Error> {
         self.check_takes_payload()?;

@@ -446,7 +446,11 @@ fn rideshare_names_take_turns_at_each_message() {
         bench.settle();
     }
     bench.hear(&state(State::Disconnected));
-    assert_eq!(bench.stream.rideshare_name(), Some(&b"mintest"[..]), "each connection anew");
+    assert_eq!(
+        bench.stream.rideshare_name(),
+        Some(&b"mintest"[..]),
+        "each connection begins with it"
+    );
     bench.cut();
     bench.pass(250);
     bench.open();

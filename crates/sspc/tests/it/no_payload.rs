@@ -1,5 +1,5 @@
-//! Where the proxy says that a streamtype takes no payload, whoever sends is told. It was sent
-//! nowhere, and without a word.
+//! Where the proxy says that a streamtype takes no payload, sending is an error. The
+//! payload used to go nowhere, without a word.
 
 use std::time::Duration;
 

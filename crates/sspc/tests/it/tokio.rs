@@ -288,7 +288,7 @@ async fn the_rest_of_an_interrupted_message_is_not_sent() {
     assert!(matches!(interrupted(true).await, Error::Answered));
 }
 
-/// What a writer is told whose connection ends within its message, with a verdict or without.
+/// The error of a writer whose connection ends within its message, with a verdict or without.
 async fn interrupted(with_verdict: bool) -> Error {
     let (listener, address) = Listener::new();
     let proxy = tokio::spawn(async move {

@@ -39,9 +39,9 @@ pub(crate) struct Proxy {
     sessions: BTreeMap<u8, Session>,
     /// Channels are refused.
     pub(crate) refuses: bool,
-    /// All that a `script` is told.
+    /// All that a `script` gets.
     pub(crate) script: Vec<u8>,
-    /// What each stream is told instead, when it connects.
+    /// What each stream gets instead, when it connects.
     pub(crate) onward: Option<Vec<u8>>,
     /// Frames that came, as text, with the streamtype in front.
     pub(crate) heard: Vec<String>,
