@@ -212,3 +212,20 @@ fn log_warnings(warnings: &Report) {
         tracing::warn!("{warning}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, FromArgMatches as _};
+    use sspc_proxy::Timeouts;
+
+    use super::*;
+
+    /// The help and docs/cli.md name it.
+    #[test]
+    fn the_grace_period_is_the_librarys_by_default() {
+        let command = ProxyArgs::augment_args(Command::new("proxy"));
+        let args = ProxyArgs::from_arg_matches(&command.get_matches_from(["proxy"])).unwrap();
+        assert_eq!(args.grace, Timeouts::default().drain);
+        assert_eq!(args.grace, Duration::from_secs(5), "docs/cli.md says so");
+    }
+}
