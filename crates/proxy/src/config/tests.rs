@@ -120,5 +120,10 @@ fn a_streams_buffer_is_the_policys_or_the_proxys() {
         streamtype.proxy_buflen = Some(bytes);
         assert_eq!(limits.buffer_of(&streamtype), bytes as usize);
     }
-    assert_eq!(Limits::default().stream_buffer, 65_536, "docs/policy.md says so");
+}
+
+#[test]
+fn the_defaults_are_those_that_docs_policy_md_names() {
+    assert_eq!(Limits::default().stream_buffer, 65_536);
+    assert_eq!(Timeouts::default().retry_after_max, Duration::from_secs(3600));
 }
