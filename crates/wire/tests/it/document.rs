@@ -115,7 +115,7 @@ fn say_of_mux(frame: &Owned) -> String {
 
 #[test]
 fn the_examples_are_what_they_say() {
-    assert_eq!(checked::<ToClientDecoder>("to-client", say_to_client), 3);
+    assert_eq!(checked::<ToClientDecoder>("to-client", say_to_client), 4);
     assert_eq!(checked::<ToProxyDecoder>("to-proxy", say_to_proxy), 2);
     assert_eq!(checked::<MuxDecoder>("mux", say_of_mux), 1);
 }
