@@ -6,6 +6,7 @@ pub(crate) mod h1;
 pub(crate) mod h2;
 mod multipart_decode;
 mod multipart_encode;
+mod piece;
 mod request;
 pub(crate) mod response;
 mod transaction;

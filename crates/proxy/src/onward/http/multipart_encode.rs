@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sspc_policy::StreamType;
 
-use super::upload::Piece;
+use super::piece::Piece;
 
 /// Frames messages as parts.
 #[derive(Debug)]

@@ -17,6 +17,7 @@ use sspc_wire::Flags;
 use tokio::sync::{mpsc, watch};
 
 use super::multipart_encode::Parts;
+use super::piece::Piece;
 use crate::onward::TxChunk;
 
 /// Why a body could not be sent as it was announced.
@@ -65,13 +66,6 @@ pub(crate) enum Progress {
     /// Everything was handed to the connection.
     Complete,
     Failed(Fault),
-}
-
-/// A piece of the body; the last one says so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Piece {
-    pub(crate) bytes: Bytes,
-    pub(crate) last: bool,
 }
 
 /// The body of one transaction's request.

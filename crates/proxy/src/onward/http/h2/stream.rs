@@ -12,7 +12,8 @@ use tokio::time::timeout;
 use super::{Slot, describe};
 use crate::onward::attempt::queue::EventSender;
 use crate::onward::http::exchange::{Carrier, Download, Exchange, NoResponse, Pump, Retryability};
-use crate::onward::http::upload::{Cursor, Piece};
+use crate::onward::http::piece::Piece;
+use crate::onward::http::upload::Cursor;
 use crate::onward::{Event, FailureKind};
 
 /// How far the peer's window is looked into, bytes.
