@@ -274,6 +274,12 @@ impl FrameWriter {
                 Poll::Ready(Ok(length)) => {
                     self.advance(length);
                     progress = true;
+                    if self.mode == FramingMode::OneByteEnds {
+                        // A frame a turn, so that the client may read it before the next one comes
+                        // and takes the end of its read.
+                        std::thread::yield_now();
+                        return Poll::Ready(Ok(()));
+                    }
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending if progress => return Poll::Ready(Ok(())),
