@@ -182,7 +182,7 @@ impl Lifecycle {
         self.handle_demand();
     }
 
-    /// TIMEOUT_UPDATE: starts the timeout anew or cancels it; connects nothing.
+    /// TIMEOUT_UPDATE: restarts the timeout or cancels it; connects nothing.
     pub(crate) fn handle_timeout_update(&mut self, now: Instant, timeout: Timeout) {
         let millis = match timeout {
             Timeout::Policy => self.stream.timeout_ms,

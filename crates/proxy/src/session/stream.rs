@@ -95,6 +95,8 @@ pub(crate) struct Stream<D: AttemptStarter> {
     renewed_credit: Option<ClientCredit>,
     /// Payload so far, from the client and to it.
     passed: (u64, u64),
+    /// The log says that the client sends payload that nobody takes.
+    has_logged_refusal: bool,
 }
 
 impl<D: AttemptStarter> Stream<D> {
@@ -134,6 +136,7 @@ impl<D: AttemptStarter> Stream<D> {
             unheard: 0,
             renewed_credit: (!honours).then_some(credit),
             passed: (0, 0),
+            has_logged_refusal: false,
         };
         stream.answer_create();
         stream.give_credit();
@@ -231,7 +234,8 @@ impl<D: AttemptStarter> Stream<D> {
         self.passed.0 += length;
         self.counts.bytes_from_clients.add(length);
         if self.refuses_payload() {
-            if piece.is_first() {
+            // Once a stream: a client can send such frames without end.
+            if !std::mem::replace(&mut self.has_logged_refusal, true) {
                 info!("payload is thrown away: this streamtype takes none, as the client knows");
             }
             return;

@@ -20,6 +20,7 @@ use std::time::Duration;
 use bytes::{BufMut, Bytes, BytesMut};
 use sspc_wire::Flags;
 use sspc_wire::limits::{PAYLOAD_LARGE, PAYLOAD_SAFE};
+use tokio::time::Instant;
 
 use crate::session::link::LinkKind;
 
@@ -95,6 +96,8 @@ pub(super) fn has(flags: Flags, wanted: Flags) -> bool {
 pub(super) struct Pending {
     pub(super) bytes: Bytes,
     pub(super) flags: Flags,
+    /// Since when its first byte waits.
+    pub(super) since: Instant,
 }
 
 impl Pending {

@@ -194,7 +194,7 @@ impl FrameWriter {
             return;
         }
         match &mut self.pending {
-            None => self.pending = Some(Pending { bytes, flags }),
+            None => self.pending = Some(Pending { bytes, flags, since: now }),
             Some(pending) => pending.join(&bytes, flags),
         }
         self.release(now, false);
@@ -371,7 +371,7 @@ impl FrameWriter {
                 Cut::Whole(length) if self.credit.allows(length) => self.credit.take(length),
                 Cut::Whole(_) => self.credit.take(1),
                 Cut::Hold => {
-                    self.held_until = (!is_due).then(|| now + HOLD_MAX);
+                    self.held_until = (!is_due).then(|| pending.since + HOLD_MAX);
                     return;
                 }
             };
@@ -383,6 +383,7 @@ impl FrameWriter {
             let is_last = pending.bytes.is_empty();
             let flags = if is_last { pending.flags } else { pending.flags.without(ENDS) };
             pending.flags = pending.flags.without(STARTS);
+            pending.since = now;
             if is_last {
                 self.pending = None;
             }

@@ -181,6 +181,27 @@ async fn the_last_byte_waits_a_moment_for_its_end() {
     assert_eq!(decoded(&mut frame_writer).await, parts, "such a client loses parts from now on");
 }
 
+/// More that comes meanwhile does not prolong the wait of what came first.
+#[tokio::test(start_paused = true)]
+async fn a_trickle_is_held_back_no_longer_than_one_piece() {
+    for mode in [FramingMode::OneRead, FramingMode::OneByteEnds] {
+        let mut frame_writer = writer(mode, ClientCredit::Unlimited);
+        let begun = Instant::now();
+        frame_writer.push_payload(bytes(1), Flags::SOM, begun);
+        let first_due = frame_writer.deadline().unwrap();
+        assert!(first_due <= begun + HOLD_MAX);
+        for _ in 0..3 {
+            tokio::time::advance(HOLD_MAX / 4).await;
+            frame_writer.push_payload(bytes(1), Flags::NONE, Instant::now());
+            assert_eq!(frame_writer.deadline(), Some(first_due), "{mode:?}");
+        }
+        tokio::time::sleep_until(first_due).await;
+        frame_writer.handle_deadline(Instant::now());
+        assert!(!frame_writer.is_empty(), "{mode:?}: the first byte is still held back");
+        assert_eq!(frame_writer.deadline(), None, "{mode:?}");
+    }
+}
+
 #[tokio::test]
 async fn what_a_lost_connection_brought_goes_out_and_does_not_join_the_next() {
     let mut frame_writer = one_byte_ends();
