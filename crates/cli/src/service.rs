@@ -102,8 +102,8 @@ impl Signals {
     }
 }
 
-/// Gives the exit code of the first signal that ends the program. If the program is still there
-/// `grace` later, it waits for a reader who does not read, and is ended with that code.
+/// Gives the exit code of the first signal that ends the program. A program that still runs `grace`
+/// later, because a reader of its output does not read, is ended with that code.
 pub(crate) fn ending_signal(grace: Duration) -> Result<oneshot::Receiver<Exit>, Failure> {
     let runtime = single_threaded()?;
     let mut signals = {

@@ -25,11 +25,13 @@ impl Direction {
 
     /// The way of a stream's frame of this type; `None` if there is no such type, or if it goes both
     /// ways.
-    pub const fn of(frame: u8) -> Option<Self> {
-        match frame {
-            0xaa..=0xb3 => Some(Self::ToProxy),
-            0x55..=0x5a => Some(Self::ToClient),
-            _ => None,
+    pub fn of(frame: u8) -> Option<Self> {
+        if to_proxy::TYPES.contains(&frame) {
+            Some(Self::ToProxy)
+        } else if to_client::TYPES.contains(&frame) {
+            Some(Self::ToClient)
+        } else {
+            None
         }
     }
 }

@@ -50,6 +50,10 @@ enum Setting {
 }
 
 impl Change {
+    /// The names of the settings, in the order in which they apply.
+    pub(crate) const NAMES: [&str; 7] =
+        ["flip", "drop", "double", "burst", "delay", "jitter", "rate"];
+
     /// What `--NAME VALUE` or the command `NAME VALUE` asks for.
     pub(crate) fn parse(name: &str, value: &str) -> Result<Self, String> {
         let (direction, value) = match value.split_once(':') {

@@ -5,9 +5,10 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use sspc_wire::Direction;
+
 use super::impairment::{Change, Impairments};
 use crate::splitmix::SplitMix64;
-use sspc_wire::Direction;
 
 /// The bytes of a line with a rate that wait to be sent, as time: what a port's driver would hold.
 const QUEUE_TIME: Duration = Duration::from_millis(20);
@@ -222,8 +223,8 @@ impl Wire {
 #[derive(Debug)]
 struct OneWay {
     impairments: Impairments,
-    /// What happens to bytes. Times have their own chance: how bytes are cut into chunks must not
-    /// change which of them come to impairments.
+    /// What happens to bytes. Times have their own random numbers: how bytes are cut into chunks must
+    /// not change which of them are damaged.
     noise: SplitMix64,
     timing: SplitMix64,
     in_flight: VecDeque<InFlight>,

@@ -52,7 +52,7 @@ impl Command {
         }
     }
 
-    /// True for those that make trouble on purpose: what is warned of is no news.
+    /// True for commands that cause faults on purpose, so that warnings of them are no news.
     pub(crate) const fn logs_errors_only(&self) -> bool {
         matches!(self, Self::Demo(_))
     }

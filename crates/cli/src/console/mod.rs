@@ -135,7 +135,7 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::stdout(&error))
 }
 
-/// One line to stderr. A stderr that takes nothing is no reason to end.
+/// Writes one line to stderr. If stderr cannot be written to, the program goes on.
 pub(crate) fn say(line: &str) {
     use io::Write;
     let _ = writeln!(io::stderr().lock(), "{line}");

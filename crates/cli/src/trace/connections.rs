@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::io;
 
+use sspc_wire::Direction;
+
 use super::mux::MuxTrace;
 use super::printer::{Label, Printer};
 use super::stream::StreamTrace;
-use sspc_wire::Direction;
 
 /// Directions of connections that are decoded at a time; no recording has more.
 const WAYS_MAX: usize = 8192;
@@ -32,16 +33,16 @@ pub(crate) struct Connections {
 /// One direction of a connection.
 #[derive(Debug)]
 enum OneWay {
-    StreamTrace(StreamTrace),
-    MuxTrace(Box<MuxTrace>),
+    Stream(StreamTrace),
+    Mux(Box<MuxTrace>),
 }
 
 impl OneWay {
     /// The end of its bytes.
     fn finish(self, label: Label, printer: &mut Printer) -> io::Result<()> {
         match self {
-            Self::MuxTrace(mut mux) => mux.finish(label, printer),
-            Self::StreamTrace(stream) => match stream.unfinished() {
+            Self::Mux(mut mux) => mux.finish(label, printer),
+            Self::Stream(stream) => match stream.unfinished() {
                 Some((at, text)) => printer.fault(label, at, &text),
                 None => Ok(()),
             },
@@ -75,14 +76,14 @@ impl Connections {
             return self.printer.fault(label, 0, &text);
         }
         let way = self.ways.entry(key).or_insert_with(|| match self.mux {
-            true => OneWay::MuxTrace(Box::new(MuxTrace::new(label.direction))),
+            true => OneWay::Mux(Box::new(MuxTrace::new(label.direction))),
             false => {
-                OneWay::StreamTrace(StreamTrace::new(label.direction.unwrap_or(Direction::ToProxy)))
+                OneWay::Stream(StreamTrace::new(label.direction.unwrap_or(Direction::ToProxy)))
             }
         });
         match way {
-            OneWay::StreamTrace(stream) => stream.feed(bytes, label, &mut self.printer),
-            OneWay::MuxTrace(mux) => mux.feed(bytes, label, &mut self.printer),
+            OneWay::Stream(stream) => stream.feed(bytes, label, &mut self.printer),
+            OneWay::Mux(mux) => mux.feed(bytes, label, &mut self.printer),
         }
     }
 

@@ -3,10 +3,9 @@
 use std::fmt::Write;
 
 use sspc_wire::limits::{NAME_RECEIVED_MAX, PAYLOAD_FIXED};
-use sspc_wire::{FrameFault, FrameHead, PayloadHead, Piece, Timeout, ToClient, ToProxy};
+use sspc_wire::{Direction, FrameFault, FrameHead, PayloadHead, Piece, Timeout, ToClient, ToProxy};
 
 use super::text::{escaped, preview};
-use sspc_wire::Direction;
 
 /// Bytes of payload in a line.
 const PAYLOAD_SHOWN: usize = 48;

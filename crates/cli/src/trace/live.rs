@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use sspc_wire::Direction;
+
 use super::connections::{Connections, LabelledBytes};
 use super::printer::{Label, Printer};
 use super::text;
-use sspc_wire::Direction;
 
 /// Writes what passes.
 pub(crate) struct LiveTrace(View);

@@ -2,8 +2,9 @@
 
 use std::io::{self, BufWriter, IsTerminal, Write};
 
-use crate::console::{Painter, Style, wants_color};
 use sspc_wire::Direction;
+
+use crate::console::{Painter, Style, wants_color};
 
 use super::text;
 

@@ -2,7 +2,9 @@
 
 use std::io;
 
-use sspc_wire::{Direction, FrameError, FrameTracker, Layer, ToClientDecoder, ToProxyDecoder};
+use sspc_wire::{
+    Direction, FrameError, FrameTracker, Layer, ToClientDecoder, ToProxyDecoder, mux_type,
+};
 
 use super::frames;
 use super::printer::{Label, Printer};
@@ -131,7 +133,8 @@ impl StreamTrace {
         let expected = frames::expected(self.direction, error.frame, error.fault);
         let mut text = format!("{error}; expected {expected}");
         let left = self.frames.left();
-        let is_mux = self.frames.offset() == 0 && (0xf0..=0xf9).contains(&error.frame);
+        let is_mux = self.frames.offset() == 0
+            && (mux_type::CHANNEL_REQ..=mux_type::RESET_TRANSPORT).contains(&error.frame);
         self.sync = match self.sync {
             _ if is_mux && label.channel.is_none() => {
                 text.push_str("; this is a frame of the mux, try --mux");

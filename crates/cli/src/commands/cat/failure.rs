@@ -29,7 +29,7 @@ pub(super) fn failure(error: Error) -> Failure {
     Failure::new(message).with_exit(exit)
 }
 
-/// Why there is no link to a proxy, and what to do about it, as far as this end can know.
+/// Explains why the link to the proxy failed and what to do about it, as far as the client can tell.
 fn no_link(address: &Address, error: &io::Error) -> String {
     match (address, error.kind()) {
         // Somebody took the connection.

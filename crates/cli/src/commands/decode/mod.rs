@@ -9,18 +9,17 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::{Args, ValueEnum, ValueHint};
+use sspc_wire::Direction;
 
 use crate::console::count;
 use crate::exit::{Exit, Failure};
 use crate::trace::{Connections, Printer};
 use source::Source;
-use sspc_wire::Direction;
 
 /// Show recorded or live bytes of the protocol, one line a frame
 ///
-/// Reads the bytes of a socket or, with --mux, of a serial line, and prints each frame as soon as it is
-/// complete: its name, its fields, and the start of its payload. Recordings
-/// are JSON lines, `{"t": US, "c": CONNECTION, "d": "c2p" or "p2c", "x": "HEX"}`, with both
+/// Reads the bytes of a socket or, with --mux, of a serial line, and prints each frame as soon as it
+/// is complete: its name, its fields, and the start of its payload. Recordings are JSON lines, `{"t": US, "c": CONNECTION, "d": "c2p" or "p2c", "x": "HEX"}`, with both
 /// directions of any number of connections.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]

@@ -3,10 +3,10 @@
 use std::io;
 
 use serde_json::Value;
+use sspc_wire::Direction;
 
 use super::DecodeFormat;
 use crate::trace::{Connections, Label, LabelledBytes};
-use sspc_wire::Direction;
 
 /// The longest line of a recording in bytes; what is longer is none.
 const LINE_MAX: usize = 4 << 20;

@@ -39,7 +39,7 @@ impl Report<'_> {
     /// Runs them one after the other, until one goes wrong.
     pub(super) async fn run_on_line(&mut self, tell: &UnboundedSender<DemoEvent>) {
         self.run_until_wrong(tell).await;
-        // What is left of a step that went wrong is no part of the next one.
+        // Events left over from a failed step must not count for the next one.
         self.forget_events();
     }
 

@@ -30,9 +30,8 @@ impl FromStr for Command {
     fn from_str(line: &str) -> Result<Self, String> {
         let mut words = line.split_whitespace();
         let (name, value) = (words.next().unwrap_or_default(), words.next());
-        let unused = if words.next().is_some() { Some("one value") } else { None };
         let command = match (name, value) {
-            _ if unused.is_some() => return Err(format!("{name:?} takes one value at most")),
+            _ if words.next().is_some() => return Err(format!("{name:?} takes one value at most")),
             ("cut", lasts) => Self::Cut(lasts.map(parse_time).transpose()?),
             ("restore", None) => Self::Restore,
             ("stats", None) => Self::Stats,
@@ -40,26 +39,21 @@ impl FromStr for Command {
             ("restore" | "stats" | "quit", Some(_)) => {
                 return Err(format!("{name} takes no value"));
             }
-            ("flip" | "drop" | "double" | "burst" | "delay" | "jitter" | "rate", Some(value)) => {
-                Self::Change(Change::parse(name, value)?)
-            }
-            ("flip" | "drop" | "double" | "burst" | "delay" | "jitter" | "rate", None) => {
-                return Err(format!("{name} needs a value"));
-            }
+            (setting, value) if Change::NAMES.contains(&setting) => match value {
+                Some(value) => Self::Change(Change::parse(setting, value)?),
+                None => return Err(format!("{setting} needs a value")),
+            },
             _ => return Err(unknown(name)),
         };
         Ok(command)
     }
 }
 
-const NAMES: [&str; 11] = [
-    "cut", "restore", "flip", "drop", "double", "burst", "delay", "jitter", "rate", "stats", "quit",
-];
-
 fn unknown(name: &str) -> String {
-    match suggest(name, NAMES) {
+    let names = [&["cut", "restore"], &Change::NAMES[..], &["stats", "quit"]].concat();
+    match suggest(name, names.iter().copied()) {
         Some(suggestion) => format!("there is no command {name:?}; {suggestion}"),
-        None => format!("there is no command {name:?}; there are {}", NAMES.join(", ")),
+        None => format!("there is no command {name:?}; there are {}", names.join(", ")),
     }
 }
 

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueHint};
 use sspc_address::{ClientEnd, ProxyEnd};
+use sspc_wire::Direction;
 
 use crate::cable::{Change, Cut, Impairments};
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
 use crate::service;
-use sspc_wire::Direction;
 
 /// Pass bytes between a client and a proxy; show, record and damage them
 ///

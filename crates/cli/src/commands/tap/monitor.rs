@@ -8,6 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
 
 use serde::Serialize;
+use sspc_wire::Direction;
 use tokio::sync::oneshot;
 
 use super::TapArgs;
@@ -15,7 +16,6 @@ use crate::cable::CapturedBytes;
 use crate::console::{StdoutStop, StoppableStdout};
 use crate::exit::Failure;
 use crate::trace::LiveTrace;
-use sspc_wire::Direction;
 
 /// Chunks that wait to be shown: if the terminal is slower than the wire, it holds the wire up.
 const QUEUE_MAX: usize = 1024;

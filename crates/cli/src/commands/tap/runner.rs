@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use sspc_address::{Address, ClientEnd, LineEnd, ProxyEnd};
 use sspc_proxy::{ListenError, Listener};
+use sspc_wire::Direction;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
@@ -25,7 +26,6 @@ use crate::exit::{Exit, Failure};
 use crate::service::{SignalEvent, Signals};
 use crate::socket;
 use crate::splitmix::SplitMix64;
-use sspc_wire::Direction;
 
 /// Commands that wait at most: then no more are read.
 const COMMANDS_MAX: usize = 16;

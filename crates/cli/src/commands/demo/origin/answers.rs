@@ -5,9 +5,10 @@ use http::{Response, StatusCode, header};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 
-pub(super) type Answer = Response<BoxBody<Bytes, hyper::Error>>;
+pub(super) type Body = BoxBody<Bytes, hyper::Error>;
+pub(super) type Answer = Response<Body>;
 
-fn full(bytes: impl Into<Bytes>) -> BoxBody<Bytes, hyper::Error> {
+fn full(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never| match never {}).boxed()
 }
 

@@ -11,8 +11,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
-use hyper::service::service_fn;
+use hyper::service::{HttpService, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
+use answers::Body;
 use certs::Identity;
 pub(super) use routes::{TOGETHER, hello, upload_answer};
 pub(super) use ws::price;
@@ -150,16 +152,24 @@ async fn serve(socket: TcpStream, tls: Option<TlsAcceptor>, shared: Arc<Shared>)
     }
 }
 
+/// Answers and counts the requests of a connection.
+fn service(
+    connection: Arc<Connection>,
+    shared: Arc<Shared>,
+) -> impl HttpService<Incoming, ResBody = Body, Error = Infallible, Future: Send> + Send {
+    service_fn(move |request| {
+        connection.requests.fetch_add(1, Ordering::Relaxed);
+        let (connection, shared) = (Arc::clone(&connection), Arc::clone(&shared));
+        async move { Ok::<_, Infallible>(routes::answer(request, &connection, &shared).await) }
+    })
+}
+
 async fn serve_h1<S>(socket: S, connection: Arc<Connection>, shared: Arc<Shared>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let service = service_fn(move |request| {
-        connection.requests.fetch_add(1, Ordering::Relaxed);
-        let (connection, shared) = (Arc::clone(&connection), Arc::clone(&shared));
-        async move { Ok::<_, Infallible>(routes::answer(request, &connection, &shared).await) }
-    });
-    let server = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+    let server =
+        http1::Builder::new().serve_connection(TokioIo::new(socket), service(connection, shared));
     if let Err(error) = server.with_upgrades().await {
         tracing::debug!(%error, "an h1 connection of the origin ended");
     }
@@ -169,15 +179,12 @@ async fn serve_h2<S>(socket: S, connection: Arc<Connection>, shared: Arc<Shared>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let service = service_fn(move |request| {
-        connection.requests.fetch_add(1, Ordering::Relaxed);
-        let (connection, shared) = (Arc::clone(&connection), Arc::clone(&shared));
-        async move { Ok::<_, Infallible>(routes::answer(request, &connection, &shared).await) }
-    });
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder.max_concurrent_streams(MAX_STREAMS);
     builder.initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
-    if let Err(error) = builder.serve_connection(TokioIo::new(socket), service).await {
+    if let Err(error) =
+        builder.serve_connection(TokioIo::new(socket), service(connection, shared)).await
+    {
         tracing::debug!(%error, "an h2 connection of the origin ended");
     }
 }
