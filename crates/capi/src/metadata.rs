@@ -54,8 +54,8 @@ impl Handle {
 
     /// Makes the engine's storage larger.
     fn grow(self, needed: usize) -> bool {
-        // SAFETY: the context is the handle's own; the engine has the new storage when the old one is
-        // given back; malloc() is no code that calls back.
+        // SAFETY: the context is the handle's own; the engine has the new storage before the old one is
+        // freed; malloc() and free() never call back into this library.
         unsafe {
             let Some(at) = NonNull::new(alloc::zeroed(self.cx, needed)) else { return false };
             let storage = self.engine().replace_storage(Storage { at, len: needed });

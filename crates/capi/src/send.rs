@@ -9,7 +9,7 @@ use crate::stream::Handle;
 use crate::timer::now;
 use crate::{alloc, log, mux_object};
 
-/// What a transport may use in front of the bytes that it write_due.
+/// What a transport may use in front of the bytes that it writes.
 const LWS_PRE: usize = 16;
 /// With less room than this behind other frames payload waits for the next room.
 const PAYLOAD_ROOM_MIN: usize = 256;

@@ -110,10 +110,10 @@ impl Handle {
         config: Config,
         inside: &'static Ops,
     ) -> Self {
-        let shell = memory.cast::<StreamObject>();
+        let object = memory.cast::<StreamObject>();
         // SAFETY: the caller's promise; nothing is read before it is written.
         unsafe {
-            let p = shell.as_ptr();
+            let p = object.as_ptr();
             (*p).stream.get().write(Stream::new(name, config, Storage::NONE));
             let path = (*p).path.get();
             *path = (*cx).txp_cpath;
@@ -133,12 +133,12 @@ impl Handle {
             (*p).peer_credit = Cell::new(config.window as i32);
             (*(*p).timer.sul.get()).cb = Some(sul_cb);
         }
-        Self(shell)
+        Self(object)
     }
 
     /// The application's object.
     pub(crate) fn user(self) -> *mut c_void {
-        // SAFETY: it follows the shell.
+        // SAFETY: it follows the stream's object.
         unsafe { self.0.as_ptr().add(1).cast() }
     }
 

@@ -20,8 +20,8 @@ use crate::{alloc, log};
 /// The time has come that the timer was set to.
 unsafe extern "C" fn sul_cb(sul: *mut Sul) {
     // SAFETY: the timer is a mux's.
-    let whole = unsafe { sul.byte_sub(offset_of!(MuxObject, timer)) };
-    if let Some(mux) = NonNull::new(whole.cast()).map(MuxRef) {
+    let object = unsafe { sul.byte_sub(offset_of!(MuxObject, timer)) };
+    if let Some(mux) = NonNull::new(object.cast()).map(MuxRef) {
         mux.timer.armed.set(Instant::ZERO);
         mux.wake(&[], &CBS);
     }
@@ -40,7 +40,7 @@ pub unsafe extern "C" fn lws_transport_mux_create(
     // SAFETY: the caller's promise; the memory has room for all that is written, and is not read
     // before.
     unsafe {
-        let Some(whole) =
+        let Some(object) =
             NonNull::new(alloc::zeroed(cx, size_of::<MuxObject>()).cast::<MuxObject>())
         else {
             log::line(log::ERR, None, log::NO_MEMORY);
@@ -53,7 +53,7 @@ pub unsafe extern "C" fn lws_transport_mux_create(
             ..Config::DEFAULT
         };
         // All else is right as 0.
-        let p = whole.as_ptr();
+        let p = object.as_ptr();
         let public = (*p).public.get();
         (*public).cx = cx;
         (&raw mut (*public).info).copy_from_nonoverlapping(info, 1);

@@ -13,7 +13,7 @@ use crate::state::LineState;
 #[derive(Clone, Debug)]
 pub struct Line {
     pub(crate) shared: Arc<Shared>,
-    /// RestartGuard by lines and channels, not by the driver.
+    /// Held by lines and channels, not by the driver.
     pub(crate) user: Arc<User>,
 }
 

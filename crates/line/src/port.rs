@@ -19,7 +19,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Opens a port, for this process alone and without a mux on it. Reading and writing never wait.
 ///
 /// # Errors
-/// The port is not there, is in use, is no serial port, or does not take the settings.
+/// The port is not there, is in use, is not a serial port, or does not take the settings.
 pub fn open_port(address: &SerialAddress) -> io::Result<OwnedFd> {
     open(address).map(OwnedFd::from)
 }
@@ -76,7 +76,9 @@ fn explain(error: io::Error) -> io::Error {
         Some(Errno::NOENT | Errno::NODEV | Errno::NXIO) => "is the adapter plugged in?",
         Some(Errno::ACCESS | Errno::PERM) => "is this user in the device's group, often dialout?",
         Some(Errno::BUSY) => "another process uses it",
-        Some(Errno::NOTTY | Errno::INVAL) => "it is no serial port, or does not take the settings",
+        Some(Errno::NOTTY | Errno::INVAL) => {
+            "it is not a serial port, or does not take the settings"
+        }
         _ => return error,
     };
     let kind = match error.kind() {

@@ -41,7 +41,7 @@ impl Line {
     /// called on that thread for each event and must not block.
     ///
     /// # Errors
-    /// The port is not there, is in use, is no serial port, or does not take the settings.
+    /// The port is not there, is in use, is not a serial port, or does not take the settings.
     pub fn open(
         address: &SerialAddress,
         role: Role,

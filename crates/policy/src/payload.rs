@@ -18,10 +18,10 @@ impl StreamType {
     /// | ws, raw | always |
     /// | mqtt | if there is an `mqtt_topic` to publish to |
     ///
-    /// `http_no_content_length` and a PAYLOAD_LENGTH_HINT play no part: they say how the length of a
-    /// body is told, not whether there is one. With http protocols `true` also means that the stream
-    /// is CONNECTED when its request's headers are sent, before any response, since its body is
-    /// written then.
+    /// `http_no_content_length` and a PAYLOAD_LENGTH_HINT play no part: they decide how
+    /// a request announces the length of its body, not whether it has one. With http protocols `true`
+    /// also means that the stream is CONNECTED as soon as the request's headers are sent, before any
+    /// response, because that is when the body is written.
     pub fn takes_payload(&self, content_length: Option<u64>) -> bool {
         match self.protocol {
             Protocol::H1 | Protocol::H2 | Protocol::H3 => {

@@ -11,7 +11,7 @@ use sspc_policy::{Policy, StreamType};
 /// What a [`Proxy`](crate::Proxy) is made from.
 ///
 /// ```
-/// use sspc_policy::{Policy, StreamType};
+/// use sspc_policy::Policy;
 /// use sspc_proxy::Config;
 ///
 /// let mut config = Config::new(Policy::builtin());

@@ -1,4 +1,4 @@
-//! Each mistake has one text, whoever takes the address.
+//! Each mistake in an address has the same message in every command and API.
 
 use std::str::FromStr;
 

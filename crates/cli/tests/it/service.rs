@@ -42,7 +42,7 @@ fn passed_sockets_are_listened_on() {
     }
     assert!(!ready.contains("proxy.ss.lws"), "{ready}");
 
-    // Whoever made the socket file also removes it.
+    // The process that made the socket file also removes it.
     signal(&proxy.child, Signal::SIGTERM);
     assert_eq!(wait(&mut proxy.child).code(), Some(0));
     assert!(path.exists());

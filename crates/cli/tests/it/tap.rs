@@ -492,7 +492,7 @@ fn ends_that_are_of_no_use_are_named_with_what_to_do() {
         (["uds:@a", "tcp:127.0.0.1:0"], 2, "the port must be"),
         ([&pty, "pty:/tmp/b"], 1, "choose a path that is free"),
         ([missing, "pty:/tmp/b"], 1, "No such file"),
-        ([&uds, "uds:@b"], 1, "is no socket"),
+        ([&uds, "uds:@b"], 1, "is not a socket"),
     ] {
         let output = run(&[&["tap"], args.as_slice()].concat());
         assert_exit(&output, code);

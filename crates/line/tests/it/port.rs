@@ -126,7 +126,7 @@ fn what_is_no_port_is_told() {
     let file = folder.path().join("notes.txt");
     std::fs::write(&file, "keep me").unwrap();
     let wrong = open(&file);
-    assert!(wrong.to_string().contains("no serial port"), "{wrong}");
+    assert!(wrong.to_string().contains("not a serial port"), "{wrong}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "keep me");
 }
 
@@ -210,7 +210,7 @@ fn the_streams_of_a_process_share_a_line() {
     client_line(&slower).unwrap();
 }
 
-/// A device without a clock learns the time soon, whoever began the handshake.
+/// A device without a clock learns the time soon, whichever end began the handshake.
 #[test]
 fn the_client_is_told_the_proxys_clock_as_soon_as_the_link_is_up() {
     let bench = Bench::new();

@@ -74,7 +74,7 @@ fn answers_that_nobody_asked_for_are_ignored() {
 }
 
 /// A side that is up because of an answer to what it sent before its last RESET would go on while
-/// the peer, which the RESET reaches later, begins anew: both up, one of them with channels that
+/// the peer, which the RESET reaches later, starts over: both up, one of them with channels that
 /// the other does not know.
 #[test]
 fn a_pongack_from_before_our_last_reset_does_not_count() {

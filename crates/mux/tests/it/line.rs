@@ -228,7 +228,7 @@ fn the_fast_profile_finds_a_dead_link_within_300_ms_and_has_it_back_within_500()
 }
 
 #[test]
-fn whoever_restarts_the_fast_profile_is_back_within_500_ms() {
+fn an_end_that_restarts_with_the_fast_profile_is_back_within_500_ms() {
     for (bulk, proxy_sends) in BUSY.into_iter().flat_map(|b| [(b, false), (b, true)]) {
         for side in [Side::A, Side::B] {
             let pump = |pump| Pump { proxy_sends, ..pump };

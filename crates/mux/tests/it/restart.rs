@@ -1,4 +1,4 @@
-//! Either end begins anew after any byte, as when it is killed and started again.
+//! Either end starts over after any byte, as when it is killed and started again.
 
 use sspc_mux::{Channel, Config, Event, Mux, Priority};
 use sspc_sim::{Cut, Link, LinkConfig, Side};
@@ -9,7 +9,7 @@ use crate::support::{App, SIDES, World};
 #[derive(Default)]
 struct Busy {
     ups: u32,
-    /// The other end began anew, and what it sends is not yet to be told from what it sent.
+    /// The other end started over, and what it sends is not yet to be told from what it sent.
     is_old: bool,
     sent: usize,
     heard: usize,

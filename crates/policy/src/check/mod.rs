@@ -254,7 +254,7 @@ impl Check<'_> {
             self.warning(Code::Suspicious, "http_method", message, "use `POST`");
         }
         if let Some(status) = http.expect.filter(|status| !(100..1000).contains(status)) {
-            let message = format!("{} is {status}, which is no status", self.key("http_expect"));
+            let message = format!("{} is {status}, which is not a status", self.key("http_expect"));
             self.error(Code::Range, "http_expect", message, "statuses go from 100 to 999");
         }
         if streamtype.use_auth.as_deref().is_some_and(|auth| auth.kind == "sigv4") {
@@ -264,7 +264,11 @@ impl Check<'_> {
                 let fault = match item {
                     None => format!("{} is missing: sigv4 needs it", self.key(key)),
                     Some(name) if streamtype.metadata_item(name).is_none() => {
-                        format!("{} is {}, which is no metadata", self.key(key), quote(name))
+                        format!(
+                            "{} is {}, which is not a metadata item",
+                            self.key(key),
+                            quote(name)
+                        )
                     }
                     Some(_) => continue,
                 };

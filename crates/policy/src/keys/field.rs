@@ -6,17 +6,17 @@ use crate::types::{Protocol, StreamType};
 /// A set of protocols.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AppliesTo {
-    /// By every protocol.
+    /// To every protocol.
     All,
-    /// By h1, h2 and h3.
+    /// To h1, h2 and h3.
     Http,
-    /// By h1, h2, h3 and ws.
+    /// To h1, h2, h3 and ws.
     HttpWs,
-    /// By h2 and h3.
+    /// To h2 and h3.
     H2,
-    /// By ws.
+    /// To ws.
     Ws,
-    /// By mqtt.
+    /// To mqtt.
     Mqtt,
 }
 

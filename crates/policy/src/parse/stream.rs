@@ -143,7 +143,7 @@ fn header_name(
     if is_token(name) {
         return Some(name.to_owned());
     }
-    let message = format!("{what} is {}, which is no header name", quote(text));
+    let message = format!("{what} is {}, which is not a header name", quote(text));
     context.bad_value(value, message, "letters, digits and any of !#$%&'*+-.^_`|~");
     None
 }
@@ -283,7 +283,7 @@ fn resp_map(
         let code = entry.name.as_str();
         let status = code.parse::<u16>().ok().filter(|status| (100..1000).contains(status));
         let Some(status) = status else {
-            let message = format!("{what} maps {}, which is no status", quote(code));
+            let message = format!("{what} maps {}, which is not a status", quote(code));
             context.bad_value(&entry.name, message, "an HTTP status from 100 to 999");
             continue;
         };

@@ -387,7 +387,7 @@ fn http() {
              `GET` or `POST`",
             "p:1:70: error: `http_url` of streamtype `t` contains a line break; expected text of \
              one line",
-            "p:1:96: error: `http_auth_header` of streamtype `t` is `a b`, which is no header \
+            "p:1:96: error: `http_auth_header` of streamtype `t` is `a b`, which is not a header \
              name; expected letters, digits and any of !#$%&'*+-.^_`|~",
         ],
     );
@@ -398,7 +398,7 @@ fn http() {
              case-sensitive (did you mean `POST`?)",
             "p:1:70: error: `protocol` of streamtype `t` is `http/2`; expected `h1`, `h2`, `h3`, \
              `ws`, `mqtt` or `raw` (did you mean `h2`?)",
-            "p:1:93: error: `http_expect` of streamtype `t` is 20, which is no status (statuses \
+            "p:1:93: error: `http_expect` of streamtype `t` is 20, which is not a status (statuses \
              go from 100 to 999)",
         ],
     );
@@ -410,7 +410,7 @@ fn http() {
     check(
         &stream(r#""http_resp_map":[{"99":1000},{"404":3},{"405":0},{"404":1000}]"#),
         &[
-            "p:1:56: error: `http_resp_map` of streamtype `t` maps `99`, which is no status; \
+            "p:1:56: error: `http_resp_map` of streamtype `t` maps `99`, which is not a status; \
              expected an HTTP status from 100 to 999",
             "p:1:74: warning: the state for status 404 is 3; expected a state of the \
              application, from 1000 to 65535 (it is not reported: smaller ones belong to the \

@@ -1,5 +1,5 @@
-//! Binding sockets and opening serial ports. Everything here is std and blocking, so that a bad address ends a program
-//! before it runs.
+//! Binding sockets and opening serial ports. Everything here is std and blocking, so that a bad
+//! address ends a program before it runs.
 
 use std::fs;
 use std::io;
@@ -10,9 +10,8 @@ use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{Group, User};
-use sspc_line::{Line, LineConfig, LineEvent, Role};
-
 use sspc_address::{ListenAddress, Owner};
+use sspc_line::{Line, LineConfig, LineEvent, Role};
 
 use crate::config::Limits;
 
@@ -27,7 +26,7 @@ pub enum ListenError {
         address: ListenAddress,
     },
     /// The path of a socket is that of something else.
-    #[error("cannot listen at {address}: the path exists and is no socket")]
+    #[error("cannot listen at {address}: the path exists and is not a socket")]
     NotASocket {
         /// The address.
         address: ListenAddress,

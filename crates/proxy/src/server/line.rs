@@ -113,7 +113,7 @@ async fn accept_channels(shared: &Arc<Shared>, line: &Line, name: &str) -> TaskT
 }
 
 impl Handle {
-    /// Serves a line that is no serial port: any pair of byte pipes that keep bytes in order and
+    /// Serves a line that is not a serial port: any pair of byte pipes that keep bytes in order and
     /// lose none. The [mux](sspc_line) runs on it, so that it carries many streams and its link is
     /// supervised, as on a serial line. `name` is what logs call it. How much is kept of a channel is
     /// [`Limits::channel_buffer`](crate::Limits::channel_buffer), whatever `config` says.

@@ -110,6 +110,6 @@ impl Listener {
 }
 
 fn not_a_socket(address: ListenAddress) -> ListenError {
-    let error = io::Error::new(io::ErrorKind::Unsupported, "it is no socket");
+    let error = io::Error::new(io::ErrorKind::Unsupported, "it is not a socket");
     ListenError::System { address, action: "accept connections", error }
 }

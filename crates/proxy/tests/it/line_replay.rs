@@ -133,7 +133,7 @@ fn sizes() -> impl Iterator<Item = usize> {
     (1..=27).chain([usize::MAX])
 }
 
-/// Says messages to whoever speaks websocket.
+/// Sends messages to every websocket client.
 async fn say(mut link: TcpStream, messages: Vec<Vec<u8>>) {
     let (head, _) = request(&mut link).await;
     let mut fields = head.lines().filter_map(|line| line.split_once(": "));

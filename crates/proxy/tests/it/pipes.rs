@@ -154,8 +154,8 @@ async fn noisy(
     }
 }
 
-/// Fetches over and over, until the noise is over and it was right once more. A state that noise
-/// made another may never be followed by what is waited for: then it begins anew.
+/// Fetches over and over, until the noise is over and one more fetch was right. Noise can turn a state
+/// into another one, so that the awaited one never comes: then the fetch starts again.
 async fn use_noisy(device: Device, noise: Arc<AtomicUsize>) {
     loop {
         let is_over = noise.load(Ordering::SeqCst) == 0;

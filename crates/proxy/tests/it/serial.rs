@@ -263,7 +263,7 @@ fn what_cannot_be_opened_is_told_before_anything_runs() {
     let file = folder.path().join("notes.txt");
     std::fs::write(&file, "keep me").unwrap();
     let wrong = refusal(&file);
-    assert!(wrong.to_string().contains("it is no serial port"), "{wrong}");
+    assert!(wrong.to_string().contains("it is not a serial port"), "{wrong}");
     let cable = Cable::new(folder.path()).unwrap();
     let mut second = Proxy::new(Config::new(Policy::builtin())).unwrap();
     second.listen(&address(&cable.port(0), PATIENT)).unwrap();
@@ -312,7 +312,7 @@ async fn noise_on_one_line_leaves_the_other_alone() {
     noise.await.unwrap();
     let counters = site.serving.handle.counters();
     assert!(counters.links_up >= 1, "{counters:?}");
-    // Unplugged and plugged: whoever made the noise is gone.
+    // Unplugged and plugged: the source of the noise is gone.
     site.cables[0].unplug(0).unwrap();
     site.cables[0].plug(0).unwrap();
     let mut stream = site.device(0).open("get").await.unwrap();

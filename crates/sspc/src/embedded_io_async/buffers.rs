@@ -101,7 +101,8 @@ pub(super) struct StreamQueue {
     chunk: Option<Chunk>,
     /// A message has begun to go out and its end was not written.
     message_open: bool,
-    /// It was cut off by the loss of the connection or answered before it began; its writer is still to be told.
+    /// It was cut off by the loss of the connection or answered before it began; its writer is
+    /// still to be told.
     broken: bool,
     /// A handle to the stream exists.
     pub(super) owned: bool,

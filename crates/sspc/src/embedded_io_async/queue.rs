@@ -191,8 +191,8 @@ impl Queue {
 
     /// How many bytes fit behind a head and a name; `None` if not even those do.
     fn room(&self, buffer: &[u8], name: &[u8]) -> Option<usize> {
-        let buf = buffer.len().saturating_sub(self.tail).checked_sub(HEAD + name.len())?;
-        Some(buf.min(usize::from(u16::MAX)))
+        let left = buffer.len().saturating_sub(self.tail).checked_sub(HEAD + name.len())?;
+        Some(left.min(usize::from(u16::MAX)))
     }
 
     /// More of the message whose last bytes are in the record at `at`.

@@ -107,7 +107,7 @@ impl Driver {
                 Woken::Command(Some(command)) => {
                     let now = self.shared.now();
                     let Inner { stream, cut, .. } = &mut *self.shared.lock();
-                    self.sending.obey(stream, cut, now, command);
+                    self.sending.apply(stream, cut, now, command);
                 }
                 Woken::Opened(Ok(conn)) => {
                     self.set_link(Link::Up(conn));

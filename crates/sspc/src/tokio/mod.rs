@@ -9,7 +9,7 @@
 //! while let Some(event) = stream.next().await {
 //!     match event {
 //!         Event::Payload { data, .. } => println!("{} bytes", data.len()),
-//!         // The verdict, or what comes in its target.
+//!         // The verdict, or what comes in its place.
 //!         Event::State {
 //!             state:
 //!                 state @ (State::QosAckRemote

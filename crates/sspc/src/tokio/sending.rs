@@ -54,7 +54,7 @@ impl Sending {
         self.chunk.is_none() && !self.commands.is_closed()
     }
 
-    pub(super) fn obey(
+    pub(super) fn apply(
         &mut self,
         stream: &mut HostStream,
         cut: &mut Option<Cut>,
@@ -120,7 +120,7 @@ impl Outgoing for FromSenders<'_> {
     fn prepare(&mut self, stream: &mut HostStream, now: Instant) {
         if self.sending.chunk.is_none() {
             if let Ok(command) = self.sending.commands.try_recv() {
-                self.sending.obey(stream, self.cut, now, command);
+                self.sending.apply(stream, self.cut, now, command);
             }
         }
     }

@@ -75,7 +75,7 @@ impl Tls {
             |what: &str| Failure::new(FailureKind::Tls, format!("TLS with {route}: {what}"));
         let config = self.config(trust, alpn).await.map_err(|why| failed(&why))?;
         let name = ServerName::try_from(route.server_name().to_owned())
-            .map_err(|_| failed("its host is no name that a certificate could be for"))?;
+            .map_err(|_| failed("a certificate cannot be issued for its host name"))?;
         match TlsConnector::from(config).connect(name, socket).await {
             Ok(stream) => Ok(Transport::Tls(Box::new(stream))),
             Err(error) => Err(failed(&explain(&error, trust))),

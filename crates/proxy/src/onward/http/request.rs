@@ -229,7 +229,7 @@ impl Headers {
         HeaderName::from_bytes(text.trim().trim_end_matches(':').as_bytes()).map_err(|_| {
             Failure::new(
                 FailureKind::Policy,
-                format!("the policy's header {text:?} is no header's name"),
+                format!("the policy's header {text:?} is not a header name"),
             )
         })
     }
@@ -328,7 +328,7 @@ fn given_length(attempt: &Attempt) -> Result<Option<u64>, Failure> {
         let length: u64 = text.and_then(|text| text.parse().ok()).ok_or_else(|| {
             Failure::new(
                 FailureKind::Request,
-                format!("metadata {:?}: {:?} is no length", item.name, bytes),
+                format!("metadata {:?}: {:?} is not a length", item.name, bytes),
             )
         })?;
         return Ok((length > 0).then_some(length));
