@@ -30,6 +30,22 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// What the device knows and clients never see.
     pub credentials: DeviceCredentials,
+    /// Who may use a connection that is open already.
+    pub sharing: Sharing,
+}
+
+/// Who may use an onward connection that another stream opened.
+///
+/// A server that ends a connection because of one request ends all that is on it, and some servers
+/// limit what one connection may do. So strangers do not share by default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Sharing {
+    /// Streams of one client: of one user of this machine, one host, or one line. The default.
+    #[default]
+    Client,
+    /// All streams. It takes the fewest connections; for clients that trust each other.
+    Everyone,
 }
 
 impl Config {
@@ -40,6 +56,7 @@ impl Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             credentials: DeviceCredentials::default(),
+            sharing: Sharing::default(),
         }
     }
 }

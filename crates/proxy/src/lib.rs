@@ -15,12 +15,13 @@
 
 mod config;
 mod counters;
+mod identity;
 mod onward;
 mod server;
 mod session;
 mod unread;
 
-pub use config::{Config, DeviceCredentials, Limits, Timeouts};
+pub use config::{Config, DeviceCredentials, Limits, Sharing, Timeouts};
 pub use counters::Counters;
 pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};
 pub use sspc_address::{AddressError, ListenAddress, Owner};

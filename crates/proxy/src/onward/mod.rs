@@ -16,7 +16,7 @@ mod ws;
 
 use std::sync::Arc;
 
-use sspc_policy::Protocol;
+use sspc_policy::{Address, Protocol};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
@@ -25,9 +25,9 @@ use self::attempt::queue::{self, EventSender};
 pub(crate) use self::attempt::{
     Attempt, End, Event, Failure, FailureKind, PAYLOAD_EVENT_MAX, Takes, TxChunk, Whose,
 };
-use self::connect::Connector;
+use self::connect::{Connector, Route};
 use self::http::{h1, h2};
-use crate::config::{DeviceCredentials, Limits, Timeouts};
+use crate::config::{DeviceCredentials, Limits, Sharing, Timeouts};
 
 /// What holds for all onward connections of a proxy.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +36,18 @@ pub(crate) struct OnwardConfig {
     pub(crate) timeouts: Timeouts,
     /// What the policy's `http_*_header` keys put into requests.
     pub(crate) credentials: DeviceCredentials,
+    pub(crate) sharing: Sharing,
+}
+
+impl OnwardConfig {
+    /// The way of an attempt to this address.
+    fn route(&self, attempt: &Attempt, address: Address, tls: bool) -> Route {
+        let client = match self.sharing {
+            Sharing::Client => Some(attempt.client.clone()),
+            Sharing::Everyone => None,
+        };
+        Route::new(client, address, tls, &attempt.stream)
+    }
 }
 
 /// All onward connections of a proxy; shared by its sessions.

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{Attempt, End, Event, Failure, FailureKind, Onward, PAYLOAD_EVENT_MAX, Takes, TxChunk};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
-use crate::onward::connect::{Alpn, Perf, Route, SocketOptions, Transport};
+use crate::onward::connect::{Alpn, Perf, SocketOptions, Transport};
 
 /// Runs a connection until either side ends it.
 pub(super) async fn run(
@@ -21,7 +21,7 @@ pub(super) async fn run(
     let mut perf = Perf::default();
     let connected = async {
         let target = attempt.target()?;
-        let route = Route::new(target.address, target.tls, &attempt.stream);
+        let route = onward.config.route(attempt, target.address, target.tls);
         let options = SocketOptions::of(&attempt.stream);
         onward.connector.connect(&route, options, Alpn::Raw, &mut perf).await
     };

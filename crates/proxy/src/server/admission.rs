@@ -48,7 +48,7 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         self.shared.counts.sessions_open.take(1);
-        if let Entry::Occupied(mut entry) = lock(&self.shared.peers).entry(self.peer.limit_key()) {
+        if let Entry::Occupied(mut entry) = lock(&self.shared.peers).entry(self.peer.identity()) {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
                 entry.remove();
@@ -63,8 +63,8 @@ impl Shared {
         let limits = &self.config.limits;
         let mut peers = lock(&self.peers);
         let all: usize = peers.values().sum();
-        let key = peer.limit_key();
-        let own = peers.get(&key).copied().unwrap_or(0);
+        let identity = peer.identity();
+        let own = peers.get(&identity).copied().unwrap_or(0);
         if all >= limits.sessions || own >= limits.sessions_per_peer {
             drop(peers);
             self.counts.over_limit.add(1);
@@ -72,11 +72,11 @@ impl Shared {
                 warn!(%peer, limit = limits.sessions, "turned away: too many sessions");
             } else {
                 let limit = limits.sessions_per_peer;
-                warn!(%peer, limit, "turned away: too many sessions of this peer");
+                warn!(%peer, %identity, limit, "turned away: too many sessions of this client");
             }
             return None;
         }
-        peers.insert(key, own + 1);
+        peers.insert(identity, own + 1);
         self.counts.sessions_open.add(1);
         self.counts.sessions_total.add(1);
         Some(Admission { id: self.next_id(), peer, line: None, shared: Arc::clone(self) })

@@ -10,8 +10,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::counters::Counts;
+use crate::identity::Identity;
 use crate::onward::{Onward, OnwardConfig};
-use crate::session::LimitKey;
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -19,7 +19,7 @@ pub(crate) struct Shared {
     pub(crate) policy: Mutex<Arc<Policy>>,
     pub(crate) onward: Arc<Onward>,
     pub(crate) counts: Arc<Counts>,
-    pub(crate) peers: Mutex<HashMap<LimitKey, usize>>,
+    pub(crate) peers: Mutex<HashMap<Identity, usize>>,
     next_id: AtomicU64,
     pub(crate) sessions: TaskTracker,
     /// Lines, which outlive their sessions by what is still to be sent.
@@ -38,6 +38,7 @@ impl Shared {
             limits: config.limits.clone(),
             timeouts: config.timeouts.clone(),
             credentials: config.credentials.clone(),
+            sharing: config.sharing,
         });
         Self {
             policy: Mutex::new(Arc::clone(&config.policy)),

@@ -33,7 +33,7 @@ use self::credit::ClientCredit;
 use self::frame_writer::{FrameWriter, FramingMode};
 use self::link::LinkKind;
 pub(crate) use self::link::{AnyPipe, LinkReader, LinkWriter};
-pub(crate) use self::peer::{LimitKey, Peer};
+pub(crate) use self::peer::Peer;
 use self::stream::{Stream, Waits};
 use crate::onward::Event;
 

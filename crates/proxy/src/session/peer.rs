@@ -1,10 +1,12 @@
 //! Who is at the other end of a link.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tracing::{Span, field, info_span};
+
+use crate::identity::Identity;
 
 /// Who a session's client is, as far as the link tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,25 +23,16 @@ pub(crate) enum Peer {
     Unknown,
 }
 
-/// Whom a limit is counted against.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum LimitKey {
-    Process(i32),
-    Address(IpAddr),
-    /// A line or a pipe, by its number.
-    Line(u64),
-    Unknown,
-}
-
 impl Peer {
-    pub(crate) fn limit_key(&self) -> LimitKey {
+    /// Whom this client counts as.
+    pub(crate) fn identity(&self) -> Identity {
         match self {
-            Peer::Process { pid: Some(pid), .. } => LimitKey::Process(*pid),
-            Peer::Process { pid: None, .. } | Peer::Unknown => LimitKey::Unknown,
-            Peer::Address(address) => LimitKey::Address(address.ip()),
-            Peer::Channel { line: number, .. } | Peer::Pipe { pipe: number, .. } => {
-                LimitKey::Line(*number)
+            Peer::Process { uid, .. } => Identity::User(*uid),
+            Peer::Address(address) => Identity::of_address(address.ip()),
+            Peer::Channel { line: number, name, .. } | Peer::Pipe { pipe: number, name } => {
+                Identity::Line { number: *number, name: Arc::clone(name) }
             }
+            Peer::Unknown => Identity::Unknown,
         }
     }
 

@@ -21,6 +21,7 @@ use super::link::LinkKind;
 use super::tx_queue::{Pushed, TxQueue};
 use crate::config::Limits;
 use crate::counters::Counts;
+use crate::identity::Identity;
 use crate::onward::{Attempt, End, Event, Failure, FailureKind, TxChunk};
 
 /// The longest metadata value for the client, in bytes; longer ones are left out.
@@ -75,6 +76,7 @@ pub(crate) struct Stream<D: AttemptStarter> {
     pub(crate) frame_writer: FrameWriter,
     starter: D,
     counts: Arc<Counts>,
+    client: Identity,
     streamtype: Arc<StreamType>,
     chain: Vec<Arc<StreamType>>,
     metadata: Vec<(String, Bytes)>,
@@ -108,7 +110,7 @@ impl<D: AttemptStarter> Stream<D> {
         asked: &Streamtype<'_>,
         link: LinkKind,
     ) -> Self {
-        let SessionContext { starter, counts, limits, timeouts, .. } = context;
+        let SessionContext { peer, starter, counts, limits, timeouts, .. } = context;
         let watermarks = Watermarks::of(&streamtype, limits);
         let honours = asked.honours_credit();
         let credit = ClientCredit::initial(asked);
@@ -123,6 +125,7 @@ impl<D: AttemptStarter> Stream<D> {
             frame_writer: FrameWriter::new(mode, credit, Instant::now()),
             starter: starter.clone(),
             counts: Arc::clone(counts),
+            client: peer.identity(),
             lifecycle: Lifecycle::new(Arc::clone(&streamtype), timeouts.retry_after_max, seed),
             streamtype,
             chain,
@@ -444,6 +447,7 @@ impl<D: AttemptStarter> Stream<D> {
             self.frame_writer.renew_credit(credit);
         }
         self.attempt = Some(self.starter.start(Attempt {
+            client: self.client.clone(),
             stream: Arc::clone(&self.streamtype),
             chain: self.chain.clone(),
             metadata: self.metadata.clone(),

@@ -14,7 +14,7 @@ use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::support::{Client, Origin, Seen, ms_since, proxy, proxy_with};
-use crate::{Config, LineConfig, Proxy};
+use crate::{Config, LineConfig, Proxy, Sharing};
 
 /// Virtual time passes only when nobody has anything to do: after this all is done that needs no
 /// waiting.
@@ -169,7 +169,8 @@ pub(super) async fn transactions(config: Config) {
     drop(client);
     proxy.run(ready(())).await;
 
-    let proxy = self::proxy(config, &origin.settings(H2));
+    let shared = Config { sharing: Sharing::Everyone, ..config };
+    let proxy = self::proxy(shared, &origin.settings(H2));
     let mut client = Client::connecting(&proxy).await;
     let mut connection = h2::server::handshake(origin.accept().await).await.unwrap();
     let (_, mut answer) = connection.accept().await.unwrap().unwrap();
@@ -307,7 +308,8 @@ pub(super) async fn sent_on_a_channel(mut config: Config) -> u64 {
     rounded(sent, 10_000)
 }
 
-pub(super) async fn streams_of_the_first_h2_connection(config: Config) -> u64 {
+pub(super) async fn streams_of_the_first_h2_connection(mut config: Config) -> u64 {
+    config.sharing = Sharing::Everyone;
     let asked = config.limits.h2_streams + 3;
     let origin = Origin::new();
     let proxy = proxy(config, &origin.settings(H2));

@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use sspc_policy::{Address, StreamType, TrustStore};
 
+use crate::identity::Identity;
+
 /// Whose word a TLS peer's certificate needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Trust {
@@ -14,6 +16,16 @@ pub(crate) enum Trust {
     /// A store of the policy. Equal contents are the same trust, whichever policy they are from,
     /// so that connections outlive a reload.
     Store(Arc<TrustStore>),
+}
+
+impl Trust {
+    /// What the policy trusts for this stream.
+    pub(crate) fn of(stream: &StreamType) -> Self {
+        match &stream.trust_store {
+            Some(store) => Self::Store(Arc::clone(store)),
+            None => Self::Platform,
+        }
+    }
 }
 
 impl Hash for Trust {
@@ -36,23 +48,26 @@ impl fmt::Display for Trust {
 /// What must be equal for two streams to use the same connection; the protocol aside.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Route {
+    /// The only client whose streams may share its connections; `None` if all may.
+    pub(crate) client: Option<Identity>,
     pub(crate) address: Address,
     /// `None` for a clear connection.
     pub(crate) tls: Option<Trust>,
 }
 
 impl Route {
-    pub(crate) fn new(address: Address, tls: bool, stream: &StreamType) -> Self {
+    pub(crate) fn new(
+        client: Option<Identity>,
+        address: Address,
+        tls: bool,
+        stream: &StreamType,
+    ) -> Self {
         let address = match address {
             // Names differ only by their letters.
             Address::Tcp { host, port } => Address::Tcp { host: host.to_ascii_lowercase(), port },
             other => other,
         };
-        let trust = || match &stream.trust_store {
-            Some(store) => Trust::Store(Arc::clone(store)),
-            None => Trust::Platform,
-        };
-        Self { address, tls: tls.then(trust) }
+        Self { client, address, tls: tls.then(|| Trust::of(stream)) }
     }
 
     /// The name that the peer's certificate has to be for.

@@ -8,7 +8,7 @@ use url::Url;
 use super::multipart_encode::Parts;
 use crate::config::DeviceCredentials;
 use crate::onward::connect::{Route, Trust};
-use crate::onward::{Attempt, Failure, FailureKind};
+use crate::onward::{Attempt, Failure, FailureKind, OnwardConfig};
 
 /// Most bytes of names and values in a request's headers.
 const HEADERS_MAX: usize = 60 * 1024;
@@ -49,7 +49,7 @@ const SECRETS: [HeaderName; 3] =
 
 impl Plan {
     /// The request that an attempt starts with.
-    pub(crate) fn new(attempt: &Attempt, credentials: &DeviceCredentials) -> Result<Self, Failure> {
+    pub(crate) fn new(attempt: &Attempt, config: &OnwardConfig) -> Result<Self, Failure> {
         let stream = &*attempt.stream;
         let target = attempt.target()?;
         let path = path_for(stream, &target, |name| attempt.lookup(name))
@@ -64,7 +64,7 @@ impl Plan {
                 )
             })?;
         let mut headers = Headers::new();
-        headers.credentials(attempt, credentials)?;
+        headers.credentials(attempt, &config.credentials)?;
         headers.metadata(attempt)?;
         let body = body_plan(attempt, &mut headers)?;
         if headers.size > HEADERS_MAX {
@@ -73,8 +73,8 @@ impl Plan {
                 format!("{} bytes of headers are too much", headers.size),
             ));
         }
-        let route = Route::new(target.address, target.tls, stream);
-        let trust = Route::new(route.address.clone(), true, stream).tls.unwrap_or(Trust::Platform);
+        let route = config.route(attempt, target.address, target.tls);
+        let trust = Trust::of(stream);
         Ok(Self {
             route,
             h2: stream.protocol == Protocol::H2,
@@ -162,7 +162,8 @@ impl Plan {
             && Url::parse(&base).is_ok_and(|base| base.origin() == next.origin());
         if !stays {
             let address = sspc_policy::Address::Tcp { host: host.to_ascii_lowercase(), port };
-            self.route = Route { address, tls: tls.then(|| self.trust.clone()) };
+            let client = self.route.client.take();
+            self.route = Route { client, address, tls: tls.then(|| self.trust.clone()) };
             self.host = None;
             for name in self.secrets.iter().chain(&SECRETS) {
                 self.headers.remove(name);

@@ -32,7 +32,7 @@ pub(crate) async fn run(
     out: &EventSender,
     chunks: mpsc::Receiver<TxChunk>,
 ) -> End {
-    let mut plan = match Plan::new(attempt, &onward.config.credentials) {
+    let mut plan = match Plan::new(attempt, &onward.config) {
         Ok(plan) => plan,
         Err(failure) => return End::Failed(failure),
     };

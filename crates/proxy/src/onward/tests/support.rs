@@ -20,6 +20,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
+use crate::identity::Identity;
 use crate::onward::{
     Attempt, End, Event, EventReceiver, Onward, OnwardConfig, PAYLOAD_EVENT_MAX, TxChunk,
 };
@@ -54,6 +55,7 @@ pub(super) fn item(name: &str, header: &str) -> MetadataItem {
 
 pub(super) fn attempt(stream: &StreamType) -> Attempt {
     Attempt {
+        client: Identity::Unknown,
         stream: Arc::new(stream.clone()),
         chain: Vec::new(),
         metadata: Vec::new(),

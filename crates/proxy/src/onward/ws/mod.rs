@@ -95,7 +95,7 @@ async fn dial(onward: &Onward, attempt: &Attempt, perf: &mut Perf) -> Result<Dia
     let target = attempt.target()?;
     let path = path_for(&attempt.stream, &target, |name| attempt.lookup(name))
         .map_err(|error| Failure::new(FailureKind::Request, format!("http_url: {error}")))?;
-    let route = Route::new(target.address, target.tls, &attempt.stream);
+    let route = onward.config.route(attempt, target.address, target.tls);
     let options = SocketOptions::of(&attempt.stream);
     let transport = onward.connector.connect(&route, options, Alpn::H1, perf).await?;
     Ok(Dialled { transport, route, path })

@@ -55,7 +55,11 @@ pub(super) fn stream() -> StreamType {
 
 /// Where the streams say that they are; the servers are elsewhere.
 pub(super) fn route() -> Route {
-    Route { address: Address::Tcp { host: "example.com".to_owned(), port: 8080 }, tls: None }
+    Route {
+        client: None,
+        address: Address::Tcp { host: "example.com".to_owned(), port: 8080 },
+        tls: None,
+    }
 }
 
 impl Client {

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
 use super::support::{BUFLEN, RESPONSE_TIMEOUT, Request, Seen, Server, listen, route, stream};
+use crate::identity::Identity;
 use crate::onward::connect::Perf;
 use crate::onward::ws::speak;
 use crate::onward::ws::upgrade::Upgrade;
@@ -34,7 +35,13 @@ fn start(stream: StreamType, metadata: &[(&str, &'static str)]) -> AttemptHandle
     let metadata =
         metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
     let stream = Arc::new(stream);
-    let attempt = Attempt { chain: vec![Arc::clone(&stream)], stream, metadata, length_hint: None };
+    let attempt = Attempt {
+        client: Identity::Unknown,
+        chain: vec![Arc::clone(&stream)],
+        stream,
+        metadata,
+        length_hint: None,
+    };
     Onward::new(OnwardConfig::default()).start(attempt)
 }
 
