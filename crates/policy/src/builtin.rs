@@ -37,6 +37,7 @@ fn any_endpoint(retry: Arc<Retry>) -> StreamType {
     streamtype.port = 443;
     streamtype.protocol = Protocol::H2;
     streamtype.tls = true;
+    streamtype.allow_clear = true;
     streamtype.allow_redirects = true;
     streamtype.opportunistic = true;
     streamtype.direct_proto_str = true;

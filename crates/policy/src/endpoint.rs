@@ -1,6 +1,8 @@
 //! Where a stream connects to and which path it asks for: pure functions of policy and metadata.
 
 use std::fmt;
+use std::net::Ipv6Addr;
+use std::ops::Range;
 
 use crate::template::{ExpandError, Template};
 use crate::types::StreamType;
@@ -11,11 +13,14 @@ use crate::types::StreamType;
 pub struct Target {
     /// The host or the socket.
     pub address: Address,
-    /// Whether to encrypt: the policy's `tls`, unless the endpoint's scheme is a clear one.
+    /// Whether to encrypt: the policy's `tls`, unless the endpoint's scheme says otherwise.
     pub tls: bool,
     /// Path and query of an endpoint that is a URL, with its leading slash; it replaces
     /// `http_url` even when it is only `/`.
     pub path: Option<String>,
+    /// Whether the client chose the host, and not the policy: whether less than the last two labels
+    /// of its name are text of the policy. False for Unix sockets.
+    pub host_from_client: bool,
 }
 
 /// The address part of a [`Target`].
@@ -81,6 +86,18 @@ pub enum EndpointError {
     File,
     /// A Unix socket that came from metadata: only the policy itself may name one.
     UnixFromMetadata,
+    /// A value that is only a part of the endpoint contains something that would not stay in its
+    /// place.
+    Value {
+        /// The name of the metadata item.
+        name: String,
+        /// The first byte that is not allowed there.
+        byte: u8,
+    },
+    /// The scheme of a larger endpoint comes from metadata.
+    SchemeFromMetadata,
+    /// This scheme, from metadata, would turn off the policy's `tls`.
+    LowersTls(String),
 }
 
 impl fmt::Display for EndpointError {
@@ -96,6 +113,20 @@ impl fmt::Display for EndpointError {
             EndpointError::UnixFromMetadata => {
                 f.write_str("metadata may not choose a Unix socket; only the policy may")
             }
+            EndpointError::Value { name, byte } => write!(
+                f,
+                "the value of `{}` contains `{}`; only letters, digits, `-`, `.` and `_` may be put \
+                 into an endpoint",
+                name.escape_debug(),
+                byte.escape_ascii()
+            ),
+            EndpointError::SchemeFromMetadata => {
+                f.write_str("metadata may not choose the scheme of an endpoint, only all of it")
+            }
+            EndpointError::LowersTls(scheme) => write!(
+                f,
+                "metadata may not choose `{scheme}:`, which turns `tls` off, without `allow_clear`"
+            ),
         }
     }
 }
@@ -129,26 +160,14 @@ impl Target {
         lookup: impl Fn(&str) -> Option<&'v [u8]>,
     ) -> Result<Target, EndpointError> {
         let template = streamtype.endpoint.as_ref().ok_or(EndpointError::Missing)?;
-        // Whole only for the name of a socket: there is no fragment in one.
-        let is_socket = names_socket(template);
-        let bytes = if is_socket {
-            template.expand(&lookup)?
+        if names_socket(template) {
+            socket(template, streamtype.tls, lookup)
+        } else if let Some(name) = template.whole_name() {
+            let value = lookup(name).ok_or_else(|| ExpandError::Undeclared(name.to_owned()))?;
+            from_client(value, streamtype, lookup)
         } else {
-            template.expand_without_fragment(&lookup)?
-        };
-        if let Some(&byte) = bytes.iter().find(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
-            return Err(ExpandError::Forbidden(byte).into());
+            from_policy(template, streamtype, lookup)
         }
-        let text = std::str::from_utf8(&bytes)
-            .map_err(|_| EndpointError::BadHost(String::from_utf8_lossy(&bytes).into_owned()))?;
-        if let Some(socket) = text.strip_prefix('+') {
-            // A client that fills in the whole endpoint could otherwise talk to any local daemon.
-            if !is_socket {
-                return Err(EndpointError::UnixFromMetadata);
-            }
-            return unix(socket, streamtype.tls);
-        }
-        parse(text, streamtype, lookup)
     }
 }
 
@@ -157,51 +176,181 @@ pub(crate) fn names_socket(endpoint: &Template) -> bool {
     endpoint.as_str().starts_with('+')
 }
 
-fn unix(socket: &str, tls: bool) -> Result<Target, EndpointError> {
-    let address = match socket.strip_prefix('@') {
-        Some("") => return Err(EndpointError::NoHost),
-        Some(name) => Address::UnixAbstract(name.to_owned()),
-        None if socket.is_empty() => return Err(EndpointError::NoHost),
-        None => Address::UnixPath(socket.to_owned()),
+/// The names in an endpoint whose values are a part of its host, its port or its socket.
+pub(crate) fn names_in_authority(endpoint: &Template) -> Vec<(&str, Range<usize>)> {
+    let end = match names_socket(endpoint) {
+        true => endpoint.as_str().len(),
+        false => authority(endpoint).end,
     };
-    Ok(Target { address, tls, path: None })
+    endpoint.names().into_iter().filter(|(_, range)| range.start < end).collect()
 }
 
-fn parse<'v>(
-    text: &str,
+/// A Unix socket. A value stays in its part of the path.
+fn socket<'v>(
+    template: &Template,
+    tls: bool,
+    lookup: impl Fn(&str) -> Option<&'v [u8]>,
+) -> Result<Target, EndpointError> {
+    let (bytes, _) = template.expand_checked(lookup, host_characters)?;
+    let text = utf8(&bytes)?.strip_prefix('+').unwrap_or_default();
+    let address = match text.strip_prefix('@') {
+        Some("") => return Err(EndpointError::NoHost),
+        Some(name) => Address::UnixAbstract(name.to_owned()),
+        None if text.is_empty() => return Err(EndpointError::NoHost),
+        None => {
+            let written = template.as_str().get(1..).unwrap_or_default();
+            if Template::new(written).gains_dot_segments(text.as_bytes())? {
+                return Err(ExpandError::DotSegment.into());
+            }
+            Address::UnixPath(text.to_owned())
+        }
+    };
+    Ok(Target { address, tls, path: None, host_from_client: false })
+}
+
+/// An endpoint that is one value: all of it is the client's choice, but for what the policy's `tls`
+/// says, and sockets and files of the proxy's host.
+fn from_client<'v>(
+    value: &[u8],
     streamtype: &StreamType,
     lookup: impl Fn(&str) -> Option<&'v [u8]>,
 ) -> Result<Target, EndpointError> {
-    let (scheme, rest) = match text.split_once("://") {
-        Some((scheme, rest)) if is_scheme(scheme) => (Some(scheme.to_ascii_lowercase()), rest),
-        _ => (None, text),
-    };
-    if scheme.as_deref() == Some("file") || text.starts_with("file:") {
-        return Err(EndpointError::File);
+    let end = value.iter().position(|byte| *byte == b'#').unwrap_or(value.len());
+    let text = utf8(value.get(..end).unwrap_or_default())?;
+    if text.starts_with('+') {
+        return Err(EndpointError::UnixFromMetadata);
     }
-    let (authority, path) = match rest.find(['/', '?']) {
-        Some(at) => rest.split_at(at),
-        None => (rest, ""),
+    let url = Url::split(text)?;
+    let tls = match url.scheme.as_deref() {
+        Some(scheme) if streamtype.tls && is_clear(scheme) && !streamtype.allow_clear => {
+            return Err(EndpointError::LowersTls(scheme.to_owned()));
+        }
+        Some(scheme) => !is_clear(scheme) && (streamtype.tls || is_encrypted(scheme)),
+        None => streamtype.tls,
     };
-    let (host, port_text) = split_authority(authority)?;
-    let is_url = scheme.is_some() || port_text.is_some() || !path.is_empty();
-    let port = match (port_text, scheme.as_deref()) {
-        (Some(text), _) => parse_port(text)?,
-        (None, Some("http" | "ws")) => 80,
-        (None, Some("https" | "wss")) => 443,
-        (None, _) => streamtype.port,
-    };
-    if port == 0 {
-        return Err(EndpointError::NoPort);
+    Ok(Target { tls, host_from_client: true, ..url.target(streamtype, lookup)? })
+}
+
+/// An endpoint that the policy writes, perhaps with values in it, which stay in their places.
+fn from_policy<'v>(
+    template: &Template,
+    streamtype: &StreamType,
+    lookup: impl Fn(&str) -> Option<&'v [u8]>,
+) -> Result<Target, EndpointError> {
+    let place = authority(template);
+    let text = |range: Range<usize>| template.as_str().get(range).unwrap_or_default();
+    let (before, after) = (text(0..place.end), text(place.end..template.as_str().len()));
+    if before.contains("${") && before.ends_with(':') && after.starts_with("//") {
+        return Err(EndpointError::SchemeFromMetadata);
     }
-    let clear = matches!(scheme.as_deref(), Some("http" | "ws" | "mqtt"));
-    let path =
-        if is_url { Some(request_path(&Template::new(path).expand_url(lookup)?)) } else { None };
-    Ok(Target {
-        address: Address::Tcp { host: host.to_owned(), port },
-        tls: streamtype.tls && !clear,
-        path,
-    })
+    let (bytes, values) = Template::new(before).expand_checked(&lookup, host_characters)?;
+    let expanded = format!("{}{after}", utf8(&bytes)?);
+    let url = Url::split(&expanded)?;
+    let tls = streamtype.tls && !url.scheme.as_deref().is_some_and(is_clear);
+    let host_end = place.start + url.host.len();
+    let last = values.iter().rfind(|value| value.start <= host_end);
+    let host_from_client = last.is_some_and(|value| {
+        url.host.parse::<Ipv6Addr>().is_ok()
+            || !names_owner(expanded.get(value.end..host_end).unwrap_or_default())
+    });
+    Ok(Target { tls, host_from_client, ..url.target(streamtype, lookup)? })
+}
+
+/// Whether a host that ends in this is its owner's, whatever stands before it: names are registered
+/// by two labels or more, and an address is another one if any part of it is.
+fn names_owner(end: &str) -> bool {
+    let whole_labels = || end.trim_end_matches('.').split('.').skip(1);
+    let is_number = |label: &str| label.starts_with(|c: char| c.is_ascii_digit());
+    whole_labels().count() >= 2 && !whole_labels().last().is_some_and(is_number)
+}
+
+/// Where an endpoint that the policy writes has its host and its port.
+fn authority(template: &Template) -> Range<usize> {
+    let text = template.as_str();
+    let start = match text.split_once("://") {
+        Some((scheme, _)) if is_scheme(scheme) => scheme.len() + 3,
+        _ => 0,
+    };
+    let rest = Template::new(text.get(start..).unwrap_or_default());
+    let length = rest.find_literal(&['/', '?', '#']).unwrap_or(rest.as_str().len());
+    start..start + length
+}
+
+/// Refuses a value that is a part of a host, a port or a socket's name, and would reach beyond it.
+fn host_characters(name: &str, value: &[u8]) -> Result<(), EndpointError> {
+    let stays = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._".contains(byte);
+    match value.iter().find(|byte| !stays(byte)) {
+        None => Ok(()),
+        Some(&byte) => Err(EndpointError::Value { name: name.to_owned(), byte }),
+    }
+}
+
+fn utf8(bytes: &[u8]) -> Result<&str, EndpointError> {
+    if let Some(&byte) = bytes.iter().find(|byte| matches!(byte, b'\r' | b'\n' | 0)) {
+        return Err(ExpandError::Forbidden(byte).into());
+    }
+    std::str::from_utf8(bytes)
+        .map_err(|_| EndpointError::BadHost(String::from_utf8_lossy(bytes).into_owned()))
+}
+
+fn is_clear(scheme: &str) -> bool {
+    matches!(scheme, "http" | "ws" | "mqtt")
+}
+
+fn is_encrypted(scheme: &str) -> bool {
+    matches!(scheme, "https" | "wss" | "mqtts")
+}
+
+/// The parts of an endpoint that is no socket.
+struct Url<'t> {
+    /// In lower case.
+    scheme: Option<String>,
+    /// Without brackets.
+    host: &'t str,
+    /// What follows the host's colon.
+    port: Option<&'t str>,
+    /// Path, query and fragment, as they are written.
+    path: &'t str,
+}
+
+impl<'t> Url<'t> {
+    fn split(text: &'t str) -> Result<Self, EndpointError> {
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, rest)) if is_scheme(scheme) => (Some(scheme.to_ascii_lowercase()), rest),
+            _ => (None, text),
+        };
+        if scheme.as_deref() == Some("file") || text.starts_with("file:") {
+            return Err(EndpointError::File);
+        }
+        let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (host, port) = split_authority(authority)?;
+        Ok(Self { scheme, host, port, path })
+    }
+
+    /// The target, as far as it is told by the text alone.
+    fn target<'v>(
+        &self,
+        streamtype: &StreamType,
+        lookup: impl Fn(&str) -> Option<&'v [u8]>,
+    ) -> Result<Target, EndpointError> {
+        let port = match (self.port, self.scheme.as_deref()) {
+            (Some(text), _) => parse_port(text)?,
+            (None, Some("http" | "ws")) => 80,
+            (None, Some("https" | "wss")) => 443,
+            (None, _) => streamtype.port,
+        };
+        if port == 0 {
+            return Err(EndpointError::NoPort);
+        }
+        let asks = !self.path.is_empty() && !self.path.starts_with('#');
+        let is_url = self.scheme.is_some() || self.port.is_some() || asks;
+        let path = match is_url {
+            true => Some(request_path(&Template::new(self.path).expand_url(lookup)?)),
+            false => None,
+        };
+        let address = Address::Tcp { host: self.host.to_owned(), port };
+        Ok(Target { address, tls: streamtype.tls, path, host_from_client: false })
+    }
 }
 
 fn is_scheme(text: &str) -> bool {
@@ -215,25 +364,26 @@ fn split_authority(authority: &str) -> Result<(&str, Option<&str>), EndpointErro
     let (host, port) = match authority.strip_prefix('[') {
         Some(after) => {
             let (host, rest) = after.split_once(']').ok_or_else(bad)?;
-            host.parse::<std::net::Ipv6Addr>().map_err(|_| bad())?;
+            host.parse::<Ipv6Addr>().map_err(|_| bad())?;
             match (rest.is_empty(), rest.strip_prefix(':')) {
                 (true, _) => (host, None),
                 (false, Some(port)) => (host, Some(port)),
                 (false, None) => return Err(bad()),
             }
         }
-        None if authority.parse::<std::net::Ipv6Addr>().is_ok() => (authority, None),
+        None if authority.parse::<Ipv6Addr>().is_ok() => (authority, None),
         None => match authority.split_once(':') {
             Some((host, port)) => (host, Some(port)),
             None => (authority, None),
         },
     };
-    let forbidden =
-        |c: char| c.is_whitespace() || c.is_control() || "@\\/?#%<>[]^|\"'`{}".contains(c);
+    // The colons are those of an address, which has been read as one.
+    let allowed = |c: char| c.is_alphanumeric() || "-._:".contains(c);
     if host.is_empty() {
         return Err(EndpointError::NoHost);
     }
-    if host.len() > HOST_MAX || host.contains(forbidden) {
+    let empty_label = host.starts_with('.') || host.contains("..");
+    if host.len() > HOST_MAX || empty_label || !host.chars().all(allowed) {
         return Err(bad());
     }
     Ok((host, port))
@@ -271,132 +421,4 @@ pub fn path_for<'v>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn streamtype(endpoint: &str, port: u16, tls: bool) -> StreamType {
-        let mut streamtype = StreamType::new("s");
-        streamtype.endpoint = Some(endpoint.into());
-        streamtype.port = port;
-        streamtype.tls = tls;
-        streamtype
-    }
-
-    fn resolve(endpoint: &str) -> Result<Target, EndpointError> {
-        Target::resolve(&streamtype(endpoint, 8443, true), |_| None)
-    }
-
-    fn with_metadata(value: &str) -> Result<Target, EndpointError> {
-        Target::resolve(&streamtype("${endpoint}", 8443, true), |name| {
-            (name == "endpoint").then_some(value.as_bytes())
-        })
-    }
-
-    fn tcp(host: &str, port: u16, tls: bool, path: Option<&str>) -> Target {
-        Target {
-            address: Address::Tcp { host: host.into(), port },
-            tls,
-            path: path.map(str::to_owned),
-        }
-    }
-
-    #[test]
-    fn a_plain_host_takes_everything_else_from_the_policy() {
-        assert_eq!(resolve("example.com").unwrap(), tcp("example.com", 8443, true, None));
-        assert_eq!(resolve("::1").unwrap(), tcp("::1", 8443, true, None));
-    }
-
-    #[test]
-    fn a_url_overrides_port_and_path_but_never_turns_tls_on() {
-        assert_eq!(resolve("http://h").unwrap(), tcp("h", 80, false, Some("/")));
-        assert_eq!(resolve("ws://h/a?b=c").unwrap(), tcp("h", 80, false, Some("/a?b=c")));
-        assert_eq!(resolve("https://h:1/x").unwrap(), tcp("h", 1, true, Some("/x")));
-        assert_eq!(resolve("wss://h").unwrap(), tcp("h", 443, true, Some("/")));
-        assert_eq!(resolve("HTTP://h?q").unwrap(), tcp("h", 80, false, Some("/?q")));
-        assert_eq!(resolve("mqtt://h").unwrap(), tcp("h", 8443, false, Some("/")));
-        assert_eq!(resolve("foo://h").unwrap(), tcp("h", 8443, true, Some("/")));
-        assert_eq!(resolve("localhost:5560").unwrap(), tcp("localhost", 5560, true, Some("/")));
-        assert_eq!(resolve("http://[::1]:9/a").unwrap(), tcp("::1", 9, false, Some("/a")));
-        let clear = Target::resolve(&streamtype("https://h", 1, false), |_| None).unwrap();
-        assert_eq!(clear, tcp("h", 443, false, Some("/")));
-    }
-
-    #[test]
-    fn metadata_can_be_the_whole_url() {
-        let target = with_metadata("https://h/a b").unwrap();
-        assert_eq!(target, tcp("h", 443, true, Some("/a%20b")));
-        // The path is expanded once more, and only once.
-        let again = with_metadata("h/${endpoint}x").unwrap();
-        assert_eq!(again, tcp("h", 8443, true, Some("/h/${endpoint}xx")));
-    }
-
-    /// A fragment went out as `%23` and what follows (RFC 9110 §7.1: it is not sent).
-    #[test]
-    fn fragments_stay_here() {
-        assert_eq!(resolve("http://h/a?b#c/d").unwrap(), tcp("h", 80, false, Some("/a?b")));
-        assert_eq!(resolve("https://h#c").unwrap(), tcp("h", 443, true, Some("/")));
-        assert_eq!(with_metadata("https://h:1/a#b?c").unwrap(), tcp("h", 1, true, Some("/a")));
-        assert_eq!(with_metadata("https://h#/a").unwrap(), tcp("h", 443, true, Some("/")));
-        // In a value that is not the URL itself, it is data.
-        let search = streamtype("http://h/${endpoint}?x", 1, false);
-        let target = Target::resolve(&search, |_| Some(b"a#${b".as_slice())).unwrap_err();
-        assert_eq!(target, EndpointError::Expand(ExpandError::Unterminated));
-        let target = Target::resolve(&search, |_| Some(b"a#b".as_slice())).unwrap();
-        assert_eq!(target, tcp("h", 80, false, Some("/a%23b?x")));
-        assert_eq!(resolve("+/run/a#b").unwrap().address, Address::UnixPath("/run/a#b".into()));
-    }
-
-    #[test]
-    fn what_could_reach_beyond_the_policy_is_refused() {
-        assert_eq!(with_metadata("+/run/secret"), Err(EndpointError::UnixFromMetadata));
-        assert_eq!(with_metadata("file:///etc/passwd"), Err(EndpointError::File));
-        assert_eq!(with_metadata("FILE:///etc/passwd"), Err(EndpointError::File));
-        assert_eq!(with_metadata(""), Err(EndpointError::NoHost));
-        assert_eq!(with_metadata("http://"), Err(EndpointError::NoHost));
-        assert!(matches!(with_metadata("a\r\nb"), Err(EndpointError::Expand(_))));
-        for host in ["a b", "user@h", "http://u:p@h/", "[::1", "[::1]x", "[h]:1", "a%00"] {
-            let result = with_metadata(host);
-            assert!(
-                matches!(result, Err(EndpointError::BadHost(_) | EndpointError::BadPort(_))),
-                "{host}: {result:?}"
-            );
-        }
-        for port in ["h:0", "h:", "h:65536", "h:+80", "http://h:8x/"] {
-            assert!(matches!(with_metadata(port), Err(EndpointError::BadPort(_))), "{port}");
-        }
-        let no_port = streamtype("h", 0, false);
-        assert_eq!(Target::resolve(&no_port, |_| None), Err(EndpointError::NoPort));
-        assert_eq!(Target::resolve(&StreamType::new("s"), |_| None), Err(EndpointError::Missing));
-    }
-
-    #[test]
-    fn unix_sockets_come_from_the_policy() {
-        assert_eq!(resolve("+/run/x").unwrap().address, Address::UnixPath("/run/x".into()));
-        assert_eq!(resolve("+@x").unwrap().address, Address::UnixAbstract("x".into()));
-        assert_eq!(resolve("+@"), Err(EndpointError::NoHost));
-        assert_eq!(resolve("+"), Err(EndpointError::NoHost));
-    }
-
-    #[test]
-    fn paths_have_exactly_one_leading_slash() {
-        for (url, path) in
-            [("", "/"), ("get", "/get"), ("/get", "/get"), ("//g", "/g"), ("?", "/?")]
-        {
-            assert_eq!(request_path(url), path);
-        }
-        let mut st = streamtype("h", 80, false);
-        st.http.url = "get?q=${q}".into();
-        let target = Target::resolve(&st, |_| None).unwrap();
-        let path = path_for(&st, &target, |_| Some(b"a b".as_slice())).unwrap();
-        assert_eq!(path, "/get?q=a%20b");
-    }
-
-    #[test]
-    fn authorities_leave_the_default_port_out() {
-        let tcp = |host: &str, port| Address::Tcp { host: host.into(), port };
-        assert_eq!(tcp("h", 443).authority(true), "h");
-        assert_eq!(tcp("h", 443).authority(false), "h:443");
-        assert_eq!(tcp("::1", 80).authority(false), "[::1]");
-        assert_eq!(tcp("::1", 81).to_string(), "[::1]:81");
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! `${name}` substitution.
 
 use std::fmt;
+use std::ops::Range;
 
 /// Longest name between `${` and `}` in bytes.
 pub const NAME_MAX: usize = 31;
@@ -28,6 +29,8 @@ pub enum ExpandError {
     Forbidden(u8),
     /// The result is longer than [`EXPANSION_MAX`] bytes.
     TooLong,
+    /// A value makes a segment `.` or `..` of a path that the policy writes a part of.
+    DotSegment,
 }
 
 impl fmt::Display for ExpandError {
@@ -44,6 +47,9 @@ impl fmt::Display for ExpandError {
             ExpandError::Forbidden(b'\n') => f.write_str("a line feed is not allowed here"),
             ExpandError::Forbidden(byte) => write!(f, "the byte {byte:#04x} is not allowed here"),
             ExpandError::TooLong => write!(f, "the result is longer than {EXPANSION_MAX} bytes"),
+            ExpandError::DotSegment => {
+                f.write_str("metadata may not make `.` or `..` a segment of the policy's path")
+            }
         }
     }
 }
@@ -71,8 +77,33 @@ impl Template {
         self.0.contains("${")
     }
 
+    /// The name, if the template is one `${name}` and nothing else.
+    pub(crate) fn whole_name(&self) -> Option<&str> {
+        let mut parts = Parts(&self.0);
+        match (parts.next(), parts.next()) {
+            (Some(Ok(Part::Name(name))), None) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// Where the first of these characters is that the template itself has.
+    pub(crate) fn find_literal(&self, wanted: &[char]) -> Option<usize> {
+        let mut at = 0;
+        for part in Parts(&self.0) {
+            match part {
+                Ok(Part::Literal(text)) => match text.find(wanted) {
+                    Some(found) => return Some(at + found),
+                    None => at += text.len(),
+                },
+                Ok(Part::Name(name)) => at += name.len() + 3,
+                Err(_) => break,
+            }
+        }
+        None
+    }
+
     /// The names that it refers to, with the byte range of each whole `${name}`.
-    pub fn names(&self) -> Vec<(&str, std::ops::Range<usize>)> {
+    pub fn names(&self) -> Vec<(&str, Range<usize>)> {
         let mut names = Vec::new();
         let mut at = 0;
         for part in Parts(&self.0) {
@@ -100,19 +131,35 @@ impl Template {
         &self,
         lookup: impl Fn(&str) -> Option<&'v [u8]>,
     ) -> Result<Vec<u8>, ExpandError> {
+        self.expand_checked(lookup, |_, _| Ok::<(), ExpandError>(())).map(|(text, _)| text)
+    }
+
+    /// Like [`Template::expand`], and where in the result each value is; it may be empty.
+    ///
+    /// # Errors
+    /// Those of `expand`, and what `check` says of a name and its value.
+    pub(crate) fn expand_checked<'v, E: From<ExpandError>>(
+        &self,
+        lookup: impl Fn(&str) -> Option<&'v [u8]>,
+        check: impl Fn(&str, &[u8]) -> Result<(), E>,
+    ) -> Result<(Vec<u8>, Vec<Range<usize>>), E> {
         let mut out = Vec::with_capacity(self.0.len());
+        let mut values = Vec::new();
         for part in Parts(&self.0) {
             match part? {
                 Part::Literal(text) => out.extend_from_slice(text.as_bytes()),
-                Part::Name(name) => out.extend_from_slice(
-                    lookup(name).ok_or_else(|| ExpandError::Undeclared(name.to_owned()))?,
-                ),
+                Part::Name(name) => {
+                    let value = value_of(name, &lookup)?;
+                    check(name, value)?;
+                    values.push(out.len()..out.len() + value.len());
+                    out.extend_from_slice(value);
+                }
             }
             if out.len() > EXPANSION_MAX {
-                return Err(ExpandError::TooLong);
+                return Err(ExpandError::TooLong.into());
             }
         }
-        Ok(out)
+        Ok((out, values))
     }
 
     /// Like [`Template::expand`], for the path and query of a URL.
@@ -122,53 +169,57 @@ impl Template {
     /// encoded like them; one in the template itself begins the fragment, which is left out, since
     /// it is never sent (RFC 9110 §7.1).
     ///
+    /// What the template itself says of the path stays in the path: before it a `?` in a value is
+    /// encoded, and no value may make a segment `.` or `..` beside it, percent-encoded or not.
+    ///
     /// # Errors
-    /// Those of `expand`, and CR, LF or NUL anywhere in the result.
+    /// Those of `expand`, CR, LF or NUL anywhere in the result, and [`ExpandError::DotSegment`].
     pub fn expand_url<'v>(
         &self,
         lookup: impl Fn(&str) -> Option<&'v [u8]>,
     ) -> Result<String, ExpandError> {
-        let sent = match self.fragment() {
-            Some(fragment) => self.0.get(..fragment.start).unwrap_or_default(),
-            None => &self.0,
-        };
-        url_encode(&Template::new(sent).expand(lookup)?)
+        let sent = self.find_literal(&['#']).unwrap_or(self.0.len());
+        let sent = Template::new(self.0.get(..sent).unwrap_or_default());
+        let expanded = sent.expand_path_and_query(lookup)?;
+        let path = sent.find_literal(&['?']).unwrap_or(sent.0.len());
+        let path = sent.0.get(..path).unwrap_or_default();
+        let binds = |part| matches!(part, Ok(Part::Literal(text)) if text.contains(|c| c != '/'));
+        if Parts(path).any(binds) {
+            let end = expanded.iter().position(|&byte| byte == b'?').unwrap_or(expanded.len());
+            let made = expanded.get(..end).unwrap_or_default();
+            if Template::new(path).gains_dot_segments(made)? {
+                return Err(ExpandError::DotSegment);
+            }
+        }
+        url_encode(&expanded)
     }
 
-    /// The expanded text of a whole URL up to its fragment.
-    ///
-    /// What begins the text is taken as a URL or a part of one, be it written here or the value of a
-    /// name, and a `#` in it begins the fragment; so does any other `#` that is written here. In the
-    /// values of later names it is data, and percent-encoded.
-    ///
-    /// # Errors
-    /// Those of [`Template::expand`].
-    pub(crate) fn expand_without_fragment<'v>(
+    /// The expanded text, in which a `?` that a value has before text of the template is encoded,
+    /// unless the query has begun.
+    fn expand_path_and_query<'v>(
         &self,
         lookup: impl Fn(&str) -> Option<&'v [u8]>,
     ) -> Result<Vec<u8>, ExpandError> {
+        let parts = Parts(&self.0).collect::<Result<Vec<_>, _>>()?;
+        let last_literal = parts.iter().rposition(|part| matches!(part, Part::Literal(_)));
         let mut out = Vec::with_capacity(self.0.len());
-        for (index, part) in Parts(&self.0).enumerate() {
-            let (text, is_data) = match part? {
-                Part::Literal(text) => (text.as_bytes(), false),
-                Part::Name(name) => {
-                    let value =
-                        lookup(name).ok_or_else(|| ExpandError::Undeclared(name.to_owned()))?;
-                    (value, index > 0)
+        let mut in_query = false;
+        for (index, part) in parts.iter().enumerate() {
+            match part {
+                Part::Literal(text) => {
+                    in_query |= text.contains('?');
+                    out.extend_from_slice(text.as_bytes());
                 }
-            };
-            if is_data {
-                for byte in text {
-                    match byte {
-                        b'#' => out.extend_from_slice(b"%23"),
-                        byte => out.push(*byte),
+                Part::Name(name) => {
+                    let value = value_of(name, &lookup)?;
+                    let in_path = !in_query && last_literal.is_some_and(|last| index < last);
+                    for &byte in value {
+                        match byte {
+                            b'?' if in_path => out.extend_from_slice(b"%3F"),
+                            byte => out.push(byte),
+                        }
                     }
                 }
-            } else if let Some(end) = text.iter().position(|byte| *byte == b'#') {
-                out.extend_from_slice(text.get(..end).unwrap_or_default());
-                break;
-            } else {
-                out.extend_from_slice(text);
             }
             if out.len() > EXPANSION_MAX {
                 return Err(ExpandError::TooLong);
@@ -177,21 +228,32 @@ impl Template {
         Ok(out)
     }
 
-    /// Where the template itself has the fragment of a URL, with its `#`.
-    pub(crate) fn fragment(&self) -> Option<std::ops::Range<usize>> {
-        let mut at = 0;
-        for part in Parts(&self.0) {
-            match part {
-                Ok(Part::Literal(text)) => match text.find('#') {
-                    Some(hash) => return Some(at + hash..self.0.len()),
-                    None => at += text.len(),
-                },
-                Ok(Part::Name(name)) => at += name.len() + 3,
-                Err(_) => break,
-            }
-        }
-        None
+    /// Whether values made more segments of this path `.` or `..` than the template itself has.
+    pub(crate) fn gains_dot_segments(&self, expanded: &[u8]) -> Result<bool, ExpandError> {
+        let without_values = self.expand(|_| Some(b"x"))?;
+        Ok(dot_segments(expanded) > dot_segments(&without_values))
     }
+
+    /// Where the template itself has the fragment of a URL, with its `#`.
+    pub(crate) fn fragment(&self) -> Option<Range<usize>> {
+        self.find_literal(&['#']).map(|hash| hash..self.0.len())
+    }
+}
+
+fn value_of<'v>(
+    name: &str,
+    lookup: impl Fn(&str) -> Option<&'v [u8]>,
+) -> Result<&'v [u8], ExpandError> {
+    lookup(name).ok_or_else(|| ExpandError::Undeclared(name.to_owned()))
+}
+
+/// How many segments of a path some server takes for `.` or `..`: percent-encoded ones too, those
+/// between backslashes, and those with parameters.
+fn dot_segments(path: &[u8]) -> usize {
+    let decoded: Vec<u8> = percent_encoding::percent_decode(path).collect();
+    let segments = decoded.split(|byte| matches!(byte, b'/' | b'\\'));
+    let names = segments.filter_map(|segment| segment.split(|&byte| byte == b';').next());
+    names.filter(|name| matches!(name, [b'.'] | [b'.', b'.'])).count()
 }
 
 impl fmt::Display for Template {
@@ -314,12 +376,41 @@ mod tests {
         assert_eq!(url("a?q=${x}&r#${x}").unwrap(), "a?q=C%23%20d&r");
         assert_eq!(Template::new("a${x}b#c").fragment(), Some(6..8));
         assert_eq!(Template::new("a${#}").fragment(), None);
-        let whole = |text: &str| {
-            let bytes = Template::new(text).expand_without_fragment(hash);
-            String::from_utf8(bytes.unwrap()).unwrap()
+    }
+
+    /// A client could leave the path that the policy wrote, or drop its end into the query.
+    #[test]
+    fn what_the_policy_writes_of_a_path_stays() {
+        let url = |text: &str, value: &str| {
+            Template::new(text).expand_url(|name| (name == "x").then_some(value.as_bytes()))
         };
-        assert_eq!(whole("http://h/${x}/b#c"), "http://h/C%23 d/b");
-        assert_eq!(whole("${x}/b"), "C");
+        for value in [
+            "..", "../a", "a/../b", "a/..", ".", "%2e%2E/a", ".%2e", "..%2fa", "..%5Ca", "..\\a",
+            "..;a=b/c", "a/..?b", "..#",
+        ] {
+            for template in ["/public/${x}", "v1/${x}/data", "v1/${x}?q", "/${x}/a"] {
+                let text = url(template, value);
+                // The `#` is data, and so no end of a segment.
+                let fine = value == "..#" || (value == "a/..?b" && template != "/public/${x}");
+                let expected = if fine { None } else { Some(ExpandError::DotSegment) };
+                assert_eq!(text.err(), expected, "{template} {value}");
+            }
+            // Nothing of the policy's is left behind there.
+            for template in ["${x}", "/${x}"] {
+                assert!(url(template, value).is_ok(), "{template} {value}");
+            }
+        }
+        assert_eq!(url("a/.${x}/b", ""), Err(ExpandError::DotSegment));
+        assert_eq!(url("a/.${x}/b", "."), Err(ExpandError::DotSegment));
+        assert_eq!(url("a/%2${x}/b", "e"), Err(ExpandError::DotSegment));
+        assert_eq!(url("a/../${x}", "b").unwrap(), "a/../b");
+        assert_eq!(url("a/${x}", "b/c...d/.e/f.").unwrap(), "a/b/c...d/.e/f.");
+        assert_eq!(url("a?b=${x}", "../..").unwrap(), "a?b=../..");
+
+        assert_eq!(url("v1/${x}/data", "a?b").unwrap(), "v1/a%3Fb/data");
+        assert_eq!(url("v1/${x}?q=${x}", "a?b").unwrap(), "v1/a%3Fb?q=a?b");
+        assert_eq!(url("v1/${x}", "a?b&c").unwrap(), "v1/a?b&c");
+        assert_eq!(url("v1/${x}${x}", "a?b").unwrap(), "v1/a?ba?b");
     }
 
     #[test]

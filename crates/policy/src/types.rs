@@ -133,6 +133,8 @@ pub struct StreamType {
     pub protocol: Protocol,
     /// `tls`: whether the onward connection is encrypted.
     pub tls: bool,
+    /// `allow_clear`: a client that gives the whole endpoint may choose a scheme without TLS.
+    pub allow_clear: bool,
     /// `tls_trust_store`: the trust anchors; the platform's if `None`.
     pub trust_store: Option<Arc<TrustStore>>,
     /// `client_cert`: index of the device's client certificate; 0 is an index.
@@ -217,6 +219,21 @@ impl StreamType {
         self.metadata.iter().find(|item| item.name == name)
     }
 
+    /// The keys that make the proxy show the peer who the device is.
+    pub fn credentials(&self) -> Vec<&'static str> {
+        [
+            ("client_cert", self.client_cert.is_some()),
+            ("http_auth_header", self.http.auth_header.is_some()),
+            ("http_dsn_header", self.http.dsn_header.is_some()),
+            ("http_fwv_header", self.http.fwv_header.is_some()),
+            ("http_devtype_header", self.http.devtype_header.is_some()),
+            ("use_auth", self.use_auth.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(key, set)| set.then_some(key))
+        .collect()
+    }
+
     /// The retry policy, or what holds without one: 3 s delays and no retries at all.
     pub fn retry_or_default(&self) -> &Retry {
         static NONE: Retry = Retry::NONE;
@@ -295,18 +312,21 @@ impl MetadataItem {
     /// Such an item is still filled from responses. `content-length` is not one of them: the
     /// proxy reads the client's value as the length of the body.
     pub fn is_hop_by_hop(&self) -> bool {
-        const NAMES: [&str; 7] = [
+        const NAMES: [&str; 8] = [
             "connection",
+            "expect",
+            "http2-settings",
             "keep-alive",
-            "proxy-connection",
             "te",
             "trailer",
             "transfer-encoding",
             "upgrade",
         ];
-        self.header
-            .as_deref()
-            .is_some_and(|header| NAMES.iter().any(|name| name.eq_ignore_ascii_case(header)))
+        let Some(header) = self.header.as_deref() else { return false };
+        let begins = |prefix: &str| {
+            header.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        NAMES.iter().any(|name| name.eq_ignore_ascii_case(header)) || begins("proxy-")
     }
 }
 

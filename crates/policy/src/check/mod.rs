@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diagnostics::{Code, Diagnostic, Report};
 use crate::draft::{Draft, key_of};
-use crate::endpoint::{EndpointError, Target, names_socket};
+use crate::endpoint::{EndpointError, Target, names_in_authority, names_socket};
 use crate::keys::STREAM_KEYS;
 use crate::quote::quote;
 use crate::source::Location;
@@ -180,6 +180,7 @@ impl Check<'_> {
         };
         let text = endpoint.as_str();
         if endpoint.is_dynamic() {
+            self.values_in_endpoint(endpoint);
             if streamtype.port == 0 && !text.contains("://") && !names_socket(endpoint) && !is_part
             {
                 let message = format!("{what} has no `port`");
@@ -201,6 +202,44 @@ impl Check<'_> {
                 self.error(Code::NeverConnects, "endpoint", message, "");
             }
         }
+    }
+
+    /// What clients may do with the parts of an endpoint that they give.
+    fn values_in_endpoint(&mut self, endpoint: &Template) {
+        let what = self.what();
+        let streamtype = self.streamtype;
+        // Digits may be a host, a part of one, and a port.
+        let target = match Target::resolve(streamtype, |_| Some(b"1")) {
+            Err(fault @ EndpointError::SchemeFromMetadata) => {
+                let message = format!("{what} can never connect: {fault}");
+                let help = "write the scheme, or let metadata be the whole endpoint: `${url}`";
+                return self.error(Code::NeverConnects, "endpoint", message, help);
+            }
+            target => target.ok(),
+        };
+        let Some((name, range)) = names_in_authority(endpoint).into_iter().next() else { return };
+        let secrets = streamtype.credentials();
+        let Some(location) = self.draft.value_location("endpoint").filter(|_| !secrets.is_empty())
+        else {
+            return;
+        };
+        let chosen = match target {
+            Some(target) if !target.host_from_client => "a part of the endpoint",
+            _ => "the host",
+        };
+        let keys: Vec<String> = secrets.iter().map(|key| format!("`{key}`")).collect();
+        let message = format!(
+            "{what} takes the device's credentials ({}) to a peer of the client's choice: metadata {} \
+             is {chosen}",
+            keys.join(", "),
+            quote(name)
+        );
+        let location =
+            if self.given("endpoint") { location.within(range) } else { location.clone() };
+        self.report.push(
+            Diagnostic::warning(Code::Suspicious, &location, message)
+                .help("write the whole host into the policy, or give a streamtype to each"),
+        );
     }
 
     fn tls(&mut self) {
@@ -228,6 +267,12 @@ impl Check<'_> {
                 self.warning(Code::Suspicious, "port", message, "add `\"tls\": true`");
             }
             None => {}
+        }
+        let whole = streamtype.endpoint.as_ref().and_then(Template::whole_name);
+        if streamtype.allow_clear && (whole.is_none() || !streamtype.tls) {
+            let message = format!("{} has no effect", self.key("allow_clear"));
+            let help = "it is for an `endpoint` that is one `${name}`, with `tls`";
+            self.warning(Code::Suspicious, "allow_clear", message, help);
         }
         // A redirect may lead to TLS.
         if !streamtype.tls && !streamtype.allow_redirects {

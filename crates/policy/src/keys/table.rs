@@ -26,6 +26,7 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
     key("port", All, U16(field!(port))),
     key("protocol", All, Protocol(field!(protocol))),
     key("tls", All, Flag(field!(tls))),
+    key("allow_clear", All, Flag(field!(allow_clear))),
     key("tls_trust_store", All, Refer(Reference::TrustStore)),
     key("client_cert", All, Index(field!(client_cert))),
     key("opportunistic", All, Flag(field!(opportunistic))),

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "in helpers of tests too, a surprise is a failure")]
 
 mod docs;
+mod endpoints;
 mod faults;
 mod meaning;
 

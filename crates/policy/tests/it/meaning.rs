@@ -50,7 +50,7 @@ fn the_builtin_policy_is_the_documented_one() {
           "s": [
             {"__default": {
               "endpoint": "${endpoint}", "port": 443, "protocol": "h2", "http_method": "GET",
-              "http_url": "", "tls": true, "allow_redirects": true,
+              "http_url": "", "tls": true, "allow_clear": true, "allow_redirects": true,
               "nghttp2_quirk_end_stream": true, "h2q_oflow_txcr": true, "direct_proto_str": true,
               "opportunistic": true, "timeout_ms": 2000, "retry": "default",
               "metadata": [{"endpoint": "", "acc": "accept", "ua": "user-agent"}]}},
