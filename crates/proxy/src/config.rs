@@ -8,6 +8,11 @@ use bytes::Bytes;
 use sspc_line::LineConfig;
 use sspc_policy::{Policy, StreamType};
 
+mod knobs;
+
+use self::knobs::knobs;
+pub use self::knobs::{Knob, KnobError};
+
 /// What a [`Proxy`](crate::Proxy) is made from.
 ///
 /// ```
@@ -61,31 +66,30 @@ impl Config {
     }
 }
 
+knobs! {
 /// How much clients may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Limits {
-    /// Sessions at a time. Default 16,384.
-    pub sessions: usize,
-    /// Sessions at a time of one client process, of one address over TCP, or of one line. Default
-    /// 4,096.
-    pub sessions_per_peer: usize,
+pub struct Limits("limit") {
+    /// Sessions at a time; fewer if the process may not open descriptors enough for them.
+    pub sessions: usize = Count(16_384),
+    /// Sessions at a time of one client: of one user of the machine, of one host over TCP, or of one
+    /// line.
+    pub sessions_per_client: usize = Count(4_096),
     /// Bytes of payload held in each direction of a stream whose policy gives no `proxy_buflen`.
-    /// Default 64 KiB.
-    pub stream_buffer: u32,
+    pub stream_buffer: u32 = Bytes(64 * 1024),
     /// Bytes of payload that a client may send ahead while its stream has no connection, or while
     /// it gave no credit for what comes back; beyond it the link is not read until that changes.
-    /// At least twice the stream's buffer holds in any case. Default 256 KiB.
-    pub ahead_buffer: u32,
+    /// At least twice the stream's buffer holds in any case.
+    pub ahead_buffer: u32 = Bytes(256 * 1024),
     /// Bytes kept of a line's channel whose session takes none. When more come the channel is
     /// closed, since the line's others cannot wait for it; clients that honour credit never send so
-    /// much. Default 256 KiB.
-    pub channel_buffer: u32,
-    /// Streams that share one h2 connection at a time; the peer may allow fewer. Default 250.
-    pub h2_streams: usize,
-    /// Bytes that an h2 peer may send on a stream ahead of what its client takes. Default 256
-    /// KiB; more is faster over a long way, and as much memory may wait in each stalled stream.
-    pub h2_stream_window: u32,
+    /// much.
+    pub channel_buffer: u32 = Bytes(256 * 1024),
+    /// Streams that share one h2 connection at a time; the peer may allow fewer.
+    pub h2_streams: usize = Count(250),
+    /// Bytes that an h2 peer may send on a stream ahead of what its client takes. More is faster over
+    /// a long way, and as much memory may wait in each stalled stream.
+    pub h2_stream_window: u32 = Bytes(256 * 1024),
+}
 }
 
 impl Limits {
@@ -104,55 +108,26 @@ impl Limits {
     }
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            sessions: 16_384,
-            sessions_per_peer: 4_096,
-            stream_buffer: 64 * 1024,
-            ahead_buffer: 256 * 1024,
-            channel_buffer: 256 * 1024,
-            h2_streams: 250,
-            h2_stream_window: 256 * 1024,
-        }
-    }
-}
-
+knobs! {
 /// How long things may take.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Timeouts {
-    /// From a link's beginning to its STREAMTYPE. Default 3 s.
-    pub streamtype: Duration,
-    /// From the first packet of an onward connection to the end of its TLS handshake. Default 20 s.
-    pub connect: Duration,
-    /// From the end of a request to the headers of its response. Default 15 s.
-    pub response: Duration,
-    /// Between two pieces of a response's body. Default 30 s.
-    pub body_idle: Duration,
-    /// How long a connection that no stream uses is kept for the next one. Default 5 s.
-    pub keep_warm: Duration,
-    /// The longest Retry-After of a peer that is believed. Default 1 h.
-    pub retry_after_max: Duration,
-    /// How long transactions may go on once the proxy shuts down. Default 5 s.
-    pub drain: Duration,
-    /// How long a client may take to read the last frames of its stream. Default 1 s.
-    pub flush: Duration,
+pub struct Timeouts("timeout") {
+    /// From a link's beginning to its STREAMTYPE.
+    pub streamtype: Duration = Time(Duration::from_secs(3)),
+    /// From the first packet of an onward connection to the end of its TLS handshake.
+    pub connect: Duration = Time(Duration::from_secs(20)),
+    /// From the end of a request to the headers of its response.
+    pub response: Duration = Time(Duration::from_secs(15)),
+    /// Between two pieces of a response's body.
+    pub body_idle: Duration = Time(Duration::from_secs(30)),
+    /// How long a connection that no stream uses is kept for the next one.
+    pub keep_warm: Duration = Time(Duration::from_secs(5)),
+    /// The longest Retry-After of a peer that is believed.
+    pub retry_after_max: Duration = Time(Duration::from_secs(3600)),
+    /// How long transactions may go on once the proxy shuts down.
+    pub drain: Duration = Time(Duration::from_secs(5)),
+    /// How long a client may take to read the last frames of its stream.
+    pub flush: Duration = Time(Duration::from_secs(1)),
 }
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            streamtype: Duration::from_secs(3),
-            connect: Duration::from_secs(20),
-            response: Duration::from_secs(15),
-            body_idle: Duration::from_secs(30),
-            keep_warm: Duration::from_secs(5),
-            retry_after_max: Duration::from_secs(3600),
-            drain: Duration::from_secs(5),
-            flush: Duration::from_secs(1),
-        }
-    }
 }
 
 /// Values of the device that policies refer to by header names; clients never see them. Empty ones

@@ -21,7 +21,7 @@ mod server;
 mod session;
 mod unread;
 
-pub use config::{Config, DeviceCredentials, Limits, Sharing, Timeouts};
+pub use config::{Config, DeviceCredentials, Knob, KnobError, Limits, Sharing, Timeouts};
 pub use counters::Counters;
 pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};
 pub use sspc_address::{AddressError, ListenAddress, Owner};

@@ -57,7 +57,7 @@ fn timeouts() -> Vec<Row> {
 fn limits() -> Vec<Row> {
     rows!(limits: Limits {
         sessions: [1, 4] => served_links,
-        sessions_per_peer: [2, 5] => served_sockets & served_channels,
+        sessions_per_client: [2, 5] => served_sockets & served_channels,
         stream_buffer: [50_000, 1_000_000] => first_credit & held_for_a_client_that_does_not_read,
         ahead_buffer: [200_000, 700_000] => sent_ahead,
         channel_buffer: [50_000, 400_000] => sent_on_a_channel,

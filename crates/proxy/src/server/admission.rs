@@ -65,13 +65,13 @@ impl Shared {
         let all: usize = peers.values().sum();
         let identity = peer.identity();
         let own = peers.get(&identity).copied().unwrap_or(0);
-        if all >= limits.sessions || own >= limits.sessions_per_peer {
+        if all >= limits.sessions || own >= limits.sessions_per_client {
             drop(peers);
             self.counts.over_limit.add(1);
             if all >= limits.sessions {
                 warn!(%peer, limit = limits.sessions, "turned away: too many sessions");
             } else {
-                let limit = limits.sessions_per_peer;
+                let limit = limits.sessions_per_client;
                 warn!(%peer, %identity, limit, "turned away: too many sessions of this client");
             }
             return None;

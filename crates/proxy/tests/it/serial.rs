@@ -241,7 +241,7 @@ async fn a_shutdown_lets_a_transaction_on_a_line_finish() {
 #[tokio::test]
 async fn more_streams_than_one_line_may_have_are_turned_away() {
     let mut config = Config::new(policy(&get(1, 1)));
-    config.limits.sessions_per_peer = 2;
+    config.limits.sessions_per_client = 2;
     let site = Site::of(Proxy::new(config).unwrap(), &[PATIENT]);
     let device = site.device(0);
     let mut streams = Vec::new();

@@ -143,7 +143,7 @@ async fn more_sessions_than_the_limit_are_turned_away_until_others_end() {
 
 #[tokio::test]
 async fn one_peer_cannot_take_all_sessions() {
-    let serving = Serving::with(&get(1), |config| config.limits.sessions_per_peer = 1);
+    let serving = Serving::with(&get(1), |config| config.limits.sessions_per_client = 1);
     let _first = serving.stream("get").await;
     let mut second = serving.client().await;
     second.until_closed().await;

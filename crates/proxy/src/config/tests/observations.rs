@@ -204,7 +204,7 @@ pub(super) async fn served_links(config: Config) -> u64 {
 
 /// Links over a Unix socket, all of this process.
 pub(super) async fn served_sockets(config: Config) -> u64 {
-    let asked = config.limits.sessions_per_peer + 3;
+    let asked = config.limits.sessions_per_client + 3;
     let mut proxy = proxy(config, &Origin::new().settings(GET));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ss");
@@ -232,7 +232,7 @@ fn line(proxy: &Proxy) -> Line {
 
 /// Channels of one line.
 pub(super) async fn served_channels(config: Config) -> u64 {
-    let asked = config.limits.sessions_per_peer + 3;
+    let asked = config.limits.sessions_per_client + 3;
     let proxy = proxy(config, &Origin::new().settings(GET));
     let line = line(&proxy);
     let (mut served, mut clients) = (0, Vec::new());

