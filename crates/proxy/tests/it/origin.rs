@@ -189,9 +189,10 @@ async fn answer(
             headers.append("x-many", "two".parse().unwrap());
             response
         }
-        name @ ("ws" | "ws/plain" | "ws/bye") => {
+        name @ ("ws" | "ws/plain" | "ws/bye" | "ws/pings") => {
             let service = match name {
                 "ws/bye" => websocket::Service::Bye,
+                "ws/pings" => websocket::Service::Pings,
                 _ => websocket::Service::Echo,
             };
             let (response, deflate) = websocket::accept(request.headers(), name != "ws/plain");

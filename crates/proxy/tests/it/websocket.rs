@@ -16,6 +16,9 @@ const NO_MASK: [u8; 4] = [0; 4];
 /// What [`Service::Bye`] says.
 const BYE: &str = "that is all";
 
+/// What [`Service::Pings`] asks.
+const PINGS: [&str; 10] = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "10"];
+
 /// What the server does with a websocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Service {
@@ -23,6 +26,8 @@ pub(crate) enum Service {
     Echo,
     /// Says one thing and closes.
     Bye,
+    /// Sends [`PINGS`] at once, and repeats the answers in a message each.
+    Pings,
 }
 
 /// The server's answer to an upgrade, and what it agreed to.
@@ -64,6 +69,13 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         socket.write_all(&out).await.unwrap();
         out.clear();
     }
+    if service == Service::Pings {
+        for payload in PINGS {
+            encoder.ping(payload.as_bytes(), NO_MASK, &mut out).unwrap();
+        }
+        socket.write_all(&out).await.unwrap();
+        out.clear();
+    }
     let mut buffer = vec![0; 16 * 1024];
     let mut scratch = [0; 4096];
     while !decoder.is_closed() {
@@ -72,6 +84,11 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         while let Some(event) = decoder.decode(&mut input, &mut scratch).unwrap() {
             match event {
                 Event::Data(piece) => encoder.piece(piece, NO_MASK, &mut out).unwrap(),
+                Event::Pong(pong) => {
+                    let kind = MessageKind::Binary;
+                    let piece = Piece { kind, first: true, last: true, bytes: pong.as_bytes() };
+                    encoder.piece(piece, NO_MASK, &mut out).unwrap();
+                }
                 Event::Ping(ping) => encoder.pong(ping.as_bytes(), NO_MASK, &mut out).unwrap(),
                 Event::Close(_) if !encoder.is_closed() => {
                     encoder.close(Some((CloseCode::NORMAL, "")), NO_MASK, &mut out).unwrap();
@@ -176,6 +193,20 @@ async fn a_message_that_waits_goes_out_when_connected() {
     user.send("early", Flags::WHOLE).await.unwrap();
     user.until_messages(1).await;
     assert_eq!(user.text(), "early");
+}
+
+/// Autobahn's cases 2.10 and 2.11.
+#[tokio::test]
+async fn ten_pings_at_once_have_ten_answers() {
+    let world = World::with(|ports, _| ways(ports, "origin/ws/pings")).await;
+    for way in ["ws", "wss"] {
+        let mut user = world.open(way).await;
+        user.connect();
+        user.until_messages(PINGS.len()).await;
+        for (message, ping) in user.messages.iter().zip(PINGS) {
+            assert_eq!(message.data, ping.as_bytes(), "{way}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -1,10 +1,15 @@
 //! What the reader asks of the writer, and what both must know.
 
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sspc_ws::{CloseCode, ControlPayload};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
+
+/// Most pings whose answers wait for the writer. A peer that sends many at once, to measure or to
+/// test, wants each answered; one that sends them without reading answers must not fill our memory.
+pub(super) const PONGS_MAX: usize = 16;
 
 /// What the reader and the writer of one connection share.
 #[derive(Debug, Default)]
@@ -15,13 +20,12 @@ pub(super) struct Control {
     pub(super) leaving: CancellationToken,
 }
 
-/// Control frames that the writer is to send at the next end of a frame. There is never more than
-/// one of a kind, however fast the peer asks.
+/// Control frames that the writer is to send at the next end of a frame, in this order.
 #[derive(Debug, Default)]
 pub(super) struct Wanted {
-    /// The answer to the latest ping; an earlier one is left out if it did not go out in time,
-    /// which RFC 6455 §5.5.3 allows.
-    pub(super) pong: Option<ControlPayload>,
+    /// The answers to the latest pings, at most [`PONGS_MAX`], in the order in which they came.
+    /// Earlier ones are left out, as RFC 6455 §5.5.3 allows.
+    pub(super) pongs: VecDeque<ControlPayload>,
     /// A ping of ours.
     pub(super) ping: bool,
     /// The close frame: the last one, with or without a code.
@@ -31,7 +35,12 @@ pub(super) struct Wanted {
 impl Control {
     /// Asks for the answer to a ping.
     pub(super) fn pong(&self, payload: ControlPayload) {
-        self.lock().pong = Some(payload);
+        let mut wanted = self.lock();
+        if wanted.pongs.len() >= PONGS_MAX {
+            wanted.pongs.pop_front();
+        }
+        wanted.pongs.push_back(payload);
+        drop(wanted);
         self.changed.notify_one();
     }
 

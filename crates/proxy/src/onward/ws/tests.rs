@@ -5,6 +5,7 @@ mod closing;
 mod flow;
 mod messages;
 mod opening;
+mod pings;
 mod support;
 mod validity;
 mod whole;

@@ -85,7 +85,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     /// Appends the control frames that are wanted.
     fn append_control(&mut self, wanted: Wanted) -> io::Result<()> {
-        if let Some(payload) = wanted.pong {
+        for payload in wanted.pongs {
             self.encoder.pong(payload.as_bytes(), mask_key(), &mut self.out).map_err(refused)?;
         }
         if wanted.ping {
