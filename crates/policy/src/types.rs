@@ -368,7 +368,7 @@ pub struct Http {
     pub multipart_ss_in: bool,
     /// `http_cookies`: keep and send cookies.
     pub cookies: bool,
-    /// `long_poll` (h2): the response never times out.
+    /// `long_poll` (h2): the response never times out, its headers included.
     pub long_poll: bool,
     /// `nghttp2_quirk_end_stream` (h2): a response without body is complete at its headers.
     pub quirk_end_stream: bool,

@@ -4,6 +4,7 @@ mod bodies;
 mod early;
 mod h1;
 mod h2;
+mod patience;
 mod redirects;
 mod retries;
 mod support;

@@ -200,6 +200,7 @@ impl Transaction<'_> {
 
     /// Waits for the response's headers, sending the request's body meanwhile. The peer's time
     /// begins when it has all of the request: before that the client may take as long as it likes.
+    /// A peer that is polled has all the time there is.
     async fn response(&self, exchange: &mut Exchange) -> Result<Response<Download>, ExchangeError> {
         let limit = self.onward.config.timeouts.response;
         let patience = async {
@@ -207,6 +208,9 @@ impl Transaction<'_> {
                 && let Progress::Failed(fault) = upload.ended().await
             {
                 return ExchangeError::Client(fault);
+            }
+            if self.attempt.stream.http.long_poll {
+                return std::future::pending().await;
             }
             sleep(limit).await;
             let why = format!("no response within {} s", limit.as_secs_f32());

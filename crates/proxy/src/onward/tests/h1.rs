@@ -266,30 +266,6 @@ async fn names_that_do_not_resolve_fail() {
 }
 
 #[tokio::test]
-async fn a_silent_server_runs_out_of_time() {
-    let server = Server::scripted(|_, mut socket| async move {
-        read_head(&mut socket).await;
-        std::future::pending::<()>().await;
-    })
-    .await;
-    let config = config_with(|config| config.timeouts.response = Duration::from_millis(50));
-    let policy = stream(Protocol::H1, server.address);
-    let report = run(&Onward::new(config), attempt(&policy)).await;
-    assert!(report.failure().contains("no response"));
-
-    let server = Server::scripted(|_, mut socket| async move {
-        read_head(&mut socket).await;
-        socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc").await.unwrap();
-        std::future::pending::<()>().await;
-    })
-    .await;
-    let config = config_with(|config| config.timeouts.body_idle = Duration::from_millis(50));
-    let report = run(&Onward::new(config), attempt(&stream(Protocol::H1, server.address))).await;
-    assert_eq!(report.order, ["Connected", "Payload"]);
-    assert!(report.loss().contains("stopped"));
-}
-
-#[tokio::test]
 async fn busy_servers_tell_when_to_come_back() {
     for status in ["503 Busy", "429 Slow Down"] {
         let answer = format!("HTTP/1.1 {status}\r\nRetry-After: 7\r\nContent-Length: 2\r\n\r\nno");
