@@ -16,6 +16,8 @@
 mod config;
 mod counters;
 mod identity;
+#[cfg(test)]
+mod isolation;
 mod onward;
 mod server;
 mod session;
