@@ -2,6 +2,7 @@
 
 mod bodies;
 mod early;
+mod endpoints;
 mod h1;
 mod h2;
 mod patience;
