@@ -36,7 +36,9 @@ mod types;
 pub use diagnostics::{Code, DIAGNOSTICS_MAX, Diagnostic, Report, Severity};
 pub use endpoint::{Address, EndpointError, Target, path_for, request_path};
 pub use keys::{KeyInfo, Section, key_reference};
-pub use parse::{BACKOFF_MAX, ENTRIES_MAX, ITEMS_MAX, NESTING_MAX, Parsed, STACK_MAX, STRING_MAX};
+pub use parse::{
+    BACKOFF_MAX, ENTRIES_MAX, ITEMS_MAX, NESTING_MAX, Parsed, STACK_MAX, STRING_MAX, VALUES_MAX,
+};
 pub use retry::Retry;
 pub use source::{SOURCE_MAX, Source};
 pub use suggest::suggest;

@@ -80,7 +80,7 @@ struct Document<'p> {
 
 impl<'p> Document<'p> {
     fn of(policy: &'p Policy) -> Self {
-        let base64 = |der: &Vec<u8>| base64::engine::general_purpose::STANDARD.encode(der);
+        let base64 = |der: &[u8]| base64::engine::general_purpose::STANDARD.encode(der);
         Self {
             via_socks5: policy.via_socks5.as_deref(),
             retry: policy.retry.values().map(|r| Named(&r.name, RetryEntry::of(r))).collect(),

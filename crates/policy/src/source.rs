@@ -1,6 +1,7 @@
 //! Policy text with its name, and positions in it.
 
 use std::fmt;
+use std::io::Read as _;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -33,7 +34,10 @@ impl Source {
         let name = path.display().to_string();
         let invalid =
             |message: String| std::io::Error::new(std::io::ErrorKind::InvalidData, message);
-        let bytes = std::fs::read(path)?;
+        // No more than that is taken into memory, whatever the file is.
+        let most = SOURCE_MAX as u64 + 1;
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
         if bytes.len() > SOURCE_MAX {
             return Err(invalid(format!("larger than {} MiB", SOURCE_MAX >> 20)));
         }

@@ -30,7 +30,7 @@ pub struct Policy {
     /// The retry policies by name.
     pub retry: BTreeMap<String, Arc<Retry>>,
     /// The certificates by name, DER.
-    pub certs: BTreeMap<String, Vec<u8>>,
+    pub certs: BTreeMap<String, Arc<[u8]>>,
     /// The trust stores by name.
     pub trust_stores: BTreeMap<String, Arc<TrustStore>>,
     /// The authentication entries by name.
@@ -476,8 +476,8 @@ pub struct TrustStore {
     pub name: String,
     /// The names of its certificates, as the policy lists them.
     pub stack: Vec<String>,
-    /// The certificates, DER, in the same order.
-    pub certs: Vec<Vec<u8>>,
+    /// The certificates, DER, in the same order; the policy's own, not copies.
+    pub certs: Vec<Arc<[u8]>>,
 }
 
 /// An entry of `auth`.

@@ -2,7 +2,7 @@
 
 mod mqtt;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::diagnostics::{Code, Diagnostic, Report};
 use crate::draft::{Draft, key_of};
@@ -112,9 +112,11 @@ impl Check<'_> {
     /// Every `${name}` must be able to become something.
     fn templates(&mut self) {
         let streamtype = self.streamtype;
+        let declared: HashSet<&str> =
+            streamtype.metadata.iter().map(|item| item.name.as_str()).collect();
         for key in STREAM_KEYS {
             if let Some(template) = key.template(streamtype) {
-                self.template(key.name, template);
+                self.template(key.name, template, &declared);
             }
         }
         if let Some(endpoint) = streamtype.endpoint.as_ref().filter(|text| !names_socket(text)) {
@@ -135,7 +137,7 @@ impl Check<'_> {
         }
     }
 
-    fn template(&mut self, key: &str, template: &Template) {
+    fn template(&mut self, key: &str, template: &Template, declared: &HashSet<&str>) {
         if let Err(error @ (ExpandError::Unterminated | ExpandError::NameTooLong(_))) =
             template.expand(|_| Some(b""))
         {
@@ -147,7 +149,7 @@ impl Check<'_> {
                 return;
             }
             let metadata_known = !self.draft.faulty.contains("metadata");
-            if !metadata_known || self.streamtype.metadata_item(name).is_some() {
+            if !metadata_known || declared.contains(name) {
                 continue;
             }
             let message = format!("{} uses {}, which", self.key(key), quote(name));

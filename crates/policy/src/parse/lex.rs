@@ -17,6 +17,10 @@ use crate::diagnostics::{Code, Diagnostic, Report};
 use crate::quote::quote;
 use crate::source::{Document, Location, SOURCE_MAX};
 
+/// Most values of one document, keys not counted: what the tree takes goes by their number, some
+/// hundred bytes each, and 10,000 streamtypes of 20 keys have fewer.
+pub const VALUES_MAX: usize = 250_000;
+
 /// Deepest nesting of objects and arrays. A policy needs six.
 pub const NESTING_MAX: usize = 64;
 
@@ -28,6 +32,7 @@ pub(crate) fn prepare(document: &Arc<Document>, report: &mut Report) -> Option<S
         out: document.text.clone().into_bytes(),
         open: Vec::new(),
         last: None,
+        values: 0,
         key: false,
         done: false,
     };
@@ -122,6 +127,8 @@ struct Lexer<'a> {
     open: Vec<(u8, usize)>,
     /// The last byte that means something, and where it is.
     last: Option<(u8, usize)>,
+    /// How many values there can be so far: one after each comma, one in each bracket.
+    values: usize,
     /// Whether the next string in an object is a key.
     key: bool,
     /// Whether a bracket came after the document was closed: one remark on them is enough.
@@ -176,6 +183,17 @@ impl Lexer<'_> {
             self.blank(0..at);
         }
         while let Some(byte) = self.byte(at) {
+            if self.report.is_closed() {
+                return None;
+            }
+            if matches!(byte, b'{' | b'[' | b',') {
+                self.values += 1;
+                if self.values > VALUES_MAX {
+                    let message = format!("the policy has more than {VALUES_MAX} values");
+                    self.report(Code::Limit, at..at + 1, message);
+                    return None;
+                }
+            }
             match byte {
                 b' ' | b'\t' | b'\r' | b'\n' => {
                     at += 1;
@@ -258,6 +276,9 @@ impl Lexer<'_> {
                         .push(Diagnostic::error(Code::Syntax, &location, message).help(help));
                     self.blank(at..at + 1);
                     at += 1;
+                    if self.report.is_closed() {
+                        return None;
+                    }
                 }
                 Some(_) => at += 1,
                 None => {

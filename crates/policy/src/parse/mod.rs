@@ -24,9 +24,9 @@ use crate::quote::quote;
 use crate::source::{Document, Location, Source};
 use crate::types::{Policy, STREAMTYPE_NAME_MAX};
 
-pub use lex::NESTING_MAX;
+pub use lex::{NESTING_MAX, VALUES_MAX};
 pub use sections::{BACKOFF_MAX, STACK_MAX};
-use tables::Tables;
+use tables::{Before, Earlier, Tables};
 pub use value::{ENTRIES_MAX, ITEMS_MAX, STRING_MAX};
 use value::{ParseContext, name_fault};
 
@@ -107,7 +107,7 @@ impl Builder {
         let mut context =
             ParseContext { document: &document, report: &mut self.report, seen: HashMap::new() };
         let Some(object) = context.object(&root, "the policy") else { return };
-        let before = self.tables.clone();
+        let mut before = Before::default();
         let lists = ["retry", "certs", "trust_stores", "auth", "metrics", "s"];
         for property in context.properties(object, &lists) {
             let value = &property.value;
@@ -115,7 +115,7 @@ impl Builder {
                 "release" | "product" | "schema-version" => {}
                 "via-socks5" => via_socks5(&mut context, value, &mut self.tables.via_socks5),
                 "retry" => {
-                    sections::retry(&mut context, value, &before.retry, &mut self.tables.retry);
+                    sections::retry(&mut context, value, &mut before.retry, &mut self.tables.retry);
                 }
                 "certs" => sections::certs(&mut context, value, &mut self.tables.certs),
                 "trust_stores" => {
@@ -123,7 +123,9 @@ impl Builder {
                 }
                 "auth" => sections::auth(&mut context, value, &mut self.tables.auth),
                 "metrics" => sections::metrics(&mut context, value, &mut self.tables.metrics),
-                "s" => streamtypes(&mut context, value, &before.streams, &mut self.tables.streams),
+                "s" => {
+                    streamtypes(&mut context, value, &mut before.streams, &mut self.tables.streams)
+                }
                 _ => context.unknown_key(property, "the policy", TOP_KEYS),
             }
         }
@@ -166,7 +168,7 @@ fn via_socks5(context: &mut ParseContext<'_>, value: &Value<'_>, out: &mut Optio
 fn streamtypes(
     context: &mut ParseContext<'_>,
     value: &Value<'_>,
-    before: &BTreeMap<String, Draft>,
+    before: &mut Earlier<Draft>,
     out: &mut BTreeMap<String, Draft>,
 ) {
     const REPLACED: &str = "the last one wins outright; nothing of the first is kept";
@@ -187,10 +189,11 @@ fn streamtypes(
             continue;
         }
         context.again("s", name, &entry.name, REPLACED);
+        let earlier = before.of(name, out);
         if entry.value.as_null_keyword().is_some() && out.remove(name).is_some() {
             continue;
         }
-        let mut draft = before.get(name).cloned().unwrap_or_else(|| Draft::new(name));
+        let mut draft = earlier.unwrap_or_else(|| Draft::new(name));
         draft.location = Some(context.location(&entry.name));
         match context.object(&entry.value, &format!("streamtype {}", quote(name))) {
             Some(object) => stream::apply(context, object, &mut draft),

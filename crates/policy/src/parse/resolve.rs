@@ -31,7 +31,7 @@ pub(super) fn finish(tables: Tables, elsewhere: Option<&Location>, report: &mut 
                 look_up(&cert, &policy.certs, location.as_ref(), &what, "certificate", report)
             {
                 store.stack.push(cert.clone());
-                store.certs.push(der.clone());
+                store.certs.push(Arc::clone(der));
             }
         }
         policy.trust_stores.insert(name, Arc::new(store));

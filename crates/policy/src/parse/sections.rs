@@ -2,6 +2,7 @@
 //! and `metrics`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use jsonc_parser::ast::{Object, Value};
@@ -9,6 +10,7 @@ use jsonc_parser::ast::{Object, Value};
 use crate::diagnostics::{Code, Diagnostic};
 use crate::draft::StoreDraft;
 use crate::keys::{AUTH_KEYS, METRIC_KEYS, RETRY_KEYS, TRUST_STORE_KEYS};
+use crate::parse::tables::Earlier;
 use crate::parse::value::{ENTRIES_MAX, ITEMS_MAX, ParseContext};
 use crate::quote::quote;
 use crate::retry::Retry;
@@ -27,7 +29,7 @@ const REPLACED: &str = "the last one wins outright; nothing of the first is kept
 pub(crate) fn retry(
     context: &mut ParseContext<'_>,
     value: &Value<'_>,
-    before: &BTreeMap<String, Retry>,
+    before: &mut Earlier<Retry>,
     out: &mut BTreeMap<String, Retry>,
 ) {
     let entries = context.entries(value, "`retry`", "retry policies", ENTRIES_MAX);
@@ -38,7 +40,7 @@ pub(crate) fn retry(
         else {
             continue;
         };
-        let mut retry = before.get(&name).cloned().unwrap_or_default();
+        let mut retry = before.of(&name, out).unwrap_or_default();
         retry.name.clone_from(&name);
         retry_keys(context, object, &mut retry);
         out.insert(name, retry);
@@ -121,7 +123,7 @@ fn backoff(context: &mut ParseContext<'_>, value: &Value<'_>, what: &str) -> Opt
 pub(crate) fn certs(
     context: &mut ParseContext<'_>,
     value: &Value<'_>,
-    out: &mut BTreeMap<String, Vec<u8>>,
+    out: &mut BTreeMap<String, Arc<[u8]>>,
 ) {
     let entries = context.entries(value, "`certs`", "certificates", ENTRIES_MAX);
     for entry in entries.unwrap_or_default() {
@@ -133,7 +135,7 @@ pub(crate) fn certs(
         };
         match certificate(&text) {
             Ok(der) => {
-                out.insert(name.to_owned(), der);
+                out.insert(name.to_owned(), der.into());
             }
             Err(fault) => {
                 let location = context.location(&entry.value);
@@ -142,7 +144,7 @@ pub(crate) fn certs(
                         .expected("one X.509 certificate: base64 of its DER, or PEM"),
                 );
                 // Kept as a name, so that what refers to it is not an error of its own.
-                out.insert(name.to_owned(), Vec::new());
+                out.insert(name.to_owned(), Arc::default());
             }
         }
     }

@@ -228,6 +228,7 @@ impl ParseContext<'_> {
         let location = self.location(node);
         match self.seen.insert((section, name.to_owned()), location.clone()) {
             None => false,
+            Some(_) if self.report.is_full() => true,
             Some(first) => {
                 let (line, column) = self.document.position(first.span.start);
                 let message =
@@ -247,6 +248,9 @@ impl ParseContext<'_> {
     ) -> &'v [ObjectProp<'t>] {
         let mut first: HashMap<&str, usize> = HashMap::new();
         for property in &object.properties {
+            if self.report.is_full() {
+                break;
+            }
             let name = property.name.as_str();
             if lists.contains(&name) {
                 continue;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sspc_policy::{
     BACKOFF_MAX, ENTRIES_MAX, ITEMS_MAX, METADATA_NAME_MAX, NESTING_MAX, Policy, RESP_MAP_MAX,
     SOURCE_MAX, STACK_MAX, STREAMTYPE_NAME_MAX, STRING_MAX, Section, Source, TEMPLATE_NAME_MAX,
-    key_reference,
+    VALUES_MAX, key_reference,
 };
 
 const DOCS: &str = include_str!("../../../../docs/policy.md");
@@ -82,6 +82,7 @@ fn types_defaults_and_protocols_of_a_streamtypes_keys_are_true() {
 fn limits_are_true() {
     let expected = [
         ("a document", format!("{} MiB", SOURCE_MAX >> 20)),
+        ("values of a document", VALUES_MAX.to_string()),
         ("nesting", format!("{NESTING_MAX} levels")),
         ("a string", format!("{STRING_MAX} bytes")),
         ("a streamtype's name", format!("{STREAMTYPE_NAME_MAX} bytes")),

@@ -4,6 +4,7 @@
 mod docs;
 mod endpoints;
 mod faults;
+mod limits;
 mod meaning;
 
 mod overlay;

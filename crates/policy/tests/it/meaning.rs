@@ -133,7 +133,7 @@ fn what_is_referred_to_may_stand_anywhere() {
     );
     let t = policy.streamtype("t").unwrap();
     let store = t.trust_store.as_ref().unwrap();
-    assert_eq!(store.certs, [vec![0x30, 3, 2, 1, 2], vec![0x30, 3, 2, 1, 1]]);
+    assert_eq!(store.certs, [[0x30, 3, 2, 1, 2].into(), [0x30, 3, 2, 1, 1].into()]);
     assert_eq!(t.retry.as_ref().unwrap().backoff_ms, [1, 2]);
     assert_eq!(t.use_auth.as_ref().unwrap().blob, 2);
     assert_eq!(policy.streamtype("u").unwrap().trust_store.as_ref().unwrap().certs.len(), 1);

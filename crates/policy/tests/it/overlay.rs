@@ -95,7 +95,7 @@ fn changes_to_what_is_referred_to_reach_the_streams() {
     assert_eq!((retry.conceal, &retry.backoff_ms[..]), (7, &[1000, 2000][..]));
     assert_eq!(
         captive.trust_store.as_ref().unwrap().certs,
-        [[0x30, 3, 2, 1, 2], [0x30, 3, 2, 1, 9]]
+        [[0x30, 3, 2, 1, 2].into(), [0x30, 3, 2, 1, 9].into()]
     );
 }
 

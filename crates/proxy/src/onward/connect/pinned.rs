@@ -24,8 +24,8 @@ pub(crate) struct Pinned {
 }
 
 impl Pinned {
-    pub(crate) fn new(inner: Arc<WebPkiServerVerifier>, listed: &[Vec<u8>]) -> Self {
-        let listed = listed.iter().map(|der| CertificateDer::from(der.clone())).collect();
+    pub(crate) fn new(inner: Arc<WebPkiServerVerifier>, listed: &[Arc<[u8]>]) -> Self {
+        let listed = listed.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
         Self { inner, listed }
     }
 }

@@ -132,7 +132,7 @@ fn anchors(store: &TrustStore) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
     for (i, der) in store.certs.iter().enumerate() {
         let name = store.stack.get(i).map_or("?", String::as_str);
-        roots.add(CertificateDer::from(der.as_slice())).map_err(|error| {
+        roots.add(CertificateDer::from(&**der)).map_err(|error| {
             format!("certificate `{name}` of trust store `{}`: {error}", store.name)
         })?;
     }

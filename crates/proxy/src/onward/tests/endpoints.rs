@@ -59,7 +59,7 @@ async fn a_credential_does_not_leave_the_policys_domain() {
         format!("{address}?"),
         format!("{address}#"),
         format!("u@{address}/"),
-        format!("127.0.0.1\\"),
+        "127.0.0.1\\".to_owned(),
     ] {
         let why = refused(&policy, &value).await;
         assert!(why.contains("the value of `x` contains"), "{why}");

@@ -375,7 +375,7 @@ impl Certificate {
         let mut store = TrustStore::default();
         store.name = "anchors".to_owned();
         store.stack = vec!["anchor".to_owned()];
-        store.certs = vec![self.anchor.clone()];
+        store.certs = vec![self.anchor.clone().into()];
         Some(Arc::new(store))
     }
 

@@ -119,7 +119,7 @@ async fn unusable_trust_stores_are_named() {
     let mut store = sspc_policy::TrustStore::default();
     store.name = "broken".to_owned();
     store.stack = vec!["bad".to_owned()];
-    store.certs = vec![b"junk".to_vec()];
+    store.certs = vec![b"junk".as_slice().into()];
     policy.trust_store = Some(Arc::new(store));
     let why = why(&policy).await;
     assert!(why.contains("`bad`") && why.contains("`broken`"), "{why}");

@@ -131,7 +131,7 @@ fn certificate() -> (TlsAcceptor, TrustStore) {
     let mut store = TrustStore::default();
     store.name = "mine".to_owned();
     store.stack = vec!["own".to_owned()];
-    store.certs = vec![made.cert.der().to_vec()];
+    store.certs = vec![made.cert.der().to_vec().into()];
     (TlsAcceptor::from(Arc::new(config)), store)
 }
 
