@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use listenfd::ListenFd;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use sspc_address::ListenAddress;
 use sspc_proxy::ListenError;
@@ -32,6 +33,27 @@ pub(crate) fn multi_threaded(threads: Option<usize>) -> Result<Runtime, Failure>
 
 fn start(builder: &mut Builder) -> Result<Runtime, Failure> {
     builder.enable_all().build().map_err(|error| Failure::new(format!("cannot start: {error}")))
+}
+
+/// Lets the process open as many descriptors as an administrator allows: services often begin with
+/// fewer, for the sake of programs that use `select`.
+pub(crate) fn raise_descriptor_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    match raised {
+        Ok(()) => tracing::debug!(?current, ?maximum, "raised the limit of open files"),
+        Err(error) => {
+            tracing::warn!(?current, ?maximum, %error, "cannot raise the limit of open files")
+        }
+    }
+}
+
+/// How many more descriptors the process may open, with some set aside for what is not counted.
+pub(crate) fn descriptors_left() -> usize {
+    const SET_ASIDE: usize = 16;
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let open = std::fs::read_dir("/proc/self/fd").map_or(SET_ASIDE, Iterator::count);
+    usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(open + SET_ASIDE)
 }
 
 /// The signals that a command obeys: SIGINT, SIGTERM and perhaps one more.

@@ -15,6 +15,7 @@
 
 mod config;
 mod counters;
+mod descriptors;
 mod identity;
 #[cfg(test)]
 mod isolation;

@@ -6,6 +6,7 @@ mod cat;
 mod decode;
 mod demo;
 mod generate;
+mod limits;
 mod ping;
 mod policy;
 mod proxy;

@@ -15,19 +15,22 @@ mod tests;
 mod ws;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sspc_policy::{Address, Protocol};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 pub(crate) use self::attempt::queue::EventReceiver;
 use self::attempt::queue::{self, EventSender};
 pub(crate) use self::attempt::{
     Attempt, End, Event, Failure, FailureKind, PAYLOAD_EVENT_MAX, Takes, TxChunk, Whose,
 };
-use self::connect::{Connector, Route};
+use self::connect::{Alpn, Connector, Perf, Route, SocketOptions, Transport};
 use self::http::{h1, h2};
 use crate::config::{DeviceCredentials, Limits, Sharing, Timeouts};
+use crate::descriptors::{Descriptor, Descriptors, REMEDY};
 
 /// What holds for all onward connections of a proxy.
 #[derive(Clone, Debug, Default)]
@@ -37,6 +40,7 @@ pub(crate) struct OnwardConfig {
     /// What the policy's `http_*_header` keys put into requests.
     pub(crate) credentials: DeviceCredentials,
     pub(crate) sharing: Sharing,
+    pub(crate) descriptors: Arc<Descriptors>,
 }
 
 impl OnwardConfig {
@@ -58,6 +62,9 @@ pub(crate) struct Onward {
     h1: h1::Pool,
     h2: h2::Pool,
 }
+
+/// While a connection waits for a descriptor.
+const CLOSE_IDLE_EVERY: Duration = Duration::from_millis(100);
 
 /// What runs the attempts of a protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +97,11 @@ impl Onward {
         })
     }
 
+    /// Where connections get theirs from.
+    pub(crate) fn descriptors(&self) -> &Arc<Descriptors> {
+        &self.config.descriptors
+    }
+
     /// True if attempts of this protocol can do more than fail.
     pub(crate) fn supports(protocol: Protocol) -> bool {
         Runner::of(protocol).is_some()
@@ -107,6 +119,44 @@ impl Onward {
             let _ = output.event(Event::Ended(end)).await;
         });
         AttemptHandle { events, body, task: task.abort_handle() }
+    }
+
+    /// A fresh transport to a peer, encrypted if the route asks for it.
+    async fn connect(
+        &self,
+        route: &Route,
+        options: SocketOptions,
+        alpn: Alpn,
+        perf: &mut Perf,
+    ) -> Result<Transport, Failure> {
+        let descriptor = self.descriptor(route).await?;
+        self.connector.connect(descriptor, route, options, alpn, perf).await
+    }
+
+    /// A descriptor for a connection. If there is none, connections that nobody uses are closed.
+    async fn descriptor(&self, route: &Route) -> Result<Descriptor, Failure> {
+        let descriptors = &self.config.descriptors;
+        let client = route.client.as_ref();
+        if let Some(descriptor) = descriptors.try_take(client) {
+            return Ok(descriptor);
+        }
+        let waiting = async {
+            loop {
+                self.h1.close_idle();
+                self.h2.close_idle();
+                // Meanwhile others may become idle.
+                if let Ok(descriptor) = timeout(CLOSE_IDLE_EVERY, descriptors.take(client)).await {
+                    return descriptor;
+                }
+            }
+        };
+        timeout(self.config.timeouts.connect, waiting).await.map_err(|_| {
+            let limit = descriptors.budget().limit;
+            let why = format!(
+                "no descriptor is left to connect to {route}: the process may open {limit}; {REMEDY}"
+            );
+            Failure::new(FailureKind::Local, why)
+        })
     }
 
     async fn run(

@@ -23,7 +23,7 @@ pub(super) async fn run(
         let target = attempt.target()?;
         let route = onward.config.route(attempt, target.address, target.tls);
         let options = SocketOptions::of(&attempt.stream);
-        onward.connector.connect(&route, options, Alpn::Raw, &mut perf).await
+        onward.connect(&route, options, Alpn::Raw, &mut perf).await
     };
     let connected = connected.await;
     if attempt.stream.perf && out.event(Event::Perf(perf.json(None))).await.is_err() {

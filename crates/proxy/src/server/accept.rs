@@ -1,14 +1,18 @@
 //! From listening sockets and lines to sessions.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use nix::errno::Errno;
 use tracing::warn;
 
 use super::bind::{Bound, Socket};
 use super::line;
 use super::shared::Shared;
+use crate::descriptors::REMEDY;
 use crate::session::Peer;
 
 /// The pause after an accept failed for want of something that others must give back first.
@@ -37,6 +41,7 @@ pub(super) async fn accept_all(shared: Arc<Shared>, bound: Bound) {
 }
 
 async fn accept_unix(shared: &Arc<Shared>, socket: tokio::net::UnixListener) -> io::Error {
+    let mut spare = Spare::new();
     loop {
         match socket.accept().await {
             Ok((link, _)) => {
@@ -48,12 +53,16 @@ async fn accept_unix(shared: &Arc<Shared>, socket: tokio::net::UnixListener) -> 
                 let (reader, writer) = link.into_split();
                 open.serve(reader, writer);
             }
-            Err(error) => shared.accept_failed(&error).await,
+            Err(error) => {
+                let is_away = spare.turn_away(&error, || drop(socket.accept().now_or_never()));
+                shared.accept_failed(&error, is_away).await;
+            }
         }
     }
 }
 
 async fn accept_tcp(shared: &Arc<Shared>, socket: tokio::net::TcpListener) -> io::Error {
+    let mut spare = Spare::new();
     loop {
         match socket.accept().await {
             Ok((link, peer)) => {
@@ -65,16 +74,57 @@ async fn accept_tcp(shared: &Arc<Shared>, socket: tokio::net::TcpListener) -> io
                 let (reader, writer) = link.into_split();
                 open.serve(reader, writer);
             }
-            Err(error) => shared.accept_failed(&error).await,
+            Err(error) => {
+                let is_away = spare.turn_away(&error, || drop(socket.accept().now_or_never()));
+                shared.accept_failed(&error, is_away).await;
+            }
         }
     }
 }
 
+/// A descriptor that is given up when there is no other, to accept a client and close its link: it
+/// then knows at once, and does not wait for an answer.
+struct Spare(Option<File>);
+
+impl Spare {
+    fn new() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+
+    /// Uses it if the error says that there is no other; whether it did.
+    fn turn_away(&mut self, error: &io::Error, accept_and_close: impl FnOnce()) -> bool {
+        let is_used = is_out_of_descriptors(error) && self.0.take().is_some();
+        if is_used {
+            accept_and_close();
+        }
+        if self.0.is_none() {
+            *self = Self::new();
+        }
+        is_used
+    }
+}
+
+fn is_out_of_descriptors(error: &io::Error) -> bool {
+    let number = error.raw_os_error().map(Errno::from_raw);
+    matches!(number, Some(Errno::EMFILE | Errno::ENFILE))
+}
+
 impl Shared {
-    /// Says so and waits a little: without descriptors or memory the next accept would fail too.
-    async fn accept_failed(&self, error: &io::Error) {
+    /// Says so and, unless the client is turned away, waits a little: without descriptors or memory
+    /// the next accept would fail too.
+    async fn accept_failed(&self, error: &io::Error, is_away: bool) {
         self.counts.accept_errors.add(1);
-        warn!(%error, "accept failed");
-        tokio::time::sleep(ACCEPT_PAUSE).await;
+        if is_out_of_descriptors(error) {
+            let limit = self.descriptors().budget().limit;
+            warn!(%error, "accept failed: the process may open {limit} descriptors; {REMEDY}");
+        } else {
+            warn!(%error, "accept failed");
+        }
+        if is_away {
+            // Others have their turn.
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
     }
 }

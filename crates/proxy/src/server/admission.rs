@@ -1,19 +1,76 @@
 //! Who may have a session: the limits, and who is connected.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 use tokio_util::task::task_tracker::TaskTrackerToken;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::shared::{Shared, lock};
-use crate::session::{self, Peer, SessionContext};
+use crate::config::Limits;
+use crate::descriptors::{Budget, REMEDY};
+use crate::identity::Identity;
+use crate::session::{self, Excess, Peer, SessionContext};
 
-/// A session's place among the counted ones; given back when dropped.
+/// Who is connected.
+#[derive(Debug, Default)]
+pub(crate) struct Admitted {
+    sessions: usize,
+    by_client: HashMap<Identity, usize>,
+    /// Links that are open only until their clients know that they get no session.
+    turned_away: usize,
+}
+
+/// How many sessions there may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Quota {
+    pub(crate) sessions: Bound,
+    pub(crate) of_client: Bound,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bound {
+    pub(crate) limit: usize,
+    /// How many descriptors the process may open, if they and not the configuration set the limit.
+    pub(crate) descriptors: Option<usize>,
+}
+
+impl Quota {
+    pub(crate) fn of(limits: &Limits, budget: &Budget) -> Self {
+        let bound = |configured: usize, affordable: usize| Bound {
+            limit: configured.min(affordable),
+            descriptors: (affordable < configured).then_some(budget.limit),
+        };
+        let sessions = bound(limits.sessions, budget.sessions);
+        // Whoever configures the limit knows what one client is to have of it.
+        let share = match sessions.descriptors {
+            Some(_) => Budget::share(budget.sessions),
+            None => usize::MAX,
+        };
+        Self { sessions, of_client: bound(limits.sessions_per_client, share) }
+    }
+
+    fn excess(&self, admitted: &Admitted, client: &Identity) -> Option<Excess> {
+        let own = admitted.by_client.get(client).copied().unwrap_or(0);
+        let (client, Bound { limit, descriptors }) = if admitted.sessions >= self.sessions.limit {
+            (None, self.sessions)
+        } else if own >= self.of_client.limit {
+            (Some(client.clone()), self.of_client)
+        } else {
+            return None;
+        };
+        Some(Excess { client, limit, descriptors })
+    }
+}
+
+/// A link's place among the counted ones; given back when dropped.
 pub(crate) struct Admission {
     id: u64,
     peer: Peer,
+    /// Why the client gets no session, but only to know that.
+    excess: Option<Excess>,
     /// Held for its drop: the line of the session waits for it.
     pub(crate) line: Option<TaskTrackerToken>,
     shared: Arc<Shared>,
@@ -30,6 +87,7 @@ impl Admission {
         let context = SessionContext {
             id: self.id,
             peer: self.peer.clone(),
+            excess: self.excess.clone(),
             policy: Arc::clone(&lock(&shared.policy)),
             starter: Arc::clone(&shared.onward),
             counts: Arc::clone(&shared.counts),
@@ -47,8 +105,14 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
+        let mut admitted = lock(&self.shared.admitted);
+        if self.excess.is_some() {
+            admitted.turned_away -= 1;
+            return;
+        }
         self.shared.counts.sessions_open.take(1);
-        if let Entry::Occupied(mut entry) = lock(&self.shared.peers).entry(self.peer.identity()) {
+        admitted.sessions -= 1;
+        if let Entry::Occupied(mut entry) = admitted.by_client.entry(self.peer.identity()) {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
                 entry.remove();
@@ -58,27 +122,66 @@ impl Drop for Admission {
 }
 
 impl Shared {
-    /// A place for a session of `peer`, unless a limit is reached.
-    pub(crate) fn admit(self: &Arc<Self>, peer: Peer) -> Option<Admission> {
-        let limits = &self.config.limits;
-        let mut peers = lock(&self.peers);
-        let all: usize = peers.values().sum();
-        let identity = peer.identity();
-        let own = peers.get(&identity).copied().unwrap_or(0);
-        if all >= limits.sessions || own >= limits.sessions_per_client {
-            drop(peers);
-            self.counts.over_limit.add(1);
-            if all >= limits.sessions {
-                warn!(%peer, limit = limits.sessions, "turned away: too many sessions");
-            } else {
-                let limit = limits.sessions_per_client;
-                warn!(%peer, %identity, limit, "turned away: too many sessions of this client");
-            }
-            return None;
+    fn quota(&self) -> Quota {
+        Quota::of(&self.config.limits, &self.descriptors().budget())
+    }
+
+    /// Says how many sessions there may be.
+    pub(crate) fn log_quota(&self) {
+        let Quota { sessions, of_client } = self.quota();
+        let (all, own) = (sessions.limit, of_client.limit);
+        match sessions.descriptors {
+            Some(open) => warn!(
+                "only {all} sessions at a time, {own} of one client: no more fit in \
+                 {open} descriptors; {REMEDY}"
+            ),
+            None => info!(sessions = all, sessions_per_client = own, "serving"),
         }
-        peers.insert(identity, own + 1);
-        self.counts.sessions_open.add(1);
-        self.counts.sessions_total.add(1);
-        Some(Admission { id: self.next_id(), peer, line: None, shared: Arc::clone(self) })
+    }
+
+    /// A place for a session of `peer`. If a limit is reached the session refuses its stream, so
+    /// that the client knows at once. `None` if so many are refused that this one is not to have
+    /// that either.
+    pub(crate) fn admit(self: &Arc<Self>, peer: Peer) -> Option<Admission> {
+        let budget = self.descriptors().budget();
+        let quota = self.quota();
+        let client = peer.identity();
+        let mut admitted = lock(&self.admitted);
+        let excess = quota.excess(&admitted, &client);
+        if excess.is_some() {
+            self.counts.over_limit.add(1);
+            if admitted.turned_away >= budget.turned_away {
+                return None;
+            }
+            admitted.turned_away += 1;
+        } else {
+            admitted.sessions += 1;
+            *admitted.by_client.entry(client).or_default() += 1;
+            self.counts.sessions_open.add(1);
+            self.counts.sessions_total.add(1);
+        }
+        drop(admitted);
+        Some(Admission { id: self.next_id(), peer, excess, line: None, shared: Arc::clone(self) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn descriptors_that_do_not_suffice_limit_sessions_and_leave_room_for_strangers() {
+        let mut limits = Limits { sessions: 100, sessions_per_client: 100, ..Limits::default() };
+        let budget = Budget { limit: 1_000, sessions: 400, turned_away: 4, onward: 400 };
+        let quota = Quota::of(&limits, &budget);
+        let configured = Bound { limit: 100, descriptors: None };
+        assert_eq!(quota, Quota { sessions: configured, of_client: configured });
+        limits.sessions = 4_000;
+        let quota = Quota::of(&limits, &budget);
+        let all = Bound { limit: 400, descriptors: Some(1_000) };
+        assert_eq!(quota, Quota { sessions: all, of_client: configured });
+        limits.sessions_per_client = 4_000;
+        let share = Bound { limit: 375, descriptors: Some(1_000) };
+        assert_eq!(Quota::of(&limits, &budget), Quota { sessions: all, of_client: share });
     }
 }

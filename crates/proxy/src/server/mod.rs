@@ -127,6 +127,7 @@ impl Proxy {
     /// To be called in a tokio runtime with I/O and time enabled.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { shared, listeners } = self;
+        shared.log_quota();
         let accepting = TaskTracker::new();
         for bound in listeners {
             let address = bound.address.clone();

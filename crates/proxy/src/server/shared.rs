@@ -1,6 +1,5 @@
 //! What all parts of a proxy share: its state, and how it drains.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,9 +7,10 @@ use sspc_policy::Policy;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::admission::Admitted;
 use crate::config::Config;
 use crate::counters::Counts;
-use crate::identity::Identity;
+use crate::descriptors::Descriptors;
 use crate::onward::{Onward, OnwardConfig};
 
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct Shared {
     pub(crate) policy: Mutex<Arc<Policy>>,
     pub(crate) onward: Arc<Onward>,
     pub(crate) counts: Arc<Counts>,
-    pub(crate) peers: Mutex<HashMap<Identity, usize>>,
+    pub(crate) admitted: Mutex<Admitted>,
     next_id: AtomicU64,
     pub(crate) sessions: TaskTracker,
     /// Lines, which outlive their sessions by what is still to be sent.
@@ -39,13 +39,14 @@ impl Shared {
             timeouts: config.timeouts.clone(),
             credentials: config.credentials.clone(),
             sharing: config.sharing,
+            descriptors: Arc::default(),
         });
         Self {
             policy: Mutex::new(Arc::clone(&config.policy)),
             onward,
             config,
             counts: Arc::default(),
-            peers: Mutex::default(),
+            admitted: Mutex::default(),
             next_id: AtomicU64::new(1),
             sessions: TaskTracker::new(),
             lines: TaskTracker::new(),
@@ -53,6 +54,11 @@ impl Shared {
             draining: CancellationToken::new(),
             closing: CancellationToken::new(),
         }
+    }
+
+    /// The process's descriptors.
+    pub(crate) fn descriptors(&self) -> &Arc<Descriptors> {
+        self.onward.descriptors()
     }
 
     /// A number that no session or line had.

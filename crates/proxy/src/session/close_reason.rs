@@ -1,9 +1,13 @@
 //! Why a session ends, and whose fault it is.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
 use sspc_wire::FrameError;
+
+use crate::descriptors::REMEDY;
+use crate::identity::Identity;
 
 /// Why a session ends.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +35,8 @@ fn and(suggestion: &Option<String>) -> String {
 /// Why a stream is not created although its client did nothing wrong on the wire.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Refusal {
+    #[error("{0}")]
+    Excess(Excess),
     #[error("the policy has no streamtype {name:?}{}", and(.suggestion))]
     Unknown {
         name: String,
@@ -48,6 +54,38 @@ pub(crate) enum Refusal {
          it does not connect without"
     )]
     NotDone { name: String, key: &'static str },
+}
+
+/// Which limit leaves no place for a client's session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Excess {
+    /// The client whose limit it is; `None` if it is that of all.
+    pub(crate) client: Option<Identity>,
+    pub(crate) limit: usize,
+    /// How many descriptors the process may open, if they set the limit.
+    pub(crate) descriptors: Option<usize>,
+}
+
+impl fmt::Display for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { client, limit, descriptors } = self;
+        let option = match client {
+            Some(client) => {
+                write!(f, "{client} has all the sessions that it may have: {limit}")?;
+                "sessions_per_client"
+            }
+            None => {
+                write!(f, "all sessions are taken: {limit}")?;
+                "sessions"
+            }
+        };
+        match descriptors {
+            Some(open) => {
+                write!(f, ", no more fit in {open} descriptors; {REMEDY}")
+            }
+            None => write!(f, "; --limit {option}=N raises that"),
+        }
+    }
 }
 
 /// What a client must not send.
@@ -76,6 +114,22 @@ pub(crate) enum ProtocolError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_limit_is_named_with_what_raises_it() {
+        let text = |client, descriptors| Excess { client, limit: 4, descriptors }.to_string();
+        assert_eq!(text(None, None), "all sessions are taken: 4; --limit sessions=N raises that");
+        assert_eq!(
+            text(Some(Identity::User(7)), None),
+            "user 7 has all the sessions that it may have: 4; \
+             --limit sessions_per_client=N raises that"
+        );
+        assert_eq!(
+            text(None, Some(64)),
+            "all sessions are taken: 4, no more fit in 64 descriptors; raise the process's limit of \
+             open files (ulimit -Hn, or LimitNOFILE= of its systemd unit)"
+        );
+    }
 
     #[test]
     fn unknown_names_come_with_what_may_be_meant() {

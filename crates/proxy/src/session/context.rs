@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sspc_policy::Policy;
 use tokio_util::sync::CancellationToken;
 
+use super::close_reason::Excess;
 use super::peer::Peer;
 use crate::config::{Limits, Timeouts};
 use crate::counters::Counts;
@@ -15,6 +16,8 @@ pub(crate) struct SessionContext<D> {
     /// The session's number, for logs.
     pub(crate) id: u64,
     pub(crate) peer: Peer,
+    /// Why the stream is refused whatever its name is.
+    pub(crate) excess: Option<Excess>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) starter: D,
     pub(crate) counts: Arc<Counts>,

@@ -25,6 +25,9 @@ pub(super) fn create<D: AttemptStarter>(
     if asked.name.len() > STREAMTYPE_NAME_MAX {
         return Err(ProtocolError::NameLength(asked.name.len()).into());
     }
+    if let Some(excess) = &context.excess {
+        return Err(CloseReason::Refused(Refusal::Excess(excess.clone())));
+    }
     let name = String::from_utf8_lossy(asked.name).into_owned();
     tracing::Span::current().record("streamtype", &name);
     let Some(streamtype) = policy.streamtype(&name) else {

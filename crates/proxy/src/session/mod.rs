@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{Instrument, info, warn};
 
 use self::attempt::{AttemptStarter, EventStream};
+pub(crate) use self::close_reason::Excess;
 use self::close_reason::{CloseReason, ProtocolError};
 pub(crate) use self::context::SessionContext;
 use self::credit::ClientCredit;

@@ -130,8 +130,9 @@ async fn more_sessions_than_the_limit_are_turned_away_until_others_end() {
     let first = serving.stream("get").await;
     let _second = serving.stream("get").await;
     let mut third = serving.client().await;
+    third.streamtype("get").await;
     third.until_closed().await;
-    assert_eq!(third.heard.states.len(), 0);
+    assert_eq!(third.heard.states, ["CREATE 1"]);
     let counters = serving.handle.counters();
     assert_eq!((counters.sessions_open, counters.over_limit), (2, 1));
     drop(first);
@@ -146,7 +147,9 @@ async fn one_peer_cannot_take_all_sessions() {
     let serving = Serving::with(&get(1), |config| config.limits.sessions_per_client = 1);
     let _first = serving.stream("get").await;
     let mut second = serving.client().await;
+    second.streamtype("get").await;
     second.until_closed().await;
+    assert_eq!(second.heard.states, ["CREATE 1"]);
     assert_eq!(serving.handle.counters().over_limit, 1);
 }
 

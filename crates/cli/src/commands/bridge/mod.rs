@@ -83,6 +83,7 @@ const END_LIMIT: Duration = Duration::from_secs(1);
 /// passes is taken out of the environment.
 pub(crate) fn run(args: &BridgeArgs, console: Console) -> Result<Exit, Failure> {
     let passed = ListenFd::from_env();
+    service::raise_descriptor_limit();
     let runtime = service::multi_threaded(Some(2))?;
     let inside = runtime.enter();
     let listeners = listen(args, passed)?;
@@ -137,7 +138,11 @@ async fn serve(
     let mut signals = Signals::watch_reload()?;
     let addresses: Vec<_> = listeners.iter().map(|one| one.address().to_string()).collect();
     let status = format!("listening on {}, to the proxy at {}", addresses.join(", "), args.proxy);
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let limit = CONNECTIONS_MAX.min(service::descriptors_left());
+    if limit < CONNECTIONS_MAX {
+        warn!("only {limit} connections at a time: the limit of open files (ulimit -Hn) is low");
+    }
+    let places = Arc::new(Semaphore::new(limit));
     for listener in listeners {
         let span = info_span!("listener", address = %listener.address());
         let accepting = accept_all(listener, line.clone(), Arc::clone(&places));
@@ -170,7 +175,7 @@ async fn accept_all(listener: Listener, line: Line, places: Arc<Semaphore>) {
             }
         };
         let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-            warn!(limit = CONNECTIONS_MAX, "turned away: too many connections");
+            warn!("turned away: too many connections");
             continue;
         };
         number += 1;

@@ -109,6 +109,7 @@ Exit codes:
 /// passes is taken out of the environment.
 pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     let passed = ListenFd::from_env();
+    service::raise_descriptor_limit();
     let source = PolicySource { policy: args.policy.clone(), overlays: args.overlays.clone() };
     let parsed = source.load().map_err(|error| policy_files::refuse(error, console))?;
     log_warnings(&parsed.warnings);

@@ -59,6 +59,8 @@ pub(crate) enum FailureKind {
     Policy,
     /// The session ended first: nobody reads this.
     SessionGone,
+    /// This machine has no descriptors for it.
+    Local,
     /// A fault of this proxy.
     Internal,
 }
@@ -77,7 +79,7 @@ impl FailureKind {
             | Self::Refused => Whose::Upstream,
             Self::Request | Self::Message | Self::SessionGone => Whose::Client,
             Self::Policy => Whose::Policy,
-            Self::Internal => Whose::Local,
+            Self::Local | Self::Internal => Whose::Local,
         }
     }
 
@@ -97,6 +99,7 @@ impl FailureKind {
             Self::Message => "message",
             Self::Policy => "policy",
             Self::SessionGone => "session_gone",
+            Self::Local => "local",
             Self::Internal => "internal",
         }
     }

@@ -18,6 +18,7 @@ pub(crate) use self::read_out::ReadOut;
 pub(crate) use self::route::{Route, SocketOptions, Trust};
 pub(crate) use self::tls::Alpn;
 pub(crate) use self::transport::{LastRead, ReadTracking, Transport};
+use crate::descriptors::Descriptor;
 use crate::onward::{Failure, FailureKind};
 
 /// Opens transports.
@@ -37,6 +38,7 @@ impl Connector {
     /// A fresh transport to a peer, encrypted if the route asks for it.
     pub(crate) async fn connect(
         &self,
+        descriptor: Descriptor,
         route: &Route,
         options: SocketOptions,
         alpn: Alpn,
@@ -44,7 +46,7 @@ impl Connector {
     ) -> Result<Transport, Failure> {
         let limit = self.limit;
         let connecting = async {
-            let socket = self.tcp.connect(&route.address, options, perf).await?;
+            let socket = self.tcp.connect(descriptor, &route.address, options, perf).await?;
             let Some(trust) = &route.tls else { return Ok(Transport::Clear(socket)) };
             let start = Instant::now();
             let transport = self.tls.handshake(socket, route, trust, alpn).await;

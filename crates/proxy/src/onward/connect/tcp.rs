@@ -16,6 +16,7 @@ use super::perf::Perf;
 use super::resolve::Resolver;
 use super::route::SocketOptions;
 use super::transport::Socket;
+use crate::descriptors::Descriptor;
 use crate::onward::{Failure, FailureKind};
 
 /// How long one address is tried alone before the next one joins in (RFC 8305 §5).
@@ -31,6 +32,7 @@ impl TcpConnector {
     /// A connected socket; the caller limits the time.
     pub(crate) async fn connect(
         &self,
+        descriptor: Descriptor,
         address: &Address,
         options: SocketOptions,
         perf: &mut Perf,
@@ -39,22 +41,22 @@ impl TcpConnector {
             Address::Tcp { host, port } => {
                 let addresses = self.resolver.lookup(host, *port, perf).await?;
                 let start = Instant::now();
-                let result = race(&addresses, options).await;
+                let result = race(&addresses, options, descriptor).await;
                 perf.connect = start.elapsed();
-                let (stream, peer) = result.map_err(|why| refused(address, &why))?;
+                let (stream, descriptor, peer) = result.map_err(|why| refused(address, &why))?;
                 perf.peer = peer.ip().to_string();
-                Ok(Socket::Tcp(stream))
+                Ok(Socket::Tcp(stream, descriptor))
             }
             Address::UnixPath(path) => {
                 let start = Instant::now();
                 let result = UnixStream::connect(path).await;
-                unix(address, result, start, perf)
+                unix(descriptor, address, result, start, perf)
             }
             Address::UnixAbstract(name) => {
                 let start = Instant::now();
                 // tokio takes a leading NUL for the abstract namespace.
                 let result = UnixStream::connect(format!("\0{name}")).await;
-                unix(address, result, start, perf)
+                unix(descriptor, address, result, start, perf)
             }
             other => Err(Failure::new(
                 FailureKind::Policy,
@@ -68,11 +70,15 @@ fn refused(address: &Address, why: &dyn std::fmt::Display) -> Failure {
     Failure::new(FailureKind::Connect, format!("cannot connect to {address}: {why}"))
 }
 
-/// The first of these addresses that answers, each with a head start on the next.
+/// The first of these addresses that answers, each with a head start on the next. One is tried in
+/// any case, others beside it while there are descriptors for them.
 async fn race(
     addresses: &[SocketAddr],
     options: SocketOptions,
-) -> Result<(TcpStream, SocketAddr), String> {
+    descriptor: Descriptor,
+) -> Result<(TcpStream, Descriptor, SocketAddr), String> {
+    let claim = descriptor.claim();
+    let mut own = Some(descriptor);
     let mut waiting = addresses.iter();
     let mut trying = FuturesUnordered::new();
     let mut errors = String::new();
@@ -80,9 +86,10 @@ async fn race(
     loop {
         tokio::select! {
             biased;
-            Some((address, result)) = trying.next() => match result {
-                Ok(stream) => return Ok((stream, address)),
+            Some((address, descriptor, result)) = trying.next() => match result {
+                Ok(stream) => return Ok((stream, descriptor, address)),
                 Err(error) => {
+                    own = Some(descriptor);
                     let separator = if errors.is_empty() { "" } else { "; " };
                     // Writing to a string cannot fail.
                     let _ = write!(errors, "{separator}{address}: {error}");
@@ -90,8 +97,10 @@ async fn race(
                 }
             },
             () = sleep_until(next_at), if waiting.len() > 0 => {
-                if let Some(&address) = waiting.next() {
-                    trying.push(async move { (address, connect(address, options).await) });
+                let descriptor = own.take().or_else(|| claim.try_take());
+                if let (Some(descriptor), Some(&address)) = (descriptor, waiting.next()) {
+                    let attempt = connect(address, options);
+                    trying.push(async move { (address, descriptor, attempt.await) });
                 }
                 next_at = Instant::now() + HEAD_START;
             }
@@ -128,6 +137,7 @@ fn apply(socket: &TcpSocket, options: SocketOptions, v6: bool) -> nix::Result<()
 }
 
 fn unix(
+    descriptor: Descriptor,
     address: &Address,
     result: io::Result<UnixStream>,
     start: Instant,
@@ -136,12 +146,13 @@ fn unix(
     perf.connect = start.elapsed();
     let stream = result.map_err(|error| refused(address, &error))?;
     perf.peer = address.to_string();
-    Ok(Socket::Unix(stream))
+    Ok(Socket::Unix(stream, descriptor))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::descriptors::Descriptors;
 
     #[tokio::test]
     async fn an_address_that_refuses_gives_way_to_the_next() {
@@ -150,9 +161,13 @@ mod tests {
         drop(closed);
         let open = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let wanted = open.local_addr().unwrap();
-        let (_, peer) = race(&[refused, wanted], SocketOptions::default()).await.unwrap();
+        let descriptors = Descriptors::for_onward(1);
+        let descriptor = || descriptors.try_take(None).unwrap();
+        let options = SocketOptions::default();
+        let (_, _, peer) = race(&[refused, wanted], options, descriptor()).await.unwrap();
         assert_eq!(peer, wanted);
-        let error = race(&[refused], SocketOptions { priority: 3, tos: 0x10 }).await.unwrap_err();
+        let options = SocketOptions { priority: 3, tos: 0x10 };
+        let error = race(&[refused], options, descriptor()).await.unwrap_err();
         assert!(error.contains("refused") && error.contains(&refused.to_string()), "{error}");
     }
 }

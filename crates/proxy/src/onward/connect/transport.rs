@@ -12,11 +12,14 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
-/// A connected socket.
+use crate::descriptors::Descriptor;
+
+/// A connected socket, and the right to its descriptor.
 #[derive(Debug)]
+#[expect(dead_code, reason = "descriptors are held for their drop")]
 pub(crate) enum Socket {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+    Tcp(TcpStream, Descriptor),
+    Unix(UnixStream, Descriptor),
 }
 
 /// A connected socket, encrypted or not: what the protocols run over.
@@ -46,7 +49,7 @@ macro_rules! forward {
                 buf: &mut ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
                 match self.get_mut() {
-                    $($variant(stream) => Pin::new(stream).poll_read(cx, buf),)+
+                    $($variant(stream, ..) => Pin::new(stream).poll_read(cx, buf),)+
                 }
             }
         }
@@ -58,7 +61,7 @@ macro_rules! forward {
                 bytes: &[u8],
             ) -> Poll<io::Result<usize>> {
                 match self.get_mut() {
-                    $($variant(stream) => Pin::new(stream).poll_write(cx, bytes),)+
+                    $($variant(stream, ..) => Pin::new(stream).poll_write(cx, bytes),)+
                 }
             }
 
@@ -68,25 +71,25 @@ macro_rules! forward {
                 slices: &[io::IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
                 match self.get_mut() {
-                    $($variant(stream) => Pin::new(stream).poll_write_vectored(cx, slices),)+
+                    $($variant(stream, ..) => Pin::new(stream).poll_write_vectored(cx, slices),)+
                 }
             }
 
             fn is_write_vectored(&self) -> bool {
                 match self {
-                    $($variant(stream) => stream.is_write_vectored(),)+
+                    $($variant(stream, ..) => stream.is_write_vectored(),)+
                 }
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 match self.get_mut() {
-                    $($variant(stream) => Pin::new(stream).poll_flush(cx),)+
+                    $($variant(stream, ..) => Pin::new(stream).poll_flush(cx),)+
                 }
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 match self.get_mut() {
-                    $($variant(stream) => Pin::new(stream).poll_shutdown(cx),)+
+                    $($variant(stream, ..) => Pin::new(stream).poll_shutdown(cx),)+
                 }
             }
         }

@@ -157,6 +157,15 @@ impl Pool {
         Self { shared: Arc::default(), keep }
     }
 
+    /// Closes all connections that nobody uses.
+    pub(crate) fn close_idle(&self) {
+        let mut shared = Self::lock(&self.shared);
+        shared.count = 0;
+        let idle = std::mem::take(&mut shared.idle);
+        drop(shared);
+        drop(idle);
+    }
+
     fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
         shared.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -166,8 +166,7 @@ impl Transaction<'_> {
                 Some(connection) if self.moves == 0 => connection,
                 _ => {
                     let route = self.plan.route.clone();
-                    let transport =
-                        self.onward.connector.connect(&route, options, Alpn::H1, &mut perf).await;
+                    let transport = self.onward.connect(&route, options, Alpn::H1, &mut perf).await;
                     self.keep_perf(&mut perf);
                     let failed = |why| {
                         Failure::new(FailureKind::Protocol, format!("{}: {why}", self.plan.route))

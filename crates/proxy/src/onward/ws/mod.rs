@@ -97,7 +97,7 @@ async fn dial(onward: &Onward, attempt: &Attempt, perf: &mut Perf) -> Result<Dia
         .map_err(|error| Failure::new(FailureKind::Request, format!("http_url: {error}")))?;
     let route = onward.config.route(attempt, target.address, target.tls);
     let options = SocketOptions::of(&attempt.stream);
-    let transport = onward.connector.connect(&route, options, Alpn::H1, perf).await?;
+    let transport = onward.connect(&route, options, Alpn::H1, perf).await?;
     Ok(Dialled { transport, route, path })
 }
 

@@ -108,6 +108,7 @@ impl World {
         let context = SessionContext {
             id: 1,
             peer: Peer::Unknown,
+            excess: None,
             policy: Arc::new(policy()),
             starter: play.clone(),
             counts: Arc::<Counts>::default(),

@@ -86,6 +86,7 @@ impl Bare {
             context: SessionContext {
                 id: 1,
                 peer: Peer::Unknown,
+                excess: None,
                 policy: Arc::new(policy()),
                 starter,
                 counts: Arc::default(),

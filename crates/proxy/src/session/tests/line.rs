@@ -95,6 +95,7 @@ impl Rig {
             let context = SessionContext {
                 id: 1,
                 peer: Peer::Unknown,
+                excess: None,
                 policy: Arc::new(policy()),
                 starter: starter.clone(),
                 counts: Arc::clone(&counts),

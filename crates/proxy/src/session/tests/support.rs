@@ -217,6 +217,7 @@ impl<L: AsyncRead + AsyncWrite + Unpin> Rig<L> {
         let context = SessionContext {
             id: 1,
             peer: Peer::Unknown,
+            excess: None,
             policy: Arc::new(policy()),
             starter,
             counts: Arc::clone(&counts),

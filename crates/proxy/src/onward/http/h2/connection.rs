@@ -125,6 +125,19 @@ impl Shared {
         idle
     }
 
+    /// Whether it has no streams and gets no more.
+    fn is_over(&self) -> bool {
+        let state = self.lock();
+        state.sender.is_none() && state.active == 0
+    }
+
+    /// Makes it end now if nobody uses it.
+    pub(crate) fn close_if_idle(&self) {
+        if self.retire_if_idle(Duration::ZERO) {
+            self.changed.notify_one();
+        }
+    }
+
     fn idle_deadline(&self, keep: Duration) -> Option<Instant> {
         self.lock().idle_deadline(keep)
     }
@@ -247,7 +260,12 @@ impl Driver {
                     }
                     return;
                 }
-                () = shared.changed.notified() => {}
+                () = shared.changed.notified() => {
+                    if self.shared.is_over() {
+                        let _ = timeout(GOODBYE_MAX, self.connection).await;
+                        return;
+                    }
+                }
                 () = until(wake) => {
                     if self.shared.retire_if_idle(self.settings.keep) {
                         // Without senders and streams it says goodbye and ends.

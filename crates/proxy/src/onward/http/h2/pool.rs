@@ -205,7 +205,7 @@ impl Pool {
         validity: Option<Validity>,
     ) -> Result<(Option<Arc<Shared>>, Perf), Failure> {
         let mut perf = Perf::default();
-        let transport = onward.connector.connect(route, options, Alpn::H2, &mut perf).await?;
+        let transport = onward.connect(route, options, Alpn::H2, &mut perf).await?;
         let clear = route.tls.is_none();
         if !clear && transport.alpn() != Some(b"h2") {
             self.remember_http1(route);
@@ -248,6 +248,15 @@ impl Pool {
                 FailureKind::Silent,
                 format!("h2 with {route}: the peer sends no settings"),
             )),
+        }
+    }
+
+    /// Closes all connections that nobody uses.
+    pub(crate) fn close_idle(&self) {
+        for entry in self.entries().values() {
+            for connection in &entry.connections {
+                connection.close_if_idle();
+            }
         }
     }
 
