@@ -12,6 +12,7 @@ mod knobs;
 
 use self::knobs::knobs;
 pub use self::knobs::{Knob, KnobError};
+use crate::onward::NameFiles;
 
 /// What a [`Proxy`](crate::Proxy) is made from.
 ///
@@ -37,6 +38,8 @@ pub struct Config {
     pub credentials: DeviceCredentials,
     /// Who may use a connection that is open already.
     pub sharing: Sharing,
+    /// Where the system says how names are looked up; tests have files of their own.
+    pub(crate) names: NameFiles,
 }
 
 /// Who may use an onward connection that another stream opened.
@@ -62,6 +65,7 @@ impl Config {
             timeouts: Timeouts::default(),
             credentials: DeviceCredentials::default(),
             sharing: Sharing::default(),
+            names: NameFiles::default(),
         }
     }
 }
@@ -89,6 +93,12 @@ pub struct Limits("limit") {
     /// Bytes that an h2 peer may send on a stream ahead of what its client takes. More is faster over
     /// a long way, and as much memory may wait in each stalled stream.
     pub h2_stream_window: u32 = Bytes(256 * 1024),
+    /// Names that are looked up at a time, each with two sockets; fewer if the process may not open
+    /// descriptors enough for them.
+    pub lookups: usize = Count(128),
+    /// Names that are looked up at a time for one client, at most half of all; its others wait, and
+    /// hold up nobody else's.
+    pub lookups_per_client: usize = Count(16),
 }
 }
 

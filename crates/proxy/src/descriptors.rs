@@ -15,6 +15,9 @@ use crate::identity::Identity;
 pub(crate) const REMEDY: &str = "raise the process's limit of open files (ulimit -Hn, or \
                                  LimitNOFILE= of its systemd unit)";
 
+/// Sockets of a look-up: one for each kind of address.
+const LOOKUP: usize = 2;
+
 /// The process's descriptors, divided. What is open when it is made belongs to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Budget {
@@ -24,6 +27,8 @@ pub(crate) struct Budget {
     pub(crate) sessions: usize,
     /// Links of clients that are being turned away.
     pub(crate) turned_away: usize,
+    /// Names that are looked up at a time, each with [`LOOKUP`] descriptors.
+    pub(crate) lookups: usize,
     /// Onward connections: one for each session and some that are about to close.
     pub(crate) onward: usize,
 }
@@ -33,11 +38,12 @@ impl Budget {
     fn of(limit: usize, open: usize) -> Self {
         let left = limit.saturating_sub(open);
         let turned_away = (left / 32).clamp(1, 64);
-        // Name look-ups, policies and trust stores that are read, a link on its way to a session.
+        let lookups = (left / 8 / LOOKUP).clamp(4, 1024);
+        // Policies and trust stores that are read, a link on its way to a session.
         let others = (left / 16).clamp(8, 64);
-        let left = left.saturating_sub(turned_away + others).max(2);
+        let left = left.saturating_sub(turned_away + lookups * LOOKUP + others).max(2);
         let sessions = left / 2;
-        Self { limit, sessions, turned_away, onward: left - sessions }
+        Self { limit, sessions, turned_away, lookups, onward: left - sessions }
     }
 
     fn measure() -> Self {
@@ -161,7 +167,7 @@ impl Drop for Descriptor {
 impl Descriptors {
     /// For so many onward connections.
     pub(crate) fn for_onward(onward: usize) -> Arc<Self> {
-        let budget = Budget { limit: 256, sessions: onward, turned_away: 1, onward };
+        let budget = Budget { limit: 256, sessions: onward, turned_away: 1, lookups: 1024, onward };
         Arc::new(Self { budget: budget.into(), ..Self::default() })
     }
 }
@@ -174,12 +180,12 @@ mod tests {
     fn sessions_leave_a_descriptor_for_each_onward_connection_and_some_for_the_rest() {
         for limit in [64, 256, 1024, 4096, 20_000, 1 << 30] {
             let open = 12;
-            let Budget { sessions, turned_away, onward, .. } = Budget::of(limit, open);
+            let Budget { sessions, turned_away, lookups, onward, .. } = Budget::of(limit, open);
             assert!(onward >= sessions, "{limit}");
             assert!(sessions >= limit / 4, "{limit}: only {sessions}");
-            assert!(open + sessions + turned_away + onward + 8 <= limit, "{limit}");
+            assert!(open + sessions + turned_away + 2 * lookups + onward + 8 <= limit, "{limit}");
         }
-        assert_eq!(Budget::of(256, 12).sessions, 111);
+        assert_eq!(Budget::of(256, 12).sessions, 96);
         assert!(Budget::of(40_000, 12).sessions >= 16_384, "the default of the limit");
         assert_eq!(Budget::of(10, 12).sessions, 1);
     }

@@ -63,6 +63,8 @@ fn limits() -> Vec<Row> {
         channel_buffer: [50_000, 400_000] => sent_on_a_channel,
         h2_streams: [2, 300] => streams_of_the_first_h2_connection,
         h2_stream_window: [30_000, 2_000_000] => h2_window,
+        lookups: [2, 9] => names_asked_for_many_clients,
+        lookups_per_client: [3, 20] => names_asked_for_one_client,
     })
 }
 

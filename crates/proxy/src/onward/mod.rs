@@ -27,7 +27,10 @@ use self::attempt::queue::{self, EventSender};
 pub(crate) use self::attempt::{
     Attempt, End, Event, Failure, FailureKind, PAYLOAD_EVENT_MAX, Takes, TxChunk, Whose,
 };
-use self::connect::{Alpn, Connector, Perf, Route, SocketOptions, Transport};
+pub(crate) use self::connect::NameFiles;
+#[cfg(test)]
+pub(crate) use self::connect::NameServer;
+use self::connect::{Alpn, Caller, Connector, Perf, Resolver, Route, Transport};
 use self::http::{h1, h2};
 use crate::config::{DeviceCredentials, Limits, Sharing, Timeouts};
 use crate::descriptors::{Descriptor, Descriptors, REMEDY};
@@ -41,6 +44,8 @@ pub(crate) struct OnwardConfig {
     pub(crate) credentials: DeviceCredentials,
     pub(crate) sharing: Sharing,
     pub(crate) descriptors: Arc<Descriptors>,
+    /// Where the system says how names are looked up.
+    pub(crate) names: NameFiles,
 }
 
 impl OnwardConfig {
@@ -89,10 +94,12 @@ impl Runner {
 impl Onward {
     /// No connections yet.
     pub(crate) fn new(config: OnwardConfig) -> Arc<Self> {
+        let (names, limits) = (config.names.clone(), config.limits.clone());
+        let resolver = Resolver::new(names, limits, Arc::clone(&config.descriptors));
         Arc::new(Self {
             h1: h1::Pool::new(config.timeouts.keep_warm),
             h2: h2::Pool::default(),
-            connector: Connector::new(config.timeouts.connect),
+            connector: Connector::new(config.timeouts.connect, resolver),
             config,
         })
     }
@@ -125,12 +132,12 @@ impl Onward {
     async fn connect(
         &self,
         route: &Route,
-        options: SocketOptions,
+        caller: &Caller,
         alpn: Alpn,
         perf: &mut Perf,
     ) -> Result<Transport, Failure> {
         let descriptor = self.descriptor(route).await?;
-        self.connector.connect(descriptor, route, options, alpn, perf).await
+        self.connector.connect(descriptor, route, caller, alpn, perf).await
     }
 
     /// A descriptor for a connection. If there is none, connections that nobody uses are closed.

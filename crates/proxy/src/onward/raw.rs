@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{Attempt, End, Event, Failure, FailureKind, Onward, PAYLOAD_EVENT_MAX, Takes, TxChunk};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
-use crate::onward::connect::{Alpn, Perf, SocketOptions, Transport};
+use crate::onward::connect::{Alpn, Caller, Perf, Transport};
 
 /// Runs a connection until either side ends it.
 pub(super) async fn run(
@@ -22,8 +22,8 @@ pub(super) async fn run(
     let connected = async {
         let target = attempt.target()?;
         let route = onward.config.route(attempt, target.address, target.tls);
-        let options = SocketOptions::of(&attempt.stream);
-        onward.connect(&route, options, Alpn::Raw, &mut perf).await
+        let caller = Caller::of(attempt);
+        onward.connect(&route, &caller, Alpn::Raw, &mut perf).await
     };
     let connected = connected.await;
     if attempt.stream.perf && out.event(Event::Perf(perf.json(None))).await.is_err() {

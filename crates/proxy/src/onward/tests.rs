@@ -5,6 +5,7 @@ mod early;
 mod endpoints;
 mod h1;
 mod h2;
+mod openings;
 mod patience;
 mod redirects;
 mod retries;

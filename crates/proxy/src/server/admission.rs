@@ -172,7 +172,8 @@ mod tests {
     #[test]
     fn descriptors_that_do_not_suffice_limit_sessions_and_leave_room_for_strangers() {
         let mut limits = Limits { sessions: 100, sessions_per_client: 100, ..Limits::default() };
-        let budget = Budget { limit: 1_000, sessions: 400, turned_away: 4, onward: 400 };
+        let budget =
+            Budget { limit: 1_000, sessions: 400, turned_away: 4, lookups: 8, onward: 400 };
         let quota = Quota::of(&limits, &budget);
         let configured = Bound { limit: 100, descriptors: None };
         assert_eq!(quota, Quota { sessions: configured, of_client: configured });

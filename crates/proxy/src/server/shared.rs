@@ -40,6 +40,7 @@ impl Shared {
             credentials: config.credentials.clone(),
             sharing: config.sharing,
             descriptors: Arc::default(),
+            names: config.names.clone(),
         });
         Self {
             policy: Mutex::new(Arc::clone(&config.policy)),

@@ -8,12 +8,13 @@ use base64::engine::general_purpose::STANDARD;
 use http::Response;
 use sspc_line::{Line, Priority, Role};
 use sspc_wire::limits::{FRAME_HEAD, PAYLOAD_FIXED, PID_CREDIT_BIT};
-use sspc_wire::{Flags, State};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex, split};
+use sspc_wire::{Flags, Piece, State, ToProxy};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex, split};
 use tokio::net::UnixStream;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::support::{Client, Origin, Seen, ms_since, proxy, proxy_with};
+use crate::onward::NameServer;
 use crate::{Config, LineConfig, Proxy, Sharing};
 
 /// Virtual time passes only when nobody has anything to do: after this all is done that needs no
@@ -217,6 +218,55 @@ pub(super) async fn served_sockets(config: Config) -> u64 {
         clients.push(client);
     }
     served
+}
+
+/// Names that a silent server is asked for, by clients that each want one of their own.
+async fn names_asked_for<L: AsyncRead + AsyncWrite + Unpin>(
+    server: &NameServer,
+    mut clients: Vec<Client<L>>,
+) -> u64 {
+    for (number, client) in clients.iter_mut().enumerate() {
+        client.create(7, "s").await;
+        client.until(Seen::State(State::Creating)).await;
+        let value = format!("silent{number}.example");
+        client
+            .send(ToProxy::Metadata {
+                name: b"host",
+                value: Piece::whole(value.as_bytes()).unwrap(),
+            })
+            .await;
+        client.send(ToProxy::OnwardConnect).await;
+        client.until(Seen::State(State::Connecting)).await;
+    }
+    sleep(MOMENT).await;
+    server.names().len().try_into().unwrap()
+}
+
+const ANY_HOST: &str =
+    r#""endpoint": "${host}", "port": 80, "metadata": [{"host": ""}], "opportunistic": true"#;
+
+/// Each client is at a pipe of its own.
+pub(super) async fn names_asked_for_many_clients(mut config: Config) -> u64 {
+    let (server, _folder) = NameServer::for_config(&mut config).await;
+    let asked = config.limits.lookups + 3;
+    let proxy = proxy(config, ANY_HOST);
+    let clients = (0..asked).map(|_| Client::over_pipe(&proxy, 4096).0).collect();
+    names_asked_for(&server, clients).await
+}
+
+/// All streams are one user's.
+pub(super) async fn names_asked_for_one_client(mut config: Config) -> u64 {
+    let (server, folder) = NameServer::for_config(&mut config).await;
+    let asked = config.limits.lookups_per_client + 3;
+    let mut proxy = proxy(config, ANY_HOST);
+    let path = folder.path().join("ss");
+    proxy.listen(&format!("uds:{}", path.display()).parse().unwrap()).unwrap();
+    tokio::spawn(proxy.run(pending()));
+    let mut clients = Vec::new();
+    for _ in 0..asked {
+        clients.push(Client::new(UnixStream::connect(&path).await.unwrap()));
+    }
+    names_asked_for(&server, clients).await
 }
 
 /// A device's end of a line that the proxy serves.

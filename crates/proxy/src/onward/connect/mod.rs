@@ -13,9 +13,13 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+use self::perf::Dns;
 pub(crate) use self::perf::Perf;
 pub(crate) use self::read_out::ReadOut;
-pub(crate) use self::route::{Route, SocketOptions, Trust};
+#[cfg(test)]
+pub(crate) use self::resolve::tests::server::NameServer;
+pub(crate) use self::resolve::{NameFiles, Resolver};
+pub(crate) use self::route::{Caller, Route, Trust};
 pub(crate) use self::tls::Alpn;
 pub(crate) use self::transport::{LastRead, ReadTracking, Transport};
 use crate::descriptors::Descriptor;
@@ -31,8 +35,8 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    pub(crate) fn new(limit: Duration) -> Self {
-        Self { tcp: tcp::TcpConnector::default(), tls: tls::Tls::new(), limit }
+    pub(crate) fn new(limit: Duration, resolver: Resolver) -> Self {
+        Self { tcp: tcp::TcpConnector::new(resolver), tls: tls::Tls::new(), limit }
     }
 
     /// A fresh transport to a peer, encrypted if the route asks for it.
@@ -40,13 +44,13 @@ impl Connector {
         &self,
         descriptor: Descriptor,
         route: &Route,
-        options: SocketOptions,
+        caller: &Caller,
         alpn: Alpn,
         perf: &mut Perf,
     ) -> Result<Transport, Failure> {
         let limit = self.limit;
         let connecting = async {
-            let socket = self.tcp.connect(descriptor, &route.address, options, perf).await?;
+            let socket = self.tcp.connect(descriptor, &route.address, caller, perf).await?;
             let Some(trust) = &route.tls else { return Ok(Transport::Clear(socket)) };
             let start = Instant::now();
             let transport = self.tls.handshake(socket, route, trust, alpn).await;
@@ -55,6 +59,14 @@ impl Connector {
         };
         match timeout(limit, connecting).await {
             Ok(result) => result,
+            Err(_) if perf.dns_is_silent() => {
+                perf.dns_missed(limit, Dns::Unreachable);
+                let seconds = limit.as_secs_f32();
+                Err(Failure::new(
+                    FailureKind::NoDns,
+                    format!("cannot resolve the name of {route}: no answer within {seconds} s"),
+                ))
+            }
             Err(_) => {
                 let seconds = limit.as_secs_f32();
                 Err(Failure::new(

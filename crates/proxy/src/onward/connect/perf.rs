@@ -33,6 +33,16 @@ pub(crate) struct Perf {
 }
 
 impl Perf {
+    /// A name is being looked up; nothing has answered yet.
+    pub(crate) fn dns_begins(&mut self) {
+        self.dns = Dns::Unreachable;
+    }
+
+    /// Whether the look-up got no answer, or none so far.
+    pub(crate) fn dns_is_silent(&self) -> bool {
+        self.dns == Dns::Unreachable
+    }
+
     pub(crate) fn dns_found(
         &mut self,
         took: Duration,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use sspc_policy::{Address, StreamType, TrustStore};
 
 use crate::identity::Identity;
+use crate::onward::Attempt;
 
 /// Whose word a TLS peer's certificate needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +96,20 @@ impl fmt::Display for Route {
     }
 }
 
+/// Who asks for a connection, and what for its socket.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// Whose limits it counts for.
+    pub(crate) client: Identity,
+    pub(crate) socket: SocketOptions,
+}
+
+impl Caller {
+    pub(crate) fn of(attempt: &Attempt) -> Self {
+        Self { client: attempt.client.clone(), socket: SocketOptions::of(&attempt.stream) }
+    }
+}
+
 /// What the policy asks of the socket.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SocketOptions {
@@ -105,7 +120,7 @@ pub(crate) struct SocketOptions {
 }
 
 impl SocketOptions {
-    pub(crate) fn of(stream: &StreamType) -> Self {
+    fn of(stream: &StreamType) -> Self {
         Self { priority: stream.priority, tos: stream.tos.bits() }
     }
 }

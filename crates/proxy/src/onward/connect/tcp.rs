@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::perf::Perf;
 use super::resolve::Resolver;
-use super::route::SocketOptions;
+use super::route::{Caller, SocketOptions};
 use super::transport::Socket;
 use crate::descriptors::Descriptor;
 use crate::onward::{Failure, FailureKind};
@@ -23,25 +23,29 @@ use crate::onward::{Failure, FailureKind};
 const HEAD_START: Duration = Duration::from_millis(250);
 
 /// Opens sockets.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct TcpConnector {
     resolver: Resolver,
 }
 
 impl TcpConnector {
+    pub(crate) fn new(resolver: Resolver) -> Self {
+        Self { resolver }
+    }
+
     /// A connected socket; the caller limits the time.
     pub(crate) async fn connect(
         &self,
         descriptor: Descriptor,
         address: &Address,
-        options: SocketOptions,
+        caller: &Caller,
         perf: &mut Perf,
     ) -> Result<Socket, Failure> {
         match address {
             Address::Tcp { host, port } => {
-                let addresses = self.resolver.lookup(host, *port, perf).await?;
+                let addresses = self.resolver.lookup(&caller.client, host, *port, perf).await?;
                 let start = Instant::now();
-                let result = race(&addresses, options, descriptor).await;
+                let result = race(&addresses, caller.socket, descriptor).await;
                 perf.connect = start.elapsed();
                 let (stream, descriptor, peer) = result.map_err(|why| refused(address, &why))?;
                 perf.peer = peer.ip().to_string();

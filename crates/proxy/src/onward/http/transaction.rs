@@ -12,7 +12,7 @@ use super::request::Plan;
 use super::upload::{Fault, Progress, RequestBody, Upload};
 use super::{download, h1, h2, response};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
-use crate::onward::connect::{Alpn, Perf, SocketOptions};
+use crate::onward::connect::{Alpn, Caller, Perf};
 use crate::onward::{Attempt, End, Event, Failure, FailureKind, Onward, Takes, TxChunk};
 
 const TOO_LONG_TO_REPEAT: &str =
@@ -126,7 +126,7 @@ impl Transaction<'_> {
     /// Gets a connection and puts the request on it.
     async fn send(&mut self, avoid: &[h2::Slot]) -> Result<Exchange, Failure> {
         let stream = &self.attempt.stream;
-        let options = SocketOptions::of(stream);
+        let caller = Caller::of(self.attempt);
         let mut perf = Perf::default();
         loop {
             let cursor = match &self.upload {
@@ -141,7 +141,7 @@ impl Transaction<'_> {
                 let acquired = self.onward.h2.acquire(
                     self.onward,
                     &self.plan.route,
-                    options,
+                    &caller,
                     stream.validity(),
                     avoid,
                     &mut perf,
@@ -166,7 +166,7 @@ impl Transaction<'_> {
                 Some(connection) if self.moves == 0 => connection,
                 _ => {
                     let route = self.plan.route.clone();
-                    let transport = self.onward.connect(&route, options, Alpn::H1, &mut perf).await;
+                    let transport = self.onward.connect(&route, &caller, Alpn::H1, &mut perf).await;
                     self.keep_perf(&mut perf);
                     let failed = |why| {
                         Failure::new(FailureKind::Protocol, format!("{}: {why}", self.plan.route))

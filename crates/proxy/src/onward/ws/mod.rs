@@ -44,7 +44,7 @@ use tokio::time::{Instant, timeout};
 use self::relay::{WsParams, relay};
 use self::upgrade::{Upgrade, UpgradeError, upgrade};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
-use crate::onward::connect::{Alpn, Perf, Route, SocketOptions, Transport};
+use crate::onward::connect::{Alpn, Caller, Perf, Route, Transport};
 use crate::onward::http::response;
 use crate::onward::{Attempt, End, Event, Failure, FailureKind, Onward, Takes, TxChunk};
 
@@ -96,8 +96,8 @@ async fn dial(onward: &Onward, attempt: &Attempt, perf: &mut Perf) -> Result<Dia
     let path = path_for(&attempt.stream, &target, |name| attempt.lookup(name))
         .map_err(|error| Failure::new(FailureKind::Request, format!("http_url: {error}")))?;
     let route = onward.config.route(attempt, target.address, target.tls);
-    let options = SocketOptions::of(&attempt.stream);
-    let transport = onward.connect(&route, options, Alpn::H1, perf).await?;
+    let caller = Caller::of(attempt);
+    let transport = onward.connect(&route, &caller, Alpn::H1, perf).await?;
     Ok(Dialled { transport, route, path })
 }
 

@@ -1,7 +1,7 @@
 //! Which connections there are, who waits for one, and which peers turned out to have no h2.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use sspc_policy::Validity;
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::connection::{self, ConnectionSettings, Shared, Slot};
-use crate::onward::connect::{Alpn, Perf, Route, SocketOptions};
+use crate::onward::connect::{Alpn, Caller, Perf, Route};
 use crate::onward::http::h1;
 use crate::onward::{Failure, FailureKind, Onward};
 
@@ -40,8 +40,8 @@ enum Outcome {
 #[derive(Debug, Default)]
 struct Entry {
     connections: Vec<Arc<Shared>>,
-    /// Set while a connection is being opened.
-    opening: Option<watch::Receiver<Option<Outcome>>>,
+    /// Set while a connection is being opened, for those who want it.
+    opening: Option<Weak<watch::Sender<Option<Outcome>>>>,
 }
 
 impl Entry {
@@ -93,7 +93,7 @@ impl Pool {
         &self,
         onward: &Arc<Onward>,
         route: &Route,
-        options: SocketOptions,
+        caller: &Caller,
         validity: Option<Validity>,
         avoid: &[Slot],
         perf: &mut Perf,
@@ -106,7 +106,7 @@ impl Pool {
                 if self.is_http1(route) {
                     return Ok(Acquired::Http1);
                 }
-                let mut opening = match self.step(onward, route, options, validity, avoid) {
+                let mut opening = match self.step(onward, route, caller, validity, avoid) {
                     Step::Slot(mut slot) => {
                         if super::stream::is_open(&mut slot.sender).await {
                             return Ok(Acquired::Slot(slot));
@@ -145,7 +145,7 @@ impl Pool {
         &self,
         onward: &Arc<Onward>,
         route: &Route,
-        options: SocketOptions,
+        caller: &Caller,
         validity: Option<Validity>,
         avoid: &[Slot],
     ) -> Step {
@@ -160,17 +160,21 @@ impl Pool {
         if let Some(slot) = found {
             return Step::Slot(slot);
         }
-        if let Some(opening) = &entry.opening {
-            return Step::Wait(opening.clone());
+        if let Some(opening) = entry.opening.as_ref().and_then(Weak::upgrade) {
+            return Step::Wait(opening.subscribe());
         }
-        let (announce, opening) = watch::channel(None);
-        entry.opening = Some(opening.clone());
+        let announce = Arc::new(watch::Sender::new(None));
+        let opening = announce.subscribe();
+        entry.opening = Some(Arc::downgrade(&announce));
         drop(entries);
         // A task of its own: the stream that asked first may leave, the others still want the connection.
         let onward = Arc::clone(onward);
-        let route = route.clone();
+        let (route, caller) = (route.clone(), caller.clone());
         tokio::spawn(async move {
-            let result = onward.h2.open(&onward, &route, options, validity).await;
+            let opening = onward.h2.open(&onward, &route, &caller, validity);
+            let Some(result) = onward.h2.while_wanted(&route, &announce, opening).await else {
+                return;
+            };
             let mut entries = onward.h2.entries();
             let entry = entries.entry(route.clone()).or_default();
             entry.opening = None;
@@ -191,6 +195,36 @@ impl Pool {
         Step::Wait(opening)
     }
 
+    /// The result of `opening`, unless all leave who wait for it: then it ends, and may begin again
+    /// for the next who wants a connection.
+    async fn while_wanted<T>(
+        &self,
+        route: &Route,
+        announce: &watch::Sender<Option<Outcome>>,
+        opening: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut opening = std::pin::pin!(opening);
+        loop {
+            tokio::select! {
+                biased;
+                result = &mut opening => return Some(result),
+                () = announce.closed() => {
+                    let mut entries = self.entries();
+                    if announce.receiver_count() > 0 {
+                        continue;
+                    }
+                    if let Some(entry) = entries.get_mut(route) {
+                        entry.opening = None;
+                        if entry.is_empty() {
+                            entries.remove(route);
+                        }
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
     /// Opens a connection; `None` if the peer speaks only http/1.1. Then the connection, if it is
     /// of use, is among the idle ones of http/1.1.
     ///
@@ -201,11 +235,11 @@ impl Pool {
         &self,
         onward: &Arc<Onward>,
         route: &Route,
-        options: SocketOptions,
+        caller: &Caller,
         validity: Option<Validity>,
     ) -> Result<(Option<Arc<Shared>>, Perf), Failure> {
         let mut perf = Perf::default();
-        let transport = onward.connect(route, options, Alpn::H2, &mut perf).await?;
+        let transport = onward.connect(route, caller, Alpn::H2, &mut perf).await?;
         let clear = route.tls.is_none();
         if !clear && transport.alpn() != Some(b"h2") {
             self.remember_http1(route);
