@@ -88,6 +88,9 @@ pub struct Limits("limit") {
     /// closed, since the line's others cannot wait for it; clients that honour credit never send so
     /// much.
     pub channel_buffer: u32 = Bytes(256 * 1024),
+    /// Bytes of a request's path and headers together. Servers end the connection at a length of
+    /// their own, many of them from 8 KiB on.
+    pub request_head: u32 = Bytes(16 * 1024),
     /// Streams that share one h2 connection at a time; the peer may allow fewer.
     pub h2_streams: usize = Count(250),
     /// Bytes that an h2 peer may send on a stream ahead of what its client takes. More is faster over

@@ -5,6 +5,7 @@
 //! 64 KiB, each by a second limit elsewhere. So a knob has two values, one below and one above its
 //! default where that is not too many connections, and what is seen must be the value itself.
 
+mod heads;
 mod observations;
 mod support;
 
@@ -61,6 +62,7 @@ fn limits() -> Vec<Row> {
         stream_buffer: [50_000, 1_000_000] => first_credit & held_for_a_client_that_does_not_read,
         ahead_buffer: [200_000, 700_000] => sent_ahead,
         channel_buffer: [50_000, 400_000] => sent_on_a_channel,
+        request_head: [1_000, 40_000] => largest_http_head & largest_websocket_head,
         h2_streams: [2, 300] => streams_of_the_first_h2_connection,
         h2_stream_window: [30_000, 2_000_000] => h2_window,
         lookups: [2, 9] => names_asked_for_many_clients,

@@ -8,6 +8,7 @@
 
 mod attempt;
 mod connect;
+mod fair;
 mod http;
 mod raw;
 #[cfg(test)]

@@ -36,6 +36,8 @@ mod restarts;
 mod serial;
 mod service;
 mod sharing;
+
+mod strangers;
 mod support;
 mod tls;
 mod uploads;

@@ -192,6 +192,8 @@ pub(super) async fn transactions(config: Config) {
 
 // ---- limits
 
+pub(super) use super::heads::{largest_http_head, largest_websocket_head};
+
 pub(super) async fn served_links(config: Config) -> u64 {
     let asked = config.limits.sessions + 3;
     let proxy = proxy(config, &Origin::new().settings(GET));

@@ -147,7 +147,7 @@ impl<L: AsyncRead + AsyncWrite + Unpin> Client<L> {
     }
 
     pub(super) async fn send(&mut self, frame: ToProxy<'_>) {
-        let mut bytes = vec![0; 20_000];
+        let mut bytes = vec![0; 65_536];
         let length = frame.encode(&mut bytes).unwrap();
         // A proxy that is gone shows in what is read.
         let _ = self.link.write_all(&bytes[..length]).await;

@@ -21,7 +21,9 @@ pub(crate) use self::resolve::tests::server::NameServer;
 pub(crate) use self::resolve::{NameFiles, Resolver};
 pub(crate) use self::route::{Caller, Route, Trust};
 pub(crate) use self::tls::Alpn;
-pub(crate) use self::transport::{LastRead, ReadTracking, Transport};
+#[cfg(test)]
+pub(crate) use self::transport::Socket;
+pub(crate) use self::transport::Transport;
 use crate::descriptors::Descriptor;
 use crate::onward::{Failure, FailureKind};
 

@@ -2,14 +2,10 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time::Instant;
 use tokio_rustls::client::TlsStream;
 
 use crate::descriptors::Descriptor;
@@ -98,78 +94,3 @@ macro_rules! forward {
 
 forward!(Socket, Socket::Tcp, Socket::Unix);
 forward!(Transport, Transport::Clear, Transport::Tls);
-
-/// When bytes of the peer were last read: noted by reads, looked at by validity checks.
-#[derive(Clone, Debug)]
-pub(crate) struct LastRead {
-    start: Instant,
-    millis: Arc<AtomicU64>,
-}
-
-impl LastRead {
-    pub(crate) fn new() -> Self {
-        Self { start: Instant::now(), millis: Arc::default() }
-    }
-
-    fn now(&self) {
-        let elapsed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.millis.store(elapsed, Ordering::Relaxed);
-    }
-
-    /// When the latest bytes came; the beginning if none did.
-    pub(crate) fn last(&self) -> Instant {
-        self.start + Duration::from_millis(self.millis.load(Ordering::Relaxed))
-    }
-}
-
-/// A transport that notes when bytes come in.
-#[derive(Debug)]
-pub(crate) struct ReadTracking {
-    pub(crate) transport: Transport,
-    pub(crate) last_read: LastRead,
-}
-
-impl AsyncRead for ReadTracking {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let result = Pin::new(&mut self.transport).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.last_read.now();
-        }
-        result
-    }
-}
-
-impl AsyncWrite for ReadTracking {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.transport).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.transport).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.transport.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.transport).poll_shutdown(cx)
-    }
-}

@@ -18,10 +18,13 @@ use crate::onward::FailureKind;
 pub(crate) enum Retryability {
     /// It may have been worked on, or a second try would end the same way.
     Never,
-    /// The connection was kept from before and died: the peer most likely never saw the request.
+    /// The connection died, and was used by others too: the peer may never have seen the request,
+    /// and it may have nothing to do with the end.
     IfIdempotent,
     /// The peer certainly did not work on it.
     Always,
+    /// The same, because the connection had had enough requests: the peer did work on others.
+    Unprocessed,
     /// The same, and it asks for http/1.1.
     OverHttp1,
 }

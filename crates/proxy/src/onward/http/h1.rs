@@ -14,6 +14,7 @@ use super::exchange::{Carrier, Download, Exchange, NoResponse, Pump, Retryabilit
 use super::upload::RequestBody;
 use crate::onward::FailureKind;
 use crate::onward::connect::{ReadOut, Route, Transport};
+use crate::onward::fair::gives_way;
 
 /// Most bytes that a connection reads ahead.
 const BUFFER_MAX: usize = 64 * 1024;
@@ -23,7 +24,7 @@ const HEADERS_MAX: usize = 64 * 1024;
 const HEADERS_COUNT_MAX: usize = 1000;
 /// Most idle connections to one peer.
 const IDLE_MAX_PER_ROUTE: usize = 64;
-/// Most idle connections.
+/// Most idle connections of all clients together.
 const IDLE_MAX: usize = 512;
 /// A connection that was given back needs a moment until it is ready again.
 const SETTLE_MAX: Duration = Duration::from_millis(100);
@@ -136,6 +137,8 @@ pub(crate) fn describe(error: &hyper::Error) -> String {
 pub(crate) struct Pool {
     shared: Arc<Mutex<Shared>>,
     keep: Duration,
+    /// See [`IDLE_MAX`].
+    idle_max: usize,
 }
 
 #[derive(Debug, Default)]
@@ -154,7 +157,7 @@ struct Idle {
 
 impl Pool {
     pub(crate) fn new(keep: Duration) -> Self {
-        Self { shared: Arc::default(), keep }
+        Self { shared: Arc::default(), keep, idle_max: IDLE_MAX }
     }
 
     /// Closes all connections that nobody uses.
@@ -192,15 +195,15 @@ impl Pool {
             return;
         }
         let mut shared = Self::lock(&self.shared);
-        if shared.count >= IDLE_MAX {
-            return;
-        }
         let queue = shared.idle.entry(connection.route.clone()).or_default();
         queue.push_back(Idle { connection, since: Instant::now() });
         if queue.len() > IDLE_MAX_PER_ROUTE {
             queue.pop_front();
         } else {
             shared.count += 1;
+        }
+        if shared.count > self.idle_max {
+            shared.make_room();
         }
         if !std::mem::replace(&mut shared.reaping, true) {
             tokio::spawn(reap(Arc::downgrade(&self.shared), self.keep));
@@ -217,6 +220,20 @@ impl Shared {
         }
         self.count -= usize::from(idle.is_some());
         idle.map(|idle| idle.connection)
+    }
+
+    /// Ends one.
+    fn make_room(&mut self) {
+        let all = self.idle.iter().flat_map(|(route, queue)| {
+            queue.iter().map(move |idle| (&route.client, idle.since, route))
+        });
+        let Some(route) = gives_way(all).cloned() else { return };
+        let Some(queue) = self.idle.get_mut(&route) else { return };
+        // The oldest of all of a client is the oldest of its route.
+        self.count -= usize::from(queue.pop_front().is_some());
+        if queue.is_empty() {
+            self.idle.remove(&route);
+        }
     }
 
     /// Ends what has been idle for `keep`; returns when the next one will have been.
@@ -250,5 +267,48 @@ async fn reap(shared: Weak<Mutex<Shared>>, keep: Duration) {
         drop(shared);
         let Some(next) = next else { return };
         sleep_until(next).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sspc_policy::Address;
+    use tokio::net::UnixStream;
+
+    use super::*;
+    use crate::descriptors::Descriptors;
+    use crate::identity::Identity;
+    use crate::onward::connect::Socket;
+
+    /// Once the table took nothing more when it was full, so that one client could fill it.
+    #[tokio::test]
+    async fn a_client_that_fills_the_pool_takes_no_room_from_others() {
+        let mut pool = Pool::new(Duration::from_secs(5));
+        pool.idle_max = 4;
+        let mut servers = Vec::new();
+        let mut kept = async |uid, port| {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            servers.push(theirs);
+            let host = "localhost".to_owned();
+            let client = Some(Identity::User(uid));
+            let route = Route { client, address: Address::Tcp { host, port }, tls: None };
+            let descriptor = Arc::new(Descriptors::default()).try_take(None).unwrap();
+            let transport = Transport::Clear(Socket::Unix(ours, descriptor));
+            pool.give(Connection::open(transport, route.clone()).await.unwrap());
+            route
+        };
+        let stranger = kept(1, 80).await;
+        let mut greedy = Vec::new();
+        for port in 1..=9 {
+            greedy.push(kept(2, port).await);
+        }
+        let late = kept(3, 80).await;
+        for route in [&stranger, &late, &greedy[7], &greedy[8]] {
+            assert!(pool.take(route).await.is_some(), "{route:?}");
+        }
+        for route in &greedy {
+            assert!(pool.take(route).await.is_none(), "{route:?}");
+        }
+        assert_eq!(Pool::lock(&pool.shared).count, 0);
     }
 }

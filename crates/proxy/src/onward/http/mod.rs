@@ -4,6 +4,7 @@ mod download;
 mod exchange;
 pub(crate) mod h1;
 pub(crate) mod h2;
+pub(crate) mod head;
 mod multipart_decode;
 mod multipart_encode;
 mod piece;

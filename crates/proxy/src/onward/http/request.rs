@@ -5,13 +5,11 @@ use http::{Method, Request, StatusCode, Uri};
 use sspc_policy::{Protocol, path_for};
 use url::Url;
 
+use super::head;
 use super::multipart_encode::Parts;
 use crate::config::DeviceCredentials;
 use crate::onward::connect::{Route, Trust};
 use crate::onward::{Attempt, Failure, FailureKind, OnwardConfig};
-
-/// Most bytes of names and values in a request's headers.
-const HEADERS_MAX: usize = 60 * 1024;
 
 /// A request, independent of the version of HTTP that will carry it.
 #[derive(Debug)]
@@ -32,6 +30,9 @@ pub(crate) struct Plan {
     trust: Trust,
     /// Headers that are for the first peer's eyes only.
     secrets: Vec<HeaderName>,
+    /// Bytes of path and headers, and the most that they may be.
+    pub(crate) head: usize,
+    head_max: u32,
 }
 
 /// How a request's body is framed.
@@ -67,15 +68,9 @@ impl Plan {
         headers.credentials(attempt, &config.credentials)?;
         headers.metadata(attempt)?;
         let body = body_plan(attempt, &mut headers)?;
-        if headers.size > HEADERS_MAX {
-            return Err(Failure::new(
-                FailureKind::Request,
-                format!("{} bytes of headers are too much", headers.size),
-            ));
-        }
         let route = config.route(attempt, target.address, target.tls);
         let trust = Trust::of(stream);
-        Ok(Self {
+        let mut plan = Self {
             route,
             h2: stream.protocol == Protocol::H2,
             method,
@@ -85,7 +80,21 @@ impl Plan {
             body,
             trust,
             secrets: headers.secrets,
-        })
+            head: 0,
+            head_max: config.limits.request_head,
+        };
+        plan.head = plan.head_at(&plan.path, &plan.route)?;
+        head::check(attempt, plan.head, plan.head_max)?;
+        Ok(plan)
+    }
+
+    /// The bytes of path and headers if they were for this.
+    fn head_at(&self, path: &str, route: &Route) -> Result<usize, Failure> {
+        let host = match &self.host {
+            Some(host) => host.clone(),
+            None => host_of(route)?,
+        };
+        Ok(head::size(path, &self.all_headers(route, Some(host))?))
     }
 
     /// The request for http/1.1: `Host` and the path.
@@ -93,7 +102,7 @@ impl Plan {
         let uri = Uri::try_from(self.path.as_str()).map_err(|error| self.bad_path(&error))?;
         let host = match &self.host {
             Some(host) => host.clone(),
-            None => value("Host", self.route.authority().as_bytes())?,
+            None => host_of(&self.route)?,
         };
         self.request(uri, Some(host), body)
     }
@@ -124,13 +133,18 @@ impl Plan {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
-        *request.headers_mut() = usual_headers(&self.route, host)?;
-        // The client's own take the place of these.
-        request.headers_mut().extend(self.headers.clone());
-        if let Some(length) = self.body.as_ref().and_then(|body| body.announced) {
-            request.headers_mut().insert(header::CONTENT_LENGTH, length.into());
-        }
+        *request.headers_mut() = self.all_headers(&self.route, host)?;
         Ok(request)
+    }
+
+    fn all_headers(&self, route: &Route, host: Option<HeaderValue>) -> Result<HeaderMap, Failure> {
+        let mut headers = usual_headers(route, host)?;
+        // The client's own take the place of these.
+        headers.extend(self.headers.clone());
+        if let Some(length) = self.body.as_ref().and_then(|body| body.announced) {
+            headers.insert(header::CONTENT_LENGTH, length.into());
+        }
+        Ok(headers)
     }
 
     fn bad_path(&self, error: &dyn std::fmt::Display) -> Failure {
@@ -157,13 +171,29 @@ impl Plan {
         let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
         let port = next.port_or_known_default().ok_or("its Location has no port")?;
         let query = next.query().map(|query| format!("?{query}")).unwrap_or_default();
-        self.path = format!("{}{query}", next.path());
+        let path = format!("{}{query}", next.path());
         let stays = next.scheme() == self.route.scheme()
             && Url::parse(&base).is_ok_and(|base| base.origin() == next.origin());
-        if !stays {
+        let route = if stays {
+            self.route.clone()
+        } else {
             let address = sspc_policy::Address::Tcp { host: host.to_ascii_lowercase(), port };
-            let client = self.route.client.take();
-            self.route = Route { client, address, tls: tls.then(|| self.trust.clone()) };
+            let client = self.route.client.clone();
+            Route { client, address, tls: tls.then(|| self.trust.clone()) }
+        };
+        let size = self.head_at(&path, &route).map_err(|failure| failure.to_string())?;
+        if size > usize::try_from(self.head_max).unwrap_or(usize::MAX) {
+            let max = self.head_max;
+            return Err(format!(
+                "its Location of {} bytes makes path and headers {size} bytes, and at most {max} \
+                 can be sent",
+                location.len()
+            ));
+        }
+        self.path = path;
+        self.head = size;
+        if !stays {
+            self.route = route;
             self.host = None;
             for name in self.secrets.iter().chain(&SECRETS) {
                 self.headers.remove(name);
@@ -178,6 +208,11 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// What `Host` says where nobody asks for something else.
+fn host_of(route: &Route) -> Result<HeaderValue, Failure> {
+    value("Host", route.authority().as_bytes())
 }
 
 /// What every request has, a websocket's upgrade too: Host, where it is a header, goes first, as
@@ -210,7 +245,6 @@ fn value(name: &str, bytes: &[u8]) -> Result<HeaderValue, Failure> {
 /// Headers in the making.
 struct Headers {
     map: HeaderMap,
-    size: usize,
     /// Where the policy puts credentials.
     secrets: Vec<HeaderName>,
     /// Names that metadata has set: further items of the name are added, not exchanged.
@@ -219,7 +253,7 @@ struct Headers {
 
 impl Headers {
     fn new() -> Self {
-        Self { map: HeaderMap::new(), size: 0, secrets: Vec::new(), from_client: Vec::new() }
+        Self { map: HeaderMap::new(), secrets: Vec::new(), from_client: Vec::new() }
     }
 
     fn fixed(&mut self, name: HeaderName, text: &'static str) {
@@ -263,7 +297,6 @@ impl Headers {
             }
             let mut value = value(name.as_str(), bytes)?;
             value.set_sensitive(true);
-            self.size = self.size.saturating_add(name.as_str().len() + bytes.len() + 4);
             self.map.insert(&name, value);
         }
         Ok(())
@@ -280,7 +313,6 @@ impl Headers {
                 continue;
             }
             let value = value(name.as_str(), bytes)?;
-            self.size = self.size.saturating_add(name.as_str().len() + bytes.len() + 4);
             if self.from_client.contains(&name) {
                 self.map.append(name, value);
             } else {

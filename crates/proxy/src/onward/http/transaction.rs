@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::{Method, Response, StatusCode};
+use http::{Response, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::exchange::{Carrier, Download, Exchange, NoResponse, Retryability};
 use super::request::Plan;
 use super::upload::{Fault, Progress, RequestBody, Upload};
-use super::{download, h1, h2, response};
+use super::{download, h1, h2, head, response};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
 use crate::onward::connect::{Alpn, Caller, Perf};
 use crate::onward::{Attempt, End, Event, Failure, FailureKind, Onward, Takes, TxChunk};
@@ -24,6 +24,12 @@ const HOPS_MAX: u32 = 4;
 const REFUSED_REST_MAX: Duration = Duration::from_secs(1);
 /// Most times that a request moves to another connection because the first one let it down.
 const MOVES_MAX: u32 = 3;
+/// After so many the next connection is for this request alone: one of those that died with their
+/// connection may be why it died, and must not be the death of the others again.
+const SHARED_MOVES_MAX: u32 = 1;
+/// Most times that a request moves because its connection had had enough others. Each time the
+/// peer worked on at least one of these.
+const UNPROCESSED_MAX: u32 = 250;
 
 /// Runs a transaction.
 pub(crate) async fn run(
@@ -51,6 +57,7 @@ pub(crate) async fn run(
         start: Instant::now(),
         hops: 0,
         moves: 0,
+        unprocessed: 0,
         tries: 0,
     };
     transaction.run().await.unwrap_or_else(End::from)
@@ -69,7 +76,9 @@ struct Transaction<'a> {
     /// When the latest request was sent.
     start: Instant,
     hops: u32,
+    /// How often it went to another connection since the latest answer.
     moves: u32,
+    unprocessed: u32,
     /// How often a connected peer was found busy.
     tries: u32,
 }
@@ -105,14 +114,15 @@ impl Transaction<'_> {
                     avoid.clear();
                 }
                 Err(ExchangeError::Client(fault)) => return self.client_fault(&fault).await,
-                Err(ExchangeError::Peer(error)) if self.may_move(&error) => {
-                    tracing::debug!(route = %self.plan.route, error = error.why, "sent once more");
-                    self.moves += 1;
+                Err(ExchangeError::Peer(error)) if self.moves_on(&error) => {
                     if error.retryability == Retryability::OverHttp1 {
                         self.onward.h2.remember_http1(&self.plan.route);
                     }
-                    if let Carrier::H2(slot) = exchange.carrier {
-                        avoid.push(slot);
+                    // One that went away takes no more of itself.
+                    if let Carrier::H2(slot) = exchange.carrier
+                        && error.retryability != Retryability::Unprocessed
+                    {
+                        avoid.push(slot.over());
                     }
                 }
                 Err(ExchangeError::Peer(error)) => {
@@ -138,25 +148,24 @@ impl Transaction<'_> {
                 ),
             };
             if self.plan.h2 {
-                let acquired = self.onward.h2.acquire(
-                    self.onward,
-                    &self.plan.route,
-                    &caller,
-                    stream.validity(),
+                let wanted = h2::Wanted {
+                    route: &self.plan.route,
+                    caller: &caller,
+                    validity: stream.validity(),
                     avoid,
-                    &mut perf,
-                );
-                let acquired = acquired.await;
+                    alone: self.plan.head > head::SHARED_MAX || self.moves > SHARED_MOVES_MAX,
+                };
+                let acquired = self.onward.h2.acquire(self.onward, wanted, &mut perf).await;
                 self.keep_perf(&mut perf);
                 if let h2::Acquired::Slot(slot) = acquired? {
                     self.start = Instant::now();
                     match h2::exchange(slot, self.plan.h2()?, cursor, self.out).await {
                         Ok(exchange) => return Ok(exchange),
-                        Err(error) if self.may_move(&error) => {
-                            self.moves += 1;
-                            continue;
+                        Err(error) if self.moves_on(&error) => continue,
+                        Err(error) => {
+                            let why = format!("{}: {}", self.plan.route, error.why);
+                            return Err(Failure::new(error.kind, why));
                         }
-                        Err(error) => return Err(Failure::new(error.kind, error.why)),
                     }
                 }
             }
@@ -185,16 +194,23 @@ impl Transaction<'_> {
         }
     }
 
-    /// Whether the request may go out on another connection.
-    fn may_move(&self, error: &NoResponse) -> bool {
-        let idempotent = ![Method::POST, Method::PATCH].contains(&self.plan.method);
-        let allowed = match error.retryability {
-            Retryability::Never => false,
-            Retryability::IfIdempotent => idempotent,
-            Retryability::Always | Retryability::OverHttp1 => true,
+    /// Whether the request goes out on another connection, which counts.
+    fn moves_on(&mut self, error: &NoResponse) -> bool {
+        let (count, max, allowed) = match error.retryability {
+            Retryability::Never => return false,
+            Retryability::IfIdempotent => {
+                (&mut self.moves, MOVES_MAX, self.plan.method.is_idempotent())
+            }
+            Retryability::Always | Retryability::OverHttp1 => (&mut self.moves, MOVES_MAX, true),
+            Retryability::Unprocessed => (&mut self.unprocessed, UNPROCESSED_MAX, true),
         };
         let possible = self.upload.as_ref().is_none_or(Upload::can_restart);
-        allowed && possible && self.moves < MOVES_MAX
+        let moves = allowed && possible && *count < max;
+        if moves {
+            *count += 1;
+            tracing::debug!(route = %self.plan.route, error = error.why, "sent once more");
+        }
+        moves
     }
 
     /// Waits for the response's headers, sending the request's body meanwhile. The peer's time
@@ -302,7 +318,7 @@ impl Transaction<'_> {
         let retry = self.attempt.stream.retry_or_default();
         let delay = Duration::from_millis(retry.delay_ms(self.tries, rand::random()).into());
         self.tries = self.tries.saturating_add(1);
-        self.moves = 0;
+        (self.moves, self.unprocessed) = (0, 0);
         let at_least = retry_after.unwrap_or_default();
         let at_least = at_least.min(self.onward.config.timeouts.retry_after_max);
         retry.allows(self.tries).then(|| delay.max(at_least))
@@ -327,7 +343,7 @@ impl Transaction<'_> {
             upload.close();
         }
         self.hops += 1;
-        self.moves = 0;
+        (self.moves, self.unprocessed) = (0, 0);
         Ok(())
     }
 
@@ -424,8 +440,9 @@ impl Transaction<'_> {
         if !sent || !download::drain(&mut download).await {
             return;
         }
-        if let Carrier::H1(connection) = exchange.carrier {
-            self.onward.h1.give(connection);
+        match exchange.carrier {
+            Carrier::H1(connection) => self.onward.h1.give(connection),
+            Carrier::H2(slot) => drop(slot.over()),
         }
     }
 

@@ -45,7 +45,7 @@ use self::relay::{WsParams, relay};
 use self::upgrade::{Upgrade, UpgradeError, upgrade};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
 use crate::onward::connect::{Alpn, Caller, Perf, Route, Transport};
-use crate::onward::http::response;
+use crate::onward::http::{head, response};
 use crate::onward::{Attempt, End, Event, Failure, FailureKind, Onward, Takes, TxChunk};
 
 /// How long the peer may take for its part of the closing handshake: to take our close frame, and
@@ -96,6 +96,10 @@ async fn dial(onward: &Onward, attempt: &Attempt, perf: &mut Perf) -> Result<Dia
     let path = path_for(&attempt.stream, &target, |name| attempt.lookup(name))
         .map_err(|error| Failure::new(FailureKind::Request, format!("http_url: {error}")))?;
     let route = onward.config.route(attempt, target.address, target.tls);
+    let subprotocol = attempt.stream.ws.subprotocol.as_deref();
+    let request = Upgrade { route: &route, path: &path, subprotocol };
+    let size = request.head_size().map_err(|error| failure(&request, error))?;
+    head::check(attempt, size, onward.config.limits.request_head)?;
     let caller = Caller::of(attempt);
     let transport = onward.connect(&route, &caller, Alpn::H1, perf).await?;
     Ok(Dialled { transport, route, path })

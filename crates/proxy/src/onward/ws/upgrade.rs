@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::onward::FailureKind;
 use crate::onward::connect::Route;
-use crate::onward::http::{h1, response, usual_headers};
+use crate::onward::http::{h1, head, response, usual_headers};
 
 /// What we offer; the parent module's documentation has the reason.
 const OFFER: DeflateOffer = DeflateOffer {
@@ -36,6 +36,15 @@ pub(super) struct Upgrade<'a> {
     pub(super) path: &'a str,
     /// The subprotocols to ask for, as a header's value.
     pub(super) subprotocol: Option<&'a str>,
+}
+
+impl Upgrade<'_> {
+    /// The bytes of the request's path and headers.
+    pub(super) fn head_size(&self) -> Result<usize, UpgradeError> {
+        // All keys are of one length.
+        let request = request(self, &handshake::client_key([0; 16]))?;
+        Ok(head::size(self.path, request.headers()))
+    }
 }
 
 /// A connection that speaks WebSocket from here on.

@@ -14,7 +14,8 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::describe;
-use crate::onward::connect::{LastRead, ReadTracking, Transport};
+use super::peer_io::{Heard, PeerIo};
+use crate::onward::connect::Transport;
 
 /// Most bytes of a response's headers.
 const HEADERS_MAX: u32 = 64 * 1024;
@@ -25,7 +26,16 @@ const GOODBYE_MAX: Duration = Duration::from_secs(1);
 /// How long a fresh connection waits for its first stream beyond what idle ones do.
 const ARRIVAL_MAX: Duration = Duration::from_secs(1);
 
-type Io = h2::client::Connection<ReadTracking, Bytes>;
+/// Streams of a connection that are broken off before it takes no more. Servers end a connection, and
+/// all that is on it, after some number of them: those seen after 20 at once, or after 500.
+const BROKEN_OFF_MAX: u32 = 16;
+/// Streams that are ever on a connection: it has numbers for no more than twice as many.
+const SERVED_MAX: u64 = 1 << 29;
+/// How long data may still come for a stream that was broken off; after that it is a fault of the
+/// peer.
+const LATE_DATA_MAX: Duration = Duration::from_secs(30);
+
+type Io = h2::client::Connection<PeerIo, Bytes>;
 
 /// A connection that streams share.
 #[derive(Debug)]
@@ -36,6 +46,7 @@ pub(crate) struct Shared {
     streams_max: usize,
     /// What the peer may send on a stream ahead of its client, bytes.
     window: u32,
+    heard: Arc<Heard>,
 }
 
 #[derive(Debug)]
@@ -46,6 +57,8 @@ struct State {
     active: usize,
     /// Streams that were ever on it.
     served: u64,
+    /// Streams that ended before their exchange was over.
+    broken_off: u32,
     /// Streams that the peer allows; 0 until it said so.
     peer_max: usize,
     idle_since: Instant,
@@ -56,13 +69,19 @@ struct State {
 pub(crate) struct Slot {
     shared: Arc<Shared>,
     pub(crate) sender: SendRequest<Bytes>,
-    /// Whether other streams came before: then the connection may be about to be closed.
-    pub(crate) reused: bool,
+    /// Whether the peer has a request that is not over.
+    under_way: bool,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut state = self.shared.lock();
+        if self.under_way {
+            state.broken_off = state.broken_off.saturating_add(1);
+            if state.broken_off >= BROKEN_OFF_MAX {
+                state.sender = None;
+            }
+        }
         state.active = state.active.saturating_sub(1);
         if state.active == 0 {
             state.idle_since = Instant::now();
@@ -80,6 +99,21 @@ impl Slot {
 
     pub(crate) fn connection(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    pub(crate) fn heard(&self) -> &Heard {
+        &self.shared.heard
+    }
+
+    /// The request goes out.
+    pub(crate) fn begin(&mut self) {
+        self.under_way = true;
+    }
+
+    /// The exchange is over in both directions, or the peer ended it.
+    pub(crate) fn over(mut self) -> Self {
+        self.under_way = false;
+        self
     }
 
     /// How much credit the peer gets at a time, bytes. If each small piece of data gave a small
@@ -101,15 +135,34 @@ impl Shared {
             return None;
         }
         let sender = state.sender.clone()?;
-        let reused = state.served > 0;
         state.active += 1;
         state.served += 1;
-        Some(Slot { shared: Arc::clone(self), sender, reused })
+        if state.served >= SERVED_MAX {
+            state.sender = None;
+        }
+        Some(Slot { shared: Arc::clone(self), sender, under_way: false })
     }
 
     /// Takes no more streams; those that are on it go on.
     pub(crate) fn retire(&self) {
         self.lock().sender = None;
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn heard(&self) -> &Heard {
+        &self.heard
+    }
+
+    /// Whether more than one stream was ever on it: then what ends it may have nothing to do with
+    /// the latest.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.lock().served > 1
+    }
+
+    /// Since when no stream is on it; `None` if one is.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        let state = self.lock();
+        (state.active == 0).then_some(state.idle_since)
     }
 
     pub(crate) fn is_retired(&self) -> bool {
@@ -184,17 +237,19 @@ pub(crate) async fn open(
     settings: ConnectionSettings,
     at_end: impl FnOnce() + Send + 'static,
 ) -> Result<Arc<Shared>, String> {
-    let last_read = LastRead::new();
-    let tracked = ReadTracking { transport, last_read: last_read.clone() };
+    let heard = Heard::nothing();
     let (streams_max, connection_window) = settings.limits();
     let (sender, mut connection) = Builder::new()
         .initial_window_size(settings.window.clamp(1, WINDOW_MAX / 2))
         .initial_connection_window_size(connection_window)
         .max_header_list_size(HEADERS_MAX)
         .max_send_buffer_size(SEND_BUFFER_MAX)
+        // Data for streams that are forgotten ends the connection, if there is enough of it.
+        .max_concurrent_reset_streams(streams_max.saturating_mul(2))
+        .reset_stream_duration(LATE_DATA_MAX)
         .initial_max_send_streams(0)
         .enable_push(false)
-        .handshake::<_, Bytes>(tracked)
+        .handshake::<_, Bytes>(PeerIo::new(transport, Arc::clone(&heard)))
         .await
         .map_err(|error| describe(&error))?;
     let peer_max = settled(&mut connection).await.map_err(|result| match result {
@@ -206,6 +261,7 @@ pub(crate) async fn open(
             sender: Some(sender),
             active: 0,
             served: 0,
+            broken_off: 0,
             peer_max,
             // Its first stream may take a moment to come.
             idle_since: Instant::now() + ARRIVAL_MAX,
@@ -213,9 +269,10 @@ pub(crate) async fn open(
         changed: Notify::new(),
         streams_max,
         window: settings.window,
+        heard,
     });
     let pings = connection.ping_pong();
-    let driver = Driver { connection, pings, last_read, settings, shared: Arc::clone(&shared) };
+    let driver = Driver { connection, pings, settings, shared: Arc::clone(&shared) };
     tokio::spawn(async move {
         driver.run().await;
         at_end();
@@ -240,7 +297,6 @@ async fn settled(connection: &mut Io) -> Result<usize, Result<(), h2::Error>> {
 struct Driver {
     connection: Io,
     pings: Option<PingPong>,
-    last_read: LastRead,
     settings: ConnectionSettings,
     shared: Arc<Shared>,
 }
@@ -303,7 +359,7 @@ impl Driver {
     /// Sends a ping if it is time; false if the peer has been silent for too long.
     fn check_validity(&mut self, pinged: &mut Option<Instant>) -> bool {
         let Some(validity) = self.settings.validity else { return true };
-        let last = self.last_read.last();
+        let last = self.shared.heard.last_read();
         if last + validity.hangup <= Instant::now() {
             tracing::info!(silent_for = ?last.elapsed(), "h2 peer is silent, dropped");
             return false;
@@ -323,7 +379,7 @@ impl Driver {
     fn next_deadline(&self, pinged: Option<Instant>) -> Option<Instant> {
         let idle = self.shared.idle_deadline(self.settings.keep);
         let validity = self.settings.validity.map(|validity| {
-            let last = self.last_read.last();
+            let last = self.shared.heard.last_read();
             let ping = validity.ping.filter(|_| pinged != Some(last));
             last + ping.unwrap_or(validity.hangup).min(validity.hangup)
         });

@@ -9,13 +9,18 @@
 //! clients do not read cannot use up what the others need. Credit goes back to the peer only when a
 //! client's queue took the bytes. Towards the peer, a stream asks for credit only with data in its
 //! hand, so that it holds none that another one could use.
+//!
+//! A connection that dies takes along what it carries, so requests that may be its death do not
+//! share one: those with a large head, and those that two connections in a row did not answer. And
+//! a connection is not used to the point where servers end it because of what was broken off.
 
 mod connection;
+mod peer_io;
 mod pool;
 mod stream;
 
 pub(crate) use connection::Slot;
-pub(crate) use pool::{Acquired, Pool};
+pub(crate) use pool::{Acquired, Pool, Wanted};
 pub(crate) use stream::exchange;
 
 /// The error in one line.

@@ -10,13 +10,16 @@ use tokio::time::{Instant, timeout};
 
 use super::connection::{self, ConnectionSettings, Shared, Slot};
 use crate::onward::connect::{Alpn, Caller, Perf, Route};
+use crate::onward::fair::gives_way;
 use crate::onward::http::h1;
 use crate::onward::{Failure, FailureKind, Onward};
 
 /// How long it is remembered that a peer has no h2.
 const NO_H2_FOR: Duration = Duration::from_secs(600);
-/// Peers without h2 that are remembered.
+/// Peers without h2 that are remembered, for all clients together.
 const NO_H2_MAX: usize = 1024;
+/// Idle connections that may be there while another one is opened, of all clients together.
+const IDLE_MAX: usize = 512;
 /// How long a clear peer may take to show that it speaks h2, before http/1.1 is tried.
 const PRIOR_KNOWLEDGE_MAX: Duration = Duration::from_secs(3);
 
@@ -26,6 +29,18 @@ pub(crate) enum Acquired {
     Slot(Slot),
     /// The peer speaks http/1.1 only.
     Http1,
+}
+
+/// What a place is wanted for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) route: &'a Route,
+    pub(crate) caller: &'a Caller,
+    pub(crate) validity: Option<Validity>,
+    /// Places on connections that will not do.
+    pub(crate) avoid: &'a [Slot],
+    /// Whether it has to be on a connection that nobody else uses.
+    pub(crate) alone: bool,
 }
 
 /// How the opening of a connection went.
@@ -51,10 +66,18 @@ impl Entry {
 }
 
 /// All h2 connections.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Pool {
     entries: Mutex<HashMap<Route, Entry>>,
     no_h2: Mutex<HashMap<Route, Instant>>,
+    /// See [`IDLE_MAX`].
+    pub(crate) idle_max: usize,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self { entries: Mutex::default(), no_h2: Mutex::default(), idle_max: IDLE_MAX }
+    }
 }
 
 enum Step {
@@ -80,24 +103,29 @@ impl Pool {
     pub(crate) fn remember_http1(&self, route: &Route) {
         let now = Instant::now();
         let mut no_h2 = self.no_h2();
-        if no_h2.len() >= NO_H2_MAX {
+        no_h2.insert(route.clone(), now + NO_H2_FOR);
+        if no_h2.len() > NO_H2_MAX {
             no_h2.retain(|_, until| now < *until);
         }
-        if no_h2.len() < NO_H2_MAX {
-            no_h2.insert(route.clone(), now + NO_H2_FOR);
+        if no_h2.len() > NO_H2_MAX {
+            let all = no_h2.iter().map(|(route, until)| (&route.client, *until, route));
+            if let Some(route) = gives_way(all).cloned() {
+                no_h2.remove(&route);
+            }
         }
     }
 
-    /// A place on a connection of this route, but on none of `avoid`; opens one if it has to.
+    /// A place on a connection; opens one if it has to.
     pub(crate) async fn acquire(
         &self,
         onward: &Arc<Onward>,
-        route: &Route,
-        caller: &Caller,
-        validity: Option<Validity>,
-        avoid: &[Slot],
+        wanted: Wanted<'_>,
         perf: &mut Perf,
     ) -> Result<Acquired, Failure> {
+        let route = wanted.route;
+        if wanted.alone && !self.is_http1(route) {
+            return self.open_alone(onward, wanted, perf).await;
+        }
         // Each turn someone gets a place on what was opened, so that turns end; unless the peer
         // closes what it has just accepted.
         let patience = onward.config.timeouts.connect.saturating_mul(2);
@@ -106,7 +134,7 @@ impl Pool {
                 if self.is_http1(route) {
                     return Ok(Acquired::Http1);
                 }
-                let mut opening = match self.step(onward, route, caller, validity, avoid) {
+                let mut opening = match self.step(onward, wanted) {
                     Step::Slot(mut slot) => {
                         if super::stream::is_open(&mut slot.sender).await {
                             return Ok(Acquired::Slot(slot));
@@ -141,14 +169,26 @@ impl Pool {
         }
     }
 
-    fn step(
+    /// A place on a connection that takes no other stream.
+    async fn open_alone(
         &self,
         onward: &Arc<Onward>,
-        route: &Route,
-        caller: &Caller,
-        validity: Option<Validity>,
-        avoid: &[Slot],
-    ) -> Step {
+        wanted: Wanted<'_>,
+        perf: &mut Perf,
+    ) -> Result<Acquired, Failure> {
+        let Wanted { route, caller, validity, .. } = wanted;
+        let (connection, measured) = self.open(onward, route, caller, validity).await?;
+        *perf = measured;
+        let Some(connection) = connection else { return Ok(Acquired::Http1) };
+        let slot = connection.slot();
+        connection.retire();
+        slot.map(Acquired::Slot).ok_or_else(|| {
+            Failure::new(FailureKind::Closed, format!("{route}: no h2 connection lasts"))
+        })
+    }
+
+    fn step(&self, onward: &Arc<Onward>, wanted: Wanted<'_>) -> Step {
+        let Wanted { route, caller, validity, avoid, .. } = wanted;
         let mut entries = self.entries();
         let entry = entries.entry(route.clone()).or_default();
         entry.connections.retain(|connection| !connection.is_retired());
@@ -166,6 +206,7 @@ impl Pool {
         let announce = Arc::new(watch::Sender::new(None));
         let opening = announce.subscribe();
         entry.opening = Some(Arc::downgrade(&announce));
+        make_room(&entries, self.idle_max);
         drop(entries);
         // A task of its own: the stream that asked first may leave, the others still want the connection.
         let onward = Arc::clone(onward);
@@ -301,5 +342,55 @@ impl Pool {
         if entry.is_empty() {
             entries.remove(route);
         }
+    }
+}
+
+/// Ends an idle connection if there are too many.
+fn make_room(entries: &HashMap<Route, Entry>, idle_max: usize) {
+    // There is seldom more than one of a route.
+    if entries.len() <= idle_max {
+        return;
+    }
+    let all = entries.iter().flat_map(|(route, entry)| {
+        entry.connections.iter().map(move |connection| (route, connection))
+    });
+    let idle =
+        all.filter(|(_, connection)| !connection.is_retired()).filter_map(|(route, connection)| {
+            Some((&route.client, connection.idle_since()?, connection))
+        });
+    let idle: Vec<_> = idle.collect();
+    if idle.len() > idle_max
+        && let Some(connection) = gives_way(idle.into_iter())
+    {
+        connection.retire();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sspc_policy::Address;
+
+    use super::*;
+    use crate::identity::Identity;
+
+    fn route(uid: u32, port: u16) -> Route {
+        let address = Address::Tcp { host: "localhost".to_owned(), port };
+        Route { client: Some(Identity::User(uid)), address, tls: None }
+    }
+
+    /// Once nothing more was remembered when there was enough, so that one client could see to it
+    /// that nothing was for the others.
+    #[tokio::test]
+    async fn a_client_of_many_servers_makes_no_other_forget_its_own() {
+        let pool = Pool::default();
+        let ports = 1..=u16::try_from(NO_H2_MAX).unwrap() + 100;
+        pool.remember_http1(&route(1, 80));
+        for port in ports.clone() {
+            pool.remember_http1(&route(2, port));
+        }
+        pool.remember_http1(&route(3, 80));
+        assert!(pool.is_http1(&route(1, 80)) && pool.is_http1(&route(3, 80)));
+        assert!(pool.is_http1(&route(2, *ports.end())) && !pool.is_http1(&route(2, 1)));
+        assert_eq!(pool.no_h2().len(), NO_H2_MAX);
     }
 }

@@ -1,6 +1,7 @@
 //! One request on a shared connection.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,9 +10,12 @@ use h2::{Reason, SendStream};
 use http::Request;
 use tokio::time::timeout;
 
+use super::connection::Shared;
+use super::peer_io::Heard;
 use super::{Slot, describe};
 use crate::onward::attempt::queue::EventSender;
 use crate::onward::http::exchange::{Carrier, Download, Exchange, NoResponse, Pump, Retryability};
+use crate::onward::http::head;
 use crate::onward::http::piece::Piece;
 use crate::onward::http::upload::Cursor;
 use crate::onward::{Event, FailureKind};
@@ -36,19 +40,29 @@ pub(crate) async fn exchange(
     body: Option<Cursor>,
     out: &EventSender,
 ) -> Result<Exchange, NoResponse> {
-    let reused = slot.reused;
+    let (size, size_max) = (head::h2_size(&request), slot.heard().head_max());
+    if size > size_max {
+        let why = format!(
+            "the server takes path and headers of at most {size_max} bytes \
+             (SETTINGS_MAX_HEADER_LIST_SIZE), and these are {size}: shorter metadata is needed"
+        );
+        let (kind, retryability) = (FailureKind::Request, Retryability::Never);
+        return Err(NoResponse { kind, why, retryability });
+    }
     let batch = slot.credit_batch();
     let (response, mut sending) =
         slot.sender.send_request(request, body.is_none()).map_err(|error| NoResponse {
             kind: kind_of(&error),
             why: describe(&error),
             // Nothing went out.
-            retryability: if error.is_go_away() || error.is_io() {
-                Retryability::Always
-            } else {
-                Retryability::Never
+            retryability: match went_away(slot.heard()) {
+                unprocessed if error.is_go_away() => unprocessed,
+                _ if error.is_io() => Retryability::Always,
+                _ => Retryability::Never,
             },
         })?;
+    slot.begin();
+    let connection = Arc::clone(slot.connection());
     let response = async move {
         match response.await {
             Ok(response) => {
@@ -57,7 +71,7 @@ pub(crate) async fn exchange(
             Err(error) => Err(NoResponse {
                 kind: kind_of(&error),
                 why: describe(&error),
-                retryability: retryability(&error, reused),
+                retryability: retryability(&error, &connection),
             }),
         }
     };
@@ -82,18 +96,26 @@ fn kind_of(error: &h2::Error) -> FailureKind {
     }
 }
 
-fn retryability(error: &h2::Error, reused: bool) -> Retryability {
+fn retryability(error: &h2::Error, connection: &Shared) -> Retryability {
     let refused = error.reason() == Some(Reason::REFUSED_STREAM);
     if error.is_remote() && error.reason() == Some(Reason::HTTP_1_1_REQUIRED) {
         Retryability::OverHttp1
-    } else if error.is_remote() && (refused || error.is_go_away()) {
-        // The peer vouches that it has not worked on it (RFC 9113 §6.8, §8.7).
+    } else if error.is_remote() && error.is_go_away() {
+        // The h2 crate says so only of streams that the peer has not worked on (RFC 9113 §6.8).
+        went_away(connection.heard())
+    } else if error.is_remote() && refused {
+        // The peer vouches that it has not worked on it (RFC 9113 §8.7).
         Retryability::Always
-    } else if reused && (error.is_io() || error.is_go_away()) {
+    } else if connection.is_shared() && (error.is_io() || error.is_go_away()) {
         Retryability::IfIdempotent
     } else {
         Retryability::Never
     }
+}
+
+/// What holds for a request that a peer, going away, has not processed.
+fn went_away(heard: &Heard) -> Retryability {
+    if heard.has_processed_some() { Retryability::Unprocessed } else { Retryability::Always }
 }
 
 /// How much credit the client has been given, and what it has sent, bytes.
