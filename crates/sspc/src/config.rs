@@ -60,6 +60,9 @@ impl Config {
     /// Right for a program on a host, over sockets.
     pub const HOST: Self = Self {
         window: 4 << 20,
+        // With the random part below 2 s: so soon a stream is back after its proxy, however long that
+        // was gone.
+        backoff_ms: &[250, 500, 1000, 1500],
         frame_payload: 4061,
         frame_payload_managed: PAYLOAD_LARGE as u16,
         ..Self::DEFAULT

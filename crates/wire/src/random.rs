@@ -3,10 +3,13 @@
 pub struct Random(u32);
 
 impl Random {
-    /// Numbers that begin anywhere; give each device another seed.
+    /// Numbers that begin anywhere; give each device another seed. Neighbours, as serial numbers and
+    /// process ids are, make numbers as different as others do.
     pub const fn new(seed: u32) -> Self {
-        // Xorshift never leaves 0.
-        Self(if seed == 0 { 1 } else { seed })
+        // What of a seed is low would not reach the high bits of the first numbers, which decide. The
+        // golden ratio spreads neighbours evenly, and leaves none but 0 at 0, which xorshift never
+        // leaves.
+        Self(if seed == 0 { 1 } else { seed.wrapping_mul(0x9e37_79b9) })
     }
 
     /// The next number, from 0 to below the limit.

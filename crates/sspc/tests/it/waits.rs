@@ -122,6 +122,27 @@ fn jitter_makes_waits_longer_and_different() {
     assert_eq!(one, waits(1), "the same seed gives the same waits");
 }
 
+/// Of 200 processes in a row all came back within 2 ms of each other: their seeds differed in low bits
+/// only.
+#[test]
+fn neighbours_do_not_come_back_in_step() {
+    let mut waits: Vec<_> = (0..200)
+        .map(|pid| {
+            let seed = (1_000_000 + pid) ^ 0x9e37_79b9;
+            let mut bench = Bench::created(Config { seed, ..Config::HOST });
+            bench.cut();
+            bench.stream.deadline().unwrap().millis_since(bench.now)
+        })
+        .collect();
+    waits.sort_unstable();
+    assert!((250..=325).contains(&waits[0]) && (250..=325).contains(&waits[199]), "{waits:?}");
+    // In any 15 ms of the 75 there are some 40 of them.
+    for begin in (250..325).step_by(15) {
+        let count = waits.iter().filter(|wait| (begin..begin + 15).contains(*wait)).count();
+        assert!((20..=60).contains(&count), "{count} of 200 from {begin} ms on: {waits:?}");
+    }
+}
+
 #[test]
 fn a_refused_stream_is_asked_for_again() {
     let mut bench = Bench::new("mintest", STEADY);
