@@ -9,6 +9,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use nix::sys::socket::{Backlog, listen};
 use nix::unistd::{Group, User};
 use sspc_address::{ListenAddress, Owner};
 use sspc_line::{Line, LineConfig, LineEvent, Role};
@@ -99,6 +100,9 @@ pub(crate) fn bind(
         }
         ListenAddress::Tcp { host, port } => {
             let socket = TcpListener::bind((host.as_str(), *port)).map_err(failed("bind"))?;
+            // The standard library lets 128 clients wait. After a restart all come at once, and one
+            // too many would not hear of it and wait a second before it tries again.
+            listen(&socket, Backlog::MAXCONN).map_err(|error| failed("listen")(error.into()))?;
             adopt_tcp(socket)
         }
         ListenAddress::Serial(port) => {
