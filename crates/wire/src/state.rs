@@ -79,6 +79,11 @@ impl State {
     /// The first number of the user states.
     pub const USER_BASE: u32 = 1000;
 
+    /// The ordinal of a DISCONNECTED behind which the proxy closes the link, because it shuts down.
+    /// What the client had asked for is lost with the link, not ended. Only clients that say they
+    /// honour their credit are told.
+    pub const LINK_CLOSES: u32 = 1;
+
     /// The state of a number on the wire.
     pub const fn from_code(code: u32) -> Self {
         // Numbers and variants have one order, which makes this a subtraction.

@@ -186,6 +186,10 @@ impl Onward {
     }
 }
 
+/// How long a peer that we leave may take for its part of the end: to take our goodbye, and to close
+/// its side after it. What it still sends meanwhile reaches the client.
+const CLOSE_WAIT: Duration = Duration::from_secs(1);
+
 /// What a chunk usually holds, bytes: `proxy_buflen` over this is how many may wait.
 const CHUNK_USUAL: usize = 4096;
 const CHUNKS_MIN: usize = 2;
@@ -198,7 +202,8 @@ pub(crate) struct AttemptHandle {
     pub(crate) events: EventReceiver,
     /// Payload to the peer. It closes as soon as the attempt takes no more: at once for methods
     /// without a body, else when the body is complete or the attempt over. What cannot be sent
-    /// then is to be discarded. Dropping it before EOM cuts the message short.
+    /// then is to be discarded. Dropping it before EOM cuts the message short. An attempt that
+    /// goes on until either side leaves then sends what it has, says goodbye and ends.
     pub(crate) body: mpsc::Sender<TxChunk>,
     task: AbortHandle,
 }

@@ -1,13 +1,20 @@
 //! Bytes as they are, over TCP or TLS.
 
+use std::future::pending;
+use std::io;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use sspc_wire::Flags;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
-use super::{Attempt, End, Event, Failure, FailureKind, Onward, PAYLOAD_EVENT_MAX, Takes, TxChunk};
+use super::{
+    Attempt, CLOSE_WAIT, End, Event, Failure, FailureKind, Onward, PAYLOAD_EVENT_MAX, Takes,
+    TxChunk,
+};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
 use crate::onward::connect::{Alpn, Caller, Perf, Transport};
 
@@ -33,22 +40,40 @@ pub(super) async fn run(
         Ok(transport) => transport,
         Err(failure) => return End::Failed(failure),
     };
-    if out.event(Event::Connected { takes: Takes::Everything }).await.is_err() {
+    if out.event(Event::Connected { takes: Takes::Bytes }).await.is_err() {
         return SessionGone.into();
     }
     let (mut reader, mut writer) = tokio::io::split(transport);
+    let leaving = CancellationToken::new();
     let reading = async {
         let mut buffer = BytesMut::new();
         loop {
             buffer.reserve(PAYLOAD_EVENT_MAX);
-            match reader.read_buf(&mut buffer).await {
+            let silence = async {
+                leaving.cancelled().await;
+                sleep(CLOSE_WAIT).await;
+            };
+            let read = tokio::select! {
+                read = reader.read_buf(&mut buffer) => read,
+                () = silence => return Ok("the proxy left".to_owned()),
+            };
+            match read {
                 Ok(0) => return Ok("the peer closed".to_owned()),
                 Ok(_) => forward(out, buffer.split().freeze()).await?,
                 Err(error) => return Ok(error.to_string()),
             }
         }
     };
-    let writing = write(&mut chunks, &mut writer);
+    let writing = async {
+        match write(&mut chunks, &mut writer).await {
+            Ok(()) => {
+                // The peer closes too when it has said all.
+                leaving.cancel();
+                pending().await
+            }
+            Err(error) => error.to_string(),
+        }
+    };
     let why: Result<String, SessionGone> = tokio::select! {
         why = reading => why,
         why = writing => Ok(why),
@@ -60,20 +85,17 @@ async fn forward(out: &EventSender, bytes: Bytes) -> Result<(), SessionGone> {
     out.payload(bytes, Flags::NONE).await
 }
 
+/// Writes all chunks, and then that there will be no more.
 async fn write(
     chunks: &mut mpsc::Receiver<TxChunk>,
     writer: &mut tokio::io::WriteHalf<Transport>,
-) -> String {
+) -> io::Result<()> {
     while let Some(chunk) = chunks.recv().await {
-        if let Err(error) = writer.write_all(&chunk.bytes).await {
-            return error.to_string();
-        }
+        writer.write_all(&chunk.bytes).await?;
         // TLS holds back what is not flushed.
-        if chunks.is_empty()
-            && let Err(error) = writer.flush().await
-        {
-            return error.to_string();
+        if chunks.is_empty() {
+            writer.flush().await?;
         }
     }
-    "the session left".to_owned()
+    writer.shutdown().await
 }

@@ -8,6 +8,7 @@ mod h2;
 mod heads;
 mod openings;
 mod patience;
+mod raw;
 mod redirects;
 mod retries;
 mod shared;

@@ -120,9 +120,11 @@ impl Proxy {
         Handle { shared: Arc::clone(&self.shared) }
     }
 
-    /// Serves until `shutdown` is ready, then stops to listen, lets running transactions finish
-    /// for [`Timeouts::drain`](crate::Timeouts::drain), and ends what remains: its clients see
-    /// DISCONNECTED if they were connected, then DESTROYING.
+    /// Serves until `shutdown` is ready, then stops to listen and closes the links of idle streams at
+    /// once, as if the proxy had died, so that their clients find the next proxy. A WebSocket or a raw
+    /// connection is left as soon as no message is under way on it; transactions may finish for
+    /// [`Timeouts::drain`](crate::Timeouts::drain), then what remains is ended. Clients hear
+    /// DISCONNECTED if they were connected; none hears DESTROYING.
     ///
     /// To be called in a tokio runtime with I/O and time enabled.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {

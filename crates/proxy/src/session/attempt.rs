@@ -25,7 +25,14 @@ pub(crate) trait RunningAttempt: Send {
     type EventReceiver: EventStream;
 
     /// Its two queues: what the peer reports and what goes to it.
-    fn queues(&mut self) -> (&mut Self::EventReceiver, &mpsc::Sender<TxChunk>);
+    fn queues(&mut self) -> (&mut Self::EventReceiver, &mut mpsc::Sender<TxChunk>);
+
+    /// Nothing more goes to the peer. An attempt that goes on until either side leaves says goodbye,
+    /// reports what still comes, and ends.
+    fn leave(&mut self) {
+        let (closed, _) = mpsc::channel(1);
+        *self.queues().1 = closed;
+    }
 }
 
 /// What a running attempt reports.
@@ -52,8 +59,8 @@ impl AttemptStarter for Arc<Onward> {
 impl RunningAttempt for AttemptHandle {
     type EventReceiver = EventReceiver;
 
-    fn queues(&mut self) -> (&mut EventReceiver, &mpsc::Sender<TxChunk>) {
-        (&mut self.events, &self.body)
+    fn queues(&mut self) -> (&mut EventReceiver, &mut mpsc::Sender<TxChunk>) {
+        (&mut self.events, &mut self.body)
     }
 }
 

@@ -64,7 +64,7 @@ enum Phase {
     },
     /// The next attempt has its time.
     Waiting { until: Instant },
-    /// DESTROYING was said.
+    /// The proxy shuts down; the stream's last state was said.
     Ended,
 }
 
@@ -81,6 +81,8 @@ pub(crate) struct Lifecycle {
     /// When TIMEOUT is due, if the client asked for it.
     timeout_at: Option<Instant>,
     length_hint: Option<u32>,
+    /// The proxy shuts down: no more attempts, and the link is closed behind the last state.
+    is_draining: bool,
     jitter: SplitMix64,
 }
 
@@ -96,6 +98,7 @@ impl Lifecycle {
             retry_after_max,
             timeout_at: None,
             length_hint: None,
+            is_draining: false,
             jitter: SplitMix64::seed_from_u64(seed),
         }
     }
@@ -122,6 +125,14 @@ impl Lifecycle {
     /// True if an attempt runs that payload can go to or will.
     pub(crate) fn is_connected(&self) -> bool {
         matches!(self.phase, Phase::Connected { .. })
+    }
+
+    /// What the running attempt does with payload; `None` if none is connected.
+    pub(crate) fn takes(&self) -> Option<Takes> {
+        match self.phase {
+            Phase::Connected { takes, .. } => Some(takes),
+            _ => None,
+        }
     }
 
     /// True if no attempt runs.
@@ -157,6 +168,7 @@ impl Lifecycle {
     /// ONWARD_CONNECT: connect now, whether idle or waiting for a retry.
     pub(crate) fn handle_connect(&mut self) {
         match self.phase {
+            _ if self.is_draining => {}
             Phase::Idle | Phase::Waiting { .. } => {
                 self.failures = 0;
                 self.begin();
@@ -168,6 +180,7 @@ impl Lifecycle {
     /// Payload to send: an idle stream connects for it.
     pub(crate) fn handle_demand(&mut self) {
         match self.phase {
+            _ if self.is_draining => {}
             Phase::Idle => {
                 self.say(State::Poll);
                 self.begin();
@@ -198,16 +211,27 @@ impl Lifecycle {
         }
     }
 
-    /// The stream ends while its link is up: DISCONNECTED if it was connected, DESTROYING.
-    pub(crate) fn destroy(&mut self) {
+    /// The proxy shuts down. What runs may finish, nothing else begins, and the link is closed then:
+    /// a DISCONNECTED from here on tells so by its ordinal.
+    pub(crate) fn drain(&mut self) {
+        self.is_draining = true;
+        if matches!(self.phase, Phase::Waiting { .. }) {
+            self.phase = Phase::Idle;
+        }
+    }
+
+    /// The proxy shuts down and closes the link now: DISCONNECTED if the stream is connected, as its
+    /// client would report by itself if the proxy just died. No DESTROYING, which is a stream's end
+    /// for its client: this one can be made again, at the proxy that comes next.
+    pub(crate) fn shut_down(&mut self) {
         if self.phase == Phase::Ended {
             return;
         }
+        self.is_draining = true;
         if self.is_connected() {
-            self.say(State::Disconnected);
+            self.say_disconnected();
         }
         self.actions.push_back(Action::Stop);
-        self.say(State::Destroying);
         self.phase = Phase::Ended;
         self.timeout_at = None;
     }
@@ -284,6 +308,9 @@ impl Lifecycle {
     }
 
     fn say_with(&mut self, next: State, ordinal: u32) {
+        if self.phase == Phase::Ended {
+            return;
+        }
         let before = self.state_filter.current();
         let mut said = false;
         for state in self.state_filter.emit(next) {
@@ -318,7 +345,8 @@ impl Lifecycle {
         match (end, self.phase) {
             (End::Complete, _) | (_, Phase::Connected { answered: true, .. }) => {
                 self.length_hint = None;
-                self.rest(State::Disconnected);
+                self.say_disconnected();
+                self.rest();
             }
             (End::Failed(failure), Phase::Connected { .. }) => self.lost(now, &failure),
             (End::Failed(failure), _) => self.failed(now, &failure),
@@ -328,21 +356,21 @@ impl Lifecycle {
     /// A connection is gone in the middle of a transaction.
     fn lost(&mut self, now: Instant, failure: &Failure) {
         let (why, kind, whose) = (&failure.why, failure.kind.label(), failure.kind.whose());
-        let until = match self.stream.opportunistic {
+        let until = match self.stream.opportunistic || self.is_draining {
             true => None,
             false => self.next_attempt(now, failure.retry_after),
         };
+        self.say_disconnected();
         match until {
             Some(until) => {
                 let retry_in = until - now;
                 info!(why, kind, %whose, ?retry_in, "connection lost, will connect again");
-                self.say(State::Disconnected);
                 self.actions.push_back(Action::Discard);
                 self.phase = Phase::Waiting { until };
             }
             None => {
                 info!(why, kind, %whose, "connection lost");
-                self.rest(State::Disconnected);
+                self.rest();
             }
         }
     }
@@ -352,6 +380,11 @@ impl Lifecycle {
         let (why, kind, whose) = (&failure.why, failure.kind.label(), failure.kind.whose());
         self.say_with(State::Unreachable, failure.ordinal());
         match self.next_attempt(now, failure.retry_after) {
+            // Nor is it said that all have failed: the next proxy will try.
+            Some(_) if self.is_draining => {
+                info!(why, kind, %whose, "cannot connect");
+                self.rest();
+            }
             Some(until) => {
                 let retry_in = until - now;
                 info!(why, kind, %whose, ?retry_in, "cannot connect, will try again");
@@ -360,7 +393,8 @@ impl Lifecycle {
             None => {
                 let attempts = self.failures;
                 warn!(why, kind, %whose, attempts, "cannot connect, giving up");
-                self.rest(State::AllRetriesFailed);
+                self.say(State::AllRetriesFailed);
+                self.rest();
             }
         }
     }
@@ -378,9 +412,14 @@ impl Lifecycle {
         now.checked_add(delay.max(at_least))
     }
 
-    /// Back to idle with `state`. What an attempt left over, and the timeout, go with it.
-    fn rest(&mut self, state: State) {
-        self.say(state);
+    /// DISCONNECTED, with the ordinal that tells what the client loses with the connection.
+    fn say_disconnected(&mut self) {
+        let ordinal = if self.is_draining { State::LINK_CLOSES } else { 0 };
+        self.say_with(State::Disconnected, ordinal);
+    }
+
+    /// Back to idle. What an attempt left over, and the timeout, go with it.
+    fn rest(&mut self) {
         self.actions.push_back(Action::Discard);
         self.timeout_at = None;
         self.phase = Phase::Idle;

@@ -108,7 +108,7 @@ impl<D: AttemptStarter> Session<D> {
             if let SessionState::Created(stream) = &mut self.state {
                 stream.pump();
             }
-            if is_draining && self.is_at_rest() {
+            if is_draining && self.drain() {
                 return CloseReason::Shutdown;
             }
             match self.wait(reader, writer, &mut input, is_draining).await {
@@ -142,10 +142,14 @@ impl<D: AttemptStarter> Session<D> {
         }
     }
 
-    fn is_at_rest(&self) -> bool {
-        match &self.state {
+    /// Ends what can end, as the proxy shuts down; true if that is everything.
+    fn drain(&mut self) -> bool {
+        match &mut self.state {
             SessionState::Unnamed { .. } => true,
-            SessionState::Created(stream) => stream.is_at_rest(),
+            SessionState::Created(stream) => {
+                stream.drain();
+                stream.is_done()
+            }
         }
     }
 
@@ -276,7 +280,7 @@ impl<D: AttemptStarter> Session<D> {
                 SessionState::Unnamed { .. } => Some(nothing()),
                 SessionState::Created(stream) => {
                     if matches!(close_reason, CloseReason::Shutdown) {
-                        stream.destroy();
+                        stream.shut_down();
                     }
                     Some(std::mem::replace(&mut stream.frame_writer, nothing()))
                 }

@@ -22,7 +22,7 @@ use super::tx_queue::{Pushed, TxQueue};
 use crate::config::Limits;
 use crate::counters::Counts;
 use crate::identity::Identity;
-use crate::onward::{Attempt, End, Event, Failure, FailureKind, TxChunk};
+use crate::onward::{Attempt, End, Event, Failure, FailureKind, Takes, TxChunk};
 
 /// The longest metadata value for the client, in bytes; longer ones are left out.
 const METADATA_VALUE_MAX: usize = 4096;
@@ -86,6 +86,8 @@ pub(crate) struct Stream<D: AttemptStarter> {
     attempt: Option<D::RunningAttempt>,
     tx_queue: TxQueue,
     watermarks: Watermarks,
+    /// The peer's message has begun and not ended.
+    is_in_peers_message: bool,
     /// The frame writer was full and is not yet down to where taking goes on.
     is_full: bool,
     /// For a client that honours credit.
@@ -134,6 +136,7 @@ impl<D: AttemptStarter> Stream<D> {
             attempt: None,
             tx_queue: TxQueue::new(),
             watermarks,
+            is_in_peers_message: false,
             is_full: false,
             window,
             unheard: 0,
@@ -171,8 +174,13 @@ impl<D: AttemptStarter> Stream<D> {
     }
 
     /// True if no attempt runs.
-    pub(crate) fn is_at_rest(&self) -> bool {
+    fn is_at_rest(&self) -> bool {
         self.lifecycle.is_at_rest()
+    }
+
+    /// True if no attempt runs and nothing waits for the client.
+    pub(crate) fn is_done(&self) -> bool {
+        self.is_at_rest() && self.frame_writer.is_empty()
     }
 
     /// Bytes of payload so far, from the client and to it.
@@ -200,7 +208,7 @@ impl<D: AttemptStarter> Stream<D> {
         Waits {
             frame_writer: &mut self.frame_writer,
             events: events.filter(|_| has_room),
-            body: body.filter(|_| has_payload),
+            body: body.filter(|_| has_payload).map(|body| &*body),
         }
     }
 
@@ -353,9 +361,26 @@ impl<D: AttemptStarter> Stream<D> {
         self.settle();
     }
 
-    /// The stream ends while its link is up.
-    pub(crate) fn destroy(&mut self) {
-        self.lifecycle.destroy();
+    /// The proxy shuts down: what can end, ends. A request has an answer to wait for, but a
+    /// connection that goes on until somebody leaves is left as soon as no message is under way on it.
+    /// To be called again after whatever happens.
+    pub(crate) fn drain(&mut self) {
+        self.lifecycle.drain();
+        let is_free = match self.lifecycle.takes() {
+            Some(Takes::Messages) => {
+                self.tx_queue.is_between_messages() && !self.is_in_peers_message
+            }
+            Some(Takes::Bytes) => self.tx_queue.is_empty(),
+            Some(Takes::Nothing | Takes::Message) | None => false,
+        };
+        if is_free && let Some(attempt) = &mut self.attempt {
+            attempt.leave();
+        }
+    }
+
+    /// The proxy closes the link now.
+    pub(crate) fn shut_down(&mut self) {
+        self.lifecycle.shut_down();
         self.settle();
     }
 
@@ -401,6 +426,8 @@ impl<D: AttemptStarter> Stream<D> {
             match output {
                 Action::State { state, ordinal } => {
                     debug!(%state, "state");
+                    let is_known = state != State::Disconnected || self.window.is_some();
+                    let ordinal = if is_known { ordinal } else { 0 };
                     self.send(&ToClient::State { state, ordinal });
                     if state == State::Connected && self.unheard == 0 {
                         self.tx_queue.reopen();
@@ -424,6 +451,8 @@ impl<D: AttemptStarter> Stream<D> {
                 }
                 Action::TxCredit(_) => {}
                 Action::Payload { bytes, flags } => {
+                    self.is_in_peers_message = !flags.contains(Flags::EOM)
+                        && (flags.contains(Flags::SOM) || self.is_in_peers_message);
                     self.passed.1 += bytes.len() as u64;
                     self.counts.bytes_to_clients.add(bytes.len() as u64);
                     self.frame_writer.push_payload(bytes, flags, Instant::now());
@@ -431,6 +460,7 @@ impl<D: AttemptStarter> Stream<D> {
                 Action::Start => self.start(),
                 Action::Stop => {
                     self.attempt = None;
+                    self.is_in_peers_message = false;
                     self.frame_writer.end_of_attempt(Instant::now());
                 }
                 Action::Discard => {

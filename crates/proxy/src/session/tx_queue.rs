@@ -214,6 +214,11 @@ impl TxQueue {
         self.chunks.is_empty()
     }
 
+    /// True if nothing waits and no message is under way.
+    pub(crate) fn is_between_messages(&self) -> bool {
+        self.chunks.is_empty() && !self.at.in_message && !self.at.in_frame
+    }
+
     /// What waits, in bytes, with what the waiting itself costs.
     pub(crate) fn cost(&self) -> usize {
         self.cost

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sspc::Address;
 use sspc::tokio::{Client, Error};
+use sspc::{Address, Flags};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
@@ -14,6 +14,8 @@ use crate::nginx;
 use crate::user::{PATIENCE, User};
 use crate::world::{Streamtype, WAYS, World};
 
+const CUT: &str = "CREATING CONNECTING CONNECTED SOM DISCONNECTED";
+const AGAIN: &str = "CONNECTING CONNECTED SOM EOM QOS_ACK_REMOTE DISCONNECTED";
 const OK: &str = "CREATING CONNECTING CONNECTED SOM EOM QOS_ACK_REMOTE DISCONNECTED";
 
 #[tokio::test]
@@ -214,14 +216,14 @@ async fn a_shutdown_lets_transactions_finish_and_takes_no_more() {
     let mut idle = world.open("h1").await;
 
     world.shut_down();
-    idle.until("DESTROYING").await;
-    assert_eq!(idle.heard(), "CREATING DESTROYING");
+    idle.until("UPSTREAM_LINK_RETRY").await;
+    assert_eq!(idle.heard(), "CREATING UPSTREAM_LINK_RETRY");
     assert!(matches!(world.client().open("h1").await, Err(Error::NoProxy { .. })));
 
     feed.write("whole").await;
     drop(feed);
-    running.until("DESTROYING").await;
-    assert_eq!(running.heard(), format!("{OK} DESTROYING"));
+    running.until("UPSTREAM_LINK_RETRY").await;
+    assert_eq!(running.heard(), format!("{OK} UPSTREAM_LINK_RETRY"));
     assert_eq!(running.text(), "half, whole");
     world.ended().await;
 }
@@ -245,11 +247,68 @@ async fn a_shutdown_ends_what_does_not_finish() {
     }
     world.shut_down();
     for (mut user, feed) in users {
-        user.until("DESTROYING").await;
-        assert_eq!(user.heard(), "CREATING CONNECTING CONNECTED SOM DISCONNECTED DESTROYING");
+        user.until("UPSTREAM_LINK_RETRY").await;
+        assert_eq!(user.heard(), format!("{CUT} UPSTREAM_LINK_RETRY"));
         feed.deserted().await;
     }
     world.ended().await;
+}
+
+/// The server was not told either, and all the time to drain passed.
+#[tokio::test]
+async fn a_websocket_on_which_nothing_is_under_way_does_not_hold_a_shutdown_up() {
+    let mut world = World::custom(
+        nginx::Options::default(),
+        |config| config.timeouts.drain = 20 * PATIENCE,
+        |ports, _| vec![Streamtype::at("ws", ports.clear).path("origin/ws").ws()],
+    )
+    .await;
+    let mut user = world.open("ws").await;
+    user.send("Hello", Flags::WHOLE).await.unwrap();
+    user.until_messages(1).await;
+    world.shut_down();
+    user.until("UPSTREAM_LINK_RETRY").await;
+    let states = "CREATING CONNECTING CONNECTED SOM EOM DISCONNECTED UPSTREAM_LINK_RETRY";
+    assert_eq!(user.heard(), states);
+    let origin = world.origin.clone();
+    world.ended().await;
+    assert_eq!(origin.closes(), [1001], "going away");
+}
+
+/// Each of them was told DESTROYING, and ended for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_restart_loses_no_client() {
+    const COUNT: usize = 100;
+    let mut world = World::custom(
+        nginx::Options::default(),
+        |config| config.timeouts.drain = 20 * PATIENCE,
+        |_, origin| {
+            vec![Streamtype::at("ws", origin.address.port()).path("origin/ws").ws().opportunistic()]
+        },
+    )
+    .await;
+    let (mut talking, mut idle) = (Vec::new(), Vec::new());
+    for _ in 0..COUNT {
+        let mut user = world.open("ws").await;
+        user.send("Hello", Flags::WHOLE).await.unwrap();
+        user.until_messages(1).await;
+        talking.push(user);
+        let mut user = world.open_at("h1", "small.txt").await;
+        user.until("CREATING").await;
+        idle.push(user);
+    }
+    world.restart_proxy().await;
+    for mut user in talking {
+        // Nobody asked for that again but the stream itself.
+        user.until("UPSTREAM_LINK_RETRY").await;
+        user.until("CONNECTED").await;
+        user.send("Hello", Flags::WHOLE).await.unwrap();
+        user.until_messages(2).await;
+    }
+    for mut user in idle {
+        user.until("UPSTREAM_LINK_RETRY").await;
+        assert!(user.get().await.ends_with(AGAIN));
+    }
 }
 
 #[tokio::test]
@@ -265,10 +324,15 @@ async fn a_proxy_takes_over_from_the_one_before() {
     user.connect();
     feed.write("half").await;
     user.until_length(4).await;
+    let feed = world.origin.feed();
     world.restart_proxy().await;
-    user.until("DESTROYING").await;
-    assert_eq!(user.heard(), "CREATING CONNECTING CONNECTED SOM DISCONNECTED DESTROYING");
-    user.assert_over().await;
+    // What was asked for goes on there, from its beginning.
+    user.until("UPSTREAM_LINK_RETRY").await;
+    assert_eq!(user.heard(), format!("{CUT} UPSTREAM_LINK_RETRY"));
+    feed.write("whole").await;
+    drop(feed);
+    assert!(user.end().await.ends_with(AGAIN));
+    assert_eq!(user.text(), "whole");
     let mut user = world.open_at("h1", "small.txt").await;
     assert_eq!(user.get().await, OK);
 }

@@ -50,6 +50,7 @@ struct State {
     busy: AtomicU32,
     requests: Mutex<Vec<String>>,
     extensions: Mutex<Vec<String>>,
+    closes: Mutex<Vec<u16>>,
 }
 
 /// Writes the body of one response, piece by piece. Dropping it ends the body.
@@ -130,6 +131,11 @@ impl Origin {
         self.state.requests.lock().unwrap().clone()
     }
 
+    /// The codes that websockets were closed with, in the order they were.
+    pub(crate) fn closes(&self) -> Vec<u16> {
+        self.state.closes.lock().unwrap().clone()
+    }
+
     /// The extensions that websockets agreed on, in the order they were made; "" for none.
     pub(crate) fn extensions(&self) -> Vec<String> {
         self.state.extensions.lock().unwrap().clone()
@@ -199,8 +205,9 @@ async fn answer(
             let extensions = joined(response.headers(), header::SEC_WEBSOCKET_EXTENSIONS);
             state.extensions.lock().unwrap().push(extensions);
             tokio::spawn(async move {
-                let socket = hyper::upgrade::on(&mut request).await.unwrap();
-                websocket::serve(TokioIo::new(socket), service, deflate).await
+                let socket = TokioIo::new(hyper::upgrade::on(&mut request).await.unwrap());
+                let closed = websocket::serve(socket, service, deflate).await;
+                state.closes.lock().unwrap().extend(closed);
             });
             response
         }

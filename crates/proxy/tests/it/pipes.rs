@@ -120,7 +120,7 @@ async fn a_shutdown_ends_lines_too() {
     let mut stream = device.open("get").await.unwrap();
     until(&mut stream, State::Creating).await;
     serving.stop().await;
-    until(&mut stream, State::Destroying).await;
+    until(&mut stream, State::UpstreamLinkRetry).await;
     line.await.unwrap().unwrap();
 }
 

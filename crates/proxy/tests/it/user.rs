@@ -119,12 +119,6 @@ impl User {
         self.note(event);
     }
 
-    /// Asserts that nothing comes any more.
-    pub(crate) async fn assert_over(&mut self) {
-        let next = timeout(PATIENCE, self.stream.next()).await;
-        assert_eq!(next.expect("the stream goes on"), None);
-    }
-
     /// What came since the last call.
     pub(crate) fn heard(&mut self) -> String {
         std::mem::take(&mut self.words).join(" ")

@@ -52,12 +52,13 @@ pub(crate) fn accept(
     (response, deflate)
 }
 
-/// The server's side of a websocket.
+/// The server's side of a websocket, and the code that the other side closed it with.
 pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     mut socket: S,
     service: Service,
     deflate: Option<DeflateParams>,
-) {
+) -> Option<u16> {
+    let mut closed = None;
     let mut decoder = Decoder::new(Role::Server, deflate);
     let mut encoder = Encoder::new(Role::Server, deflate);
     let mut out = Vec::new();
@@ -79,7 +80,7 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     let mut buffer = vec![0; 16 * 1024];
     let mut scratch = [0; 4096];
     while !decoder.is_closed() {
-        let Ok(length @ 1..) = socket.read(&mut buffer).await else { return };
+        let Ok(length @ 1..) = socket.read(&mut buffer).await else { return closed };
         let mut input = &buffer[..length];
         while let Some(event) = decoder.decode(&mut input, &mut scratch).unwrap() {
             match event {
@@ -90,19 +91,21 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                     encoder.piece(piece, NO_MASK, &mut out).unwrap();
                 }
                 Event::Ping(ping) => encoder.pong(ping.as_bytes(), NO_MASK, &mut out).unwrap(),
-                Event::Close(_) if !encoder.is_closed() => {
+                Event::Close(frame) if !encoder.is_closed() => {
+                    closed = frame.map(|frame| frame.code().code());
                     encoder.close(Some((CloseCode::NORMAL, "")), NO_MASK, &mut out).unwrap();
                 }
                 _ => {}
             }
         }
         if socket.write_all(&out).await.is_err() {
-            return;
+            return closed;
         }
         out.clear();
     }
     // The client may be gone already.
     let _ = socket.shutdown().await;
+    closed
 }
 
 fn ways(ports: &Ports, path: &str) -> Vec<Streamtype> {

@@ -208,7 +208,10 @@ impl Engine {
                     self.tx_wanted = false;
                     self.hint = Hint::None;
                 }
-                if self.intent != ConnectIntent::Wanted && state != code::TIMEOUT {
+                // What was asked for goes with the link, to be asked for again.
+                let ends_with_link = state == code::DISCONNECTED && ordinal == State::LINK_CLOSES;
+                if self.intent != ConnectIntent::Wanted && state != code::TIMEOUT && !ends_with_link
+                {
                     self.intent = ConnectIntent::Idle;
                 }
                 if matches!(

@@ -272,6 +272,48 @@ fn what_is_over_is_not_connected_again_after_a_loss() {
     assert_eq!(bench.frames(), [""; 0], "it was configured so");
 }
 
+/// What a proxy says that shuts down.
+fn shut_down() -> Vec<u8> {
+    frame(ToClient::State { state: State::Disconnected, ordinal: State::LINK_CLOSES })
+}
+
+/// As a proxy shuts down: the application had to ask again, as it has not to when a proxy dies.
+#[test]
+fn what_a_shutdown_cut_is_asked_for_again() {
+    let mut bench = Bench::connected(Config::DEFAULT);
+    bench.hear(&shut_down());
+    assert_eq!(bench.events(), ["DISCONNECTED 1"]);
+    bench.cut();
+    assert_eq!(bench.events(), ["UPSTREAM_LINK_RETRY"]);
+    bench.pass(1000);
+    bench.open();
+    bench.hear(&[created(), state(State::Creating)].concat());
+    assert_eq!(bench.frames().last().unwrap(), "ONWARD_CONNECT");
+
+    // Not what had its verdict, nor what the remote peer ended.
+    let verdict = [state(State::QosAckRemote), shut_down()];
+    for end in [verdict.concat(), state(State::Disconnected)] {
+        let mut bench = Bench::connected(Config::DEFAULT);
+        bench.hear(&end);
+        bench.cut();
+        bench.pass(1000);
+        bench.open();
+        bench.sent.clear();
+        bench.hear(&[created(), state(State::Creating)].concat());
+        assert_eq!(bench.frames(), [""; 0]);
+    }
+
+    // The application need not wait for the link to ask.
+    let mut bench = Bench::connected(Config::DEFAULT);
+    bench.hear(&shut_down());
+    bench.stream.connect();
+    bench.cut();
+    bench.pass(1000);
+    bench.open();
+    bench.hear(&[created(), state(State::Creating)].concat());
+    assert_eq!(bench.frames().last().unwrap(), "ONWARD_CONNECT");
+}
+
 #[test]
 fn a_timeout_that_ran_out_is_not_started_again() {
     let mut bench = Bench::connected(STEADY);

@@ -92,8 +92,9 @@ Examples:
 Signals:
   SIGHUP           reads policy and overlays again, for new streams; if they are wrong, says
                    so and keeps the old ones
-  SIGTERM, SIGINT  accept no more clients, let streams finish for --grace seconds, and exit
-                   with 0; a second one ends it at once, with 143 or 130
+  SIGTERM, SIGINT  accept no more clients, let transactions finish for --grace seconds, and
+                   exit with 0; a second one ends it at once, with 143 or 130. Clients find the
+                   next proxy by themselves
 
 Service managers:
   Type=notify-reload: sends READY, RELOADING and STOPPING to $NOTIFY_SOCKET.

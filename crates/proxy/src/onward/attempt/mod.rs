@@ -9,6 +9,8 @@ pub(crate) mod queue;
 use std::sync::Arc;
 
 use bytes::Bytes;
+#[cfg(test)]
+use sspc_policy::Protocol;
 use sspc_policy::{StreamType, Target};
 use sspc_wire::Flags;
 
@@ -86,8 +88,10 @@ pub(crate) enum Takes {
     /// It takes one message, the request's body. That the peer is of use shows only when it
     /// answers.
     Message,
-    /// It takes all that comes.
-    Everything,
+    /// It takes messages, one after the other, until either side leaves.
+    Messages,
+    /// It takes bytes without bounds between them, until either side leaves.
+    Bytes,
 }
 
 /// The most payload in one [`Event::Payload`].
@@ -115,7 +119,8 @@ impl Event {
     /// What an attempt of this streamtype says when its peer is there.
     pub(crate) fn connected(stream: &StreamType) -> Self {
         let takes = match stream.http.method.as_str() {
-            _ if !stream.protocol.is_http() => Takes::Everything,
+            _ if stream.protocol == Protocol::Raw => Takes::Bytes,
+            _ if !stream.protocol.is_http() => Takes::Messages,
             "POST" | "PUT" | "PATCH" => Takes::Message,
             _ => Takes::Nothing,
         };

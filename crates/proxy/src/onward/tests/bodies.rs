@@ -8,7 +8,7 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Incoming};
 use sspc_policy::{Protocol, StreamType};
 use sspc_wire::Flags;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::AsyncWriteExt as _;
 
 use super::support::*;
 use crate::onward::{Attempt, TxChunk};
@@ -344,21 +344,4 @@ async fn an_incoming_form_without_its_last_boundary_is_cut_short() {
             assert!(report.loss().contains("boundary"), "{:?}", report.end);
         }
     }
-}
-
-#[tokio::test]
-async fn raw_streams_carry_bytes_both_ways() {
-    let server = Server::scripted(|_, mut socket| async move {
-        let mut buffer = [0; 5];
-        socket.read_exact(&mut buffer).await.unwrap();
-        socket.write_all(&buffer).await.unwrap();
-    })
-    .await;
-    let mut running = onward().start(attempt(&stream(Protocol::Raw, server.address)));
-    let chunk = TxChunk { bytes: Bytes::from_static(b"hello"), flags: Flags::NONE };
-    running.body.send(chunk).await.unwrap();
-    let report = report(&mut running.events).await;
-    assert_eq!(report.order, ["Connected", "Payload"]);
-    assert_eq!((report.text(), &*report.flags), ("hello", &[0][..]));
-    assert_eq!(report.loss(), "the peer closed");
 }

@@ -48,10 +48,6 @@ use crate::onward::connect::{Alpn, Caller, Perf, Route, Transport};
 use crate::onward::http::{head, response};
 use crate::onward::{Attempt, End, Event, Failure, FailureKind, Onward, Takes, TxChunk};
 
-/// How long the peer may take for its part of the closing handshake: to take our close frame, and
-/// to close the transport after it (RFC 6455 §7.1.1).
-const CLOSE_WAIT: Duration = Duration::from_secs(2);
-
 /// Most bytes that are read, inflated or put into a frame at a time.
 const BUFFER_MAX: usize = 16 * 1024;
 
@@ -138,7 +134,7 @@ where
         Ok(upgraded) => upgraded,
         Err(error) => return End::Failed(failure(request, error)),
     };
-    if output.event(Event::Connected { takes: Takes::Everything }).await.is_err() {
+    if output.event(Event::Connected { takes: Takes::Messages }).await.is_err() {
         return SessionGone.into();
     }
     let params = WsParams {

@@ -12,10 +12,10 @@ use sspc_ws::{CloseFrame, DecodeError, Decoder, Event};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::time::{sleep, timeout};
 
-use crate::onward::{Failure, FailureKind};
+use crate::onward::{CLOSE_WAIT, Failure, FailureKind};
 
 use super::control::Control;
-use super::{BUFFER_IDLE, BUFFER_MAX, CLOSE_WAIT};
+use super::{BUFFER_IDLE, BUFFER_MAX};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
 
 /// Pieces below this are copied out of the read buffer, so that a few bytes that wait in a queue

@@ -9,12 +9,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::CLOSE_WAIT;
 use super::control::Control;
 use super::reader::{Reader, Stop};
 use super::writer::Writer;
 use crate::onward::attempt::queue::EventSender;
-use crate::onward::{Failure, FailureKind, TxChunk};
+use crate::onward::{CLOSE_WAIT, Failure, FailureKind, TxChunk};
 
 /// What holds for one connection.
 #[derive(Debug)]
@@ -31,8 +30,8 @@ pub(super) struct WsParams {
 
 /// Relays until the connection is over; says why.
 ///
-/// When `chunks` ends, the closing handshake is made: what the server still sends goes to `output`
-/// until it has closed or was silent for [`CLOSE_WAIT`].
+/// When `chunks` ends the proxy is going away, and the closing handshake is made: what the server
+/// still sends goes to `output` until it has closed or was silent for [`CLOSE_WAIT`].
 pub(super) async fn relay<S>(
     io: S,
     params: WsParams,

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::control::{Control, Wanted};
-use super::{BUFFER_IDLE, BUFFER_MAX, CLOSE_WAIT};
-use crate::onward::TxChunk;
+use super::{BUFFER_IDLE, BUFFER_MAX};
+use crate::onward::{CLOSE_WAIT, TxChunk};
 
 /// The sending half of a connection. Dropped before its close frame was sent, it tries to send one
 /// without waiting.
@@ -37,7 +37,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     }
 
     /// Sends what comes out of `chunks`, and the control frames that `control` wants between them,
-    /// until a close frame is out: one that was wanted, or one with code 1000 at the end of
+    /// until a close frame is out: one that was wanted, or one with code 1001 at the end of
     /// `chunks`.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
                 () = control.changed() => {}
                 chunk = chunks.recv() => match chunk {
                     Some(chunk) => self.rest = Some(chunk),
-                    None => control.close(Some(CloseCode::NORMAL)),
+                    None => control.close(Some(CloseCode::GOING_AWAY)),
                 }
             }
         }

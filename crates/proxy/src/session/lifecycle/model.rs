@@ -26,12 +26,18 @@ enum Input {
     Failed(FailureKind),
     // The clock and the proxy:
     Deadline,
-    Destroy,
+    Drain,
+    ShutDown,
 }
 
 fn input() -> impl Strategy<Value = Input> {
     use Input::*;
-    let takes = prop_oneof![Just(Takes::Nothing), Just(Takes::Message), Just(Takes::Everything)];
+    let takes = prop_oneof![
+        Just(Takes::Nothing),
+        Just(Takes::Message),
+        Just(Takes::Messages),
+        Just(Takes::Bytes)
+    ];
     let kind = prop_oneof![
         Just(FailureKind::Closed),
         Just(FailureKind::NoDns),
@@ -53,7 +59,8 @@ fn input() -> impl Strategy<Value = Input> {
         4 => Just(Complete),
         4 => kind.prop_map(Failed),
         5 => Just(Deadline),
-        1 => Just(Destroy),
+        1 => Just(Drain),
+        1 => Just(ShutDown),
     ]
 }
 
@@ -62,9 +69,6 @@ fn input() -> impl Strategy<Value = Input> {
 fn may_follow(before: Option<State>, next: State) -> bool {
     use State::*;
     let Some(before) = before else { return next == Creating };
-    if before == Destroying {
-        return false;
-    }
     let after: &[State] = match before {
         Creating | Disconnected => &[Poll, Connecting],
         Poll | AllRetriesFailed => &[Connecting],
@@ -74,7 +78,7 @@ fn may_follow(before: Option<State>, next: State) -> bool {
         Unreachable => &[Unreachable, Poll, Connecting, AllRetriesFailed],
         _ => &[],
     };
-    next == Destroying || after.contains(&next)
+    after.contains(&next)
 }
 
 /// What the model knows of a stream.
@@ -89,6 +93,10 @@ struct Model {
     takes: Option<Takes>,
     /// A verdict finished the message: nothing starts before the client asks.
     is_finished: bool,
+    /// The proxy shuts down: nothing starts any more.
+    drains: bool,
+    /// It has closed the link.
+    is_over: bool,
     /// Attempts that failed since the client asked to connect or one of them got somewhere.
     failures: u32,
 }
@@ -114,6 +122,7 @@ impl Model {
                 self.is_finished |= *ends_transaction && self.takes.is_some();
             }
             Input::Complete if self.runs => self.is_finished = true,
+            Input::Drain | Input::ShutDown => self.drains = true,
             // An opportunistic stream that was connected just rests.
             Input::Failed(_) if self.runs && !self.is_finished => {
                 self.failures += u32::from(self.takes.is_none() || !self.opportunistic);
@@ -125,8 +134,13 @@ impl Model {
     /// What the lifecycle wants done.
     fn check(&mut self, action: &Action, by_itself: bool) -> Result<(), String> {
         match action {
-            Action::State { state, .. } if self.state == Some(State::Destroying) => {
-                return Err(format!("{state} after DESTROYING"));
+            Action::State { state, .. } if self.is_over => {
+                return Err(format!("{state} when the link is closed"));
+            }
+            Action::State { state: State::Disconnected, ordinal }
+                if *ordinal != u32::from(self.drains) =>
+            {
+                return Err(format!("DISCONNECTED with {ordinal}"));
             }
             Action::State { state, .. } if state.is_transparent() || *state == State::Timeout => {}
             Action::State { state, .. } => {
@@ -138,6 +152,9 @@ impl Model {
             Action::Start => {
                 if std::mem::replace(&mut self.runs, true) {
                     return Err("a second attempt".to_owned());
+                }
+                if self.drains {
+                    return Err("an attempt as the proxy shuts down".to_owned());
                 }
                 if self.is_finished {
                     return Err("an answered request is made again".to_owned());
@@ -168,7 +185,8 @@ fn apply(lifecycle: &mut Lifecycle, now: &mut Instant, input: Input) {
             *now = lifecycle.deadline().unwrap_or(*now);
             return lifecycle.handle_deadline(*now);
         }
-        Input::Destroy => return lifecycle.destroy(),
+        Input::Drain => return lifecycle.drain(),
+        Input::ShutDown => return lifecycle.shut_down(),
         Input::Metadata => Event::Metadata(vec![("a".to_owned(), Bytes::from_static(b"b"))]),
         Input::UserState => Event::UserState(1001),
         Input::Connected(takes) => Event::Connected { takes },
@@ -206,6 +224,8 @@ proptest! {
             runs: false,
             takes: None,
             is_finished: false,
+            drains: false,
+            is_over: false,
             failures: 0,
         };
         let mut now = Instant::now();
@@ -213,12 +233,14 @@ proptest! {
         for input in inputs {
             model.expect(&input);
             let by_itself = matches!(input, Input::Deadline);
+            let ends = matches!(input, Input::ShutDown);
             apply(&mut lifecycle, &mut now, input);
             while let Some(action) = lifecycle.poll_action() {
                 if let Err(why) = model.check(&action, by_itself) {
                     return Err(TestCaseError::fail(why));
                 }
             }
+            model.is_over |= ends;
             prop_assert_eq!(model.runs, !lifecycle.is_at_rest(), "an attempt runs");
             // Payload goes to an attempt that takes it, until its message has a verdict.
             let wanted = model.runs

@@ -421,24 +421,59 @@ fn a_timeout_between_unreachable_and_poll_is_no_obstacle() {
 // ---- the end
 
 #[test]
-fn destroying_is_the_last_word_and_comes_after_disconnected() {
+fn a_shutdown_disconnects_what_is_connected_and_says_no_more() {
     let mut life = Life::with_retry(3, |_| {});
     life.connect().connected().timeout(Timeout::Millis(50)).seen();
-    life.lifecycle.destroy();
-    assert_eq!(life.seen(), "DISCONNECTED DESTROYING");
+    life.lifecycle.shut_down();
+    assert_eq!(life.seen(), "DISCONNECTED/1");
     assert!(!life.runs);
-    life.connect().demand().lifecycle.destroy();
+    life.connect().demand().timeout(Timeout::Millis(50)).lifecycle.shut_down();
     life.lose().event(Event::UserState(1000));
     assert_eq!(life.seen(), "");
-    assert_eq!(life.lifecycle.deadline(), None);
+
+    let mut life = Life::new(|_| {});
+    life.seen();
+    life.lifecycle.shut_down();
+    assert_eq!(life.seen(), "", "an idle stream");
+    let mut life = Life::new(|_| {});
+    life.connect().seen();
+    life.lifecycle.shut_down();
+    assert_eq!(life.seen(), "", "one that connects");
+    assert!(!life.runs);
 }
 
 #[test]
-fn an_idle_stream_is_destroyed_without_disconnected() {
+fn while_the_proxy_drains_transactions_end_and_none_begins() {
+    let mut life = Life::with_retry(3, post);
+    life.connect().connected().seen();
+    life.lifecycle.drain();
+    life.event(Event::acked()).complete();
+    assert_eq!(life.seen(), "QOS_ACK_REMOTE DISCONNECTED/1 discard");
+    life.connect().demand();
+    assert_eq!(life.seen(), "");
+    assert_eq!(life.lifecycle.deadline(), None);
+
+    // Nor does the proxy try again, or say that it gave up: the next one will be asked.
+    let mut life = Life::with_retry(3, ws);
+    life.connect().connected().seen();
+    life.lifecycle.drain();
+    assert_eq!(life.lose().seen(), "DISCONNECTED/1 discard");
+    assert_eq!(life.lifecycle.deadline(), None);
+    let mut life = Life::with_retry(3, |_| {});
+    life.connect().seen();
+    life.lifecycle.drain();
+    assert_eq!(life.fail().seen(), "UNREACHABLE discard");
+    assert_eq!(life.lifecycle.deadline(), None);
+    let mut life = Life::with_retry(3, |_| {});
+    life.connect().fail().seen();
+    life.lifecycle.drain();
+    assert_eq!(life.lifecycle.deadline(), None);
+    assert!(life.lifecycle.is_at_rest());
+    // What was the last attempt is.
     let mut life = Life::new(|_| {});
-    life.seen();
-    life.lifecycle.destroy();
-    assert_eq!(life.seen(), "DESTROYING");
+    life.connect().seen();
+    life.lifecycle.drain();
+    assert_eq!(life.fail().seen(), "UNREACHABLE ALL_RETRIES_FAILED discard");
 }
 
 // ---- whatever happens
@@ -451,7 +486,8 @@ enum Step {
     Timeout(u32),
     Event(u8),
     Deadline,
-    Destroy,
+    Drain,
+    ShutDown,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -462,7 +498,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => prop_oneof![Just(0), Just(u32::MAX), 1..500u32].prop_map(Step::Timeout),
         12 => (0..12u8).prop_map(Step::Event),
         4 => Just(Step::Deadline),
-        1 => Just(Step::Destroy),
+        1 => Just(Step::Drain),
+        1 => Just(Step::ShutDown),
     ]
 }
 
@@ -515,7 +552,8 @@ proptest! {
                     life.now = life.lifecycle.deadline().unwrap_or(life.now);
                     life.lifecycle.handle_deadline(life.now);
                 }
-                Some(Step::Destroy) => life.lifecycle.destroy(),
+                Some(Step::Drain) => life.lifecycle.drain(),
+                Some(Step::ShutDown) => life.lifecycle.shut_down(),
             }
             while let Some(output) = life.lifecycle.poll_action() {
                 match output {

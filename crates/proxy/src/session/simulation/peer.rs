@@ -99,7 +99,7 @@ impl Peer {
             }
             Task::Ws { .. } => {
                 self.introduce().await?;
-                self.say(Event::Connected { takes: Takes::Everything }).await?;
+                self.say(Event::Connected { takes: Takes::Messages }).await?;
                 self.echo().await
             }
         }

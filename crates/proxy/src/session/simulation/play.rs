@@ -137,8 +137,8 @@ pub(super) struct AttemptHandle {
 impl RunningAttempt for AttemptHandle {
     type EventReceiver = mpsc::Receiver<Event>;
 
-    fn queues(&mut self) -> (&mut mpsc::Receiver<Event>, &mpsc::Sender<TxChunk>) {
-        (&mut self.events, &self.body)
+    fn queues(&mut self) -> (&mut mpsc::Receiver<Event>, &mut mpsc::Sender<TxChunk>) {
+        (&mut self.events, &mut self.body)
     }
 }
 

@@ -65,7 +65,7 @@ impl AttemptStarter for Script {
     type RunningAttempt = AttemptHandle;
 
     fn supports(&self, protocol: Protocol) -> bool {
-        matches!(protocol, Protocol::H1 | Protocol::H2 | Protocol::Ws)
+        matches!(protocol, Protocol::H1 | Protocol::H2 | Protocol::Ws | Protocol::Raw)
     }
 
     fn start(&self, attempt: Attempt) -> AttemptHandle {
@@ -79,8 +79,8 @@ impl AttemptStarter for Script {
 impl RunningAttempt for AttemptHandle {
     type EventReceiver = mpsc::Receiver<Event>;
 
-    fn queues(&mut self) -> (&mut mpsc::Receiver<Event>, &mpsc::Sender<TxChunk>) {
-        (&mut self.events, &self.body)
+    fn queues(&mut self) -> (&mut mpsc::Receiver<Event>, &mut mpsc::Sender<TxChunk>) {
+        (&mut self.events, &mut self.body)
     }
 }
 
@@ -161,6 +161,7 @@ pub(super) fn policy() -> Policy {
     add("get", &|_| {});
     add("post", &|streamtype| streamtype.http.method = "POST".to_owned());
     add("ws", &|streamtype| streamtype.protocol = Protocol::Ws);
+    add("raw", &|streamtype| streamtype.protocol = Protocol::Raw);
     add("urgent", &|streamtype| {
         streamtype.protocol = Protocol::Ws;
         streamtype.priority = 6;

@@ -8,8 +8,8 @@ use sspc_ws::{DeflateParams, MessageKind};
 use tokio::io::AsyncWriteExt;
 
 use super::support::{BUFLEN, Client, Seen, Server, pair, stream};
+use crate::onward::CLOSE_WAIT;
 use crate::onward::attempt::queue;
-use crate::onward::ws::CLOSE_WAIT;
 
 #[tokio::test]
 async fn a_close_is_answered_with_its_code() {
@@ -115,13 +115,13 @@ async fn the_end_of_the_body_makes_the_closing_handshake() {
     client.send("bye", Flags::WHOLE).await;
     client.body = None;
     assert_eq!(server.next().await, Seen::Message(MessageKind::Binary, b"bye".to_vec()));
-    assert_eq!(server.next().await, Seen::Close(Some(1000)));
+    assert_eq!(server.next().await, Seen::Close(Some(1001)), "going away");
     // What the server had on its way is not lost.
     server.binary(b"you too").await;
     assert_eq!(client.message().await.bytes, b"you too");
-    server.raw(b"\x88\x02\x03\xe8").await;
+    server.raw(b"\x88\x02\x03\xe9").await;
     assert_eq!(server.next().await, Seen::Eof);
-    assert!(client.lost().await.contains("code 1000"));
+    assert!(client.lost().await.contains("code 1001"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,7 +131,7 @@ async fn a_server_that_does_not_close_is_not_waited_for() {
     let mut server = Server::upgrade(theirs, None).await;
     client.connected().await;
     client.body = None;
-    assert_eq!(server.next().await, Seen::Close(Some(1000)));
+    assert_eq!(server.next().await, Seen::Close(Some(1001)), "going away");
     let closed = tokio::time::Instant::now();
     assert!(client.lost().await.contains("silent"));
     assert_eq!(closed.elapsed(), CLOSE_WAIT);
