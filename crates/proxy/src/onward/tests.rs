@@ -1,6 +1,7 @@
 //! Against real servers on loopback.
 
 mod bodies;
+mod certificates;
 mod early;
 mod endpoints;
 mod h1;

@@ -1,13 +1,16 @@
 //! From a route to a connected transport: names, sockets, TLS.
 
+mod chain;
+mod explain;
+mod notes;
 mod perf;
-mod pinned;
 mod read_out;
 mod resolve;
 mod route;
 mod tcp;
 mod tls;
 mod transport;
+mod verifier;
 
 use std::time::Duration;
 

@@ -4,21 +4,21 @@
 //! resume. The process-wide default provider of rustls is left alone, so that programs which embed
 //! the proxy can have another.
 
-use std::fmt::Write as _;
-use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{CertificateError, ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore};
 use sspc_policy::TrustStore;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
-use super::pinned::{self, Pinned};
+use super::explain::explain;
+use super::notes::Notes;
 use super::route::{Route, Trust};
 use super::transport::{Socket, Transport};
+use super::verifier::Verifier;
 use crate::onward::{Failure, FailureKind};
 
 /// Configurations that are kept; the oldest goes first. Policies have a handful of trust stores,
@@ -76,9 +76,10 @@ impl Tls {
         let config = self.config(trust, alpn).await.map_err(|why| failed(&why))?;
         let name = ServerName::try_from(route.server_name().to_owned())
             .map_err(|_| failed("a certificate cannot be issued for its host name"))?;
-        match TlsConnector::from(config).connect(name, socket).await {
-            Ok(stream) => Ok(Transport::Tls(Box::new(stream))),
-            Err(error) => Err(failed(&explain(&error, trust))),
+        let connector = TlsConnector::from(config);
+        match Notes::of(connector.connect(name, socket)).await {
+            (Ok(stream), _) => Ok(Transport::Tls(Box::new(stream))),
+            (Err(error), notes) => Err(failed(&explain(&error, notes))),
         }
     }
 
@@ -107,22 +108,15 @@ impl Tls {
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
-        let mut config = match trust {
-            Trust::Platform => {
-                let roots = self.platform.get_or_try_init(load_platform).await?;
-                builder.with_root_certificates(Arc::clone(roots)).with_no_client_auth()
-            }
-            Trust::Store(store) => {
-                let inner = WebPkiServerVerifier::builder_with_provider(
-                    Arc::new(anchors(store)?),
-                    Arc::clone(&self.provider),
-                )
+        let anchors = match trust {
+            Trust::Platform => Arc::clone(self.platform.get_or_try_init(load_platform).await?),
+            Trust::Store(store) => Arc::new(anchors(store)?),
+        };
+        let usual =
+            WebPkiServerVerifier::builder_with_provider(anchors, Arc::clone(&self.provider))
                 .build()
                 .map_err(|error| format!("{trust}: {error}"))?;
-                let verifier = Arc::new(Pinned::new(inner, &store.certs));
-                pinned::verify_with(builder, verifier)
-            }
-        };
+        let mut config = Verifier::new(usual, trust.clone()).configure(builder);
         config.alpn_protocols = alpn.protocols();
         Ok(config)
     }
@@ -157,55 +151,4 @@ async fn load_platform() -> Result<Arc<RootCertStore>, String> {
         return Err("the system has no trust store; name one in the policy".to_owned());
     }
     Ok(Arc::new(loaded))
-}
-
-/// What went wrong, in the words of somebody who has to put it right.
-fn explain(error: &io::Error, trust: &Trust) -> String {
-    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
-        return match error.kind() {
-            io::ErrorKind::UnexpectedEof => "the peer closed during the handshake".to_owned(),
-            _ => error.to_string(),
-        };
-    };
-    match tls {
-        rustls::Error::InvalidCertificate(certificate) => explain_certificate(certificate, trust),
-        rustls::Error::InvalidMessage(_) => format!("the peer does not speak TLS here ({tls})"),
-        rustls::Error::AlertReceived(alert) => format!("the peer refused: {alert:?}"),
-        other => other.to_string(),
-    }
-}
-
-fn explain_certificate(error: &CertificateError, trust: &Trust) -> String {
-    use CertificateError as E;
-    match error {
-        E::Expired => "the certificate has expired".to_owned(),
-        E::ExpiredContext { time, not_after } => format!(
-            "the certificate has expired {} days ago",
-            time.as_secs().saturating_sub(not_after.as_secs()) / 86_400
-        ),
-        E::NotValidYet | E::NotValidYetContext { .. } => {
-            "the certificate is not valid yet; is the clock right?".to_owned()
-        }
-        E::UnknownIssuer => {
-            format!("unknown issuer: nothing in {trust} vouches for the certificate")
-        }
-        E::NotValidForName => "wrong host: the certificate is for another name".to_owned(),
-        E::NotValidForNameContext { expected, presented } => {
-            let mut text = format!("wrong host: the certificate is not for {}", expected.to_str());
-            for (i, name) in presented.iter().take(4).enumerate() {
-                let separator = if i == 0 { " but for " } else { ", " };
-                // The library writes `DnsName("example.com")`.
-                let name = name.split('"').nth(1).unwrap_or(name);
-                // Names come from the peer; logs are not to be written by it.
-                let _ = write!(text, "{separator}{}", name.escape_debug());
-            }
-            text
-        }
-        E::Revoked => "the certificate is revoked".to_owned(),
-        // The library's own error has no name here but in its text.
-        other if format!("{other:?}").contains("CaUsedAsEndEntity") => {
-            format!("self-signed: the certificate is an issuer's own, and not in {trust}")
-        }
-        other => format!("bad certificate: {other}"),
-    }
 }

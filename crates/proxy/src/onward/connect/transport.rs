@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
+use super::explain::later;
 use crate::descriptors::Descriptor;
 
 /// A connected socket, and the right to its descriptor.
@@ -45,7 +46,7 @@ macro_rules! forward {
                 buf: &mut ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
                 match self.get_mut() {
-                    $($variant(stream, ..) => Pin::new(stream).poll_read(cx, buf),)+
+                    $($variant(stream, ..) => Pin::new(stream).poll_read(cx, buf).map_err(later),)+
                 }
             }
         }

@@ -329,7 +329,7 @@ pub(super) async fn read_head(socket: &mut (impl AsyncRead + Unpin)) -> String {
 /// A certificate, its key, and what to trust for it.
 pub(super) struct Certificate {
     pub(super) chain: Vec<Vec<u8>>,
-    key: Vec<u8>,
+    pub(super) key: Vec<u8>,
     pub(super) anchor: Vec<u8>,
 }
 
