@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, ValueHint};
+use clap::{Args, ValueEnum, ValueHint};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use sspc_policy::Report;
-use sspc_proxy::{Config, Handle, ListenAddress, Proxy};
+use sspc_proxy::{Config, Handle, ListenAddress, Proxy, Sharing};
 use tokio::sync::oneshot;
 
 use crate::args::parse_seconds;
@@ -54,6 +54,10 @@ pub(crate) struct ProxyArgs {
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub(crate) grace: Option<Duration>,
 
+    /// Who may share an onward connection that is open already
+    #[arg(long, value_name = "WHO", default_value = "client")]
+    pub(crate) share_connections: ShareConnections,
+
     /// Change a limit, such as sessions=1000; may be given several times
     #[arg(
         long = "limit",
@@ -73,6 +77,24 @@ pub(crate) struct ProxyArgs {
         help_heading = "Limits"
     )]
     timeouts: Vec<Setting>,
+}
+
+/// The library's [`Sharing`] on the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShareConnections {
+    /// The streams of one client: of one user of this machine, one host, or one line
+    Client,
+    /// All streams: the fewest connections, for clients that trust each other
+    Everyone,
+}
+
+impl From<ShareConnections> for Sharing {
+    fn from(who: ShareConnections) -> Self {
+        match who {
+            ShareConnections::Client => Sharing::Client,
+            ShareConnections::Everyone => Sharing::Everyone,
+        }
+    }
 }
 
 const HELP: &str = "\
@@ -122,6 +144,7 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     // Both were checked as they were parsed.
     knobs::apply(&args.limits, &args.timeouts, &mut config)
         .map_err(|error| Failure::new(error.to_string()))?;
+    config.sharing = args.share_connections.into();
     if let Some(grace) = args.grace {
         config.timeouts.drain = grace;
     }
@@ -240,5 +263,24 @@ fn keep(error: &LoadError, console: Console) {
 fn log_warnings(warnings: &Report) {
     for warning in warnings.diagnostics() {
         tracing::warn!("{warning}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, FromArgMatches as _};
+
+    use super::*;
+
+    #[test]
+    fn who_may_share_connections_is_the_librarys_default_or_as_asked() {
+        let sharing = |args: &[&str]| {
+            let command = ProxyArgs::augment_args(Command::new("proxy"));
+            let matches = command.get_matches_from([&["proxy"], args].concat());
+            Sharing::from(ProxyArgs::from_arg_matches(&matches).unwrap().share_connections)
+        };
+        assert_eq!(sharing(&[]), Sharing::default());
+        assert_eq!(sharing(&["--share-connections", "client"]), Sharing::Client);
+        assert_eq!(sharing(&["--share-connections=everyone"]), Sharing::Everyone);
     }
 }
