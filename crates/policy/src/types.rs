@@ -133,6 +133,9 @@ pub struct StreamType {
     pub protocol: Protocol,
     /// `tls`: whether the onward connection is encrypted.
     pub tls: bool,
+    /// `allow_private`: a client that chooses the host may choose one that is not public, and servers
+    /// may redirect there.
+    pub allow_private: bool,
     /// `allow_clear`: a client that gives the whole endpoint may choose a scheme without TLS.
     pub allow_clear: bool,
     /// `tls_trust_store`: the trust anchors; the platform's if `None`.

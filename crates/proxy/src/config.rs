@@ -12,6 +12,7 @@ mod knobs;
 
 use self::knobs::knobs;
 pub use self::knobs::{Knob, KnobError};
+use crate::allow_to::AllowTo;
 use crate::onward::NameFiles;
 
 /// What a [`Proxy`](crate::Proxy) is made from.
@@ -38,6 +39,9 @@ pub struct Config {
     pub credentials: DeviceCredentials,
     /// Who may use a connection that is open already.
     pub sharing: Sharing,
+    /// Where clients may lead streams to although it is not public. What the policy writes itself it
+    /// may reach in any case. Default: nowhere.
+    pub allow_to: Vec<AllowTo>,
     /// Where the system says how names are looked up; tests have files of their own.
     pub(crate) names: NameFiles,
 }
@@ -65,6 +69,7 @@ impl Config {
             timeouts: Timeouts::default(),
             credentials: DeviceCredentials::default(),
             sharing: Sharing::default(),
+            allow_to: Vec::new(),
             names: NameFiles::default(),
         }
     }

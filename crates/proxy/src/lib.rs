@@ -13,6 +13,7 @@
 //! terminal: that is the program's business. Logs go to `tracing`, one span a session, and never
 //! hold payload.
 
+mod allow_to;
 mod config;
 mod counters;
 mod descriptors;
@@ -24,6 +25,7 @@ mod server;
 mod session;
 mod unread;
 
+pub use allow_to::{AllowTo, AllowToError};
 pub use config::{Config, DeviceCredentials, Knob, KnobError, Limits, Sharing, Timeouts};
 pub use counters::Counters;
 pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};

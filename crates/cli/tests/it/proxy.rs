@@ -154,3 +154,32 @@ fn a_second_signal_ends_it_at_once() {
     child.kill().unwrap();
     child.wait().unwrap();
 }
+
+/// The embedded policy let every local user reach what listens on the machine.
+#[test]
+fn clients_reach_this_machine_only_if_it_is_allowed() {
+    let origin = Origin::start();
+    let endpoint = format!("endpoint=http://{}/hello", origin.address);
+    let start = |more: &[&str]| {
+        let dir = tempfile::tempdir().unwrap();
+        let address = random_address();
+        let mut command = sspc(&["proxy", "-v", "--listen", &address]);
+        command.args(more);
+        let mut proxy = Proxy::spawn(command, &address, dir);
+        proxy.wait_for("sspc proxy: ready");
+        proxy
+    };
+    let mut proxy = start(&["--allow-to", "10.0.0.0/8"]);
+    let mut cat = proxy.cat_spawn(&["__default", "--meta", &endpoint]);
+    let line = proxy.wait_for("must not connect to");
+    assert!(line.contains("--allow-to 127.0.0.1") && line.contains("client"), "{line}");
+    cat.kill().unwrap();
+    cat.wait().unwrap();
+    let proxy = start(&["--allow-to", &origin.address.to_string()]);
+    let output = proxy.cat(&["__default", "--meta", &endpoint]);
+    assert_exit(&output, 0);
+    assert_eq!(output.stdout, HELLO);
+    let wrong = run(&["proxy", "--allow-to", "10.0.0.0/33"]);
+    assert_exit(&wrong, 2);
+    assert!(text(&wrong.stderr).contains("is neither a network"), "{}", text(&wrong.stderr));
+}

@@ -27,6 +27,7 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
     key("protocol", All, Protocol(field!(protocol))),
     key("tls", All, Flag(field!(tls))),
     key("allow_clear", All, Flag(field!(allow_clear))),
+    key("allow_private", All, Flag(field!(allow_private))),
     key("tls_trust_store", All, Refer(Reference::TrustStore)),
     key("client_cert", All, Index(field!(client_cert))),
     key("opportunistic", All, Flag(field!(opportunistic))),

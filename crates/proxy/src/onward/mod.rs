@@ -18,7 +18,7 @@ mod ws;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sspc_policy::{Address, Protocol};
+use sspc_policy::{Protocol, Target};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -31,8 +31,9 @@ pub(crate) use self::attempt::{
 pub(crate) use self::connect::NameFiles;
 #[cfg(test)]
 pub(crate) use self::connect::NameServer;
-use self::connect::{Alpn, Caller, Connector, Perf, Resolver, Route, Transport};
+use self::connect::{Alpn, Caller, Connector, Perf, Reach, Resolver, Route, Transport};
 use self::http::{h1, h2};
+use crate::allow_to::AllowTo;
 use crate::config::{DeviceCredentials, Limits, Sharing, Timeouts};
 use crate::descriptors::{Descriptor, Descriptors, REMEDY};
 
@@ -45,18 +46,22 @@ pub(crate) struct OnwardConfig {
     pub(crate) credentials: DeviceCredentials,
     pub(crate) sharing: Sharing,
     pub(crate) descriptors: Arc<Descriptors>,
+    /// Where clients may lead streams to although it is not public.
+    pub(crate) allow_to: Vec<AllowTo>,
     /// Where the system says how names are looked up.
     pub(crate) names: NameFiles,
 }
 
 impl OnwardConfig {
-    /// The way of an attempt to this address.
-    fn route(&self, attempt: &Attempt, address: Address, tls: bool) -> Route {
+    /// The way of an attempt to its target.
+    fn route(&self, attempt: &Attempt, target: &Target) -> Route {
         let client = match self.sharing {
             Sharing::Client => Some(attempt.client.clone()),
             Sharing::Everyone => None,
         };
-        Route::new(client, address, tls, &attempt.stream)
+        let is_clients = target.host_from_client && !attempt.stream.allow_private;
+        let reach = if is_clients { Reach::Client } else { Reach::Policy };
+        Route::new(client, target.address.clone(), target.tls, reach, &attempt.stream)
     }
 }
 
@@ -100,7 +105,7 @@ impl Onward {
         Arc::new(Self {
             h1: h1::Pool::new(config.timeouts.keep_warm),
             h2: h2::Pool::default(),
-            connector: Connector::new(config.timeouts.connect, resolver),
+            connector: Connector::new(config.timeouts.connect, resolver, config.allow_to.clone()),
             config,
         })
     }

@@ -28,7 +28,7 @@ pub(super) async fn run(
     let mut perf = Perf::default();
     let connected = async {
         let target = attempt.target()?;
-        let route = onward.config.route(attempt, target.address, target.tls);
+        let route = onward.config.route(attempt, &target);
         let caller = Caller::of(attempt);
         onward.connect(&route, &caller, Alpn::Raw, &mut perf).await
     };

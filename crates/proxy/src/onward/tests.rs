@@ -10,6 +10,7 @@ mod heads;
 mod openings;
 mod patience;
 mod raw;
+mod reach;
 mod redirects;
 mod retries;
 mod shared;

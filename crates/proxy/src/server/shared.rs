@@ -40,6 +40,7 @@ impl Shared {
             credentials: config.credentials.clone(),
             sharing: config.sharing,
             descriptors: Arc::default(),
+            allow_to: config.allow_to.clone(),
             names: config.names.clone(),
         });
         Self {

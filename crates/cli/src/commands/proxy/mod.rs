@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use sspc_policy::Report;
-use sspc_proxy::{Config, Handle, ListenAddress, Proxy, Sharing};
+use sspc_proxy::{AllowTo, Config, Handle, ListenAddress, Proxy, Sharing};
 use tokio::sync::oneshot;
 
 use crate::args::parse_seconds;
@@ -49,6 +49,16 @@ pub(crate) struct ProxyArgs {
     /// passes sockets (see below).
     #[arg(short, long = "listen", value_name = "ADDR")]
     pub(crate) listen: Vec<ListenAddress>,
+
+    /// Let clients lead streams to this network, address or name, though it is not public; may be given
+    /// several times
+    ///
+    /// Where the policy lets the client choose the host, as the embedded one does, the client may
+    /// choose public addresses only: not this machine (127.0.0.0/8, ::1), private networks or the link.
+    /// This allows more: `10.0.0.0/8`, `127.0.0.1:8080` for one port, `printer.lan` for a name whatever
+    /// its addresses, `0.0.0.0/0` and `::/0` for all.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    allow_to: Vec<AllowTo>,
 
     /// Seconds that streams have to finish after SIGTERM; the same as --timeout drain=SECONDS
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
@@ -105,6 +115,9 @@ Examples:
   sspc proxy --policy policy.json --overlay site.json -v
       Use a policy with a site's changes on top, and log what happens.
 
+  sspc proxy --allow-to 127.0.0.1:8080
+      Let local programs have the web server of this machine, too.
+
   sspc proxy -p policy.json -l 'uds:/run/sspc.sock?mode=0660' -l tcp:127.0.0.1:7681
       Listen at two addresses.
 
@@ -141,6 +154,7 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     let _inside = runtime.enter();
     let streamtypes = parsed.policy.streamtypes.len();
     let mut config = Config::new(parsed.policy);
+    config.allow_to.clone_from(&args.allow_to);
     // Both were checked as they were parsed.
     knobs::apply(&args.limits, &args.timeouts, &mut config)
         .map_err(|error| Failure::new(error.to_string()))?;

@@ -51,6 +51,8 @@ pub(crate) enum FailureKind {
     Busy,
     /// The peer refused: an upgrade that it does not want, a redirect that must not be followed.
     Refused,
+    /// The client's metadata leads where it must not.
+    Forbidden,
     /// The client's metadata makes no request that can be sent.
     Request,
     /// The client's message is not what it announced, or it broke the message off.
@@ -77,7 +79,7 @@ impl FailureKind {
             | Self::Protocol
             | Self::Busy
             | Self::Refused => Whose::Upstream,
-            Self::Request | Self::Message | Self::SessionGone => Whose::Client,
+            Self::Forbidden | Self::Request | Self::Message | Self::SessionGone => Whose::Client,
             Self::Policy => Whose::Policy,
             Self::Local | Self::Internal => Whose::Local,
         }
@@ -95,6 +97,7 @@ impl FailureKind {
             Self::Protocol => "protocol",
             Self::Busy => "busy",
             Self::Refused => "refused",
+            Self::Forbidden => "forbidden",
             Self::Request => "request",
             Self::Message => "message",
             Self::Policy => "policy",

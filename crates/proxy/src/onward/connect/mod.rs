@@ -7,6 +7,7 @@ mod perf;
 mod read_out;
 mod resolve;
 mod route;
+mod scope;
 mod tcp;
 mod tls;
 mod transport;
@@ -23,10 +24,12 @@ pub(crate) use self::read_out::ReadOut;
 pub(crate) use self::resolve::tests::server::NameServer;
 pub(crate) use self::resolve::{NameFiles, Resolver};
 pub(crate) use self::route::{Caller, Route, Trust};
+pub(crate) use self::scope::{Reach, Scope};
 pub(crate) use self::tls::Alpn;
 #[cfg(test)]
 pub(crate) use self::transport::Socket;
 pub(crate) use self::transport::Transport;
+use crate::allow_to::AllowTo;
 use crate::descriptors::Descriptor;
 use crate::onward::{Failure, FailureKind};
 
@@ -40,8 +43,8 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    pub(crate) fn new(limit: Duration, resolver: Resolver) -> Self {
-        Self { tcp: tcp::TcpConnector::new(resolver), tls: tls::Tls::new(), limit }
+    pub(crate) fn new(limit: Duration, resolver: Resolver, allow_to: Vec<AllowTo>) -> Self {
+        Self { tcp: tcp::TcpConnector::new(resolver, allow_to), tls: tls::Tls::new(), limit }
     }
 
     /// A fresh transport to a peer, encrypted if the route asks for it.
@@ -55,7 +58,7 @@ impl Connector {
     ) -> Result<Transport, Failure> {
         let limit = self.limit;
         let connecting = async {
-            let socket = self.tcp.connect(descriptor, &route.address, caller, perf).await?;
+            let socket = self.tcp.connect(descriptor, route, caller, perf).await?;
             let Some(trust) = &route.tls else { return Ok(Transport::Clear(socket)) };
             let start = Instant::now();
             let transport = self.tls.handshake(socket, route, trust, alpn).await;

@@ -53,6 +53,11 @@ impl Perf {
         self.addresses = addresses.into_iter().take(ADDRESSES_MAX).collect();
     }
 
+    /// Only these of the addresses are of use.
+    pub(crate) fn dns_permits(&mut self, addresses: impl IntoIterator<Item = IpAddr>) {
+        self.addresses = addresses.into_iter().take(ADDRESSES_MAX).collect();
+    }
+
     pub(crate) fn dns_missed(&mut self, took: Duration, how: Dns) {
         self.dns = how;
         self.dns_took = took;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use sspc_policy::{Address, StreamType, TrustStore};
 
+use super::scope::Reach;
 use crate::identity::Identity;
 use crate::onward::Attempt;
 
@@ -54,6 +55,8 @@ pub(crate) struct Route {
     pub(crate) address: Address,
     /// `None` for a clear connection.
     pub(crate) tls: Option<Trust>,
+    /// How far it may lead: a connection is not shared by who could not have opened it.
+    pub(crate) reach: Reach,
 }
 
 impl Route {
@@ -61,6 +64,7 @@ impl Route {
         client: Option<Identity>,
         address: Address,
         tls: bool,
+        reach: Reach,
         stream: &StreamType,
     ) -> Self {
         let address = match address {
@@ -68,7 +72,7 @@ impl Route {
             Address::Tcp { host, port } => Address::Tcp { host: host.to_ascii_lowercase(), port },
             other => other,
         };
-        Self { client, address, tls: tls.then(|| Trust::of(stream)) }
+        Self { client, address, tls: tls.then(|| Trust::of(stream)), reach }
     }
 
     /// The name that the peer's certificate has to be for.

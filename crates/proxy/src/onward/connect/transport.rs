@@ -9,6 +9,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
 use super::explain::later;
+use super::scope::Scope;
 use crate::descriptors::Descriptor;
 
 /// A connected socket, and the right to its descriptor.
@@ -27,6 +28,20 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
+    /// What the peer's address is; one that is not known counts as public, which reaches least.
+    pub(crate) fn peer(&self) -> Scope {
+        let socket = match self {
+            Transport::Clear(socket) => socket,
+            Transport::Tls(stream) => stream.get_ref().0,
+        };
+        match socket {
+            Socket::Tcp(stream, _) => {
+                stream.peer_addr().map_or(Scope::Global, |address| Scope::of(address.ip()))
+            }
+            Socket::Unix(..) => Scope::Loopback,
+        }
+    }
+
     /// The protocol that TLS negotiated, if it did.
     pub(crate) fn alpn(&self) -> Option<&[u8]> {
         match self {

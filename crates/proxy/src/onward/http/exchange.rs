@@ -12,6 +12,7 @@ use hyper::body::{Body as _, Incoming};
 
 use super::{h1, h2};
 use crate::onward::FailureKind;
+use crate::onward::connect::Scope;
 
 /// Whether a request that got no response may be sent once more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,6 +103,16 @@ pub(crate) enum Carrier {
     H1(h1::Connection),
     /// A place on a shared connection.
     H2(h2::Slot),
+}
+
+impl Carrier {
+    /// What the peer's address is.
+    pub(crate) fn peer(&self) -> Scope {
+        match self {
+            Self::H1(connection) => connection.peer(),
+            Self::H2(slot) => slot.connection().peer(),
+        }
+    }
 }
 
 /// A response's body as it comes.

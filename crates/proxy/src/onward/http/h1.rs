@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::exchange::{Carrier, Download, Exchange, NoResponse, Pump, Retryability};
 use super::upload::RequestBody;
 use crate::onward::FailureKind;
-use crate::onward::connect::{ReadOut, Route, Transport};
+use crate::onward::connect::{ReadOut, Route, Scope, Transport};
 use crate::onward::fair::gives_way;
 
 /// Most bytes that a connection reads ahead.
@@ -46,6 +46,7 @@ pub(crate) fn builder() -> Builder {
 pub(crate) struct Connection {
     /// What it leads to: it can be used for nothing else.
     route: Route,
+    peer: Scope,
     sender: SendRequest<RequestBody>,
     driver: AbortHandle,
     /// Whether it was kept from an earlier exchange.
@@ -61,6 +62,7 @@ impl Drop for Connection {
 impl Connection {
     /// Speaks http/1.1 on a fresh transport.
     pub(crate) async fn open(transport: Transport, route: Route) -> Result<Self, String> {
+        let peer = transport.peer();
         let (sender, connection) = builder()
             .handshake(TokioIo::new(ReadOut::new(transport)))
             .await
@@ -70,7 +72,12 @@ impl Connection {
                 tracing::debug!(error = describe(&error), "h1 connection");
             }
         });
-        Ok(Self { route, sender, driver: driver.abort_handle(), reused: false })
+        Ok(Self { route, peer, sender, driver: driver.abort_handle(), reused: false })
+    }
+
+    /// What the peer's address is.
+    pub(crate) const fn peer(&self) -> Scope {
+        self.peer
     }
 
     /// Waits until the exchange is over in both directions and all of it went out, or until the
@@ -278,6 +285,7 @@ mod tests {
     use super::*;
     use crate::descriptors::Descriptors;
     use crate::identity::Identity;
+    use crate::onward::connect::Reach;
     use crate::onward::connect::Socket;
 
     /// Once the table took nothing more when it was full, so that one client could fill it.
@@ -291,7 +299,12 @@ mod tests {
             servers.push(theirs);
             let host = "localhost".to_owned();
             let client = Some(Identity::User(uid));
-            let route = Route { client, address: Address::Tcp { host, port }, tls: None };
+            let route = Route {
+                client,
+                address: Address::Tcp { host, port },
+                tls: None,
+                reach: Reach::Policy,
+            };
             let descriptor = Arc::new(Descriptors::default()).try_take(None).unwrap();
             let transport = Transport::Clear(Socket::Unix(ours, descriptor));
             pool.give(Connection::open(transport, route.clone()).await.unwrap());

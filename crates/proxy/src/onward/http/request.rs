@@ -8,7 +8,7 @@ use url::Url;
 use super::head;
 use super::multipart_encode::Parts;
 use crate::config::DeviceCredentials;
-use crate::onward::connect::{Route, Trust};
+use crate::onward::connect::{Reach, Route, Scope, Trust};
 use crate::onward::{Attempt, Failure, FailureKind, OnwardConfig};
 
 /// A request, independent of the version of HTTP that will carry it.
@@ -28,6 +28,8 @@ pub(crate) struct Plan {
     pub(crate) body: Option<BodyPlan>,
     /// How to encrypt if a redirect asks for it.
     trust: Trust,
+    /// Whether servers may redirect it to private addresses.
+    allow_private: bool,
     /// Headers that are for the first peer's eyes only.
     secrets: Vec<HeaderName>,
     /// Bytes of path and headers, and the most that they may be.
@@ -68,7 +70,7 @@ impl Plan {
         headers.credentials(attempt, &config.credentials)?;
         headers.metadata(attempt)?;
         let body = body_plan(attempt, &mut headers)?;
-        let route = config.route(attempt, target.address, target.tls);
+        let route = config.route(attempt, &target);
         let trust = Trust::of(stream);
         let mut plan = Self {
             route,
@@ -79,6 +81,7 @@ impl Plan {
             headers: headers.map,
             body,
             trust,
+            allow_private: stream.allow_private,
             secrets: headers.secrets,
             head: 0,
             head_max: config.limits.request_head,
@@ -155,7 +158,13 @@ impl Plan {
     }
 
     /// Turns this request into the one that a redirect asks for; says why if it must not.
-    pub(crate) fn redirect(&mut self, status: StatusCode, location: &str) -> Result<(), String> {
+    /// It leads no further than its server, which has an address of the scope `server`.
+    pub(crate) fn redirect(
+        &mut self,
+        status: StatusCode,
+        location: &str,
+        server: Scope,
+    ) -> Result<(), String> {
         let base = format!("{}://{}{}", self.route.scheme(), self.route.authority(), self.path);
         let next = Url::parse(&base)
             .and_then(|base| base.join(location))
@@ -179,7 +188,13 @@ impl Plan {
         } else {
             let address = sspc_policy::Address::Tcp { host: host.to_ascii_lowercase(), port };
             let client = self.route.client.clone();
-            Route { client, address, tls: tls.then(|| self.trust.clone()) }
+            let tls = tls.then(|| self.trust.clone());
+            let reach = if self.allow_private {
+                Reach::Policy
+            } else {
+                self.route.reach.redirected_from(server)
+            };
+            Route { client, address, tls, reach }
         };
         let size = self.head_at(&path, &route).map_err(|failure| failure.to_string())?;
         if size > usize::try_from(self.head_max).unwrap_or(usize::MAX) {

@@ -12,7 +12,7 @@ use super::request::Plan;
 use super::upload::{Fault, Progress, RequestBody, Upload};
 use super::{download, h1, h2, head, response};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
-use crate::onward::connect::{Alpn, Caller, Perf};
+use crate::onward::connect::{Alpn, Caller, Perf, Scope};
 use crate::onward::{Attempt, End, Event, Failure, FailureKind, Onward, Takes, TxChunk};
 
 const TOO_LONG_TO_REPEAT: &str =
@@ -286,7 +286,8 @@ impl Transaction<'_> {
                 tracing::info!(route = %self.plan.route, %status, "redirected: a captive portal?");
             }
             let sent = self.is_sent();
-            match location.and_then(|location| self.redirect(status, location)) {
+            let server = exchange.carrier.peer();
+            match location.and_then(|location| self.redirect(status, location, server)) {
                 Ok(()) => {
                     self.report_perf(Some(status)).await?;
                     self.finish(exchange, download, sent).await;
@@ -325,7 +326,12 @@ impl Transaction<'_> {
     }
 
     /// Prepares the request that a redirect asks for, or says why there is none.
-    fn redirect(&mut self, status: StatusCode, location: &str) -> Result<(), String> {
+    fn redirect(
+        &mut self,
+        status: StatusCode,
+        location: &str,
+        server: Scope,
+    ) -> Result<(), String> {
         if !self.attempt.stream.allow_redirects {
             return Err("the policy does not allow redirects".to_owned());
         }
@@ -336,7 +342,7 @@ impl Transaction<'_> {
         if replay && self.upload.as_ref().is_some_and(|upload| !upload.can_restart()) {
             return Err("the body is too long to be sent again".to_owned());
         }
-        self.plan.redirect(status, location)?;
+        self.plan.redirect(status, location, server)?;
         if self.plan.body.is_none()
             && let Some(upload) = self.upload.take()
         {

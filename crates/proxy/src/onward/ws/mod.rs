@@ -91,7 +91,7 @@ async fn dial(onward: &Onward, attempt: &Attempt, perf: &mut Perf) -> Result<Dia
     let target = attempt.target()?;
     let path = path_for(&attempt.stream, &target, |name| attempt.lookup(name))
         .map_err(|error| Failure::new(FailureKind::Request, format!("http_url: {error}")))?;
-    let route = onward.config.route(attempt, target.address, target.tls);
+    let route = onward.config.route(attempt, &target);
     let subprotocol = attempt.stream.ws.subprotocol.as_deref();
     let request = Upgrade { route: &route, path: &path, subprotocol };
     let size = request.head_size().map_err(|error| failure(&request, error))?;

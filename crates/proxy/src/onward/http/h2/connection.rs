@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::describe;
 use super::peer_io::{Heard, PeerIo};
-use crate::onward::connect::Transport;
+use crate::onward::connect::{Scope, Transport};
 
 /// Most bytes of a response's headers.
 const HEADERS_MAX: u32 = 64 * 1024;
@@ -47,6 +47,7 @@ pub(crate) struct Shared {
     /// What the peer may send on a stream ahead of its client, bytes.
     window: u32,
     heard: Arc<Heard>,
+    peer: Scope,
 }
 
 #[derive(Debug)]
@@ -143,6 +144,11 @@ impl Shared {
         Some(Slot { shared: Arc::clone(self), sender, under_way: false })
     }
 
+    /// What the peer's address is.
+    pub(crate) const fn peer(&self) -> Scope {
+        self.peer
+    }
+
     /// Takes no more streams; those that are on it go on.
     pub(crate) fn retire(&self) {
         self.lock().sender = None;
@@ -237,6 +243,7 @@ pub(crate) async fn open(
     settings: ConnectionSettings,
     at_end: impl FnOnce() + Send + 'static,
 ) -> Result<Arc<Shared>, String> {
+    let peer = transport.peer();
     let heard = Heard::nothing();
     let (streams_max, connection_window) = settings.limits();
     let (sender, mut connection) = Builder::new()
@@ -270,6 +277,7 @@ pub(crate) async fn open(
         streams_max,
         window: settings.window,
         heard,
+        peer,
     });
     let pings = connection.ping_pong();
     let driver = Driver { connection, pings, settings, shared: Arc::clone(&shared) };

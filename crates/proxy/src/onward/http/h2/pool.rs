@@ -372,10 +372,11 @@ mod tests {
 
     use super::*;
     use crate::identity::Identity;
+    use crate::onward::connect::Reach;
 
     fn route(uid: u32, port: u16) -> Route {
         let address = Address::Tcp { host: "localhost".to_owned(), port };
-        Route { client: Some(Identity::User(uid)), address, tls: None }
+        Route { client: Some(Identity::User(uid)), address, tls: None, reach: Reach::Policy }
     }
 
     /// Once nothing more was remembered when there was enough, so that one client could see to it

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::onward::attempt::queue::{self, EventReceiver};
-use crate::onward::connect::{Perf, Route};
+use crate::onward::connect::{Perf, Reach, Route};
 use crate::onward::ws::speak;
 use crate::onward::ws::upgrade::Upgrade;
 use crate::onward::{End, Event, Failure, TxChunk};
@@ -59,6 +59,7 @@ pub(super) fn route() -> Route {
         client: None,
         address: Address::Tcp { host: "example.com".to_owned(), port: 8080 },
         tls: None,
+        reach: Reach::Policy,
     }
 }
 

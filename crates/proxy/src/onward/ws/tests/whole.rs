@@ -81,6 +81,7 @@ async fn a_clear_stream_reaches_its_server_by_name() {
 async fn metadata_fills_in_endpoint_and_path_and_is_no_header() {
     let (listener, address) = listen().await;
     let mut stream = policy("${host}", address);
+    stream.allow_private = true;
     stream.http.url = "/room/${room}".into();
     for (name, header) in [("host", None), ("room", None), ("ua", Some("user-agent"))] {
         let header = header.map(str::to_owned);

@@ -50,7 +50,22 @@ struct Shared {
 impl NameServer {
     /// A silent one, which names are looked up at by this configuration; with its files.
     pub(crate) async fn for_config(config: &mut Config) -> (Self, TempDir) {
-        let server = Self::start(|_| Reply::Silence).await;
+        Self::of_config(config, |_| Reply::Silence).await
+    }
+
+    /// The same with one that answers every name with these addresses.
+    pub(crate) async fn for_config_with(
+        config: &mut Config,
+        addresses: &'static [&'static str],
+    ) -> (Self, TempDir) {
+        Self::of_config(config, move |_| Reply::addresses(addresses)).await
+    }
+
+    async fn of_config(
+        config: &mut Config,
+        reply: impl Fn(&str) -> Reply + Send + Sync + 'static,
+    ) -> (Self, TempDir) {
+        let server = Self::start(reply).await;
         let folder = tempfile::tempdir().unwrap();
         let (resolv_conf, hosts) = (folder.path().join("resolv.conf"), folder.path().join("hosts"));
         std::fs::write(&resolv_conf, "nameserver 127.0.0.1\n").unwrap();
