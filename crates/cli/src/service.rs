@@ -1,10 +1,10 @@
 //! What commands that run until they are ended have in common: the runtime, signals, the sockets
 //! to listen at, and the service manager.
 
+mod signals;
+
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
-use std::thread;
-use std::time::Duration;
 
 use listenfd::ListenFd;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -12,10 +12,9 @@ use sd_notify::NotifyState;
 use sspc_address::ListenAddress;
 use sspc_proxy::ListenError;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::oneshot;
 
-use crate::exit::{Exit, Failure};
+use crate::exit::Failure;
+pub(crate) use signals::{SignalEvent, Signals, ending_signal};
 
 /// A runtime for one thread, this one.
 pub(crate) fn single_threaded() -> Result<Runtime, Failure> {
@@ -54,103 +53,6 @@ pub(crate) fn descriptors_left() -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let open = std::fs::read_dir("/proc/self/fd").map_or(SET_ASIDE, Iterator::count);
     usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(open + SET_ASIDE)
-}
-
-/// The signals that a command obeys: SIGINT, SIGTERM and perhaps one more.
-pub(crate) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    other: Option<(Signal, SignalEvent)>,
-}
-
-/// What a signal asks for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum SignalEvent {
-    /// To end; with the exit code for not having ended in order.
-    End(Exit),
-    /// SIGHUP: to read the configuration again.
-    Reload,
-    /// SIGUSR1: to switch something on or off.
-    Toggle,
-}
-
-impl Signals {
-    /// Begins to watch those that end the program, in a tokio runtime.
-    pub(crate) fn watch() -> Result<Self, Failure> {
-        Ok(Self {
-            interrupt: watch(SignalKind::interrupt())?,
-            terminate: watch(SignalKind::terminate())?,
-            other: None,
-        })
-    }
-
-    /// The same, and SIGHUP.
-    pub(crate) fn watch_reload() -> Result<Self, Failure> {
-        let reload = watch(SignalKind::hangup())?;
-        Ok(Self { other: Some((reload, SignalEvent::Reload)), ..Self::watch()? })
-    }
-
-    /// The same, and SIGUSR1.
-    pub(crate) fn watch_toggle() -> Result<Self, Failure> {
-        let toggle = watch(SignalKind::user_defined1())?;
-        Ok(Self { other: Some((toggle, SignalEvent::Toggle)), ..Self::watch()? })
-    }
-
-    /// The next signal. Cancel safe.
-    pub(crate) async fn next(&mut self) -> SignalEvent {
-        let other = async {
-            match &mut self.other {
-                Some((signal, event)) => {
-                    signal.recv().await;
-                    *event
-                }
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            _ = self.interrupt.recv() => SignalEvent::End(Exit::Interrupted),
-            _ = self.terminate.recv() => SignalEvent::End(Exit::Terminated),
-            event = other => event,
-        }
-    }
-
-    /// The next signal that ends the program, and its exit code. Cancel safe.
-    pub(crate) async fn end(&mut self) -> Exit {
-        loop {
-            if let SignalEvent::End(exit) = self.next().await {
-                return exit;
-            }
-        }
-    }
-}
-
-/// Gives the exit code of the first signal that ends the program. A program that still runs `grace`
-/// later, because a reader of its output does not read, is ended with that code.
-pub(crate) fn ending_signal(grace: Duration) -> Result<oneshot::Receiver<Exit>, Failure> {
-    let runtime = single_threaded()?;
-    let mut signals = {
-        let _inside = runtime.enter();
-        Signals::watch()?
-    };
-    let (sender, ended) = oneshot::channel();
-    let watch = move || {
-        runtime.block_on(async {
-            let exit = signals.end().await;
-            // Fails only when the program ends.
-            let _ = sender.send(exit);
-            tokio::time::sleep(grace).await;
-            std::process::exit(exit.code().into());
-        });
-    };
-    thread::Builder::new()
-        .name("signals".to_owned())
-        .spawn(watch)
-        .map_err(|error| Failure::new(format!("cannot start: {error}")))?;
-    Ok(ended)
-}
-
-fn watch(kind: SignalKind) -> Result<Signal, Failure> {
-    signal(kind).map_err(|error| Failure::new(format!("cannot watch signals: {error}")))
 }
 
 /// Where a service listens.

@@ -4,6 +4,8 @@ use std::io::Read;
 use std::os::unix::net::UnixListener;
 
 use nix::sys::signal::Signal;
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 
 use crate::support::origin::{HELLO, Origin};
 use crate::support::{Proxy, assert_exit, random_address, run, signal, sspc, text, wait};
@@ -138,6 +140,38 @@ fn after_the_grace_period_what_remains_is_ended() {
     signal(&proxy.child, Signal::SIGINT);
     assert_eq!(wait(&mut proxy.child).code(), Some(0));
     assert_eq!(wait(&mut child).code(), Some(1));
+}
+
+/// Replaces the proxy's policy by a pipe that nobody writes to, and lets it read that.
+fn hang_in_reload(proxy: &mut Proxy) {
+    let file = proxy.policy_file();
+    std::fs::remove_file(&file).unwrap();
+    mkfifo(&file, Mode::S_IRWXU).unwrap();
+    signal(&proxy.child, Signal::SIGHUP);
+    proxy.wait_for("reading the policy again");
+}
+
+/// While a policy was read no other signal was taken.
+#[test]
+fn signals_are_taken_while_a_policy_does_not_come() {
+    let mut proxy = Proxy::start_at(&Origin::start().policy(), &random_address(), &["-v"]);
+    hang_in_reload(&mut proxy);
+    assert_eq!(proxy.cat(&["hello"]).stdout, HELLO);
+    signal(&proxy.child, Signal::SIGTERM);
+    assert_eq!(wait(&mut proxy.child).code(), Some(0));
+
+    let more = ["--grace", "1000", "-v"];
+    let mut proxy = Proxy::start_at(&Origin::start().policy(), &random_address(), &more);
+    let mut child = proxy.cat_spawn(&["any", "--meta", "path=zeros/100000000000"]);
+    let mut some = [0; 1000];
+    child.stdout.as_mut().unwrap().read_exact(&mut some).unwrap();
+    hang_in_reload(&mut proxy);
+    signal(&proxy.child, Signal::SIGTERM);
+    proxy.wait_for("stopping");
+    signal(&proxy.child, Signal::SIGTERM);
+    assert_eq!(wait(&mut proxy.child).code(), Some(143));
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! `sspc proxy` under a service manager.
 
-use std::net::{Ipv4Addr, TcpListener};
-use std::os::unix::net::{UnixDatagram, UnixListener};
-use std::process::Command;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::signal::Signal;
 
 use crate::support::origin::{HELLO, Origin};
-use crate::support::{Proxy, random_address, signal, sspc, wait};
+use crate::support::{Proxy, assert_exit, finish, random_address, signal, sspc, text, wait};
 
 #[test]
 fn passed_sockets_are_listened_on() {
@@ -46,6 +47,37 @@ fn passed_sockets_are_listened_on() {
     signal(&proxy.child, Signal::SIGTERM);
     assert_eq!(wait(&mut proxy.child).code(), Some(0));
     assert!(path.exists());
+}
+
+/// A connection was taken for a socket that listens; the proxy said "ready" and served nobody.
+#[test]
+fn a_passed_connection_is_refused() {
+    let (near, _far) = UnixStream::pair().unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    for passed in [OwnedFd::from(near), OwnedFd::from(tcp)] {
+        for (command, more) in
+            [("proxy", ["--log", "text"]), ("bridge", ["-p", "serial:/dev/null"])]
+        {
+            let script = "LISTEN_PID=$$ exec \"$@\"";
+            let mut program = Command::new("sh");
+            program
+                .args(["-c", script, "sh", env!("CARGO_BIN_EXE_sspc"), command])
+                .args(more)
+                .env("LISTEN_FDS", "1")
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .fd_mappings(vec![FdMapping {
+                    parent_fd: passed.try_clone().unwrap(),
+                    child_fd: 3,
+                }])
+                .unwrap();
+            let output = finish(program.spawn().unwrap(), b"");
+            assert_exit(&output, 1);
+            let said = text(&output.stderr);
+            assert!(said.contains("does not listen; under systemd, set Accept=no"), "{said}");
+        }
+    }
 }
 
 #[test]

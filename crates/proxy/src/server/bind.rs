@@ -4,12 +4,14 @@
 use std::fs;
 use std::io;
 use std::net::TcpListener;
+use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
-use nix::sys::socket::{Backlog, listen};
+use nix::sys::socket::sockopt::AcceptConn;
+use nix::sys::socket::{Backlog, getsockopt, listen};
 use nix::unistd::{Group, User};
 use sspc_address::{ListenAddress, Owner};
 use sspc_line::{Line, LineConfig, LineEvent, Role};
@@ -29,6 +31,15 @@ pub enum ListenError {
     /// The path of a socket is that of something else.
     #[error("cannot listen at {address}: the path exists and is not a socket")]
     NotASocket {
+        /// The address.
+        address: ListenAddress,
+    },
+    /// A socket that was passed takes no connections: it is a connection itself.
+    #[error(
+        "cannot listen at {address}: the socket that was passed does not listen; under systemd, \
+         set Accept=no in the .socket unit"
+    )]
+    NotListening {
         /// The address.
         address: ListenAddress,
     },
@@ -120,6 +131,7 @@ pub(crate) fn adopt_unix(
     address: ListenAddress,
     file: Option<SocketFile>,
 ) -> Result<Bound, ListenError> {
+    refuse_connection(&socket, &address)?;
     match socket.set_nonblocking(true) {
         Ok(()) => Ok(Bound { address, socket: Socket::Unix(socket), file }),
         Err(error) => Err(ListenError::System { address, action: "make it non-blocking", error }),
@@ -133,7 +145,17 @@ pub(crate) fn adopt_tcp(socket: TcpListener) -> Result<Bound, ListenError> {
     let local = socket.local_addr().map_err(failed("read its address"))?;
     socket.set_nonblocking(true).map_err(failed("make it non-blocking"))?;
     let address = ListenAddress::Tcp { host: local.ip().to_string(), port: local.port() };
+    refuse_connection(&socket, &address)?;
     Ok(Bound { address, socket: Socket::Tcp(socket), file: None })
+}
+
+/// With Accept=yes systemd accepts by itself and passes the connection.
+fn refuse_connection(socket: &impl AsFd, address: &ListenAddress) -> Result<(), ListenError> {
+    match getsockopt(socket, AcceptConn) {
+        Ok(false) => Err(ListenError::NotListening { address: address.clone() }),
+        // What the system does not say shows when the first client comes.
+        Ok(true) | Err(_) => Ok(()),
+    }
 }
 
 /// What a Unix socket is called.

@@ -60,7 +60,8 @@ A program that stops reading, or sends more than its server takes, does not hold
 bridge manages credit for programs that do not.
 
 Signals:
-  SIGTERM, SIGINT  close every connection and exit with 0
+  SIGTERM, SIGINT  close every connection and exit with 0; a second one ends it at once,
+                   with 143 or 130
 
 Service managers:
   Type=notify: sends READY and STOPPING to $NOTIFY_SOCKET.

@@ -219,6 +219,9 @@ async fn serve(
 
     console.say(&format!("sspc proxy: ready: {status}"));
     notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
+    // A file that does not come to an end must not keep signals from being taken.
+    let mut reloading = None;
+    let mut reload_again = false;
     loop {
         tokio::select! {
             () = &mut running => return Err(Failure::new("the proxy ended by itself")),
@@ -227,7 +230,13 @@ async fn serve(
                     tracing::info!(?how, "stopping");
                     break;
                 }
-                _ => reload(&handle, &source, console).await,
+                // What is being read may have changed since.
+                _ if reloading.is_some() => reload_again = true,
+                _ => reloading = Some(Box::pin(reload(&handle, &source, console))),
+            },
+            () = done(&mut reloading) => {
+                reloading = std::mem::take(&mut reload_again)
+                    .then(|| Box::pin(reload(&handle, &source, console)));
             }
         }
     }
@@ -240,12 +249,21 @@ async fn serve(
     }
 }
 
+/// Ready when it is; never if there is none.
+async fn done<F: Future<Output = ()> + Unpin>(task: &mut Option<F>) {
+    match task {
+        Some(task) => task.await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Reads the policy again; keeps the old one if the new one is wrong.
 async fn reload(handle: &Handle, source: &Arc<PolicySource>, console: Console) {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(error) => tracing::debug!(%error, "cannot read the clock for the service manager"),
     }
+    tracing::info!("reading the policy again");
     let reading = Arc::clone(source);
     let loaded = tokio::task::spawn_blocking(move || reading.load()).await;
     match loaded {
