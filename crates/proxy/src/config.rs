@@ -145,6 +145,9 @@ pub struct Timeouts("timeout") {
     pub drain: Duration = Time(Duration::from_secs(5)),
     /// How long a client may take to read the last frames of its stream.
     pub flush: Duration = Time(Duration::from_secs(1)),
+    /// How long a TCP client may leave all that TCP sends it unanswered, for instance without power,
+    /// before its session ends.
+    pub client_gone: Duration = Time(Duration::from_secs(60)),
 }
 }
 

@@ -51,6 +51,7 @@ fn timeouts() -> Vec<Row> {
         retry_after_max: [7_000, 10_800_000] => busy_before_connected & busy_after_connected,
         drain: [400, 140_000] => transaction_at_shutdown,
         flush: [200, 150_000] => refused_client_that_stays,
+        client_gone: [20_000, 120_000] => keepalive_of_a_tcp_client,
     })
 }
 

@@ -12,6 +12,7 @@ use tracing::warn;
 use super::bind::{Bound, Socket};
 use super::line;
 use super::shared::Shared;
+use super::tcp::{self, TcpReader};
 use crate::descriptors::REMEDY;
 use crate::session::Peer;
 
@@ -67,12 +68,12 @@ async fn accept_tcp(shared: &Arc<Shared>, socket: tokio::net::TcpListener) -> io
         match socket.accept().await {
             Ok((link, peer)) => {
                 let Some(open) = shared.admit(Peer::Address(peer)) else { continue };
-                // Frames are small and each matters: waiting to fill a packet only delays them.
-                if let Err(error) = link.set_nodelay(true) {
-                    tracing::debug!(%error, "cannot set TCP_NODELAY");
+                let gone = shared.config.timeouts.client_gone;
+                if let Err(error) = tcp::set_up(&link, gone) {
+                    tracing::debug!(%error, "cannot set the options of a TCP socket");
                 }
                 let (reader, writer) = link.into_split();
-                open.serve(reader, writer);
+                open.serve(TcpReader::new(reader, gone), writer);
             }
             Err(error) => {
                 let is_away = spare.turn_away(&error, || drop(socket.accept().now_or_never()));

@@ -7,7 +7,8 @@ use std::os::unix::net::UnixListener as StdUnixListener;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::bind::{self, Bound, ListenError, Socket, SocketFile};
-use crate::config::Limits;
+use super::tcp;
+use crate::config::{Limits, Timeouts};
 use sspc_address::ListenAddress;
 
 /// A socket where clients connect, bound by the rules of [`Proxy::listen`](crate::Proxy::listen),
@@ -32,7 +33,8 @@ enum AsyncSocket {
 pub enum Accepted {
     /// Over a Unix socket.
     Unix(UnixStream),
-    /// Over TCP; small frames do not wait for more.
+    /// Over TCP; small frames do not wait for more, and a client that is gone without a word ends it
+    /// after a minute in which nothing was on its way.
     Tcp(TcpStream),
 }
 
@@ -102,7 +104,7 @@ impl Listener {
             AsyncSocket::Unix(socket) => Ok(Accepted::Unix(socket.accept().await?.0)),
             AsyncSocket::Tcp(socket) => {
                 let (stream, _) = socket.accept().await?;
-                stream.set_nodelay(true)?;
+                tcp::set_up(&stream, Timeouts::default().client_gone)?;
                 Ok(Accepted::Tcp(stream))
             }
         }

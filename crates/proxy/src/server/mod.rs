@@ -6,6 +6,7 @@ mod bind;
 mod line;
 mod listener;
 mod shared;
+mod tcp;
 
 use std::future::Future;
 use std::net::TcpListener;

@@ -10,12 +10,12 @@ use sspc_line::{Line, Priority, Role};
 use sspc_wire::limits::{FRAME_HEAD, PAYLOAD_FIXED, PID_CREDIT_BIT};
 use sspc_wire::{Flags, Piece, State, ToProxy};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, duplex, split};
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::support::{Client, Origin, Seen, ms_since, proxy, proxy_with};
 use crate::onward::NameServer;
-use crate::{Config, LineConfig, Proxy, Sharing};
+use crate::{Config, LineConfig, ListenAddress, Proxy, Sharing};
 
 /// Virtual time passes only when nobody has anything to do: after this all is done that needs no
 /// waiting.
@@ -188,6 +188,33 @@ pub(super) async fn transactions(config: Config) {
         _ = connection.accept() => panic!("it is to be kept"),
         () = client.until(Seen::State(State::QosAckRemote)) => {}
     }
+}
+
+/// What the kernel's timer for the proxy's end of a connection says, in real time: half of the knob
+/// goes by before the first probe.
+pub(super) async fn keepalive_of_a_tcp_client(config: Config) -> u64 {
+    let mut proxy = proxy(config, &Origin::new().settings(GET));
+    let address = proxy.listen(&"tcp:127.0.0.1:0".parse().unwrap()).unwrap();
+    let ListenAddress::Tcp { port, .. } = address else { panic!("{address}") };
+    tokio::spawn(proxy.run(pending()));
+    let _client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let ours = format!("0100007F:{port:04X}");
+    for _ in 0..100_000 {
+        let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let timer = sockets.lines().find_map(|line| {
+            // The number, both addresses, the state, the queues, the timer.
+            let fields: Vec<_> = line.split_whitespace().collect();
+            let is_ours = fields[1] == ours && fields[3] == "01";
+            fields[5].strip_prefix("02:").filter(|_| is_ours)
+        });
+        if let Some(hundredths) = timer {
+            let hundredths = u64::from_str_radix(hundredths, 16).unwrap();
+            return rounded(2 * hundredths * 10, 1_000);
+        }
+        // The clock stands still while somebody has something to do.
+        tokio::task::yield_now().await;
+    }
+    panic!("no keepalive");
 }
 
 // ---- limits
