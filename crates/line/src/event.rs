@@ -55,6 +55,22 @@ pub enum LineEvent {
     },
 }
 
+impl LineEvent {
+    /// The event in one word, for logs.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Up { .. } => "up",
+            Self::Down { .. } => "down",
+            Self::Echo => "echo",
+            Self::RoundTrip { .. } => "round_trip",
+            Self::PeerClock { .. } => "peer_clock",
+            Self::PortLost { .. } => "port_lost",
+            Self::PortBack => "port_back",
+            Self::Overflow { .. } => "overflow",
+        }
+    }
+}
+
 impl fmt::Display for LineEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |time: &Duration| time.as_secs_f64() * 1e3;

@@ -1,6 +1,7 @@
 //! What the program prints: logs, and the lines that are not logs, for people or as JSON.
 
 mod notices;
+mod repeats;
 mod stdout;
 mod style;
 mod text;
@@ -9,16 +10,22 @@ use std::io;
 
 use sspc_policy::{Diagnostic, Report, Severity};
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::Directive;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _};
 
 use crate::args::{LogArgs, LogFormat};
 use crate::exit::Failure;
 
 pub(crate) use notices::Notices;
+use repeats::Repeats;
 pub(crate) use stdout::{StdoutStop, StoppableStdout};
 pub(crate) use style::{Painted, Painter, Style, wants_color};
 pub(crate) use text::{count, printable, rate, size};
+
+/// The target of lines that are no logs.
+const NOTICE: &str = "sspc::notice";
 
 /// Sets up what `-v` and `--log` ask for; `RUST_LOG`, if set, replaces what `-v` asks for. With
 /// `errors_only`, warnings need `-v` too.
@@ -37,17 +44,16 @@ pub(crate) fn init_log(args: LogArgs, errors_only: bool) {
             filter = add(filter, &format!("{crate_name}={ours}"));
         }
     }
-    let builder = tracing_subscriber::fmt().with_writer(io::stderr);
-    match args.format {
-        LogFormat::Text => {
-            let color = wants_color(&io::stderr());
-            builder.with_env_filter(filter).with_ansi(color).init();
-        }
+    let repeats = Repeats::default();
+    let format = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let (filter, format) = match args.format {
+        LogFormat::Text => (filter, format.with_ansi(wants_color(&io::stderr())).boxed()),
         LogFormat::Json => {
-            let filter = add(filter, "sspc::notice=info");
-            builder.with_env_filter(filter).json().flatten_event(true).init();
+            (add(filter, &format!("{NOTICE}=info")), format.json().flatten_event(true).boxed())
         }
-    }
+    };
+    tracing_subscriber::registry().with(filter).with(repeats.clone()).with(format).init();
+    repeats.start();
 }
 
 fn add(filter: EnvFilter, directive: &str) -> EnvFilter {
@@ -78,7 +84,7 @@ impl Console {
     pub(crate) fn say(self, line: &str) {
         match self.log.format {
             LogFormat::Text => say(line),
-            LogFormat::Json => tracing::info!(target: "sspc::notice", "{line}"),
+            LogFormat::Json => tracing::info!(target: NOTICE, "{line}"),
         }
     }
 
@@ -97,7 +103,7 @@ impl Console {
     pub(crate) fn fail(self, line: &str) {
         match self.log.format {
             LogFormat::Text => say(&format!("sspc: {line}")),
-            LogFormat::Json => tracing::error!(target: "sspc::notice", "{line}"),
+            LogFormat::Json => tracing::error!(target: NOTICE, "{line}"),
         }
     }
 }
@@ -107,7 +113,7 @@ fn log_diagnostic(diagnostic: &Diagnostic) {
     macro_rules! log {
         ($level:ident) => {
             tracing::$level!(
-                target: "sspc::notice",
+                target: NOTICE,
                 file = %diagnostic.file,
                 line = diagnostic.line,
                 column = diagnostic.column,

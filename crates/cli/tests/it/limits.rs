@@ -6,11 +6,12 @@ use std::os::unix::net::{SocketAddr, UnixStream};
 use std::process::Command;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use sspc_wire::limits::CREDIT_UNLIMITED;
 use sspc_wire::{Piece, State, Streamtype, ToClient, ToClientDecoder, ToProxy};
 
 use crate::support::origin::{HELLO, Origin};
-use crate::support::{Proxy, random_address};
+use crate::support::{Proxy, random_address, signal, wait};
 
 /// A client that is written frame by frame.
 struct Client {
@@ -154,4 +155,21 @@ fn limits_and_timeouts_are_set_on_the_command_line() {
     drop(first);
     assert_eq!(Client::connect(&proxy.address).find(|_| Some(())), None);
     proxy.wait_for("no STREAMTYPE within 200ms");
+}
+
+/// There was a line for each of them.
+#[test]
+fn refusals_of_one_client_are_one_line() {
+    let mut proxy = Proxy::start(&Origin::start().policy());
+    for number in 0..500 {
+        assert_eq!(Client::connect(&proxy.address).create(&format!("n{number}")), Some(1));
+    }
+    assert_eq!(proxy.cat(&["hello"]).stdout, HELLO);
+    signal(&proxy.child, Signal::SIGTERM);
+    assert_eq!(wait(&mut proxy.child).code(), Some(0));
+    let said = proxy.rest();
+    let lines: Vec<_> = said.iter().filter(|line| line.contains("no streamtype")).collect();
+    assert_eq!(lines.len(), 1, "{said:#?}");
+    let me = nix::unistd::getuid();
+    assert!(lines[0].contains(&format!("client=\"user {me}\"")), "{lines:#?}");
 }

@@ -22,6 +22,7 @@ use sspc_policy::{Protocol, Target};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
+use tracing::Instrument as _;
 
 pub(crate) use self::attempt::queue::EventReceiver;
 use self::attempt::queue::{self, EventSender};
@@ -126,11 +127,13 @@ impl Onward {
         let (output, events) = queue::queue(buflen);
         let (body, chunks) = mpsc::channel((buflen / CHUNK_USUAL).clamp(CHUNKS_MIN, CHUNKS_MAX));
         let onward = Arc::clone(self);
-        let task = tokio::spawn(async move {
+        let running = async move {
             let end = onward.run(&attempt, &output, chunks).await;
             // Nobody to tell is nothing to report.
             let _ = output.event(Event::Ended(end)).await;
-        });
+        };
+        // What it logs says whose it is.
+        let task = tokio::spawn(running.in_current_span());
         AttemptHandle { events, body, task: task.abort_handle() }
     }
 

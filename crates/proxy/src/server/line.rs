@@ -38,17 +38,17 @@ impl LineLog {
 
     pub(crate) fn note(&mut self, event: &LineEvent) {
         self.count(event);
-        let line = &self.line;
+        let (line, kind) = (&self.line, event.label());
         match event {
             // The client restarted, or the port is gone, which is told by itself.
             LineEvent::Up { .. }
             | LineEvent::Down { why: LinkLoss::PeerReset | LinkLoss::Asked }
-            | LineEvent::PortBack => info!(%line, "{event}"),
+            | LineEvent::PortBack => info!(%line, kind, "{event}"),
             LineEvent::Down { .. }
             | LineEvent::Echo
             | LineEvent::Overflow { .. }
             | LineEvent::PortLost { .. } => {
-                warn!(%line, "{event}");
+                warn!(%line, kind, "{event}");
             }
             _ => debug!(%line, "{event}"),
         }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use sspc_policy::Policy;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, info, info_span};
+use tracing::{Instrument, info, warn_span};
 
 use self::bind::Bound;
 pub use self::bind::ListenError;
@@ -135,7 +135,7 @@ impl Proxy {
         for bound in listeners {
             let address = bound.address.clone();
             let serve = accept::accept_all(Arc::clone(&shared), bound);
-            accepting.spawn(serve.instrument(info_span!("listener", %address)));
+            accepting.spawn(serve.instrument(warn_span!("listener", %address)));
         }
         accepting.close();
         shutdown.await;

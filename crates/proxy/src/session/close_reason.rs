@@ -27,6 +27,21 @@ pub(crate) enum CloseReason {
     Protocol(#[from] ProtocolError),
 }
 
+impl CloseReason {
+    /// In one word, for logs: what is of one kind may be summed up.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Destroyed => "destroyed",
+            Self::Link(_) => "link",
+            Self::Shutdown => "shutdown",
+            Self::Refused(Refusal::Excess(_)) => "over_limit",
+            Self::Refused(_) => "refused",
+            Self::Protocol(_) => "protocol",
+        }
+    }
+}
+
 /// What is added to an error that has said its own; nothing if there is nothing.
 fn and(suggestion: &Option<String>) -> String {
     suggestion.as_ref().map(|suggestion| format!("; {suggestion}")).unwrap_or_default()

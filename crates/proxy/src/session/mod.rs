@@ -257,7 +257,8 @@ impl<D: AttemptStarter> Session<D> {
             CloseReason::Refused(_) => counts.refused.add(1),
             CloseReason::Protocol(_) => counts.protocol_errors.add(1),
         }
-        warn!(from_client, to_client, "session ended: {close_reason}");
+        let kind = close_reason.kind();
+        warn!(kind, from_client, to_client, "session ended: {close_reason}");
     }
 
     /// What the client is still to hear; `None` if nobody listens.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use tracing::{Span, field, info_span};
+use tracing::{Span, field, warn_span};
 
 use crate::identity::Identity;
 
@@ -39,9 +39,11 @@ impl Peer {
     /// What all of a session's log lines are about.
     pub(crate) fn span(&self, id: u64) -> Span {
         let streamtype = field::Empty;
+        let client = self.identity().to_string();
+        // At the level of warnings, so that each of them says whom it is about.
         match self {
-            Peer::Process { pid, uid } => info_span!("session", id, pid, uid, streamtype),
-            peer => info_span!("session", id, %peer, streamtype),
+            Peer::Process { pid, .. } => warn_span!("session", id, pid, client, streamtype),
+            peer => warn_span!("session", id, %peer, client, streamtype),
         }
     }
 }

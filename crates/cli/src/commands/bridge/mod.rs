@@ -13,7 +13,7 @@ use sd_notify::NotifyState;
 use sspc_line::{Line, LineEvent, Role, SerialAddress};
 use sspc_proxy::{Accepted, ListenAddress, Listener};
 use tokio::sync::Semaphore;
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, info, warn, warn_span};
 
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
@@ -119,12 +119,13 @@ fn open(address: &SerialAddress) -> Result<Line, Failure> {
 }
 
 fn log(event: &LineEvent) {
+    let kind = event.label();
     match event {
         LineEvent::PortLost { .. } | LineEvent::Overflow { .. } | LineEvent::Echo => {
-            warn!("{event}");
+            warn!(kind, "{event}");
         }
         LineEvent::RoundTrip { .. } | LineEvent::PeerClock { .. } => tracing::debug!("{event}"),
-        _ => info!("{event}"),
+        _ => info!(kind, "{event}"),
     }
 }
 
@@ -145,7 +146,7 @@ async fn serve(
     }
     let places = Arc::new(Semaphore::new(limit));
     for listener in listeners {
-        let span = info_span!("listener", address = %listener.address());
+        let span = warn_span!("listener", address = %listener.address());
         let accepting = accept_all(listener, line.clone(), Arc::clone(&places));
         tokio::spawn(accepting.instrument(span));
     }
@@ -180,13 +181,22 @@ async fn accept_all(listener: Listener, line: Line, places: Arc<Semaphore>) {
             continue;
         };
         number += 1;
-        let span = info_span!("connection", number, pid = tracing::field::Empty);
+        let (pid, client) = match &accepted {
+            Accepted::Unix(socket) => {
+                let peer = socket.peer_cred().ok();
+                let client = peer.map(|peer| format!("user {}", peer.uid()));
+                (peer.and_then(|peer| peer.pid()), client)
+            }
+            Accepted::Tcp(socket) => {
+                (None, socket.peer_addr().ok().map(|peer| format!("host {}", peer.ip())))
+            }
+            _ => (None, None),
+        };
+        let span = warn_span!("connection", number, pid, client);
         let line = line.clone();
         let connection = async move {
             let reason = match accepted {
                 Accepted::Unix(socket) => {
-                    let pid = socket.peer_cred().ok().and_then(|peer| peer.pid());
-                    tracing::Span::current().record("pid", pid);
                     let (reader, writer) = socket.into_split();
                     relay::run(&line, reader, writer).await
                 }
