@@ -6,7 +6,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
@@ -25,6 +25,8 @@ const BESIDE: Task = Task::Get { h2: true };
 /// What is wrong with a link, at the proxy's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fault {
+    /// Each read and each write moves one byte.
+    Short,
     /// From the nth call on reads and writes fail.
     Error(usize),
     /// From the nth call on the link is closed: nothing comes, and writes fail.
@@ -44,6 +46,7 @@ impl Faulty {
     fn is_due(&self) -> bool {
         let call = self.calls.fetch_add(1, Ordering::Relaxed);
         match self.fault {
+            Fault::Short => false,
             Fault::Error(nth) | Fault::Closed(nth) | Fault::Stalled(nth) => call >= nth,
         }
     }
@@ -59,6 +62,13 @@ impl AsyncRead for Faulty {
         match self.fault {
             Fault::Error(_) if is_due => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
             Fault::Closed(_) if is_due => Poll::Ready(Ok(())),
+            Fault::Short => {
+                let mut byte = [0];
+                let mut one = ReadBuf::new(&mut byte);
+                ready!(Pin::new(&mut self.inner).poll_read(cx, &mut one))?;
+                room.put_slice(one.filled());
+                Poll::Ready(Ok(()))
+            }
             _ => Pin::new(&mut self.inner).poll_read(cx, room),
         }
     }
@@ -79,6 +89,7 @@ impl AsyncWrite for Faulty {
                 return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
             }
             Fault::Stalled(_) if is_due => return Poll::Pending,
+            Fault::Short => &bytes[..bytes.len().min(1)],
             _ => bytes,
         };
         Pin::new(&mut self.inner).poll_write(cx, bytes)
@@ -111,6 +122,14 @@ fn run(task: Task, fault: Fault) -> (Vec<String>, Vec<String>, usize) {
 fn states(record: &[String]) -> Vec<&str> {
     let is_state = |entry: &&str| entry.chars().all(|c| c.is_ascii_uppercase() || c == '_');
     record.iter().map(String::as_str).filter(is_state).collect()
+}
+
+#[test]
+fn a_link_of_single_bytes_changes_nothing() {
+    for (task, wanted) in alone() {
+        let (record, ..) = run(task, Fault::Short);
+        assert_eq!(record, wanted, "{task:?}");
+    }
 }
 
 #[test]
@@ -179,7 +198,7 @@ fn a_stream_works_or_is_refused_wherever_the_quota_is() {
             if nth < quota {
                 assert_eq!(record, task.success(), "{task:?}, {quota} fit");
             } else {
-                assert_eq!(record, ["closed"], "{task:?}, {quota} fit");
+                assert_eq!(record, ["created: 1", "closed"], "{task:?}, {quota} fit");
             }
         }
     }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::describe;
 use super::peer_io::{Heard, PeerIo};
+use super::small_frames::SmallFrames;
 use crate::onward::connect::{Scope, Transport};
 
 /// Most bytes of a response's headers.
@@ -47,6 +48,7 @@ pub(crate) struct Shared {
     /// What the peer may send on a stream ahead of its client, bytes.
     window: u32,
     heard: Arc<Heard>,
+    small_frames: SmallFrames,
     peer: Scope,
 }
 
@@ -125,6 +127,11 @@ impl Slot {
 }
 
 impl Shared {
+    /// What the connection may still send in small frames.
+    pub(crate) const fn small_frames(&self) -> &SmallFrames {
+        &self.small_frames
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -277,6 +284,7 @@ pub(crate) async fn open(
         streams_max,
         window: settings.window,
         heard,
+        small_frames: SmallFrames::new(),
         peer,
     });
     let pings = connection.ping_pong();

@@ -17,6 +17,7 @@
 mod connection;
 mod peer_io;
 mod pool;
+mod small_frames;
 mod stream;
 
 pub(crate) use connection::Slot;

@@ -82,7 +82,8 @@ pub(crate) async fn exchange(
             let ledger = Ledger { given: first_look(&mut sending).await, sent: 0 };
             credit = i32::try_from(ledger.given).ok();
             let out = out.clone();
-            Pump::new(async move { pump(sending, cursor, ledger, &out).await })
+            let connection = Arc::clone(slot.connection());
+            Pump::new(async move { pump(&connection, sending, cursor, ledger, &out).await })
         }
     };
     Ok(Exchange { response: Box::pin(response), pump, credit, carrier: Carrier::H2(slot) })
@@ -162,6 +163,7 @@ async fn first_look(stream: &mut SendStream<Bytes>) -> usize {
 
 /// Brings a request's body to its stream, as fast as the peer takes it.
 async fn pump(
+    connection: &Shared,
     mut stream: SendStream<Bytes>,
     mut cursor: Cursor,
     mut ledger: Ledger,
@@ -169,7 +171,7 @@ async fn pump(
 ) {
     loop {
         let piece = tokio::select! {
-            piece = poll_fn(|cx| cursor.poll_piece(cx)) => piece,
+            piece = connection.small_frames().next_piece(&mut cursor) => piece,
             // The response tells what the reset means.
             _ = poll_fn(|cx| stream.poll_reset(cx)) => return,
         };
