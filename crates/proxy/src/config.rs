@@ -107,7 +107,23 @@ pub struct Limits("limit") {
     /// Names that are looked up at a time for one client, at most half of all; its others wait, and
     /// hold up nobody else's.
     pub lookups_per_client: usize = Count(16),
+    /// Bytes that may wait in the proxy, all streams together. A client that holds more than a quarter
+    /// of what nobody holds is not read from, nor are its servers, except that each stream may always
+    /// hold 16 KiB each way. A percentage is one of the machine's memory, or of what the process's
+    /// control group may take.
+    pub memory: MemoryBound = Memory(MemoryBound::Percent(25)),
 }
+}
+
+/// How much memory may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum MemoryBound {
+    /// So many bytes.
+    Bytes(usize),
+    /// So much, in percent, of the machine's memory, or of what the process's control group may
+    /// take if that is less.
+    Percent(u8),
 }
 
 impl Limits {

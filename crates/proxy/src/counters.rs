@@ -56,6 +56,9 @@ counters! {
     bytes_from_clients,
     /// Bytes of payload that went to clients.
     bytes_to_clients,
+    /// Bytes that wait in the proxy now, with what the waiting itself takes;
+    /// [`Limits::memory`](crate::Limits::memory) bounds them.
+    memory_held,
     /// Lines whose link is up now.
     links_up,
     /// How often a line's link was lost.
@@ -77,7 +80,7 @@ impl Count {
         self.0.fetch_sub(n, Ordering::Relaxed);
     }
 
-    fn read(&self) -> u64 {
+    pub(crate) fn read(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }

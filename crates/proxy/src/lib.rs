@@ -9,9 +9,10 @@
 //! passes between the two.
 //!
 //! Each link carries one stream and is one task, and so does each channel of a line; what goes wrong on one of them ends that one
-//! alone. Nothing here installs signal handlers, reads files but sockets, or writes to the
-//! terminal: that is the program's business. Logs go to `tracing`, one span a session, and never
-//! hold payload.
+//! alone. Nothing here installs signal handlers or writes to
+//! the terminal, and the only files that it reads say how the system resolves names and how much
+//! memory it has: the rest is the program's business. Logs go to `tracing`, one span a session, and
+//! never hold payload.
 
 mod allow_to;
 mod config;
@@ -20,13 +21,17 @@ mod descriptors;
 mod identity;
 #[cfg(test)]
 mod isolation;
+mod memory;
 mod onward;
+mod payload;
 mod server;
 mod session;
 mod unread;
 
 pub use allow_to::{AllowTo, AllowToError};
-pub use config::{Config, DeviceCredentials, Knob, KnobError, Limits, Sharing, Timeouts};
+pub use config::{
+    Config, DeviceCredentials, Knob, KnobError, Limits, MemoryBound, Sharing, Timeouts,
+};
 pub use counters::Counters;
 pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};
 pub use sspc_address::{AddressError, ListenAddress, Owner};

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use super::MemoryBound;
+
 /// A limit or a timeout, for those who set them by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -49,6 +51,7 @@ pub enum KnobError {
 pub(super) enum Unit {
     Count,
     Bytes,
+    Memory,
     Time,
 }
 
@@ -57,6 +60,7 @@ impl Unit {
         match self {
             Unit::Count => "a whole number above 0",
             Unit::Bytes => "a size above 0, such as 100000, 64KiB or 1MiB",
+            Unit::Memory => "a size above 0, such as 100MiB, or a part of the memory, such as 25%",
             Unit::Time => "seconds above 0, such as 5 or 0.5",
         }
     }
@@ -71,7 +75,7 @@ pub(super) trait Value: Sized {
 /// A whole number above 0, with a binary suffix if the unit has any.
 fn parse_number(text: &str, unit: Unit) -> Option<u64> {
     let (digits, factor) = match text.find(|c: char| !c.is_ascii_digit()) {
-        Some(end) if unit == Unit::Bytes => {
+        Some(end) if unit != Unit::Count => {
             let (digits, suffix) = text.split_at(end);
             let shift = match suffix.to_ascii_lowercase().as_str() {
                 "k" | "kib" => 10,
@@ -91,7 +95,7 @@ fn show_number(number: u64, unit: Unit) -> String {
     let suffixes = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
     let fits = |(shift, _): &(u32, _)| number > 0 && number.is_multiple_of(1 << *shift);
     match suffixes.into_iter().find(fits) {
-        Some((shift, suffix)) if unit == Unit::Bytes => format!("{}{suffix}", number >> shift),
+        Some((shift, suffix)) if unit != Unit::Count => format!("{}{suffix}", number >> shift),
         _ => number.to_string(),
     }
 }
@@ -113,6 +117,25 @@ impl Value for u32 {
 
     fn show(&self, unit: Unit) -> String {
         show_number((*self).into(), unit)
+    }
+}
+
+impl Value for MemoryBound {
+    fn parse(text: &str, unit: Unit) -> Option<Self> {
+        match text.strip_suffix('%') {
+            Some(part) => {
+                let part = part.parse().ok()?;
+                (1..=100).contains(&part).then_some(Self::Percent(part))
+            }
+            None => Some(Self::Bytes(parse_number(text, unit)?.try_into().ok()?)),
+        }
+    }
+
+    fn show(&self, unit: Unit) -> String {
+        match self {
+            Self::Bytes(bytes) => bytes.show(unit),
+            Self::Percent(part) => format!("{part}%"),
+        }
     }
 }
 
@@ -226,7 +249,7 @@ pub(super) use knobs;
 
 #[cfg(test)]
 mod tests {
-    use crate::{Limits, Timeouts};
+    use crate::{Limits, MemoryBound, Timeouts};
 
     #[test]
     fn values_are_written_in_their_unit() {
@@ -238,6 +261,14 @@ mod tests {
             (limits.sessions, limits.stream_buffer, limits.ahead_buffer),
             (1000, 1 << 20, 3072)
         );
+        for (text, memory) in [
+            ("100MiB", MemoryBound::Bytes(100 << 20)),
+            ("4096", MemoryBound::Bytes(4096)),
+            ("7%", MemoryBound::Percent(7)),
+        ] {
+            limits.set("memory", text).unwrap();
+            assert_eq!(limits.memory, memory);
+        }
         let mut timeouts = Timeouts::default();
         timeouts.set("drain", "0.25").unwrap();
         assert_eq!(timeouts.drain.as_millis(), 250);
@@ -254,6 +285,9 @@ mod tests {
             ("stream_buffer", "5GiB"),
             ("stream_buffer", "KiB"),
             ("stream_buffer", "1.5MiB"),
+            ("memory", "0%"),
+            ("memory", "101%"),
+            ("memory", "lots"),
         ] {
             let error = limits.set(name, text).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{name}: expected a ")), "{error}");

@@ -6,6 +6,7 @@
 //! default where that is not too many connections, and what is seen must be the value itself.
 
 mod heads;
+mod memory;
 mod observations;
 mod support;
 
@@ -68,6 +69,7 @@ fn limits() -> Vec<Row> {
         h2_stream_window: [30_000, 2_000_000] => h2_window,
         lookups: [2, 9] => names_asked_for_many_clients,
         lookups_per_client: [3, 20] => names_asked_for_one_client,
+        memory: [2_000_000, 20_000_000] => held_for_one_client & held_of_one_client,
     })
 }
 

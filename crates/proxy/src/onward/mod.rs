@@ -37,10 +37,12 @@ use self::http::{h1, h2};
 use crate::allow_to::AllowTo;
 use crate::config::{DeviceCredentials, Limits, Sharing, Timeouts};
 use crate::descriptors::{Descriptor, Descriptors, REMEDY};
+use crate::memory::Memory;
 
 /// What holds for all onward connections of a proxy.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OnwardConfig {
+    pub(crate) memory: Arc<Memory>,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     /// What the policy's `http_*_header` keys put into requests.
@@ -124,7 +126,7 @@ impl Onward {
     /// Starts an attempt. Must be called within a tokio runtime.
     pub(crate) fn start(self: &Arc<Self>, attempt: Attempt) -> AttemptHandle {
         let buflen = self.config.limits.buffer_of(&attempt.stream);
-        let (output, events) = queue::queue(buflen);
+        let (output, events) = queue::queue(buflen, Arc::clone(&attempt.account));
         let (body, chunks) = mpsc::channel((buflen / CHUNK_USUAL).clamp(CHUNKS_MIN, CHUNKS_MAX));
         let onward = Arc::clone(self);
         let running = async move {

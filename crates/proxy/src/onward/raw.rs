@@ -48,6 +48,7 @@ pub(super) async fn run(
     let reading = async {
         let mut buffer = BytesMut::new();
         loop {
+            out.memory().await;
             buffer.reserve(PAYLOAD_EVENT_MAX);
             let silence = async {
                 leaving.cancelled().await;

@@ -7,6 +7,7 @@ mod endpoints;
 mod h1;
 mod h2;
 mod heads;
+mod memory;
 mod openings;
 mod patience;
 mod raw;

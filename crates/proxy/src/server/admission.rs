@@ -91,6 +91,7 @@ impl Admission {
             policy: Arc::clone(&lock(&shared.policy)),
             starter: Arc::clone(&shared.onward),
             counts: Arc::clone(&shared.counts),
+            memory: Arc::clone(&shared.memory),
             limits: shared.config.limits.clone(),
             timeouts: shared.config.timeouts.clone(),
             draining: shared.draining.clone(),

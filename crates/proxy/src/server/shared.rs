@@ -11,6 +11,7 @@ use super::admission::Admitted;
 use crate::config::Config;
 use crate::counters::Counts;
 use crate::descriptors::Descriptors;
+use crate::memory::Memory;
 use crate::onward::{Onward, OnwardConfig};
 
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub(crate) struct Shared {
     pub(crate) onward: Arc<Onward>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) admitted: Mutex<Admitted>,
+    pub(crate) memory: Arc<Memory>,
     next_id: AtomicU64,
     pub(crate) sessions: TaskTracker,
     /// Lines, which outlive their sessions by what is still to be sent.
@@ -34,7 +36,10 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(config: Config) -> Self {
+        let counts = Arc::<Counts>::default();
+        let memory = Memory::new(config.limits.memory.resolve(), Arc::clone(&counts));
         let onward = Onward::new(OnwardConfig {
+            memory: Arc::clone(&memory),
             limits: config.limits.clone(),
             timeouts: config.timeouts.clone(),
             credentials: config.credentials.clone(),
@@ -47,8 +52,9 @@ impl Shared {
             policy: Mutex::new(Arc::clone(&config.policy)),
             onward,
             config,
-            counts: Arc::default(),
             admitted: Mutex::default(),
+            counts,
+            memory,
             next_id: AtomicU64::new(1),
             sessions: TaskTracker::new(),
             lines: TaskTracker::new(),

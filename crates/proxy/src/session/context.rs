@@ -9,6 +9,7 @@ use super::close_reason::Excess;
 use super::peer::Peer;
 use crate::config::{Limits, Timeouts};
 use crate::counters::Counts;
+use crate::memory::Memory;
 
 /// What a session has of its proxy.
 #[derive(Clone, Debug)]
@@ -21,6 +22,7 @@ pub(crate) struct SessionContext<D> {
     pub(crate) policy: Arc<Policy>,
     pub(crate) starter: D,
     pub(crate) counts: Arc<Counts>,
+    pub(crate) memory: Arc<Memory>,
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     /// The stream ends as soon as nothing runs.

@@ -10,6 +10,7 @@ mod context;
 mod create;
 mod credit;
 mod frame_writer;
+mod input;
 mod lifecycle;
 mod link;
 mod peer;
@@ -20,7 +21,6 @@ mod tx_queue;
 use std::future::pending;
 use std::io;
 
-use bytes::{Bytes, BytesMut};
 use sspc_wire::{Piece, ToClient, ToProxy, ToProxyDecoder};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -32,10 +32,12 @@ use self::close_reason::{CloseReason, ProtocolError};
 pub(crate) use self::context::SessionContext;
 use self::credit::ClientCredit;
 use self::frame_writer::{FrameWriter, FramingMode};
+use self::input::{Input, Read};
 use self::link::LinkKind;
 pub(crate) use self::link::{AnyPipe, LinkReader, LinkWriter};
 pub(crate) use self::peer::Peer;
 use self::stream::{Stream, Waits};
+use crate::memory::Way;
 use crate::onward::Event;
 
 /// Serves one link until it ends.
@@ -86,7 +88,7 @@ enum SessionState<D: AttemptStarter> {
 
 /// What a session waited for.
 enum Wake {
-    Read(io::Result<Bytes>),
+    Read(io::Result<Read>),
     Written(io::Result<()>),
     Event(Option<Event>),
     Room,
@@ -112,7 +114,7 @@ impl<D: AttemptStarter> Session<D> {
                 return CloseReason::Shutdown;
             }
             match self.wait(reader, writer, &mut input, is_draining).await {
-                Wake::Read(Ok(read)) if read.is_empty() => return CloseReason::Closed,
+                Wake::Read(Ok(read)) if read.bytes.is_empty() => return CloseReason::Closed,
                 Wake::Read(Ok(read)) => {
                     let is_first = matches!(self.state, SessionState::Unnamed { .. });
                     if let Err(close_reason) = self.take(&mut decoder, &read) {
@@ -171,13 +173,13 @@ impl<D: AttemptStarter> Session<D> {
             SessionState::Created(stream) => {
                 let may_read = stream.may_read();
                 let deadline = stream.deadline();
-                let Waits { frame_writer, events, body } = stream.waits();
+                let Waits { frame_writer, events, body, memory } = stream.waits();
                 let link_input = async {
                     if may_read {
                         input.read(reader).await
                     } else {
                         reader.gone().await;
-                        Ok(Bytes::new())
+                        Ok(Read::end())
                     }
                 };
                 let event = async {
@@ -193,12 +195,19 @@ impl<D: AttemptStarter> Session<D> {
                         None => pending().await,
                     }
                 };
+                let memory = async {
+                    match memory {
+                        Some(account) => account.changed(Way::Onward).await,
+                        None => pending().await,
+                    }
+                };
                 let can_write = !frame_writer.is_empty();
                 tokio::select! {
                     read = link_input => Wake::Read(read),
                     written = frame_writer.write(writer), if can_write => Wake::Written(written),
                     event = event => Wake::Event(event),
                     () = room => Wake::Room,
+                    () = memory => Wake::Room,
                     () = wait_until(deadline) => Wake::Deadline,
                     () = draining.cancelled(), if !is_draining => Wake::Draining,
                     () = closing.cancelled() => Wake::Closing,
@@ -208,8 +217,8 @@ impl<D: AttemptStarter> Session<D> {
     }
 
     /// Takes what the client sent.
-    fn take(&mut self, decoder: &mut ToProxyDecoder, read: &Bytes) -> Result<(), CloseReason> {
-        let mut rest = &read[..];
+    fn take(&mut self, decoder: &mut ToProxyDecoder, read: &Read) -> Result<(), CloseReason> {
+        let mut rest = &read.bytes[..];
         while let Some(frame) = decoder.next(&mut rest).map_err(ProtocolError::from)? {
             match &mut self.state {
                 SessionState::Unnamed { .. } => {
@@ -302,7 +311,7 @@ async fn wait_until(deadline: Option<Instant>) {
 fn take_frame<D: AttemptStarter>(
     stream: &mut Stream<D>,
     frame: ToProxy<'_>,
-    read: &Bytes,
+    read: &Read,
 ) -> Result<(), CloseReason> {
     match frame {
         ToProxy::Streamtype(_) => return Err(ProtocolError::SecondStreamtype.into()),
@@ -338,37 +347,6 @@ async fn linger_close<R: LinkReader, W: LinkWriter>(
     let mut unheard = [0; 1024];
     while reader.read(&mut unheard).await? > 0 {}
     Ok(())
-}
-
-/// The buffer that the link is read into. It grows with what comes, so that an idle stream holds
-/// little; payload leaves it without being copied.
-struct Input {
-    buffer: BytesMut,
-    size: usize,
-}
-
-impl Input {
-    const SIZE_MIN: usize = 1024;
-    const SIZE_MAX: usize = 64 * 1024;
-
-    fn new() -> Self {
-        Self { buffer: BytesMut::new(), size: Self::SIZE_MIN }
-    }
-
-    /// What came, nothing at the end. Nothing is lost if the call is cancelled.
-    async fn read<R: LinkReader>(&mut self, link: &mut R) -> io::Result<Bytes> {
-        if self.buffer.capacity() < self.size / 2 {
-            self.buffer.reserve(self.size);
-        }
-        let room = self.buffer.capacity();
-        let length = link.read_buf(&mut self.buffer).await?;
-        if length == room {
-            self.size = (self.size * 4).min(Self::SIZE_MAX);
-        } else if length < self.size / 8 {
-            self.size = (self.size / 4).max(Self::SIZE_MIN);
-        }
-        Ok(self.buffer.split().freeze())
-    }
 }
 
 #[cfg(test)]

@@ -16,13 +16,16 @@ use super::close_reason::ProtocolError;
 use super::context::SessionContext;
 use super::credit::{ClientCredit, Window};
 use super::frame_writer::{FrameWriter, FramingMode};
+use super::input::Read;
 use super::lifecycle::{Action, Lifecycle};
 use super::link::LinkKind;
-use super::tx_queue::{Pushed, TxQueue};
+use super::tx_queue::{self, Pushed, TxQueue};
 use crate::config::Limits;
 use crate::counters::Counts;
 use crate::identity::Identity;
+use crate::memory::{Account, Held, Way};
 use crate::onward::{Attempt, End, Event, Failure, FailureKind, Takes, TxChunk};
+use crate::payload;
 
 /// The longest metadata value for the client, in bytes; longer ones are left out.
 const METADATA_VALUE_MAX: usize = 4096;
@@ -31,8 +34,6 @@ const FRAMES_WAITING_MAX: usize = 1024;
 /// How long the proxy waits before it connects again by itself after a client broke a message off:
 /// until then the client has heard of it, and what it sent before has come and is thrown away.
 const BROKEN_OFF_WAIT: Duration = Duration::from_secs(1);
-/// Payload below this is copied out of the buffer it was read into, rather than keep that alive.
-const COPY_BELOW: usize = 1024;
 
 /// How much of a stream's payload is held, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +61,12 @@ impl Watermarks {
     }
 }
 
+/// What a stream holds itself, on its account.
+struct Holdings {
+    onward: Held,
+    back: Held,
+}
+
 /// What a driver can wait for besides the client; the options are `None` while there is nothing to
 /// wait for.
 pub(crate) struct Waits<'a, D: AttemptStarter> {
@@ -69,6 +76,8 @@ pub(crate) struct Waits<'a, D: AttemptStarter> {
     pub(crate) events: Option<&'a mut <D::RunningAttempt as RunningAttempt>::EventReceiver>,
     /// Room for payload, if there is payload.
     pub(crate) body: Option<&'a mpsc::Sender<TxChunk>>,
+    /// Memory for what the client sends, if there is none.
+    pub(crate) memory: Option<&'a Account>,
 }
 
 /// A created stream.
@@ -77,6 +86,9 @@ pub(crate) struct Stream<D: AttemptStarter> {
     starter: D,
     counts: Arc<Counts>,
     client: Identity,
+    account: Arc<Account>,
+    /// What waits in here, each way.
+    held: Holdings,
     streamtype: Arc<StreamType>,
     chain: Vec<Arc<StreamType>>,
     metadata: Vec<(String, Bytes)>,
@@ -112,7 +124,7 @@ impl<D: AttemptStarter> Stream<D> {
         asked: &Streamtype<'_>,
         link: LinkKind,
     ) -> Self {
-        let SessionContext { peer, starter, counts, limits, timeouts, .. } = context;
+        let SessionContext { peer, starter, counts, limits, timeouts, memory, .. } = context;
         let watermarks = Watermarks::of(&streamtype, limits);
         let honours = asked.honours_credit();
         let credit = ClientCredit::initial(asked);
@@ -123,11 +135,16 @@ impl<D: AttemptStarter> Stream<D> {
         };
         let window = honours.then(window);
         let seed = rand::random();
+        let account = memory.open_account(peer.identity());
+        let held = |way| account.hold(way, 0);
+        let held = Holdings { onward: held(Way::Onward), back: held(Way::Back) };
         let mut stream = Self {
             frame_writer: FrameWriter::new(mode, credit, Instant::now()),
             starter: starter.clone(),
             counts: Arc::clone(counts),
             client: peer.identity(),
+            account,
+            held,
             lifecycle: Lifecycle::new(Arc::clone(&streamtype), timeouts.retry_after_max, seed),
             streamtype,
             chain,
@@ -197,7 +214,21 @@ impl<D: AttemptStarter> Stream<D> {
         } else {
             self.watermarks.ahead
         };
-        self.tx_queue.cost() < mark && self.frame_writer.frames() < FRAMES_WAITING_MAX
+        self.tx_queue.cost() < mark
+            && self.frame_writer.frames() < FRAMES_WAITING_MAX
+            && self.account.may_take(Way::Onward)
+    }
+
+    /// Charges what waits in here.
+    fn charge(&mut self) {
+        self.held.onward.set(self.tx_queue.cost() + self.settings_size());
+        self.held.back.set(self.frame_writer.cost());
+    }
+
+    /// What the client's metadata takes, in bytes.
+    fn settings_size(&self) -> usize {
+        let gathering = self.gathering.as_ref().map_or(0, |(_, value)| value.capacity());
+        self.metadata.iter().map(|(_, value)| value.len()).sum::<usize>() + gathering
     }
 
     /// What the driver can wait for.
@@ -209,6 +240,7 @@ impl<D: AttemptStarter> Stream<D> {
             frame_writer: &mut self.frame_writer,
             events: events.filter(|_| has_room),
             body: body.filter(|_| has_payload).map(|body| &*body),
+            memory: Some(&*self.account).filter(|account| !account.may_take(Way::Onward)),
         }
     }
 
@@ -239,7 +271,7 @@ impl<D: AttemptStarter> Stream<D> {
     }
 
     /// A piece of TX_PAYLOAD. `read` is what the piece's bytes were read into.
-    pub(crate) fn handle_payload(&mut self, head: PayloadHead, piece: &Piece<'_>, read: &Bytes) {
+    pub(crate) fn handle_payload(&mut self, head: PayloadHead, piece: &Piece<'_>, read: &Read) {
         const KNOWN: Flags = Flags::from_bits(0x1f);
         let length = piece.data.len() as u64;
         self.passed.0 += length;
@@ -251,9 +283,13 @@ impl<D: AttemptStarter> Stream<D> {
             }
             return;
         }
-        let chunk =
-            TxChunk { bytes: shared(read, piece.data), flags: head.flags_of(piece) & KNOWN };
-        match self.tx_queue.push(chunk, piece.is_last()) {
+        let piece = tx_queue::Piece {
+            bytes: piece.data,
+            shared: shared(read, piece.data),
+            flags: head.flags_of(piece) & KNOWN,
+            ends_frame: piece.is_last(),
+        };
+        match self.tx_queue.push(piece) {
             Pushed::Kept => self.lifecycle.handle_demand(),
             Pushed::Dropped => {}
             Pushed::Breaks => {
@@ -397,8 +433,11 @@ impl<D: AttemptStarter> Stream<D> {
         {
             match attempt.queues().1.try_reserve() {
                 Ok(room) => match self.tx_queue.pop() {
-                    Some(chunk) if chunk.bytes.is_empty() && chunk.flags == Flags::NONE => {}
-                    Some(chunk) => room.send(chunk),
+                    Some((chunk, _)) if chunk.bytes.is_empty() && chunk.flags == Flags::NONE => {}
+                    Some((chunk, size)) => {
+                        let bytes = self.account.attach(Way::Onward, chunk.bytes, size);
+                        room.send(TxChunk { bytes, flags: chunk.flags });
+                    }
                     None => break,
                 },
                 Err(TrySendError::Full(())) => break,
@@ -407,6 +446,7 @@ impl<D: AttemptStarter> Stream<D> {
             }
         }
         self.give_credit();
+        self.charge();
     }
 
     fn give_credit(&mut self) {
@@ -478,6 +518,7 @@ impl<D: AttemptStarter> Stream<D> {
         }
         self.attempt = Some(self.starter.start(Attempt {
             client: self.client.clone(),
+            account: Arc::clone(&self.account),
             stream: Arc::clone(&self.streamtype),
             chain: self.chain.clone(),
             metadata: self.metadata.clone(),
@@ -524,13 +565,11 @@ fn name_list(chain: &[Arc<StreamType>]) -> Vec<u8> {
     list
 }
 
-/// `part` as a share of `whole`, which it lies in, or a copy if it is small.
-fn shared(whole: &Bytes, part: &[u8]) -> Bytes {
-    let offset = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize);
-    match offset {
-        Some(offset) if part.len() >= COPY_BELOW && offset + part.len() <= whole.len() => {
-            whole.slice(offset..offset + part.len())
-        }
-        _ => Bytes::copy_from_slice(part),
-    }
+/// `part` as a share of what was read, if it lies there and is most of the buffer, and the size of
+/// that.
+fn shared(read: &Read, part: &[u8]) -> Option<(Bytes, usize)> {
+    let Read { bytes, buffer } = read;
+    let offset = (part.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize)?;
+    let end = offset.checked_add(part.len()).filter(|end| *end <= bytes.len())?;
+    payload::is_most(part.len(), *buffer).then(|| (bytes.slice(offset..end), *buffer))
 }

@@ -2,12 +2,15 @@
 
 use std::collections::VecDeque;
 
+use bytes::Bytes;
 use sspc_wire::Flags;
 
 use crate::onward::TxChunk;
+use crate::payload::Waiting;
 
-/// What a waiting chunk costs beside its payload, in bytes: a flood of tiny ones is bounded too.
-const CHUNK_COST: usize = 64;
+/// What a waiting chunk takes beside its payload, in bytes: its place in the queue, and what the
+/// allocator and the account keep of it.
+pub(crate) const CHUNK_COST: usize = 128;
 
 /// Payload that waits for the running attempt to take it.
 ///
@@ -17,9 +20,11 @@ const CHUNK_COST: usize = 64;
 ///
 /// A message that begins inside another shows that its client broke the other one off: it began
 /// that before it heard that the connection was gone. The two must not become one.
+///
+/// Small pieces of a message that wait one behind the other are joined.
 #[derive(Debug)]
 pub(crate) struct TxQueue {
-    chunks: VecDeque<TxChunk>,
+    chunks: VecDeque<Chunk>,
     cost: usize,
     at: Position,
     /// How many of the chunks, the last ones, are of a message that has not ended.
@@ -42,6 +47,45 @@ pub(crate) struct TxQueue {
 struct Position {
     in_message: bool,
     in_frame: bool,
+}
+
+#[derive(Debug)]
+struct Chunk {
+    payload: Waiting,
+    flags: Flags,
+}
+
+impl Chunk {
+    fn cost(&self) -> usize {
+        self.payload.size() + CHUNK_COST
+    }
+
+    /// Adds payload behind if it is more of the same message; what is left, `None` if all of it was
+    /// added.
+    fn join<'a>(&mut self, payload: &'a [u8], flags: Flags) -> Option<&'a [u8]> {
+        const ENDS: Flags = Flags::from_bits(Flags::EOM.bits() | Flags::RELATED_END.bits());
+        let ended = self.flags & ENDS != Flags::NONE;
+        if ended || flags.without(Flags::EOM) != Flags::NONE {
+            return Some(payload);
+        }
+        let rest = self.payload.join(payload);
+        if !rest.is_empty() {
+            return Some(rest);
+        }
+        self.flags |= flags;
+        None
+    }
+}
+
+/// A piece of payload as it came.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece<'a> {
+    pub(crate) bytes: &'a [u8],
+    /// The same if it can be kept where it is, and the size of the buffer there.
+    pub(crate) shared: Option<(Bytes, usize)>,
+    pub(crate) flags: Flags,
+    /// Nothing more of the same frame is to come.
+    pub(crate) ends_frame: bool,
 }
 
 /// What became of a chunk.
@@ -84,11 +128,11 @@ impl TxQueue {
         }
     }
 
-    /// Takes a chunk, if it is wanted. `ends_frame` tells whether more of the same frame is to
-    /// come.
-    pub(crate) fn push(&mut self, chunk: TxChunk, ends_frame: bool) -> Pushed {
-        let starts = chunk.flags.contains(Flags::SOM);
-        let ends = chunk.flags.contains(Flags::EOM);
+    /// Takes a piece, if it is wanted.
+    pub(crate) fn push(&mut self, piece: Piece<'_>) -> Pushed {
+        let Piece { bytes, shared, flags, ends_frame } = piece;
+        let starts = flags.contains(Flags::SOM);
+        let ends = flags.contains(Flags::EOM);
         let was_in_message = self.at.in_message;
         self.at.in_message = !ends && (starts || self.at.in_message);
         self.at.in_frame = !ends_frame;
@@ -118,7 +162,7 @@ impl TxQueue {
             }
         };
         if dropped {
-            self.left += chunk.bytes.len();
+            self.left += bytes.len();
             return Pushed::Dropped;
         }
         if starts && was_in_message {
@@ -126,17 +170,24 @@ impl TxQueue {
             if self.careless {
                 // As it was taken so far.
             } else if self.open_taken {
-                self.left += chunk.bytes.len();
+                self.left += bytes.len();
                 return Pushed::Breaks;
             } else {
                 self.drop_open();
             }
         }
-        self.cost += chunk.bytes.len() + CHUNK_COST;
-        self.chunks.push_back(chunk);
-        self.open += 1;
-        if starts {
-            self.open_taken = false;
+        let payload = match shared {
+            Some((bytes, buffer)) => Some(Waiting::AsRead { bytes, buffer }),
+            None => self.join(bytes, flags).map(Waiting::copy_of),
+        };
+        if let Some(payload) = payload {
+            let chunk = Chunk { payload, flags };
+            self.cost += chunk.cost();
+            self.chunks.push_back(chunk);
+            self.open += 1;
+            if starts {
+                self.open_taken = false;
+            }
         }
         if !self.at.in_message {
             self.open = 0;
@@ -144,26 +195,36 @@ impl TxQueue {
         Pushed::Kept
     }
 
+    /// Adds payload to the chunk that waits last; what is left, `None` if all of it was added.
+    fn join<'a>(&mut self, bytes: &'a [u8], flags: Flags) -> Option<&'a [u8]> {
+        let Some(last) = self.chunks.back_mut() else { return Some(bytes) };
+        self.cost -= last.cost();
+        let rest = last.join(bytes, flags);
+        self.cost += last.cost();
+        rest
+    }
+
     /// Throws away what waits of a message that has not ended.
     fn drop_open(&mut self) {
         for _ in 0..std::mem::take(&mut self.open) {
             if let Some(chunk) = self.chunks.pop_back() {
-                self.cost -= chunk.bytes.len() + CHUNK_COST;
-                self.left += chunk.bytes.len();
+                self.cost -= chunk.cost();
+                self.left += chunk.payload.len();
             }
         }
     }
 
-    /// The next chunk.
-    pub(crate) fn pop(&mut self) -> Option<TxChunk> {
+    /// The next chunk, and how much memory it takes, in bytes.
+    pub(crate) fn pop(&mut self) -> Option<(TxChunk, usize)> {
         let chunk = self.chunks.pop_front()?;
         if self.chunks.len() < self.open {
             self.open = self.chunks.len();
             self.open_taken = true;
         }
-        self.cost -= chunk.bytes.len() + CHUNK_COST;
-        self.left += chunk.bytes.len();
-        Some(chunk)
+        let cost = chunk.cost();
+        self.cost -= cost;
+        self.left += chunk.payload.len();
+        Some((TxChunk { bytes: chunk.payload.into_bytes(), flags: chunk.flags }, cost))
     }
 
     /// A transaction that takes one message has begun: unless the message is here, the client sends
@@ -219,7 +280,7 @@ impl TxQueue {
         self.chunks.is_empty() && !self.at.in_message && !self.at.in_frame
     }
 
-    /// What waits, in bytes, with what the waiting itself costs.
+    /// How much memory what waits takes, in bytes.
     pub(crate) fn cost(&self) -> usize {
         self.cost
     }
@@ -242,7 +303,7 @@ mod tests {
         flags: Flags,
         ends_frame: bool,
     ) -> Pushed {
-        tx_queue.push(TxChunk { bytes: Bytes::from_static(text.as_bytes()), flags }, ends_frame)
+        tx_queue.push(Piece { bytes: text.as_bytes(), shared: None, flags, ends_frame })
     }
 
     /// Pushes; true if the chunk waits.
@@ -251,7 +312,7 @@ mod tests {
     }
 
     fn drain(tx_queue: &mut TxQueue) -> Vec<Bytes> {
-        std::iter::from_fn(|| tx_queue.pop()).map(|chunk| chunk.bytes).collect()
+        std::iter::from_fn(|| tx_queue.pop()).map(|(chunk, _)| chunk.bytes).collect()
     }
 
     #[test]
@@ -274,7 +335,7 @@ mod tests {
         tx_queue.discard(true);
         assert!(push(&mut tx_queue, "new", Flags::SOM, true));
         assert!(push(&mut tx_queue, "er", Flags::EOM, true));
-        assert_eq!(drain(&mut tx_queue), ["new", "er"]);
+        assert_eq!(drain(&mut tx_queue), ["newer"]);
     }
 
     #[test]
@@ -394,11 +455,57 @@ mod tests {
     }
 
     #[test]
-    fn tiny_chunks_cost_more_than_their_bytes() {
+    fn tiny_messages_cost_more_than_their_bytes() {
         let mut tx_queue = TxQueue::new();
         for _ in 0..1000 {
-            push(&mut tx_queue, "x", Flags::NONE, true);
+            push(&mut tx_queue, "x", Flags::WHOLE, true);
         }
-        assert_eq!(tx_queue.cost(), 65_000);
+        assert!(tx_queue.cost() >= 128_000);
+        while let Some((chunk, cost)) = tx_queue.pop() {
+            assert_eq!((&chunk.bytes[..], chunk.flags), (&b"x"[..], Flags::WHOLE));
+            assert!(cost > 128);
+        }
+        assert_eq!(tx_queue.cost(), 0);
+    }
+
+    /// Frames of one byte took 100 times their payload.
+    #[test]
+    fn tiny_pieces_of_a_message_are_joined() {
+        let mut tx_queue = TxQueue::new();
+        push(&mut tx_queue, "before", Flags::WHOLE, true);
+        push(&mut tx_queue, "a", Flags::SOM, true);
+        for _ in 0..40_000 {
+            push(&mut tx_queue, "b", Flags::NONE, true);
+        }
+        push(&mut tx_queue, "c", Flags::EOM, true);
+        push(&mut tx_queue, "after", Flags::WHOLE, true);
+        assert!(tx_queue.cost() < 50_000, "{}", tx_queue.cost());
+
+        let mut chunks = Vec::new();
+        while let Some((chunk, _)) = tx_queue.pop() {
+            chunks.push((chunk.bytes.len(), chunk.flags));
+        }
+        let expected = [
+            (6, Flags::WHOLE),
+            (16_384, Flags::SOM),
+            (16_384, Flags::NONE),
+            (40_002 - 32_768, Flags::EOM),
+            (5, Flags::WHOLE),
+        ];
+        assert_eq!(chunks, expected);
+        assert_eq!((tx_queue.cost(), tx_queue.left()), (0, 40_013));
+    }
+
+    #[test]
+    fn what_is_joined_is_thrown_away_as_if_it_were_not() {
+        let mut tx_queue = TxQueue::new();
+        tx_queue.discard(true);
+        push(&mut tx_queue, "whole", Flags::WHOLE, true);
+        push(&mut tx_queue, "broken ", Flags::SOM, true);
+        push(&mut tx_queue, "off ", Flags::NONE, true);
+        push(&mut tx_queue, "here", Flags::NONE, true);
+        assert!(push(&mut tx_queue, "next", Flags::WHOLE, true));
+        assert_eq!(drain(&mut tx_queue), ["whole", "next"]);
+        assert_eq!((tx_queue.left(), tx_queue.cost()), (24, 0));
     }
 }

@@ -387,6 +387,35 @@ pub(super) async fn sent_on_a_channel(mut config: Config) -> u64 {
     rounded(sent, 10_000)
 }
 
+/// A client alone may hold a quarter of what is left: a fifth of all.
+fn all_of(held_of_one: u64) -> u64 {
+    rounded(5 * held_of_one, 500_000)
+}
+
+/// What waits for a client that does not read.
+pub(super) async fn held_for_one_client(mut config: Config) -> u64 {
+    config.limits.stream_buffer = u32::MAX;
+    let origin = Origin::new();
+    let proxy = proxy(config, &origin.settings(RAW));
+    let mut client = Client::connecting(&proxy).await;
+    client.until(Seen::State(State::Connected)).await;
+    let mut link = origin.accept().await;
+    while timeout(MOMENT, link.write_all(&[b'x'; 10_000])).await.is_ok() {}
+    all_of(proxy.handle().counters().memory_held)
+}
+
+/// What waits of a client whose server does not read.
+pub(super) async fn held_of_one_client(mut config: Config) -> u64 {
+    config.timeouts.response = Duration::MAX;
+    config.limits.ahead_buffer = u32::MAX;
+    let origin = Origin::new();
+    let proxy = proxy(config, &origin.settings(WS));
+    let (mut client, _) = Client::over_pipe(&proxy, 8192);
+    client.create(7, "s").await;
+    while timeout(MOMENT, client.payload(&[b'x'; 8000], Flags::NONE)).await.is_ok() {}
+    all_of(proxy.handle().counters().memory_held)
+}
+
 pub(super) async fn streams_of_the_first_h2_connection(mut config: Config) -> u64 {
     config.sharing = Sharing::Everyone;
     let asked = config.limits.h2_streams + 3;

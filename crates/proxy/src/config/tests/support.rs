@@ -15,7 +15,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::{Config, Proxy};
+use crate::{Config, MemoryBound, Proxy};
 
 /// What is seen of a proxy of this configuration, in the knob's unit.
 pub(super) type Observation = fn(Config) -> Pin<Box<dyn Future<Output = u64>>>;
@@ -40,6 +40,14 @@ impl Setting for u32 {
 
     fn from_number(number: u64) -> Self {
         number.try_into().unwrap()
+    }
+}
+
+impl Setting for MemoryBound {
+    const LARGEST: Self = Self::Bytes(usize::MAX);
+
+    fn from_number(number: u64) -> Self {
+        Self::Bytes(number.try_into().unwrap())
     }
 }
 

@@ -17,12 +17,15 @@ use sspc_wire::Flags;
 pub(crate) use self::failure::{Failure, FailureKind, Whose};
 use self::queue::SessionGone;
 use crate::identity::Identity;
+use crate::memory::Account;
 
 /// What one connection attempt is made from; values as they are when it starts.
 #[derive(Debug)]
 pub(crate) struct Attempt {
     /// Whose stream it is.
     pub(crate) client: Identity,
+    /// Where what waits is charged.
+    pub(crate) account: Arc<Account>,
     /// The policy's settings of the stream.
     pub(crate) stream: Arc<StreamType>,
     /// The stream's own settings and those of its rideshare chain, in order; for multipart bodies.

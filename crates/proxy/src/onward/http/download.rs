@@ -50,7 +50,10 @@ impl Delivery<'_> {
         loop {
             let next = match ahead.take() {
                 Some(next) => next,
-                None => self.next(download).await,
+                None => {
+                    download.beside(self.out.memory()).await;
+                    self.next(download).await
+                }
             };
             let bytes = match next {
                 Some(Ok(bytes)) if bytes.is_empty() => continue,
@@ -72,11 +75,11 @@ impl Delivery<'_> {
             if !last && remaining.is_none() {
                 // The end of a chunked body often comes along with its last data, but a moment
                 // later to us. EOM on data is worth that moment to clients.
-                tokio::task::yield_now().await;
+                download.beside(tokio::task::yield_now()).await;
                 ahead = download.try_next();
                 last = matches!(ahead, Some(None));
             }
-            sink.data(bytes, last).await?;
+            download.beside(sink.data(bytes, last)).await?;
             if last && !sink.is_whole() {
                 return Ok(Err(NO_LAST_BOUNDARY.to_owned()));
             }

@@ -119,13 +119,7 @@ impl Carrier {
 #[derive(Debug)]
 pub(crate) enum Download {
     H1(Incoming),
-    H2 {
-        stream: ::h2::RecvStream,
-        /// Bytes that were handed out, and for which the peer has no new credit yet.
-        unreleased: usize,
-        /// From how many of them on it gets it.
-        batch: usize,
-    },
+    H2(h2::Body),
 }
 
 impl Download {
@@ -133,41 +127,40 @@ impl Download {
     pub(crate) fn is_over(&self) -> bool {
         match self {
             Download::H1(body) => body.is_end_stream(),
-            Download::H2 { stream, .. } => stream.is_end_stream(),
+            Download::H2(body) => body.is_over(),
         }
     }
 
-    /// The next bytes, `None` at the end. Trailers are skipped. The peer of an h2 stream gets new
-    /// credit for what earlier calls returned: so a caller that calls again has passed that on.
+    /// The next bytes, `None` at the end. Trailers are skipped. A caller that calls again has passed
+    /// on what it got.
     pub(crate) async fn next(&mut self) -> Option<Result<Bytes, String>> {
+        let body = match self {
+            Download::H1(body) => body,
+            Download::H2(body) => return body.next().await,
+        };
         loop {
-            match self {
-                Download::H1(body) => match body.frame().await? {
-                    Ok(frame) => {
-                        if let Ok(data) = frame.into_data() {
-                            return Some(Ok(data));
-                        }
+            match body.frame().await? {
+                Ok(frame) => {
+                    if let Ok(data) = frame.into_data() {
+                        return Some(Ok(data));
                     }
-                    Err(error) => return Some(Err(h1::describe(&error))),
-                },
-                Download::H2 { stream, unreleased, batch } => {
-                    if unreleased >= batch {
-                        let released = std::mem::take(unreleased);
-                        // Fails only once the stream is closed, when nobody needs credit.
-                        let _ = stream.flow_control().release_capacity(released);
-                    }
-                    return match stream.data().await? {
-                        Ok(data) => {
-                            *unreleased += data.len();
-                            Some(Ok(data))
-                        }
-                        // The response is complete, and the rest of the request not wanted
-                        // (RFC 9113 §8.1).
-                        Err(error) if h2::is_enough(&error) => None,
-                        Err(error) => Some(Err(h2::describe(&error))),
-                    };
                 }
+                Err(error) => return Some(Err(h1::describe(&error))),
             }
+        }
+    }
+
+    /// The result of `main`. What comes meanwhile is gathered where it would else take more memory
+    /// than it needs.
+    pub(crate) async fn beside<T>(&mut self, main: impl Future<Output = T>) -> T {
+        match self {
+            // Nobody reads it.
+            Download::H1(_) => main.await,
+            Download::H2(body) => tokio::select! {
+                biased;
+                value = main => value,
+                never = body.gather() => match never {},
+            },
         }
     }
 

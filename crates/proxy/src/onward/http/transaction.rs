@@ -361,15 +361,7 @@ impl Transaction<'_> {
         mut download: Download,
     ) -> Result<End, SessionGone> {
         let stream = &self.attempt.stream;
-        let found = response::metadata(stream, &head.headers);
-        if !found.is_empty() {
-            self.out.event(Event::Metadata(found)).await?;
-        }
-        self.report_perf(Some(head.status)).await?;
-        if let Some(state) = stream.http.mapped_state(head.status.as_u16()) {
-            self.out.event(Event::UserState(state)).await?;
-        }
-        self.connect().await?;
+        download.beside(self.announce(&head)).await?;
         let body = download::Delivery {
             out: self.out,
             stream,
@@ -406,6 +398,20 @@ impl Transaction<'_> {
         };
         self.out.event(verdict).await?;
         Ok(End::Complete)
+    }
+
+    /// Says what a response's head does.
+    async fn announce(&mut self, head: &http::response::Parts) -> Result<(), SessionGone> {
+        let stream = &self.attempt.stream;
+        let found = response::metadata(stream, &head.headers);
+        if !found.is_empty() {
+            self.out.event(Event::Metadata(found)).await?;
+        }
+        self.report_perf(Some(head.status)).await?;
+        if let Some(state) = stream.http.mapped_state(head.status.as_u16()) {
+            self.out.event(Event::UserState(state)).await?;
+        }
+        self.connect().await
     }
 
     /// Sends what is left of the request once its answer is complete. A peer may answer early and

@@ -21,6 +21,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::identity::Identity;
+use crate::memory::Memory;
 use crate::onward::{
     Attempt, End, Event, EventReceiver, Onward, OnwardConfig, PAYLOAD_EVENT_MAX, TxChunk,
 };
@@ -56,6 +57,7 @@ pub(super) fn item(name: &str, header: &str) -> MetadataItem {
 pub(super) fn attempt(stream: &StreamType) -> Attempt {
     Attempt {
         client: Identity::Unknown,
+        account: Arc::<Memory>::default().open_account(Identity::Unknown),
         stream: Arc::new(stream.clone()),
         chain: Vec::new(),
         metadata: Vec::new(),

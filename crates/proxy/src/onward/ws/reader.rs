@@ -119,6 +119,7 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     /// is full nothing is read.
     pub(super) async fn run(&mut self, output: &EventSender, control: &Control) -> Stop {
         loop {
+            output.memory().await;
             let received = match self.receive(control).await {
                 Ok(received) => received,
                 Err(stop) => return stop,

@@ -250,6 +250,12 @@ impl FrameWriter {
         self.frames.len()
     }
 
+    /// How much memory all that waits takes, in bytes.
+    pub(crate) fn cost(&self) -> usize {
+        let pending = self.pending.as_ref().map_or(0, |pending| pending.bytes.len());
+        self.bytes + pending + self.frames.len() * size_of::<Frame>()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }

@@ -112,6 +112,7 @@ impl World {
             policy: Arc::new(policy()),
             starter: play.clone(),
             counts: Arc::<Counts>::default(),
+            memory: Arc::default(),
             limits: Limits { stream_buffer: setup.stream_buffer, ..Limits::default() },
             timeouts: Timeouts::default(),
             draining: CancellationToken::new(),

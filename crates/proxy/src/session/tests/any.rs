@@ -90,6 +90,7 @@ impl Bare {
                 policy: Arc::new(policy()),
                 starter,
                 counts: Arc::default(),
+                memory: Arc::default(),
                 limits: Limits::default(),
                 timeouts,
                 draining: CancellationToken::new(),
@@ -110,7 +111,8 @@ impl Bare {
     fn client(&mut self, bytes: &[u8], size: usize) -> bool {
         let pieces = bytes.chunks(size);
         pieces.map(Bytes::copy_from_slice).all(|read| {
-            let taken = self.session.take(&mut self.decoder, &read);
+            let taken =
+                self.session.take(&mut self.decoder, &Read { buffer: read.len(), bytes: read });
             taken.is_ok()
         })
     }

@@ -140,8 +140,13 @@ async fn payload_keeps_its_order_and_flags() {
     rig.client.payload("", Flags::NONE).await;
     rig.client.payload("b", Flags::NONE).await;
     rig.client.payload("", Flags::EOM).await;
+    assert_eq!(started.chunk().await, "SOM|EOM ab");
+
+    rig.client.payload("a", Flags::SOM).await;
     assert_eq!(started.chunk().await, "SOM a");
+    rig.client.payload("b", Flags::NONE).await;
     assert_eq!(started.chunk().await, "0 b");
+    rig.client.payload("", Flags::EOM).await;
     assert_eq!(started.chunk().await, "EOM ");
 }
 

@@ -99,6 +99,7 @@ impl Rig {
                 policy: Arc::new(policy()),
                 starter: starter.clone(),
                 counts: Arc::clone(&counts),
+                memory: Arc::default(),
                 limits,
                 timeouts: Timeouts::default(),
                 draining: CancellationToken::new(),

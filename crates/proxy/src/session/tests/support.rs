@@ -12,6 +12,9 @@ use tokio::task::JoinHandle;
 
 pub(super) use std::sync::Arc;
 
+pub(super) use bytes::Bytes;
+use bytes::BytesMut;
+
 pub(super) use sspc_policy::Policy;
 pub(super) use sspc_wire::Streamtype;
 pub(super) use tokio_util::sync::CancellationToken;
@@ -222,6 +225,7 @@ impl<L: AsyncRead + AsyncWrite + Unpin> Rig<L> {
             policy: Arc::new(policy()),
             starter,
             counts: Arc::clone(&counts),
+            memory: Arc::default(),
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             draining: draining.clone(),

@@ -14,8 +14,10 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::describe;
+use super::paced::{Gate, Paced};
 use super::peer_io::{Heard, PeerIo};
 use super::small_frames::SmallFrames;
+use crate::memory::{LOOK_AGAIN, Memory};
 use crate::onward::connect::{Scope, Transport};
 
 /// Most bytes of a response's headers.
@@ -36,7 +38,7 @@ const SERVED_MAX: u64 = 1 << 29;
 /// peer.
 const LATE_DATA_MAX: Duration = Duration::from_secs(30);
 
-type Io = h2::client::Connection<PeerIo, Bytes>;
+type Io = h2::client::Connection<Paced, Bytes>;
 
 /// A connection that streams share.
 #[derive(Debug)]
@@ -50,6 +52,7 @@ pub(crate) struct Shared {
     heard: Arc<Heard>,
     small_frames: SmallFrames,
     peer: Scope,
+    gate: Arc<Gate>,
 }
 
 #[derive(Debug)]
@@ -117,6 +120,11 @@ impl Slot {
     pub(crate) fn over(mut self) -> Self {
         self.under_way = false;
         self
+    }
+
+    /// Whether the connection may be read.
+    pub(super) fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.shared.gate)
     }
 
     /// How much credit the peer gets at a time, bytes. If each small piece of data gave a small
@@ -248,10 +256,13 @@ impl ConnectionSettings {
 pub(crate) async fn open(
     transport: Transport,
     settings: ConnectionSettings,
+    memory: Arc<Memory>,
     at_end: impl FnOnce() + Send + 'static,
 ) -> Result<Arc<Shared>, String> {
     let peer = transport.peer();
     let heard = Heard::nothing();
+    let gate = Gate::new(memory);
+    let io = Paced::new(PeerIo::new(transport, Arc::clone(&heard)), Arc::clone(&gate));
     let (streams_max, connection_window) = settings.limits();
     let (sender, mut connection) = Builder::new()
         .initial_window_size(settings.window.clamp(1, WINDOW_MAX / 2))
@@ -263,7 +274,7 @@ pub(crate) async fn open(
         .reset_stream_duration(LATE_DATA_MAX)
         .initial_max_send_streams(0)
         .enable_push(false)
-        .handshake::<_, Bytes>(PeerIo::new(transport, Arc::clone(&heard)))
+        .handshake::<_, Bytes>(io)
         .await
         .map_err(|error| describe(&error))?;
     let peer_max = settled(&mut connection).await.map_err(|result| match result {
@@ -286,6 +297,7 @@ pub(crate) async fn open(
         heard,
         small_frames: SmallFrames::new(),
         peer,
+        gate,
     });
     let pings = connection.ping_pong();
     let driver = Driver { connection, pings, settings, shared: Arc::clone(&shared) };
@@ -375,6 +387,10 @@ impl Driver {
     /// Sends a ping if it is time; false if the peer has been silent for too long.
     fn check_validity(&mut self, pinged: &mut Option<Instant>) -> bool {
         let Some(validity) = self.settings.validity else { return true };
+        if !self.shared.gate.is_open() {
+            // Time in which nobody reads says nothing about the peer.
+            self.shared.heard.now();
+        }
         let last = self.shared.heard.last_read();
         if last + validity.hangup <= Instant::now() {
             tracing::info!(silent_for = ?last.elapsed(), "h2 peer is silent, dropped");
@@ -399,7 +415,8 @@ impl Driver {
             let ping = validity.ping.filter(|_| pinged != Some(last));
             last + ping.unwrap_or(validity.hangup).min(validity.hangup)
         });
-        [idle, validity].into_iter().flatten().min()
+        let closed = (!self.shared.gate.is_open()).then(|| Instant::now() + LOOK_AGAIN);
+        [idle, validity, closed].into_iter().flatten().min()
     }
 }
 

@@ -7,19 +7,23 @@
 //! Flow control is what keeps bound streams apart. Each stream may have the configured window on
 //! the way, and the connection as many as all its streams together and one more: so streams whose
 //! clients do not read cannot use up what the others need. Credit goes back to the peer only when a
-//! client's queue took the bytes. Towards the peer, a stream asks for credit only with data in its
-//! hand, so that it holds none that another one could use.
+//! client's queue took the bytes; until then they are gathered here, in no more memory than they
+//! need, however small the peer's frames are. Towards the peer, a stream asks for credit only with
+//! data in its hand, so that it holds none that another one could use.
 //!
 //! A connection that dies takes along what it carries, so requests that may be its death do not
 //! share one: those with a large head, and those that two connections in a row did not answer. And
 //! a connection is not used to the point where servers end it because of what was broken off.
 
+mod body;
 mod connection;
+mod paced;
 mod peer_io;
 mod pool;
 mod small_frames;
 mod stream;
 
+pub(crate) use body::Body;
 pub(crate) use connection::Slot;
 pub(crate) use pool::{Acquired, Pool, Wanted};
 pub(crate) use stream::exchange;

@@ -36,6 +36,12 @@ impl Heard {
         })
     }
 
+    /// Something is heard now.
+    pub(crate) fn now(&self) {
+        let elapsed = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_read.store(elapsed, Ordering::Relaxed);
+    }
+
     /// When the latest bytes came; the beginning if none did.
     pub(crate) fn last_read(&self) -> Instant {
         self.start + Duration::from_millis(self.last_read.load(Ordering::Relaxed))
@@ -69,6 +75,8 @@ struct Listener {
     /// What came of a setting, or of the last stream.
     item: [u8; SETTINGS_ITEM],
     item_length: usize,
+    /// How many frames came.
+    frames: usize,
 }
 
 impl Listener {
@@ -80,13 +88,12 @@ impl Listener {
             payload_left: 0,
             item: [0; SETTINGS_ITEM],
             item_length: 0,
+            frames: 0,
         }
     }
 
     fn hear(&mut self, mut bytes: &[u8]) {
-        let elapsed = self.heard.start.elapsed().as_millis();
-        let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
-        self.heard.last_read.store(elapsed, Ordering::Relaxed);
+        self.heard.now();
         while !bytes.is_empty() {
             if self.payload_left > 0 {
                 let (payload, rest) = bytes.split_at(self.payload_left.min(bytes.len()));
@@ -107,6 +114,7 @@ impl Listener {
                 self.payload_left = usize::try_from(length).unwrap_or(usize::MAX);
                 self.head_length = 0;
                 self.item_length = 0;
+                self.frames = self.frames.wrapping_add(1);
             }
         }
     }
@@ -145,6 +153,11 @@ pub(crate) struct PeerIo {
 impl PeerIo {
     pub(crate) fn new(transport: Transport, heard: Arc<Heard>) -> Self {
         Self { transport, listener: Listener::new(heard) }
+    }
+
+    /// How many frames came.
+    pub(super) const fn frames(&self) -> usize {
+        self.listener.frames
     }
 }
 
@@ -222,6 +235,7 @@ mod tests {
             }
             assert_eq!(heard.head_max(), 0x0102_0304, "{size} at a time");
             assert_eq!(heard.last_stream.load(Ordering::Relaxed), 7, "{size} at a time");
+            assert_eq!(listener.frames, 5, "{size} at a time");
         }
     }
 }

@@ -309,7 +309,9 @@ impl Pool {
                 }
             }
         };
-        match timeout(patience, connection::open(transport, settings, at_end)).await {
+        let memory = Arc::clone(&onward.config.memory);
+        let opened = connection::open(transport, settings, memory, at_end);
+        match timeout(patience, opened).await {
             Ok(Ok(connection)) => Ok((Some(connection), perf)),
             Ok(Err(error)) if clear => {
                 tracing::debug!(%route, error, "falling back to http/1.1");

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use super::connection::Shared;
 use super::peer_io::Heard;
-use super::{Slot, describe};
+use super::{Body, Slot, describe};
 use crate::onward::attempt::queue::EventSender;
 use crate::onward::http::exchange::{Carrier, Download, Exchange, NoResponse, Pump, Retryability};
 use crate::onward::http::head;
@@ -49,7 +49,8 @@ pub(crate) async fn exchange(
         let (kind, retryability) = (FailureKind::Request, Retryability::Never);
         return Err(NoResponse { kind, why, retryability });
     }
-    let batch = slot.credit_batch();
+    let (batch, gate) = (slot.credit_batch(), slot.gate());
+    let account = Arc::clone(out.account());
     let (response, mut sending) =
         slot.sender.send_request(request, body.is_none()).map_err(|error| NoResponse {
             kind: kind_of(&error),
@@ -66,7 +67,8 @@ pub(crate) async fn exchange(
     let response = async move {
         match response.await {
             Ok(response) => {
-                Ok(response.map(|stream| Download::H2 { stream, unreleased: 0, batch }))
+                let body = |stream| Download::H2(Body::new(stream, batch, &account, &gate));
+                Ok(response.map(body))
             }
             Err(error) => Err(NoResponse {
                 kind: kind_of(&error),

@@ -7,7 +7,7 @@ use sspc_wire::Flags;
 use sspc_ws::{DeflateParams, MessageKind};
 use tokio::io::AsyncWriteExt;
 
-use super::support::{BUFLEN, Client, Seen, Server, pair, stream};
+use super::support::{BUFLEN, Client, Seen, Server, account, pair, stream};
 use crate::onward::CLOSE_WAIT;
 use crate::onward::attempt::queue;
 
@@ -153,7 +153,7 @@ async fn a_stream_that_is_dropped_says_goodbye() {
 #[tokio::test]
 async fn a_session_that_does_not_listen_ends_the_attempt() {
     let (mut client, mut server) = pair(stream(), None).await;
-    client.events = queue::queue(BUFLEN).1;
+    client.events = queue::queue(BUFLEN, account()).1;
     server.binary(b"anybody there?").await;
     assert_eq!(server.next().await, Seen::Close(Some(1000)));
     assert_eq!(server.next().await, Seen::Eof);

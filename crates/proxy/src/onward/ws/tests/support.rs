@@ -1,6 +1,7 @@
 //! A client that is the code under test, and a server to talk to.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,6 +13,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::identity::Identity;
+use crate::memory::{Account, Memory};
 use crate::onward::attempt::queue::{self, EventReceiver};
 use crate::onward::connect::{Perf, Reach, Route};
 use crate::onward::ws::speak;
@@ -53,6 +56,11 @@ pub(super) fn stream() -> StreamType {
     stream
 }
 
+/// Where the streams' payload is charged.
+pub(super) fn account() -> Arc<Account> {
+    Arc::<Memory>::default().open_account(Identity::Unknown)
+}
+
 /// Where the streams say that they are; the servers are elsewhere.
 pub(super) fn route() -> Route {
     Route {
@@ -68,7 +76,7 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let (output, events) = queue::queue(BUFLEN);
+        let (output, events) = queue::queue(BUFLEN, account());
         let (body, chunks) = mpsc::channel(8);
         let task = tokio::spawn(async move {
             let request = Upgrade {

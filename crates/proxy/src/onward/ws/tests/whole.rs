@@ -14,7 +14,9 @@ use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
-use super::support::{BUFLEN, RESPONSE_TIMEOUT, Request, Seen, Server, listen, route, stream};
+use super::support::{
+    BUFLEN, RESPONSE_TIMEOUT, Request, Seen, Server, account, listen, route, stream,
+};
 use crate::identity::Identity;
 use crate::onward::connect::Perf;
 use crate::onward::ws::speak;
@@ -37,6 +39,7 @@ fn start(stream: StreamType, metadata: &[(&str, &'static str)]) -> AttemptHandle
     let stream = Arc::new(stream);
     let attempt = Attempt {
         client: Identity::Unknown,
+        account: account(),
         chain: vec![Arc::clone(&stream)],
         stream,
         metadata,
@@ -185,7 +188,7 @@ async fn a_certificate_that_nobody_vouches_for_is_a_failure() {
 async fn an_idle_stream_is_small() {
     let (io, mut peer): (DuplexStream, DuplexStream) = tokio::io::duplex(64);
     peer.shutdown().await.unwrap();
-    let (output, _events) = queue::queue(BUFLEN);
+    let (output, _events) = queue::queue(BUFLEN, account());
     let (_body, chunks) = mpsc::channel(8);
     let stream = stream();
     let request = Upgrade { route: &route(), path: "/", subprotocol: None };
