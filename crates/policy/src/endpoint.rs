@@ -193,7 +193,9 @@ fn socket<'v>(
 ) -> Result<Target, EndpointError> {
     let (bytes, _) = template.expand_checked(lookup, host_characters)?;
     let text = utf8(&bytes)?.strip_prefix('+').unwrap_or_default();
-    let address = match text.strip_prefix('@') {
+    // A value that is empty does not make a name of what the policy writes as a path.
+    let is_name = template.as_str().starts_with("+@");
+    let address = match text.strip_prefix('@').filter(|_| is_name) {
         Some("") => return Err(EndpointError::NoHost),
         Some(name) => Address::UnixAbstract(name.to_owned()),
         None if text.is_empty() => return Err(EndpointError::NoHost),

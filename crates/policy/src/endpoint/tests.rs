@@ -254,4 +254,6 @@ fn values_do_not_leave_the_folder_of_a_socket() {
     assert_eq!(with("+${x}", "@name"), Err(refused(b'@')));
     assert_eq!(with("+@${x}", "name"), Ok(Address::UnixAbstract("name".into())));
     assert_eq!(with("+../${x}", "name"), Ok(Address::UnixPath("../name".into())));
+    // It became an abstract name.
+    assert_eq!(with("+${x}@name", ""), Ok(Address::UnixPath("@name".into())));
 }
