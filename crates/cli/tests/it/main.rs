@@ -3,6 +3,7 @@
 
 mod bridge;
 mod cat;
+mod come_and_go;
 mod decode;
 mod demo;
 mod generate;

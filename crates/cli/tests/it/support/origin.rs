@@ -14,9 +14,9 @@ use http::{Request, Response, StatusCode, header};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use sspc_ws::{Encoder, MessageKind, Piece, Role, handshake};
 use tokio::io::AsyncWriteExt;
 
@@ -52,9 +52,19 @@ impl Origin {
                         let counter = Arc::clone(&counter);
                         async { Ok::<_, Infallible>(answer(request, counter).await) }
                     });
-                    let server =
-                        http1::Builder::new().serve_connection(TokioIo::new(socket), service);
-                    tokio::spawn(server.with_upgrades());
+                    tokio::spawn(async move {
+                        let mut first = [0; 3];
+                        let is_h2 = socket.peek(&mut first).await.is_ok() && first == *b"PRI";
+                        let socket = TokioIo::new(socket);
+                        // However the connection ends, the clients tell what they saw of it.
+                        if is_h2 {
+                            let server = http2::Builder::new(TokioExecutor::new());
+                            let _ = server.serve_connection(socket, service).await;
+                        } else {
+                            let server = http1::Builder::new().serve_connection(socket, service);
+                            let _ = server.with_upgrades().await;
+                        }
+                    });
                 }
             });
         });
@@ -152,8 +162,11 @@ async fn upload(request: Request<Incoming>) -> Answer {
         (None, Some("chunked")) => "chunked\n".to_owned(),
         other => format!("{other:?}\n"),
     };
-    let body = request.into_body().collect().await.unwrap().to_bytes();
-    full([told.as_bytes(), &body].concat())
+    match request.into_body().collect().await {
+        Ok(body) => full([told.as_bytes(), &body.to_bytes()].concat()),
+        // The client has left.
+        Err(_) => full(told),
+    }
 }
 
 /// A websocket that sends [`MESSAGES`] and closes.
@@ -167,7 +180,8 @@ fn messages(mut request: Request<Incoming>) -> Answer {
     headers.insert(header::UPGRADE, "websocket".parse().unwrap());
     headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept.parse().unwrap());
     tokio::spawn(async move {
-        let mut socket = TokioIo::new(hyper::upgrade::on(&mut request).await.unwrap());
+        let Ok(upgraded) = hyper::upgrade::on(&mut request).await else { return };
+        let mut socket = TokioIo::new(upgraded);
         let mut encoder = Encoder::new(Role::Server, None);
         let mut out = Vec::new();
         for message in MESSAGES {
