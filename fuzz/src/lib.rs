@@ -1,19 +1,32 @@
 //! What the fuzz targets check. Each function takes what the fuzzer made up, and panics if the
 //! code under test does anything that it must not.
 
+#![deny(unsafe_code)]
+
+mod capi;
 mod client;
 mod cuts;
+mod endpoint;
 mod frames;
+mod multipart;
 mod mux;
 mod mux_app;
 mod mux_pair;
 mod policy;
+mod responses;
+mod session;
+mod virtual_time;
 mod ws;
 
+pub use capi::{Calls, capi};
 pub use client::{Life, client_engine};
+pub use endpoint::{Choice, Redirects, endpoint, redirect};
+pub use multipart::{Body, multipart};
 pub use mux::mux;
 pub use mux_pair::{Lives, mux_pair};
-pub use policy::policy_parse;
+pub use policy::{policy_overlay, policy_parse};
+pub use responses::{Frames as H2Frames, h1_response, h2_response, ws_response};
+pub use session::{Deeds, session};
 pub use ws::ws_decode;
 
 use arbitrary::Arbitrary;

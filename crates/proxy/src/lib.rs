@@ -18,6 +18,9 @@ mod allow_to;
 mod config;
 mod counters;
 mod descriptors;
+#[cfg(any(fuzzing, test))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 #[cfg(test)]
 mod isolation;

@@ -1,6 +1,7 @@
 //! The policy from outside: what its keys mean, what its authors see, and what it is shown as.
 #![allow(clippy::unwrap_used, reason = "in helpers of tests too, a surprise is a failure")]
 
+mod dictionary;
 mod docs;
 mod endpoints;
 mod faults;

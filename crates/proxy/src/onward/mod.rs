@@ -7,9 +7,9 @@
 //! Dropping [`AttemptHandle`] ends the attempt and gives a shared connection back to the pool.
 
 mod attempt;
-mod connect;
+pub(crate) mod connect;
 mod fair;
-mod http;
+pub(crate) mod http;
 mod raw;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|body: sspc_fuzz::Body| sspc_fuzz::multipart(body));
