@@ -138,12 +138,15 @@ pub(super) async fn busy_after_connected(config: Config) -> u64 {
 /// Time until the proxy has ended.
 pub(super) async fn transaction_at_shutdown(config: Config) -> u64 {
     let origin = Origin::new();
-    let proxy = proxy(config, &origin.settings(RAW));
+    // A request that no other timeout ends, and that is never answered.
+    let proxy = proxy(config, &origin.settings(&format!(r#"{H2}, "long_poll": true"#)));
     let mut client = Client::connecting(&proxy).await;
-    client.until(Seen::State(State::Connected)).await;
+    let mut connection = h2::server::handshake(origin.accept().await).await.unwrap();
+    let _unanswered = connection.accept().await.unwrap().unwrap();
+    tokio::spawn(async move { connection.accept().await.is_some() });
     let start = Instant::now();
-    // It closes its link as soon as it hears DESTROYING.
-    tokio::spawn(async move { client.until(Seen::State(State::Destroying)).await });
+    // It closes its link as soon as the proxy does.
+    tokio::spawn(async move { while client.next().await != Seen::Closed {} });
     proxy.run(ready(())).await;
     ms_since(start)
 }
