@@ -209,8 +209,9 @@ impl Engine {
                     self.hint = Hint::None;
                 }
                 // What was asked for goes with the link, to be asked for again.
-                let ends_with_link = state == code::DISCONNECTED && ordinal == State::LINK_CLOSES;
-                if self.intent != ConnectIntent::Wanted && state != code::TIMEOUT && !ends_with_link
+                if self.intent != ConnectIntent::Wanted
+                    && state != code::TIMEOUT
+                    && ordinal != State::LINK_CLOSES
                 {
                     self.intent = ConnectIntent::Idle;
                 }
