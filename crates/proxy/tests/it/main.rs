@@ -33,6 +33,7 @@ mod redirects;
 mod replay;
 mod responses;
 mod restarts;
+mod security_page;
 mod serial;
 mod service;
 mod sharing;

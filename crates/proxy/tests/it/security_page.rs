@@ -1,0 +1,51 @@
+//! docs/security.md: each claim has its test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const PAGE: &str = include_str!("../../../../docs/security.md");
+
+/// Rows of the tables whose second column is tests.
+fn claims() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut claims = Vec::new();
+    let mut lines = PAGE.lines();
+    while lines.any(|line| line == "| claim | held by |") {
+        let rows = lines.by_ref().skip(1).take_while(|line| line.starts_with('|'));
+        claims.extend(rows.map(|row| {
+            let (claim, tests) = row.trim_matches('|').rsplit_once('|').expect("two columns");
+            (claim.trim(), tests.split('`').skip(1).step_by(2).collect())
+        }));
+    }
+    claims
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn each_claim_of_the_security_page_has_its_test() {
+    let mut found = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), &mut found);
+    let sources: Vec<String> =
+        found.into_iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let claims = claims();
+    assert!(claims.len() > 20, "{claims:?}");
+    for (claim, tests) in claims {
+        assert!(!tests.is_empty(), "{claim:?} has no test");
+        for test in tests {
+            let is_test = |source: &String| {
+                let Some(at) = source.find(&format!("fn {test}()")) else { return false };
+                source[..at].lines().rev().take(4).any(|line| line.contains("test"))
+            };
+            assert!(sources.iter().any(is_test), "{claim:?}: there is no test {test}");
+        }
+    }
+}
