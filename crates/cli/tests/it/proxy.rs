@@ -136,7 +136,7 @@ fn after_the_grace_period_what_remains_is_ended() {
     let policy = Origin::start().policy();
     let mut proxy = Proxy::start_at(&policy, &random_address(), &["--grace", "0.2", "-vv"]);
     let mut child = proxy.cat_spawn(&["silent"]);
-    proxy.wait_for("silent");
+    proxy.wait_for("state=CONNECTING");
     signal(&proxy.child, Signal::SIGINT);
     assert_eq!(wait(&mut proxy.child).code(), Some(0));
     // The link is lost before the stream is complete.
