@@ -329,7 +329,7 @@ impl<'t> Url<'t> {
         Ok(Self { scheme, host, port, path })
     }
 
-    /// The target, as far as it is told by the text alone.
+    /// The target, as far as the text alone says.
     fn target<'v>(
         &self,
         streamtype: &StreamType,

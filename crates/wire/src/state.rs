@@ -81,7 +81,7 @@ impl State {
 
     /// The ordinal of a DISCONNECTED behind which the proxy closes the link, because it shuts down.
     /// What the client had asked for is lost with the link, not ended. Only clients that say they
-    /// honour their credit are told.
+    /// honour their credit get it.
     pub const LINK_CLOSES: u32 = 1;
 
     /// The state of a number on the wire.

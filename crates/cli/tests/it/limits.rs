@@ -120,7 +120,7 @@ fn streams_that_there_are_descriptors_for_work_and_others_are_refused_at_once() 
     for (number, client) in served.iter_mut().enumerate() {
         assert!(client.is_connected("zeros/100000000000"), "{number} cannot connect");
     }
-    // Whoever comes next knows at once, and has room when another leaves.
+    // The next client knows at once, and has room when another leaves.
     assert_eq!(Client::connect(&proxy.address).create("any"), Some(1));
     let said = proxy.wait_for("refused");
     assert!(said.contains("no more fit in 128 descriptors"), "{said}");

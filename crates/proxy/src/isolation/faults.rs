@@ -118,7 +118,7 @@ fn run(task: Task, fault: Fault) -> (Vec<String>, Vec<String>, usize) {
     })
 }
 
-/// The states, without what is told of payload, which may be cut.
+/// The states, without the entries for payload, which may be cut.
 fn states(record: &[String]) -> Vec<&str> {
     let is_state = |entry: &&str| entry.chars().all(|c| c.is_ascii_uppercase() || c == '_');
     record.iter().map(String::as_str).filter(is_state).collect()

@@ -44,7 +44,7 @@ impl Quota {
             descriptors: (affordable < configured).then_some(budget.limit),
         };
         let sessions = bound(limits.sessions, budget.sessions);
-        // Whoever configures the limit knows what one client is to have of it.
+        // A configured limit is meant as it is.
         let share = match sessions.descriptors {
             Some(_) => Budget::share(budget.sessions),
             None => usize::MAX,

@@ -11,7 +11,7 @@ use tracing::callsite::Identifier;
 pub(super) const WINDOW: Duration = Duration::from_secs(60);
 /// Lines of `-v` of one kind and client that are logged in that time.
 pub(super) const INFO_LINES: u32 = 100;
-/// Clients and kinds that are told apart; those that come when there are so many are not.
+/// Clients and kinds that are counted apart; beyond this number they are counted together.
 const KEYS_MAX: usize = 1024;
 
 /// What repeats.

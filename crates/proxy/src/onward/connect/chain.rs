@@ -36,7 +36,7 @@ pub(super) struct Chain<'c> {
     pub(super) end_entity: &'c CertificateDer<'c>,
     /// In the order in which the peer sent them.
     pub(super) others: &'c [CertificateDer<'c>],
-    /// Those that the policy lists; of the platform's there is no need to know.
+    /// Those that the policy lists; the platform's need no explanation.
     pub(super) listed: &'c [Arc<[u8]>],
 }
 

@@ -34,7 +34,7 @@ fn assert_failed(report: &Report, kind: FailureKind, words: &[&str]) {
     }
 }
 
-/// nginx ends the connection at 16,384 bytes of a header and at 32,768 of a path, whoever else is on
+/// nginx ends the connection at 16,384 bytes of a header and at 32,768 of a path, whatever else is on
 /// it.
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused_before_anything_goes_out() {
