@@ -32,10 +32,9 @@ pub fn policy_overlay(text: &str) {
         }
     }
     let alone = good(Policy::parse(&base));
-    let stacked = overlays.iter().try_fold(alone, |policy, overlay| match policy {
-        Some(policy) => Some(good(policy.with_overlay(overlay))),
-        None => None,
-    });
+    let stacked = overlays
+        .iter()
+        .try_fold(alone, |policy, overlay| policy.map(|policy| good(policy.with_overlay(overlay))));
     if let (Some(layers), Some(Some(stacked))) = (layers, stacked) {
         assert_eq!(layers, stacked);
     }
