@@ -157,6 +157,9 @@ fn hang_in_reload(proxy: &mut Proxy) {
 fn signals_are_taken_while_a_policy_does_not_come() {
     let mut proxy = Proxy::start_at(&Origin::start().policy(), &random_address(), &["-v"]);
     hang_in_reload(&mut proxy);
+    // Another one waited without a word.
+    signal(&proxy.child, Signal::SIGHUP);
+    proxy.wait_for("still reading the policy");
     assert_eq!(proxy.cat(&["hello"]).stdout, HELLO);
     signal(&proxy.child, Signal::SIGTERM);
     assert_eq!(wait(&mut proxy.child).code(), Some(0));

@@ -216,7 +216,7 @@ macro_rules! knobs {
             /// a size such as `64KiB`, or seconds.
             ///
             /// # Errors
-            /// There is none of this name, or the text is no value of its kind.
+            /// No knob has this name, or the text is not a value of its kind.
             pub fn set(&mut self, name: &str, text: &str) -> Result<(), $crate::config::KnobError> {
                 match name {
                     $(stringify!($knob) => $crate::config::knobs::set(

@@ -73,7 +73,7 @@ impl World {
         Self { shared: proxy.handle().shared, folder: Arc::new(folder) }
     }
 
-    /// A link of this client; one that it is refused is closed.
+    /// A link of this client; one beyond its quota is refused.
     pub(super) fn link(&self, peer: Peer) -> DuplexStream {
         self.link_through(peer, |near| near)
     }

@@ -87,12 +87,17 @@ impl TcpReader {
         (gone / 8).max(Duration::from_millis(100))
     }
 
+    /// Whether TCP says that the client is gone.
+    fn is_gone(&self) -> bool {
+        let hearing = Hearing::of(&self.half.as_ref().as_fd());
+        hearing.is_ok_and(|hearing| hearing.is_gone(self.gone))
+    }
+
     /// Fails once the client is gone.
     fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
             ready!(self.next_look.as_mut().poll(cx));
-            if Hearing::of(&self.half.as_ref().as_fd()).is_ok_and(|found| found.is_gone(self.gone))
-            {
+            if self.is_gone() {
                 let why = format!("the client has not answered for {:?}", self.gone);
                 return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, why));
             }
@@ -119,9 +124,7 @@ impl LinkReader for TcpReader {
         let lost = async {
             loop {
                 sleep(Self::pause(self.gone)).await;
-                if Hearing::of(&self.half.as_ref().as_fd())
-                    .is_ok_and(|found| found.is_gone(self.gone))
-                {
+                if self.is_gone() {
                     return;
                 }
             }

@@ -231,7 +231,10 @@ async fn serve(
                     break;
                 }
                 // What is being read may have changed since.
-                _ if reloading.is_some() => reload_again = true,
+                _ if reloading.is_some() => {
+                    reload_again = true;
+                    console.say("sspc proxy: still reading the policy; will read it again after that");
+                }
                 _ => reloading = Some(Box::pin(reload(&handle, &source, console))),
             },
             () = done(&mut reloading) => {
