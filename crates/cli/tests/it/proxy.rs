@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::os::unix::net::UnixListener;
+use std::process::Child;
 
 use nix::sys::signal::Signal;
 use nix::sys::stat::Mode;
@@ -143,6 +144,20 @@ fn after_the_grace_period_what_remains_is_ended() {
     assert_eq!(wait(&mut child).code(), Some(8));
 }
 
+/// A client in the middle of a response that takes longer than any test.
+fn endless_transfer(proxy: &Proxy) -> Child {
+    let mut child = proxy.cat_spawn(&["any", "--meta", "path=zeros/100000000000"]);
+    child.stdout.as_mut().unwrap().read_exact(&mut [0; 1000]).unwrap();
+    child
+}
+
+fn assert_second_signal_ends(proxy: &mut Proxy) {
+    signal(&proxy.child, Signal::SIGTERM);
+    proxy.wait_for("stopping");
+    signal(&proxy.child, Signal::SIGTERM);
+    assert_eq!(wait(&mut proxy.child).code(), Some(143));
+}
+
 /// Replaces the proxy's policy by a pipe that nobody writes to, and lets it read that.
 fn hang_in_reload(proxy: &mut Proxy) {
     let file = proxy.policy_file();
@@ -166,14 +181,9 @@ fn signals_are_taken_while_a_policy_does_not_come() {
 
     let more = ["--grace", "1000", "-v"];
     let mut proxy = Proxy::start_at(&Origin::start().policy(), &random_address(), &more);
-    let mut child = proxy.cat_spawn(&["any", "--meta", "path=zeros/100000000000"]);
-    let mut some = [0; 1000];
-    child.stdout.as_mut().unwrap().read_exact(&mut some).unwrap();
+    let mut child = endless_transfer(&proxy);
     hang_in_reload(&mut proxy);
-    signal(&proxy.child, Signal::SIGTERM);
-    proxy.wait_for("stopping");
-    signal(&proxy.child, Signal::SIGTERM);
-    assert_eq!(wait(&mut proxy.child).code(), Some(143));
+    assert_second_signal_ends(&mut proxy);
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -182,13 +192,8 @@ fn signals_are_taken_while_a_policy_does_not_come() {
 fn a_second_signal_ends_it_at_once() {
     let policy = Origin::start().policy();
     let mut proxy = Proxy::start_at(&policy, &random_address(), &["--grace", "1000", "-vv"]);
-    let mut child = proxy.cat_spawn(&["any", "--meta", "path=zeros/100000000000"]);
-    let mut some = [0; 1000];
-    child.stdout.as_mut().unwrap().read_exact(&mut some).unwrap();
-    signal(&proxy.child, Signal::SIGTERM);
-    proxy.wait_for("stopping");
-    signal(&proxy.child, Signal::SIGTERM);
-    assert_eq!(wait(&mut proxy.child).code(), Some(143));
+    let mut child = endless_transfer(&proxy);
+    assert_second_signal_ends(&mut proxy);
     child.kill().unwrap();
     child.wait().unwrap();
 }

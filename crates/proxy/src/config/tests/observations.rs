@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::support::{Client, Origin, Seen, ms_since, proxy, proxy_with};
 use crate::onward::NameServer;
-use crate::{Config, LineConfig, ListenAddress, Proxy, Sharing};
+use crate::{Config, Counters, LineConfig, ListenAddress, Proxy, Sharing};
 
 /// Virtual time passes only when nobody has anything to do: after this all is done that needs no
 /// waiting.
@@ -344,16 +344,21 @@ fn rounded(number: u64, step: u64) -> u64 {
     (number + step / 2) / step * step
 }
 
-/// What is taken from the server. What lies in the pipe and the last piece are too much, the heads
-/// of frames too little.
-pub(super) async fn held_for_a_client_that_does_not_read(config: Config) -> u64 {
+/// What the proxy counts once a server has sent all that it takes for a client that does not read.
+async fn filled(config: Config) -> Counters {
     let origin = Origin::new();
     let proxy = proxy(config, &origin.settings(RAW));
     let mut client = Client::connecting(&proxy).await;
     client.until(Seen::State(State::Connected)).await;
     let mut link = origin.accept().await;
     while timeout(MOMENT, link.write_all(&[b'x'; 10_000])).await.is_ok() {}
-    rounded(proxy.handle().counters().bytes_to_clients, 50_000)
+    proxy.handle().counters()
+}
+
+/// What is taken from the server. What lies in the pipe and the last piece are too much, the heads
+/// of frames too little.
+pub(super) async fn held_for_a_client_that_does_not_read(config: Config) -> u64 {
+    rounded(filled(config).await.bytes_to_clients, 50_000)
 }
 
 /// What a client can send while its stream has no connection. What lies in the pipe is too much,
@@ -398,13 +403,7 @@ fn all_of(held_of_one: u64) -> u64 {
 /// What waits for a client that does not read.
 pub(super) async fn held_for_one_client(mut config: Config) -> u64 {
     config.limits.stream_buffer = u32::MAX;
-    let origin = Origin::new();
-    let proxy = proxy(config, &origin.settings(RAW));
-    let mut client = Client::connecting(&proxy).await;
-    client.until(Seen::State(State::Connected)).await;
-    let mut link = origin.accept().await;
-    while timeout(MOMENT, link.write_all(&[b'x'; 10_000])).await.is_ok() {}
-    all_of(proxy.handle().counters().memory_held)
+    all_of(filled(config).await.memory_held)
 }
 
 /// What waits of a client whose server does not read.

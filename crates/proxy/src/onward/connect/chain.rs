@@ -331,7 +331,7 @@ fn key_fault(key: &SubjectPublicKeyInfoOwned) -> Option<String> {
                 RSA_BITS.start()
             )),
             Some(bits) if bits > *RSA_BITS.end() => {
-                Some(format!("an RSA key of {bits} bits; {} are the most", RSA_BITS.end()))
+                Some(format!("an RSA key of {bits} bits; at most {} can be used", RSA_BITS.end()))
             }
             Some(_) => None,
         },
