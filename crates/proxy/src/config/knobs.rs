@@ -24,7 +24,7 @@ pub struct Knob {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KnobError {
-    /// There is none of that name.
+    /// No limit or timeout has this name.
     #[error("there is no {what} {name:?}{}", .suggestion.as_ref().map(|text| format!("; {text}")).unwrap_or_default())]
     Unknown {
         /// `limit` or `timeout`.
@@ -34,7 +34,7 @@ pub enum KnobError {
         /// A name that may be meant.
         suggestion: Option<String>,
     },
-    /// The value is not one of its kind.
+    /// The value does not fit.
     #[error("{name}: expected {expected}, not {value:?}")]
     Value {
         /// The name.

@@ -327,7 +327,7 @@ fn key_fault(key: &SubjectPublicKeyInfoOwned) -> Option<String> {
         rfc5912::RSA_ENCRYPTION => match rsa_bits(key.subject_public_key.raw_bytes()) {
             None => Some("an RSA key that is not readable".to_owned()),
             Some(bits) if bits < *RSA_BITS.start() => Some(format!(
-                "an RSA key of {bits} bits, which is too short; {} are the least",
+                "an RSA key of {bits} bits, which is too short; at least {} are needed",
                 RSA_BITS.start()
             )),
             Some(bits) if bits > *RSA_BITS.end() => {

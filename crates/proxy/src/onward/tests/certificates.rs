@@ -84,12 +84,12 @@ async fn certificates_that_lack_something_are_told_so() {
         ("sha1", "the certificate is signed with SHA-1, which can be forged"),
         (
             "short",
-            "the certificate has an RSA key of 1024 bits, which is too short; 2048 are the least",
+            "the certificate has an RSA key of 1024 bits, which is too short; at least 2048 are needed",
         ),
         (
             "short-issuer",
             "the issuer's certificate `short-issuer's issuer` has an RSA key of 1024 bits, which is too \
-             short; 2048 are the least",
+             short; at least 2048 are needed",
         ),
         (
             "curve",
