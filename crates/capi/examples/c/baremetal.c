@@ -339,7 +339,13 @@ fault(void)
 		;
 }
 
-__attribute__((section(".vectors"), used)) static const void *const vectors[16] = {
-	stack_top, start, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault,
-	fault, fault, fault, tick,
+__attribute__((section(".vectors"), used)) static const struct {
+	uint32_t *stack;
+	void (*handlers[15])(void);
+} vectors = {
+	stack_top,
+	{
+		start, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault, fault,
+		fault, fault, tick,
+	},
 };

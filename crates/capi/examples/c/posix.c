@@ -8,6 +8,7 @@
  *
  *     cc -I include posix.c lib/libsspc.a -o posix
  */
+#define _POSIX_C_SOURCE 200809L /* for compilers that are told to be strict, as with -std=c99 */
 #include <libwebsockets.h>
 #include <termios.h>
 
@@ -102,7 +103,8 @@ open_port(const char *device)
 	/* 8N1, raw, no flow control. */
 	tio.c_iflag = tio.c_oflag = tio.c_lflag = 0;
 	tio.c_cflag = CS8 | CREAD | CLOCAL;
-	cfsetspeed(&tio, B115200);
+	if (cfsetispeed(&tio, B115200) || cfsetospeed(&tio, B115200))
+		return -1;
 	return tcsetattr(fd, TCSANOW, &tio) ? -1 : fd;
 }
 
@@ -140,7 +142,11 @@ page_state(void *user, void *h_src, lws_ss_constate_t state, lws_ss_tx_ordinal_t
 		break;
 	case LWSSSCS_QOS_NACK_REMOTE:
 	case LWSSSCS_ALL_RETRIES_FAILED:
-		result = 1;
+	case LWSSSCS_AUTH_FAILED:
+	case LWSSSCS_DISCONNECTED:
+		/* It also follows a verdict. */
+		if (result < 0)
+			result = 1;
 		break;
 	default:
 		break;
@@ -160,11 +166,19 @@ wait_ms(void)
 	return us > 0 ? (int)(us / LWS_US_PER_MS) + 1 : 0;
 }
 
+/* A call failed, but another one may succeed: nothing is wrong with the port. */
+static int
+is_for_now(void)
+{
+	return errno == EAGAIN || errno == EINTR;
+}
+
 int
 main(int argc, const char **argv)
 {
 	uint8_t in[1024], out[1500];
 	size_t sent = 0, len = 0;
+	int end;
 	struct lws_ss_handle *h;
 	lws_transport_mux_t *mux;
 	lws_ss_info_t page = {
@@ -204,25 +218,30 @@ main(int argc, const char **argv)
 		}
 		if (sent < len)
 			pfd.events |= POLLOUT;
-		if (poll(&pfd, 1, want_write && sent == len ? 0 : wait_ms()) < 0)
-			break;
+		if (poll(&pfd, 1, want_write && sent == len ? 0 : wait_ms()) < 0) {
+			if (!is_for_now())
+				break;
+			pfd.revents = 0;
+		}
 
 		if (pfd.revents & POLLIN) {
 			n = read(port, in, sizeof(in));
 			if (n > 0)
 				info.txp_cpath.ops_in->event_read(mux, in, (size_t)n);
-			else if (!n || errno != EAGAIN)
+			else if (!n || !is_for_now())
+				pfd.revents = POLLHUP;
+		}
+		if (pfd.revents & POLLOUT) {
+			n = write(port, out + sent, len - sent);
+			if (n > 0)
+				sent += (size_t)n;
+			else if (!is_for_now())
 				pfd.revents = POLLHUP;
 		}
 		/* Not before all that came is read. */
 		if (!(pfd.revents & POLLIN) && (pfd.revents & (POLLERR | POLLHUP))) {
 			fprintf(stderr, "%s is gone\n", argv[1]);
 			break;
-		}
-		if (pfd.revents & POLLOUT) {
-			n = write(port, out + sent, len - sent);
-			if (n > 0)
-				sent += (size_t)n;
 		}
 		while (timers.head) {
 			lws_sorted_usec_list_t *sul =
@@ -234,7 +253,8 @@ main(int argc, const char **argv)
 			sul->cb(sul);
 		}
 	}
+	end = result < 0 ? 2 : result;
 	lws_ss_destroy(&h);
 	lws_transport_mux_destroy(&mux);
-	return result < 0 ? 2 : result;
+	return end;
 }

@@ -19,13 +19,23 @@
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
+/* In strict C it is there only for sources that ask for POSIX. */
+#if defined(CLOCK_MONOTONIC)
 #define LWS_HAVE_CLOCK_GETTIME 1
+#endif
 #endif
 
 /* This is the form without a context, an event loop and a network. */
 #if !defined(LWS_ONLY_SSPC)
 #define LWS_ONLY_SSPC
 #endif
+
+/*
+ * The only context that there is here is the one which the application makes, so sources may call
+ * it by either name, with STANDALONE or without.
+ */
+#define lws_context lws_context_standalone
+struct lws_context_standalone;
 
 #define LWS_LIBRARY_VERSION_MAJOR 4
 #define LWS_LIBRARY_VERSION_MINOR 4
@@ -48,9 +58,9 @@
 typedef int lws_sockfd_type;
 typedef int lws_filefd_type;
 
-/* The object that a member is in. */
+/* The object that a member is in. Not by char *, of whose alignment compilers may warn. */
 #define lws_container_of(_member_at, _type, _member) \
-	((_type *)((char *)(_member_at) - offsetof(_type, _member)))
+	((_type *)((uintptr_t)(_member_at) - offsetof(_type, _member)))
 
 #define LWS_ARRAY_SIZE(_array) (sizeof(_array) / sizeof((_array)[0]))
 #define LWS_FOURCC(_a, _b, _c, _d) \

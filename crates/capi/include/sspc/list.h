@@ -31,11 +31,19 @@ lws_dll2_get_tail(struct lws_dll2_owner *owner)
 	return owner->tail;
 }
 
+/* In C++ the function and the type of this name may live side by side, of which g++ may warn. */
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
 static inline const struct lws_dll2_owner *
 lws_dll2_owner(const struct lws_dll2 *d)
 {
 	return d->owner;
 }
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
 
 /* 1 if the element is in no list. One that is in a list can be added to none. */
 static inline int

@@ -16,7 +16,6 @@ typedef int64_t lws_usec_t;
 /* As the wait of lws_sul_schedule(): the timer is to be cancelled. */
 #define LWS_SET_TIMER_USEC_CANCEL ((lws_usec_t)-1)
 
-struct lws_context_standalone;
 struct lws_sorted_usec_list;
 
 typedef void (*sul_cb_t)(struct lws_sorted_usec_list *sul);

@@ -1,13 +1,15 @@
 //! The library as C has it: built as it is shipped, linked with programs in `tests/c` and
-//! `examples/c`, and run under the tools that see what C does wrong. gcc, g++, nm and valgrind must
-//! be there.
+//! `examples/c`, and run under the tools that see what C does wrong. gcc, g++, clang, nm and valgrind
+//! must be there.
+
+#[allow(clippy::unwrap_used, reason = "its helpers may panic as its tests do")]
+mod posix;
 
 use std::ffi::OsStr;
 use std::mem::{offset_of, size_of};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
 
 use sspc_capi::abi;
 
@@ -76,47 +78,42 @@ fn applications_under_valgrind() {
     assert!(printed.ends_with("ok chance\n"), "{printed}");
 }
 
+/// Firmware is compiled with warnings as errors. The macro that finds a list's element cast to a
+/// stricter alignment, the examples were not ISO C, and `struct lws_context`, which headers of
+/// libwebsockets have for the only context there is here, was another type.
 #[test]
-fn the_example_for_posix() {
-    let program = compile("posix", "gcc", &["-std=gnu99", "-Wshadow"], &["examples/c/posix.c"]);
-    let output = Command::new(&program).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    let output = Command::new(&program).args(["/dev/null/nothing", "page"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&output.stderr).starts_with("/dev/null/nothing: "));
-}
-
-/// It went on for ever, busy with reading nothing, when its port was gone.
-#[test]
-fn the_example_for_posix_ends_when_its_port_is_gone() {
-    let program = compile("gone", "gcc", &["-std=gnu99"], &["examples/c/posix.c"]);
-    let folder = tempfile::tempdir().unwrap();
-    let cable = sspc_sim::Cable::new(folder.path()).unwrap();
-    let mut example = Command::new(&program)
-        .arg(cable.port(0))
-        .arg("page")
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let limit = Instant::now() + Duration::from_secs(20);
-    while cable.passed() == 0 {
-        assert!(Instant::now() < limit, "it says nothing");
-        std::thread::yield_now();
-    }
-    cable.unplug(0).unwrap();
-    let status = loop {
-        match example.try_wait().unwrap() {
-            Some(status) => break status,
-            None if Instant::now() < limit => std::thread::yield_now(),
-            None => {
-                example.kill().unwrap();
-                panic!("it does not end");
+fn no_compiler_warns_of_headers_or_examples() {
+    let (gcc, clang) = (("gcc", "-Wcast-align=strict"), ("clang", "-Wcast-align"));
+    for standard in ["c99", "c11", "c17", "c2x", "gnu99"] {
+        for source in ["examples/c/posix.c", "examples/c/baremetal.c"] {
+            for compiler in [gcc, clang] {
+                check(compiler, standard, &["-Wmissing-prototypes", source]);
             }
         }
-    };
-    assert_eq!(status.code(), Some(2));
-    let said = std::io::read_to_string(example.stderr.take().unwrap()).unwrap();
-    assert!(said.contains(" is gone\n"), "{said}");
+        for compiler in [gcc, clang] {
+            each_name_of_the_context(compiler, standard);
+        }
+    }
+    for compiler in [("g++", "-Wcast-align=strict"), ("clang++", "-Wcast-align")] {
+        each_name_of_the_context(compiler, "c++17");
+    }
+}
+
+fn each_name_of_the_context(compiler: (&str, &str), standard: &str) {
+    let language = if standard.starts_with("c++") { "-xc++" } else { "-xc" };
+    // The last is what sources for both do before they include it.
+    for definition in ["-DSSPC_NONE", "-DSTANDALONE", "-Dlws_context=lws_context_standalone"] {
+        check(compiler, standard, &[definition, language, "tests/c/names.c"]);
+    }
+}
+
+/// Compiles with all warnings that are in use, each of which fails it.
+fn check((compiler, cast_align): (&str, &str), standard: &str, rest: &[&str]) {
+    run(Command::new(compiler)
+        .arg(format!("-std={standard}"))
+        .args(["-fsyntax-only", "-I", "include", "-Werror", "-Wall", "-Wextra", "-Wpedantic"])
+        .args(["-Wshadow", "-Wundef", "-Wconversion", "-Wcast-qual", cast_align])
+        .args(rest));
 }
 
 /// The headers are C++ too, in which the imports have C's names.
