@@ -26,6 +26,7 @@ mod mux;
 pub use config::{Config, Role};
 pub use error::{NoRoom, NotRequested, OpenError};
 pub use event::{Channel, Event, LinkLoss, Priority, Refusal};
+pub use link::PACKETS;
 pub use mux::Mux;
 pub use sspc_wire::Instant;
 

@@ -28,6 +28,11 @@ use crate::config::{Config, Role};
 /// Set in the time of a PING that is sent while the link is down. No clock gets there in 1,141 years.
 const WHILE_DOWN: u64 = 1 << 55;
 
+/// The bit of the time in a PING that says that its sender speaks in packets, if the peer does: for a
+/// layer below the mux, which sets it in what the mux sends while the link is down. No clock gets there
+/// in 570 years.
+pub const PACKETS: u64 = 1 << 54;
+
 /// Whether this end notices that its own PING comes back, and sends a second one before it gives up. A
 /// device has no room for that.
 pub(crate) const FOR_HOST: bool = cfg!(feature = "host");
@@ -69,7 +74,7 @@ pub(crate) struct Link {
     ponged: bool,
     /// The time in the peer's last PING.
     heard_us: u64,
-    /// The time in the last PING sent, with [`ROLE_BIT`], without [`WHILE_DOWN`].
+    /// The time in the last PING sent, with [`ROLE_BIT`], without [`WHILE_DOWN`] and [`PACKETS`].
     pinged_us: u64,
     /// When the last PONG was sent, in µs modulo 2^32.
     ponged_us: u32,
@@ -106,11 +111,16 @@ impl Link {
 
     /// True if this is the time in the last PING, which was not answered yet.
     pub(crate) fn is_last_ping(&self, us: u64) -> bool {
-        self.pinged && self.pinged_us == us & !WHILE_DOWN
+        self.pinged && self.pinged_us == us & !(WHILE_DOWN | PACKETS)
     }
 
     pub(crate) const fn set_unix_time(&mut self, now: Instant, unix_us: u64) {
         self.unix_offset_us = unix_us.wrapping_sub(now.as_micros());
+    }
+
+    /// The time in the peer's last PING.
+    pub(crate) const fn peer_ping_us(&self) -> u64 {
+        self.heard_us
     }
 
     pub(crate) const fn deadline(&self) -> Instant {

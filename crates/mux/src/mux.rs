@@ -161,6 +161,12 @@ impl Mux {
         self.link.rtt_us
     }
 
+    /// The time in the peer's last PING, as it was sent; 0 before the first one. It says whether the peer
+    /// speaks in [packets](crate::PACKETS).
+    pub const fn peer_ping_us(&self) -> u64 {
+        self.link.peer_ping_us()
+    }
+
     /// How often framing was lost while the link was up, modulo 2^32.
     pub const fn framing_losses(&self) -> u32 {
         self.framing_losses

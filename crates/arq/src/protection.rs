@@ -1,0 +1,110 @@
+//! What a packet ends with: a check sum, or a seal that nobody else can make.
+
+use sspc_mux::Role;
+
+use crate::crc::Crc32;
+
+/// How packets are told from noise, and from what others send.
+///
+/// A packet that goes lies in its buffer behind [`BEFORE`](Self::BEFORE) bytes and in front of
+/// [`AFTER`](Self::AFTER) bytes, which [`seal`](Self::seal) fills in; [`open`](Self::open) gets the same.
+pub trait Protection {
+    /// How many bytes stand before a packet.
+    const BEFORE: usize;
+    /// How many bytes stand behind it.
+    const AFTER: usize;
+    /// How many bytes it adds to a HELLO at most.
+    const GREETING: usize;
+    /// Packets can be read by the one alone for whom they are.
+    const ENCRYPTS: bool;
+
+    /// The CRC-32 of a HELLO and of what a session begins with.
+    fn crc32(&mut self, first: &[u8], rest: &[u8]) -> u32;
+
+    /// A handshake begins on this side, with an epoch of its own.
+    fn begin(&mut self, epoch: u32);
+
+    /// Writes what a HELLO says beyond `hello`, its common part, and returns how long that is.
+    /// `is_answer` if it answers the last one that [`check`](Self::check) took.
+    fn greet(&mut self, role: Role, hello: &[u8], is_answer: bool, out: &mut [u8]) -> usize;
+
+    /// Takes a HELLO's common part and what is behind it. `is_answer` if it answers this side's. False
+    /// if it is not from the one that it is to come from.
+    fn check(&mut self, role: Role, hello: &[u8], rest: &[u8], is_answer: bool) -> bool;
+
+    /// A session begins between the epochs of client and proxy: packets of any other one are not
+    /// opened from now on.
+    fn start(&mut self, role: Role, client: u32, proxy: u32);
+
+    /// Seals a packet in its buffer.
+    fn seal(&mut self, buf: &mut [u8]);
+
+    /// Opens a packet in its buffer. False if it is not one of this session's, sent by the peer.
+    fn open(&mut self, buf: &mut [u8]) -> bool;
+}
+
+/// Check sums: they find what a line does to packets, not what somebody does on purpose. What is
+/// summed up begins with the session and the direction, so that what is left of another session, and
+/// what a line sends back, is no packet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Checked<C> {
+    crc: C,
+    sends: u32,
+    receives: u32,
+}
+
+impl<C> Checked<C> {
+    /// With a way to compute sums.
+    pub const fn new(crc: C) -> Self {
+        Self { crc, sends: 0, receives: 0 }
+    }
+}
+
+impl<C: Crc32> Protection for Checked<C> {
+    const BEFORE: usize = 0;
+    const AFTER: usize = 4;
+    const GREETING: usize = 0;
+    const ENCRYPTS: bool = false;
+
+    fn crc32(&mut self, first: &[u8], rest: &[u8]) -> u32 {
+        self.crc.crc32(first, rest)
+    }
+
+    fn begin(&mut self, _epoch: u32) {}
+
+    fn greet(&mut self, _role: Role, _hello: &[u8], _is_answer: bool, _out: &mut [u8]) -> usize {
+        0
+    }
+
+    fn check(&mut self, _role: Role, _hello: &[u8], _rest: &[u8], _is_answer: bool) -> bool {
+        true
+    }
+
+    fn start(&mut self, role: Role, client: u32, proxy: u32) {
+        let [by_client, by_proxy] = [Role::Client, Role::Proxy]
+            .map(|from| self.crc.crc32(&[from as u8], session(client, proxy).as_slice()));
+        (self.sends, self.receives) = match role {
+            Role::Client => (by_client, by_proxy),
+            Role::Proxy => (by_proxy, by_client),
+        };
+    }
+
+    fn seal(&mut self, buf: &mut [u8]) {
+        if let Some((packet, sum)) = buf.split_last_chunk_mut::<4>() {
+            *sum = self.crc.crc32(&self.sends.to_le_bytes(), packet).to_le_bytes();
+        }
+    }
+
+    fn open(&mut self, buf: &mut [u8]) -> bool {
+        buf.split_last_chunk::<4>().is_some_and(|(packet, sum)| {
+            *sum == self.crc.crc32(&self.receives.to_le_bytes(), packet).to_le_bytes()
+        })
+    }
+}
+
+/// The epochs of a session, in the order in which both ends take them.
+pub(crate) fn session(client: u32, proxy: u32) -> [u8; 8] {
+    let [a, b, c, d] = client.to_be_bytes();
+    let [e, f, g, h] = proxy.to_be_bytes();
+    [a, b, c, d, e, f, g, h]
+}

@@ -1,0 +1,6 @@
+//! Tests of the packet layer.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
+
+mod line;
+mod noise;
+mod pair;
