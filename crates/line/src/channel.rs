@@ -187,6 +187,14 @@ impl WriteHalf {
         self.0.line.shared.command(|line| line.close_channel(self.0.id));
     }
 
+    /// From here on no more than so many bytes of the channel are on the line that the peer is not
+    /// known to have read, with the heads of the mux; what is written beyond that waits. PINGs find
+    /// out what was read, so that the limit costs one for each half of it at the most. For peers that
+    /// read into a small ring.
+    pub fn limit_ahead(&self, bytes: u32) {
+        self.0.line.shared.command(|line| line.limit_ahead(self.0.id, bytes));
+    }
+
     /// Changes the channel's priority from the next frame on.
     pub fn set_priority(&self, priority: Priority) {
         self.0.line.shared.command(|line| line.set_priority(self.0.id, priority));

@@ -6,6 +6,8 @@ use std::task::Waker;
 
 use sspc_mux::{Channel, LinkLoss, Priority};
 
+use crate::ahead::Ahead;
+
 /// Bytes that a channel's writer may be ahead of the line.
 pub(crate) const UNSENT_MAX: usize = 8 * 1024;
 
@@ -77,10 +79,11 @@ pub(crate) struct ChannelState {
     pub(crate) halves: u8,
     /// Its index on the wire, the last one if it had several.
     pub(crate) index: Option<u8>,
+    pub(crate) ahead: Ahead,
 }
 
 impl ChannelState {
-    pub(crate) const fn new(phase: Phase) -> Self {
+    pub(crate) fn new(phase: Phase) -> Self {
         Self {
             phase,
             unread: VecDeque::new(),
@@ -90,6 +93,7 @@ impl ChannelState {
             watcher: None,
             halves: 2,
             index: None,
+            ahead: Ahead::default(),
         }
     }
 
@@ -125,8 +129,10 @@ impl ChannelState {
         length
     }
 
-    /// The next bytes for the line; 0 if there are none.
+    /// The next bytes for the line; 0 if there are none, or none may be sent now.
     pub(crate) fn pop_unsent(&mut self, buf: &mut [u8]) -> usize {
+        let room = self.ahead.room(self.unsent.len()).min(buf.len());
+        let buf = buf.get_mut(..room).unwrap_or_default();
         let length = copy_front(&self.unsent, buf);
         self.unsent.drain(..length);
         if self.unsent.len() <= UNSENT_MAX / 2 {

@@ -36,6 +36,8 @@ pub(crate) struct LineState {
     echoes: (u32, Instant),
     next_id: u64,
     unread_max: usize,
+    /// A channel wants to know how much the peer has read.
+    wants_ping: bool,
     closed: bool,
 }
 
@@ -54,6 +56,7 @@ impl LineState {
             echoes: (0, Instant::ZERO),
             next_id: 0,
             unread_max: config.unread_max,
+            wants_ping: false,
             closed: false,
         }
     }
@@ -94,16 +97,36 @@ impl LineState {
     fn feed(&mut self, now: Instant, mut input: &[u8]) {
         while let Some(event) = self.mux.receive(now, &mut input) {
             let came_up = matches!(event, Event::LinkUp { .. });
+            let is_answer = matches!(event, Event::RoundTrip { .. });
             let is_echo = matches!(event, Event::Echo | Event::LinkDown { why: LinkLoss::Echo });
             self.handle_event(event);
             if is_echo {
                 self.note_echo(now);
+            }
+            if is_answer {
+                self.ping_answered();
             }
             if came_up && self.mux.role() == Role::Proxy {
                 // Only the end of a handshake that this side begins tells a device the time.
                 self.mux.ping(now);
             }
         }
+    }
+
+    /// The peer has read what was sent before the last PING: channels that waited for that go on.
+    fn ping_answered(&mut self) {
+        for state in self.channels.values_mut() {
+            state.ahead.ping_answered();
+            if let (Phase::Open(channel) | Phase::Closing(channel), false) =
+                (state.phase, state.unsent.is_empty())
+            {
+                self.mux.wants_to_send(channel, true);
+            }
+        }
+        let is_open =
+            |state: &ChannelState| matches!(state.phase, Phase::Open(_) | Phase::Closing(_));
+        self.wants_ping =
+            self.channels.values().any(|state| is_open(state) && state.ahead.wants_ping());
     }
 
     /// A PING of this end came back. Of two that do, none can be chance.
@@ -138,8 +161,12 @@ impl LineState {
         self.request_channels();
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.mux.set_unix_time(now, u64::try_from(since_1970.as_micros()).unwrap_or(0));
+        if self.wants_ping && self.mux.is_up() {
+            self.mux.ping(now);
+        }
+        let last_ping = self.mux.unanswered_ping();
         let (channels, owners) = (&mut self.channels, &self.owners);
-        let mut emptied = None;
+        let (mut emptied, mut sender) = (None, None);
         let mut source = |channel: Channel, buf: &mut [u8]| {
             let owner = owners.get(usize::from(channel.index())).copied().flatten();
             let Some(state) = owner.and_then(|id| channels.get_mut(&id)) else { return 0 };
@@ -147,15 +174,33 @@ impl LineState {
             if let (Phase::Closing(_), true) = (state.phase, state.unsent.is_empty()) {
                 emptied = owner;
             }
+            if length > 0 {
+                sender = owner.map(|id| (id, length));
+            }
             length
         };
         // `out` is longer than the mux needs.
         let length = self.mux.transmit(now, out, &mut source).unwrap_or(0);
+        self.note_sent(last_ping, sender);
         if let Some(id) = emptied {
             self.finish_closing(id);
         }
         self.status.bytes_out += length as u64;
         length
+    }
+
+    /// Counts what was sent: a PING, if it is another one than the last, then bytes of a channel.
+    fn note_sent(&mut self, last_ping: Option<u64>, sender: Option<(ChannelId, usize)>) {
+        let ping = self.mux.unanswered_ping();
+        if ping.is_some() && ping != last_ping {
+            self.channels.values_mut().for_each(|state| state.ahead.ping_sent());
+        }
+        if let Some((id, length)) = sender
+            && let Some(state) = self.channels.get_mut(&id)
+        {
+            state.ahead.sent(length);
+            self.wants_ping |= state.ahead.wants_ping();
+        }
     }
 
     /// When to call `handle_timeout` and `transmit` if nothing happens before.
@@ -310,6 +355,7 @@ impl LineState {
 
     fn link_down(&mut self, why: LinkLoss) {
         self.status.losses += 1;
+        self.wants_ping = false;
         self.events.push_back(LineEvent::Down { why });
         let mut over = Vec::new();
         for (id, state) in &mut self.channels {

@@ -114,6 +114,11 @@ impl Link {
         self.pinged && self.pinged_us == us & !(WHILE_DOWN | PACKETS)
     }
 
+    /// The time in the last PING, if it was not answered yet.
+    pub(crate) const fn unanswered_ping(&self) -> Option<u64> {
+        if self.pinged { Some(self.pinged_us) } else { None }
+    }
+
     pub(crate) const fn set_unix_time(&mut self, now: Instant, unix_us: u64) {
         self.unix_offset_us = unix_us.wrapping_sub(now.as_micros());
     }

@@ -167,6 +167,12 @@ impl Mux {
         self.link.peer_ping_us()
     }
 
+    /// Names the last PING, if it was not answered yet. [`Event::RoundTrip`] is the answer: by then
+    /// the peer has read what [`transmit`](Self::transmit) wrote before it.
+    pub const fn unanswered_ping(&self) -> Option<u64> {
+        self.link.unanswered_ping()
+    }
+
     /// How often framing was lost while the link was up, modulo 2^32.
     pub const fn framing_losses(&self) -> u32 {
         self.framing_losses

@@ -47,6 +47,7 @@ pub use sspc_address::{Address, AddressError};
 pub use sspc_line as line;
 pub use sspc_mux::{Config as MuxConfig, LinkLoss, Mux, Priority};
 pub use sspc_wire::Instant;
+pub use sspc_wire::limits::{channel_ahead_max, line_ahead_max};
 pub use sspc_wire::{Flags, FrameError, FrameFault, Piece, State, Timeout};
 pub use stream::Stream;
 

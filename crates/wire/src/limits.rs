@@ -36,3 +36,33 @@ pub const MUX_CHANNELS_MAX: usize = 253;
 pub const MUX_CONTROL_MAX: usize = 17;
 /// The head of a MUX frame: type, index, length.
 pub const MUX_HEAD: usize = 4;
+/// The most bytes of control that a proxy has on a line and that the device has not read, while the
+/// link is up: RESET_TRANSPORT, two PINGs, the answers to two PINGs, and two PONGACKs.
+pub const LINE_CONTROL_MAX: u32 = 1 + 2 * 9 + 2 * 17 + 2 * 9;
+/// The most bytes of control for one channel of these.
+pub const CHANNEL_CONTROL_MAX: u32 = 6;
+
+/// The most bytes of one stream's channel that a proxy has on a line and that the device has not
+/// read, if the device honours credit ([`PID_CREDIT_BIT`]) and has given no more than `credit` bytes
+/// that were not used yet. All that is sent on the channel counts: payload, the heads of frames and
+/// of the mux, empty messages, metadata, states.
+pub const fn channel_ahead_max(credit: u32) -> u32 {
+    credit.saturating_add(credit / 32).saturating_add(64)
+}
+
+/// The most bytes that a proxy has on a line and that the device has not read, with one stream for
+/// each of these credits: [`channel_ahead_max`] of each, and control. A receive ring of so many bytes
+/// never overflows.
+///
+/// ```
+/// assert_eq!(sspc_wire::limits::line_ahead_max(&[512, 512]), 1267);
+/// ```
+pub const fn line_ahead_max(credits: &[u32]) -> u32 {
+    let (mut sum, mut rest) = (LINE_CONTROL_MAX, credits);
+    while let Some((credit, others)) = rest.split_first() {
+        let channel = channel_ahead_max(*credit).saturating_add(CHANNEL_CONTROL_MAX);
+        sum = sum.saturating_add(channel);
+        rest = others;
+    }
+    sum
+}

@@ -22,7 +22,7 @@ use cortex_m::peripheral::syst::SystClkSource;
 pub use clock::Clock;
 #[cfg(feature = "embassy")]
 pub use embassy::{LineInput, LineOutput, run};
-pub use line::Line;
+pub use line::{INPUT_RING, Line};
 pub use log::Log;
 pub use stack::{stack_size, stack_used};
 

@@ -3,10 +3,11 @@ use cortex_m_rt::exception;
 use crate::chip;
 use crate::ring::Ring;
 
-/// More than the proxy may have on its way: see the window of the image's streams.
-const INPUT: usize = 2048;
+/// How many bytes of the line the board keeps until the program reads them. An image makes sure that
+/// the proxy never has more on its way.
+pub const INPUT_RING: usize = 2048;
 
-static RING: Ring<INPUT> = Ring::new();
+static RING: Ring<INPUT_RING> = Ring::new();
 
 /// The UART to the proxy. An interrupt takes what comes, so that the rest of the program may be
 /// busy, as with its log, for as long as the ring lasts: 170 ms at 115,200 bit/s.

@@ -8,17 +8,18 @@
 mod app;
 
 use cortex_m_rt::entry;
-use firmware_board::{BAUD, Board, halt};
+use firmware_board::{BAUD, Board, INPUT_RING, halt};
 use panic_halt as _;
-use sspc::{Client, Config, Instant, MuxConfig, Name, Priority, Slot};
+use sspc::{Client, Config, Instant, MuxConfig, Name, Priority, Slot, line_ahead_max};
 use static_cell::ConstStaticCell;
 
 use app::{App, Wish};
 
-/// How many bytes of payload the proxy may be ahead of the application, each stream. Two of these
-/// are less than the ring of the UART's input holds, so that it does not overflow however long the
-/// application takes.
+/// How many bytes of payload the proxy may be ahead of the application, each stream.
 const WINDOW: u32 = 512;
+
+// The ring of the UART's input does not overflow, however long the application takes.
+const _: () = assert!(line_ahead_max(&[WINDOW, WINDOW]) < INPUT_RING as u32);
 
 const STREAM: Config = Config { window: WINDOW, ..Config::DEFAULT };
 

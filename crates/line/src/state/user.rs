@@ -185,6 +185,17 @@ impl LineState {
         }
     }
 
+    pub(crate) fn limit_ahead(&mut self, id: ChannelId, bytes: u32) {
+        let Some(state) = self.channels.get_mut(&id) else { return };
+        state.ahead.limit(bytes);
+        if let (Phase::Open(channel) | Phase::Closing(channel), false) =
+            (state.phase, state.unsent.is_empty())
+        {
+            // It may be more than before.
+            self.mux.wants_to_send(channel, true);
+        }
+    }
+
     /// Closes the channel once what was written to it is sent.
     pub(crate) fn close_channel(&mut self, id: ChannelId) {
         let Some(state) = self.channels.get_mut(&id) else { return };

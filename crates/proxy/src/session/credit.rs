@@ -30,6 +30,13 @@ impl ClientCredit {
         }
     }
 
+    /// Raises a limit to another one, if that is higher.
+    pub(crate) fn raise_to(&mut self, other: Self) {
+        if let (Self::Bytes(bytes), Self::Bytes(raised)) = (self, other) {
+            *bytes = raised.max(*bytes);
+        }
+    }
+
     /// True if so many bytes may go.
     pub(crate) fn allows(&self, wanted: usize) -> bool {
         match self {

@@ -41,6 +41,10 @@ pub(crate) trait LinkWriter: AsyncWrite + Send + Unpin + 'static {
     /// How urgent the stream's frames are beside those of others on the same line; a higher level
     /// is more urgent.
     fn set_priority(&self, _level: u8) {}
+
+    /// From here on the client is sent no more than so many bytes ahead of what it has read, if the
+    /// link can tell how much that is, and its peer could not stop the proxy otherwise.
+    fn limit_ahead(&self, _bytes: u32) {}
 }
 
 /// What matters of a link for the frames on it.
@@ -105,6 +109,10 @@ impl LinkWriter for sspc_line::WriteHalf {
 
     fn set_priority(&self, level: u8) {
         self.set_priority(Priority::new(level));
+    }
+
+    fn limit_ahead(&self, bytes: u32) {
+        self.limit_ahead(bytes);
     }
 }
 

@@ -120,8 +120,13 @@ impl<D: AttemptStarter> Session<D> {
                     if let Err(close_reason) = self.take(&mut decoder, &read) {
                         return close_reason;
                     }
-                    if let (true, SessionState::Created(stream)) = (is_first, &self.state) {
-                        writer.set_priority(stream.priority());
+                    if let SessionState::Created(stream) = &mut self.state {
+                        if is_first {
+                            writer.set_priority(stream.priority());
+                        }
+                        if let Some(bytes) = stream.new_ahead_limit() {
+                            writer.limit_ahead(bytes);
+                        }
                     }
                 }
                 Wake::Written(Ok(())) | Wake::Room => {}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use sspc_policy::{MetadataItem, StreamType};
-use sspc_wire::limits::{METADATA_NAME_MAX, STREAMTYPE_LIST_MAX};
+use sspc_wire::limits::{METADATA_NAME_MAX, STREAMTYPE_LIST_MAX, channel_ahead_max};
 use sspc_wire::{Flags, PayloadHead, Piece, State, Streamtype, Timeout, ToClient};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
@@ -107,6 +107,8 @@ pub(crate) struct Stream<D: AttemptStarter> {
     /// Of the DISCONNECTEDs that were sent, how many such a client has not said to have heard. What
     /// it sends before it says so belongs to connections that are gone.
     unheard: u32,
+    /// What [`Stream::new_ahead_limit`] said last.
+    ahead_limit: Option<u32>,
     /// What each attempt has for a client that gives a limit but is not known to manage it.
     renewed_credit: Option<ClientCredit>,
     /// Payload so far, from the client and to it.
@@ -157,6 +159,7 @@ impl<D: AttemptStarter> Stream<D> {
             is_full: false,
             window,
             unheard: 0,
+            ahead_limit: None,
             renewed_credit: (!honours).then_some(credit),
             passed: (0, 0),
             has_logged_refusal: false,
@@ -183,6 +186,15 @@ impl<D: AttemptStarter> Stream<D> {
     /// How urgent it is beside others of its line.
     pub(crate) fn priority(&self) -> u8 {
         self.streamtype.priority
+    }
+
+    /// How far the proxy may be ahead of what the client has read off its link, in bytes, if that is
+    /// another number than the one told last.
+    pub(crate) fn new_ahead_limit(&mut self) -> Option<u32> {
+        let most = self.frame_writer.most_credit().filter(|_| self.window.is_some())?;
+        let limit = Some(channel_ahead_max(most));
+        let is_new = std::mem::replace(&mut self.ahead_limit, limit) != limit;
+        limit.filter(|_| is_new)
     }
 
     /// When [`Stream::handle_deadline`] is due.

@@ -17,6 +17,7 @@
     reason = "in helpers of tests too, a surprise is a failure"
 )]
 
+mod ahead;
 mod bulk;
 mod certificates;
 mod content;

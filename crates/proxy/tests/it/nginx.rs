@@ -22,6 +22,9 @@ pub(crate) const MIB: u64 = 1 << 20;
 /// How long `big.bin` is, if it was asked for.
 pub(crate) const BIG: u64 = 64 << 20;
 
+/// How long `page.bin` is, of the same content.
+pub(crate) const PAGE: usize = 20_000;
+
 /// How often an nginx is started that finds its ports taken.
 const STARTS_MAX: usize = 5;
 const PID_FILE: &str = "nginx.pid";
@@ -247,6 +250,7 @@ fn write_files(folder: &Path, big: bool) {
     fs::create_dir(folder).unwrap();
     fs::write(folder.join("small.txt"), SMALL).unwrap();
     fs::write(folder.join("empty.bin"), b"").unwrap();
+    fs::write(folder.join("page.bin"), content::whole(PAGE)).unwrap();
     fs::write(folder.join("mib.bin"), content::whole(MIB as usize)).unwrap();
     if big {
         let mut file = File::create(folder.join("big.bin")).unwrap();

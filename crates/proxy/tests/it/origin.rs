@@ -195,9 +195,10 @@ async fn answer(
             headers.append("x-many", "two".parse().unwrap());
             response
         }
-        name @ ("ws" | "ws/plain" | "ws/bye" | "ws/pings") => {
+        name @ ("ws" | "ws/plain" | "ws/bye" | "ws/tiny" | "ws/pings") => {
             let service = match name {
                 "ws/bye" => websocket::Service::Bye,
+                "ws/tiny" => websocket::Service::Tiny(600),
                 "ws/pings" => websocket::Service::Pings,
                 _ => websocket::Service::Echo,
             };

@@ -26,6 +26,8 @@ pub(crate) enum Service {
     Echo,
     /// Says one thing and closes.
     Bye,
+    /// Sends so many messages of one byte at once, and as many empty ones, and closes.
+    Tiny(usize),
     /// Sends [`PINGS`] at once, and repeats the answers in a message each.
     Pings,
 }
@@ -66,6 +68,17 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         let bytes = BYE.as_bytes();
         let piece = Piece { kind: MessageKind::Text, first: true, last: true, bytes };
         encoder.piece(piece, NO_MASK, &mut out).unwrap();
+        encoder.close(Some((CloseCode::NORMAL, "done")), NO_MASK, &mut out).unwrap();
+        socket.write_all(&out).await.unwrap();
+        out.clear();
+    }
+    if let Service::Tiny(count) = service {
+        for bytes in [&b"x"[..], b""] {
+            let piece = Piece { kind: MessageKind::Binary, first: true, last: true, bytes };
+            for _ in 0..count {
+                encoder.piece(piece, NO_MASK, &mut out).unwrap();
+            }
+        }
         encoder.close(Some((CloseCode::NORMAL, "done")), NO_MASK, &mut out).unwrap();
         socket.write_all(&out).await.unwrap();
         out.clear();

@@ -9,8 +9,9 @@ use crate::event::Event;
 /// The memory of one stream: `RX` bytes for events that wait for the application, `TX` for payload
 /// that waits for the line, `META` for the metadata that the application sets.
 ///
-/// `RX` must hold twice the window, so that the line never has to wait for the application: heads
-/// of events take room too. `TX` is best as long as a frame.
+/// `RX` must hold twice the window, so that the line does not have to wait for the application: each
+/// message, or piece of a longer one, takes 8 bytes beside its own. If messages of fewer than 8 bytes
+/// come, or many that are empty, take 9 times the window for the same. `TX` is best as long as a frame.
 #[derive(Debug)]
 pub struct StreamBuffers<const RX: usize, const TX: usize, const META: usize> {
     pub(super) queue: StreamQueue,

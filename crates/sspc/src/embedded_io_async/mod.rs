@@ -48,8 +48,9 @@
 //! # Back-pressure
 //!
 //! What comes for a stream waits in its [`StreamBuffers`] until the task takes it. With the
-//! default window, a half of that, a proxy that honours credit never sends more than fits, and a task
-//! that takes its time stops nobody else. If more comes all the same, the runner stops to read the
+//! default window, a half of that, a proxy that honours credit never sends more than fits in messages
+//! of 8 bytes or more, and a task that takes its time stops nobody else. Shorter ones take 8 bytes
+//! each beside their own. If more comes than fits, the runner stops to read the
 //! line until the task makes room: nothing is lost, but all wait, and a proxy that gets no answer
 //! in the meantime takes the link for lost.
 //!

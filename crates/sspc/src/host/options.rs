@@ -7,8 +7,9 @@ use sspc_wire::limits::PAYLOAD_SAFE;
 
 use crate::config::Config;
 
-/// The largest window on a line: more would not make it faster, and be in the way of others.
-const LINE_WINDOW: u32 = 64 * 1024;
+/// The largest window on a line: more would not make it faster, and be in the way of others. As
+/// messages of one byte each it is still less than the line keeps for a program that is behind.
+const LINE_WINDOW: u32 = 48 * 1024;
 
 /// How a stream is opened and run on a host.
 ///
@@ -66,5 +67,21 @@ impl Default for Options {
             buffer: 64 * 1024,
             priority: Priority::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sspc_line::LineConfig;
+    use sspc_wire::limits::{FRAME_HEAD, PAYLOAD_FIXED};
+
+    use super::*;
+
+    /// 64 KiB as messages of one byte were 1.3 MiB with their heads, and cost a slow program its
+    /// channel.
+    #[test]
+    fn a_window_of_messages_of_one_byte_fits_what_a_line_keeps() {
+        let frame = FRAME_HEAD + PAYLOAD_FIXED + 1;
+        assert!(LINE_WINDOW as usize * frame < LineConfig::default().unread_max);
     }
 }

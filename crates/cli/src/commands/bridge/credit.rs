@@ -17,8 +17,9 @@ use sspc_wire::{
     ToClientDecoder, ToProxy,
 };
 
-/// Bytes of payload that the proxy may be ahead of what the program's socket took.
-pub(crate) const WINDOW: u32 = 64 * 1024;
+/// Bytes of payload that the proxy may be ahead of what the program's socket took. As messages of
+/// one byte each it is still less than the line keeps for a program that is behind.
+pub(crate) const WINDOW: u32 = 48 * 1024;
 /// As much credit is passed on as it is, if its program does not manage it: a proxy renews such
 /// credit by itself with each connection that it makes.
 const PLAIN_MAX: i32 = 256 * 1024;

@@ -131,6 +131,8 @@ pub(crate) struct FrameWriter {
     mode: FramingMode,
     cutter: Cutter,
     credit: ClientCredit,
+    /// The most of it that the client has given and the proxy not used.
+    most_credit: ClientCredit,
     frames: VecDeque<Frame>,
     bytes: usize,
     /// Payload that is in no frame yet.
@@ -151,6 +153,7 @@ impl FrameWriter {
             mode,
             cutter: Cutter::new(mode),
             credit,
+            most_credit: credit,
             frames: VecDeque::new(),
             bytes: 0,
             pending: None,
@@ -203,6 +206,7 @@ impl FrameWriter {
     /// TXCR_UPDATE of the client.
     pub(crate) fn add_credit(&mut self, update: i32, now: Instant) {
         self.credit.add(update);
+        self.most_credit.raise_to(self.credit);
         self.release(now, false);
     }
 
@@ -229,9 +233,15 @@ impl FrameWriter {
 
     /// Raises the credit to `credit` at least.
     pub(crate) fn renew_credit(&mut self, credit: ClientCredit) {
-        if let (ClientCredit::Bytes(now), ClientCredit::Bytes(renewed)) = (&mut self.credit, credit)
-        {
-            *now = renewed.max(*now);
+        self.credit.raise_to(credit);
+    }
+
+    /// The most credit that the client had given and the proxy not used at any time; `None` if there
+    /// is no limit.
+    pub(crate) fn most_credit(&self) -> Option<u32> {
+        match self.most_credit {
+            ClientCredit::Unlimited => None,
+            ClientCredit::Bytes(bytes) => Some(u32::try_from(bytes).unwrap_or(u32::MAX)),
         }
     }
 

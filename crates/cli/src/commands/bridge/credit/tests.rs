@@ -1,4 +1,5 @@
 use rand::{Rng, RngExt, SeedableRng};
+use sspc_wire::limits::{FRAME_HEAD, PAYLOAD_FIXED};
 use sspc_wire::{PayloadHead, Piece, Streamtype, ToProxyDecoder};
 
 use super::*;
@@ -447,4 +448,11 @@ fn noise_does_no_harm() {
         while !from_proxy.next().is_empty() && from_proxy.written(from_proxy.next().len()).is_ok() {
         }
     }
+}
+
+/// 64 KiB as messages of one byte were 1.3 MiB with their heads, and cost a slow program its channel.
+#[test]
+fn a_window_of_messages_of_one_byte_fits_what_a_line_keeps() {
+    let frame = FRAME_HEAD + PAYLOAD_FIXED + 1;
+    assert!(WINDOW as usize * frame < sspc_line::LineConfig::default().unread_max);
 }
