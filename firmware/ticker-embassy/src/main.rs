@@ -34,6 +34,8 @@ const PAGE_EVERY_MS: u64 = 2000;
 /// One of so many prices is shown.
 const SHOWN_OF_PRICES: u32 = 50;
 const STATUS_EVERY_MS: u64 = 5000;
+/// How long after a failure of the line's driver it is tried again, so that others run meanwhile.
+const LINE_AGAIN_MS: u64 = 10;
 
 static LINES: ConstStaticCell<Lines> = ConstStaticCell::new(Lines::new(LINK, SEED));
 
@@ -63,7 +65,7 @@ fn main() -> ! {
         if let Err(error) = start(spawner, handle, log) {
             log.borrow_mut().line(format_args!("cannot start: {error:?}"));
         }
-        if let Ok(line) = line(runner, input, output) {
+        if let Ok(line) = line(runner, input, output, log) {
             spawner.spawn(line);
         }
     })
@@ -80,9 +82,20 @@ fn start(spawner: Spawner, handle: Handle<'static, Buffers>, log: Shown) -> Resu
 
 /// Moves the bytes of the line, for ever.
 #[task]
-async fn line(mut runner: Runner<'static, Buffers>, input: LineInput, output: LineOutput) {
+async fn line(
+    mut runner: Runner<'static, Buffers>,
+    mut input: LineInput,
+    mut output: LineOutput,
+    log: Shown,
+) {
     let (mut read, mut write) = ([0; 64], [0; LINK.frame_max as usize + 40]);
-    runner.run(input, output, Clock, &mut read, &mut write).await;
+    loop {
+        // This driver never fails. Others do, at an overrun for one, and the handshake makes up
+        // for what was lost.
+        let error = runner.run(&mut input, &mut output, Clock, &mut read, &mut write).await;
+        log.borrow_mut().line(format_args!("line: {error:?}"));
+        embassy_time::Timer::after_millis(LINE_AGAIN_MS).await;
+    }
 }
 
 /// Reports when the link comes up or is lost.
@@ -138,8 +151,10 @@ async fn page(handle: Handle<'static, Buffers>, log: Shown) {
                 match state {
                     State::QosAckRemote => {
                         log.borrow_mut().line(format_args!("page of {page}"));
+                        continue;
                     }
-                    State::QosNackRemote | State::AllRetriesFailed => {}
+                    // However it went, with a verdict or without.
+                    State::Disconnected | State::AllRetriesFailed | State::AuthFailed => {}
                     _ => continue,
                 }
                 embassy_time::Timer::after_millis(PAGE_EVERY_MS).await;

@@ -75,9 +75,9 @@ impl App {
                     State::Creating => return Wish::Connect(PAGE),
                     State::QosAckRemote => {
                         self.log.line(format_args!("page of {}", self.page));
-                        self.next_page = now.plus_millis(PAGE_EVERY_MS);
                     }
-                    State::QosNackRemote | State::AllRetriesFailed => {
+                    // However it went, with a verdict or without.
+                    State::Disconnected | State::AllRetriesFailed | State::AuthFailed => {
                         self.next_page = now.plus_millis(PAGE_EVERY_MS);
                     }
                     _ => {}

@@ -206,7 +206,11 @@ page_state(void *user, void *h_src, lws_ss_constate_t state, lws_ss_tx_ordinal_t
 		print(" bytes, CRC-32 ");
 		print_number(page->crc, 16);
 		print("\n");
-		lws_ss_start_timeout(page->ss, 5000);
+		break;
+	case LWSSSCS_DISCONNECTED:
+	case LWSSSCS_ALL_RETRIES_FAILED:
+	case LWSSSCS_AUTH_FAILED:
+		/* However it went, with a verdict or without. */
 		lws_sul_schedule(lws_ss_cx_from_user(page), 0, &page->again, ask_again,
 				 5 * LWS_US_PER_SEC);
 		break;

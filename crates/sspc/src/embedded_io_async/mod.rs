@@ -2,7 +2,7 @@
 //! and write, on any single-threaded executor; no allocation, no atomics.
 //!
 //! A [`State`] holds all memory. [`State::split`] gives a [`Handle`], by which tasks open streams,
-//! and a [`Runner`], whose [`run`](Runner::run) some task awaits for ever.
+//! and a [`Runner`], whose [`run`](Runner::run) some task calls for ever.
 //!
 //! ```
 //! use sspc::embedded_io_async::{Handle, StreamBuffers, State, Timer};
@@ -34,12 +34,19 @@
 //!     Ok(())
 //! }
 //!
-//! async fn firmware(rx: impl Read, tx: impl Write, timer: impl Timer) {
+//! async fn firmware(mut rx: impl Read, mut tx: impl Write, timer: impl Timer) {
 //!     // Or in a `StaticCell`, where tasks must be 'static.
 //!     let mut state = State::<4, Buffers>::new(MuxConfig::FAST, 0x5eed);
 //!     let (handle, mut runner) = state.split();
 //!     let (mut read, mut write) = ([0; 64], [0; 1420]);
-//!     let line = runner.run(rx, tx, timer, &mut read, &mut write);
+//!     let line = async {
+//!         loop {
+//!             // It ends when the driver fails, as UARTs' do at an overrun: begin again.
+//!             let _error = runner.run(&mut rx, &mut tx, &timer, &mut read, &mut write).await;
+//!             // A driver that fails again and again keeps nobody else from running.
+//!             timer.sleep_until(timer.now().plus_millis(10)).await;
+//!         }
+//!     };
 //!     # let select = |_, _| async {};
 //!     select(report(&handle), line).await;
 //! }
@@ -97,6 +104,16 @@ pub trait Timer {
 
     /// Returns at this time or later.
     fn sleep_until(&self, at: Instant) -> impl Future<Output = ()>;
+}
+
+impl<T: Timer> Timer for &T {
+    fn now(&self) -> Instant {
+        T::now(self)
+    }
+
+    fn sleep_until(&self, at: Instant) -> impl Future<Output = ()> {
+        T::sleep_until(self, at)
+    }
 }
 
 /// All memory of up to `N` streams over one line; `M` is [`StreamBuffers`].

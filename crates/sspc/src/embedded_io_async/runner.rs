@@ -18,7 +18,9 @@ pub struct Runner<'d, M> {
     pub(super) shared: &'d Cell<M>,
 }
 
-/// The line is lost.
+/// The line is lost, for now. A driver may fail at any time, for example because the program was
+/// too late for a byte: that is a reason to [`run`](Runner::run) it again, not to end.
+#[must_use = "the line is to be run again"]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LineError<R, W> {
@@ -49,7 +51,9 @@ impl<R: fmt::Debug + fmt::Display, W: fmt::Debug + fmt::Display> core::error::Er
 }
 
 impl<M: BufferSet> Runner<'_, M> {
-    /// Runs the line until it is lost. Whenever it begins, it does so with the handshake.
+    /// Runs the line until it is lost. Whenever it begins, it does so with the handshake: call it
+    /// again, with the same driver, and the streams live on. Wait a little before, so that a driver
+    /// that fails at once each time does not keep other tasks from running.
     ///
     /// `read` may be as short as the UART's queue, and `write` is best
     /// [`frame_max`](sspc_mux::Config::frame_max) and 40 long. No read or write that was begun is

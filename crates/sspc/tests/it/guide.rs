@@ -3,6 +3,8 @@
 #[allow(unreachable_pub, reason = "they are as a reader copies them")]
 mod echo;
 #[allow(unreachable_pub, reason = "the same")]
+mod keep_line;
+#[allow(unreachable_pub, reason = "the same")]
 mod page;
 #[allow(unreachable_pub, reason = "the same")]
 mod report;
@@ -13,11 +15,14 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
+use embedded_io_adapters::tokio_1::FromTokio;
+use embedded_io_async::{ErrorKind, ErrorType, Read};
+use sspc::embedded_io_async::{State as Lines, StreamBuffers};
 use sspc::tokio::Client;
 use sspc::{Address, Config, Flags, MuxConfig, Options, State};
 
 use crate::blocking::proxy;
-use crate::embedded_async::with_proxy;
+use crate::embedded_async::{self, Clock, with_proxy};
 use crate::harness::{payload, state};
 use crate::peer::{Listener, Peer};
 use crate::world::Proxy;
@@ -71,6 +76,7 @@ fn the_examples_are_those_that_are_run_here() {
         include_str!("guide/report.rs"),
         include_str!("guide/echo.rs"),
         include_str!("guide/tell.rs"),
+        include_str!("guide/keep_line.rs"),
     ] {
         assert!(GUIDE.contains(example), "docs/client.md has another example than {example}");
     }
@@ -187,4 +193,82 @@ fn the_example_for_devices_ends_whatever_happens() {
             assert_eq!(tell::tell(handle).await, Ok(is_well), "{way}");
         });
     }
+}
+
+/// A driver whose first reads fail, as UARTs' do at an overrun.
+struct Overrun<R> {
+    inner: R,
+    failures: u32,
+}
+
+impl<R> ErrorType for Overrun<R> {
+    type Error = ErrorKind;
+}
+
+impl<R: Read> Read for Overrun<R> {
+    async fn read(&mut self, buf: &mut [u8]) -> Result<usize, ErrorKind> {
+        if self.failures > 0 {
+            self.failures -= 1;
+            return Err(ErrorKind::Other);
+        }
+        self.inner.read(buf).await.map_err(|_| ErrorKind::Other)
+    }
+}
+
+struct TooOften;
+
+impl ErrorType for TooOften {
+    type Error = ErrorKind;
+}
+
+impl Read for TooOften {
+    async fn read(&mut self, _: &mut [u8]) -> Result<usize, ErrorKind> {
+        panic!("it is read too often");
+    }
+}
+
+/// The line was over for good with the first error of its driver.
+#[test]
+fn the_line_of_the_example_for_devices_outlives_errors_of_its_driver() {
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    tokio.block_on(async {
+        let clock = Clock::new();
+        let proxy = Rc::new(RefCell::new(Proxy::new(MuxConfig::FAST, 2)));
+        let mut lines = Lines::<1, StreamBuffers<2048, 1361, 128>>::new(MuxConfig::FAST, 1);
+        let (handle, runner) = lines.split();
+        let (ours, theirs) = tokio::io::duplex(200);
+        let (rx, tx) = tokio::io::split(ours);
+        let rx = Overrun { inner: FromTokio::new(rx), failures: 20 };
+        tokio::select! {
+            told = tokio::time::timeout(LIMIT, tell::tell(handle)) => {
+                assert_eq!(told, Ok(Ok(true)));
+            }
+            () = keep_line::keep_line(runner, rx, FromTokio::new(tx), &clock) => {
+                panic!("the line is over");
+            }
+            () = embedded_async::serve(proxy, theirs, &clock) => panic!("the pipe is over"),
+        }
+    });
+}
+
+/// Nothing else ran while a driver failed again and again.
+#[test]
+fn a_driver_that_always_fails_keeps_nobody_from_running() {
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
+    tokio.block_on(async {
+        let clock = Clock::new();
+        let mut lines = Lines::<1, StreamBuffers<2048, 1361, 128>>::new(MuxConfig::FAST, 1);
+        let runner = lines.split().1;
+        let rx = Overrun { inner: TooOften, failures: 110 };
+        let line = keep_line::keep_line(runner, rx, Vec::new(), &clock);
+        assert!(tokio::time::timeout(Duration::from_secs(1), line).await.is_err());
+    });
 }
