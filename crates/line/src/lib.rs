@@ -28,6 +28,8 @@ mod channel_state;
 mod config;
 mod event;
 mod line;
+mod output;
+mod pacer;
 mod port;
 mod registry;
 mod restart_guard;

@@ -4,6 +4,7 @@
 mod user;
 
 use std::collections::{HashMap, VecDeque};
+use std::mem::take;
 use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,6 +13,7 @@ use sspc_mux::{Channel, Event, Instant, LinkLoss, Mux, OpenError, Priority, Refu
 use crate::channel_state::{ChannelEnd, ChannelState, Phase};
 use crate::config::LineConfig;
 use crate::event::{LineEvent, Status};
+use crate::pacer::{Answer, Probe};
 use crate::restart_guard::RestartGuard;
 
 /// Names a channel from its request to its end; never used again.
@@ -34,6 +36,14 @@ pub(crate) struct LineState {
     status: Status,
     /// How many PINGs of this end came back, and when the last one did.
     echoes: (u32, Instant),
+    /// The PING that waits for its answer was sent for what the line itself wants to know.
+    measuring: bool,
+    /// The line's user asked for its answer.
+    asked: bool,
+    /// Bytes that had come when the last PING was sent.
+    pinged_at: u64,
+    /// What became of a PING, for the pacer.
+    probe: Option<Probe>,
     next_id: u64,
     unread_max: usize,
     /// A channel wants to know how much the peer has read.
@@ -54,6 +64,10 @@ impl LineState {
             events: VecDeque::new(),
             status: Status { port: true, ..Status::default() },
             echoes: (0, Instant::ZERO),
+            measuring: false,
+            asked: false,
+            pinged_at: 0,
+            probe: None,
             next_id: 0,
             unread_max: config.unread_max,
             wants_ping: false,
@@ -104,7 +118,7 @@ impl LineState {
                 self.note_echo(now);
             }
             if is_answer {
-                self.ping_answered();
+                self.ping_answered(now);
             }
             if came_up && self.mux.role() == Role::Proxy {
                 // Only the end of a handshake that this side begins tells a device the time.
@@ -114,7 +128,9 @@ impl LineState {
     }
 
     /// The peer has read what was sent before the last PING: channels that waited for that go on.
-    fn ping_answered(&mut self) {
+    fn ping_answered(&mut self, at: Instant) {
+        let behind = self.status.bytes_in - self.pinged_at;
+        self.probe = Some(Probe::Answered(Answer { at, peer_us: self.mux.pong_us(), behind }));
         for state in self.channels.values_mut() {
             state.ahead.ping_answered();
             if let (Phase::Open(channel) | Phase::Closing(channel), false) =
@@ -161,8 +177,8 @@ impl LineState {
         self.request_channels();
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.mux.set_unix_time(now, u64::try_from(since_1970.as_micros()).unwrap_or(0));
-        if self.wants_ping && self.mux.is_up() {
-            self.mux.ping(now);
+        if self.wants_ping {
+            self.measure(now);
         }
         let last_ping = self.mux.unanswered_ping();
         let (channels, owners) = (&mut self.channels, &self.owners);
@@ -201,6 +217,25 @@ impl LineState {
             state.ahead.sent(length);
             self.wants_ping |= state.ahead.wants_ping();
         }
+    }
+
+    /// Sends a PING for what its answer says about the wire and what the peer has read; the observer
+    /// does not hear of it.
+    pub(crate) fn measure(&mut self, now: Instant) {
+        if self.mux.is_up() && self.mux.unanswered_ping().is_none() {
+            self.measuring = true;
+            self.mux.ping(now);
+        }
+    }
+
+    /// What was taken last begins with a PING.
+    pub(crate) fn pinging(&mut self) {
+        self.pinged_at = self.status.bytes_in;
+    }
+
+    /// What became of the last PING, if that is known by now.
+    pub(crate) fn take_probe(&mut self) -> Option<Probe> {
+        self.probe.take()
     }
 
     /// When to call `handle_timeout` and `transmit` if nothing happens before.
@@ -325,7 +360,10 @@ impl LineState {
             Event::LinkDown { why } => self.link_down(why),
             Event::RoundTrip { rtt_us } => {
                 self.status.round_trip = Some(micros(rtt_us));
-                self.events.push_back(LineEvent::RoundTrip { round_trip: micros(rtt_us) });
+                let measured = take(&mut self.measuring);
+                if take(&mut self.asked) || !measured {
+                    self.events.push_back(LineEvent::RoundTrip { round_trip: micros(rtt_us) });
+                }
             }
             Event::PeerClock { unix_us } => {
                 let since_1970 = Duration::from_micros(unix_us);
@@ -354,6 +392,8 @@ impl LineState {
     }
 
     fn link_down(&mut self, why: LinkLoss) {
+        (self.measuring, self.asked) = (false, false);
+        self.probe = Some(Probe::Lost);
         self.status.losses += 1;
         self.wants_ping = false;
         self.events.push_back(LineEvent::Down { why });

@@ -15,6 +15,7 @@ use sspc_mux::{Instant, Role};
 use crate::config::LineConfig;
 use crate::event::LineEvent;
 use crate::line::{Line, Shared, Wake};
+use crate::output::Output;
 use crate::port;
 use crate::state::LineState;
 
@@ -29,9 +30,9 @@ const REOPEN: [Duration; 4] = [
 const LINGER: Duration = Duration::from_secs(1);
 /// How long the last user of a line waits for that.
 const LINGER_OF_USER: Duration = Duration::from_millis(200);
-/// How much a port is given ahead of what it can have sent. What the system keeps beyond that, on a
-/// pseudo-terminal 12 KiB, would be in the way of what is urgent.
-const AHEAD: Duration = Duration::from_millis(10);
+/// Up to this rate a port is asked whether it needs more: Linux says so of a serial port when fewer than
+/// 256 bytes wait in its driver, which above it are sent too soon to wait for that.
+const ASK_BAUD_MAX: u32 = 256_000;
 
 type Observer = Box<dyn FnMut(LineEvent) + Send>;
 
@@ -88,10 +89,8 @@ fn start(
         receiver,
         notifier,
         clock,
-        output: vec![0; usize::from(config.mux.frame_max) + 128],
-        output_at: 0,
-        output_end: 0,
-        sent_by: clock,
+        output: Output::new(address.baud, &config.mux),
+        is_full: false,
         observer,
         closed_at: None,
     };
@@ -161,12 +160,9 @@ struct Driver {
     receiver: PipeReader,
     notifier: Arc<Notifier>,
     clock: StdInstant,
-    /// What is to be written: the bytes from `output_at` to `output_end`.
-    output: Vec<u8>,
-    output_at: usize,
-    output_end: usize,
-    /// When all that was written will have been sent at the port's rate.
-    sent_by: StdInstant,
+    output: Output,
+    /// The port has enough to send, whatever the output's pace says.
+    is_full: bool,
     observer: Observer,
     closed_at: Option<StdInstant>,
 }
@@ -189,8 +185,7 @@ impl Driver {
             if self.port.is_none() && !self.reopen() {
                 continue;
             }
-            self.fill_output();
-            if let Err(error) = self.write() {
+            if let Err(error) = self.fill_output().and_then(|()| self.write()) {
                 self.lose_port(error);
                 continue;
             }
@@ -216,6 +211,7 @@ impl Driver {
             let mut line = self.shared.lock();
             line.receive(now, input.get(..length).unwrap_or_default());
             line.handle_timeout(now);
+            self.output.learn(&mut line);
         }
     }
 
@@ -241,36 +237,36 @@ impl Driver {
         if self.port.is_none() || closed_at.elapsed() >= LINGER {
             return true;
         }
-        self.fill_output();
-        self.output_at == self.output_end && self.ahead() <= AHEAD
+        // A port that fails is over too.
+        self.fill_output().is_err() || self.output.is_due(self.now()) && !self.is_full
     }
 
-    /// Fills the output with frames if it is empty and the port can send more.
-    fn fill_output(&mut self) {
-        if self.output_at < self.output_end || self.ahead() > AHEAD {
-            return;
-        }
+    /// Fills the output if the port is about to need more.
+    fn fill_output(&mut self) -> io::Result<()> {
         let now = self.now();
-        let length = self.shared.lock().transmit(now, &mut self.output);
-        (self.output_at, self.output_end) = (0, length);
-    }
-
-    /// How far what was written is ahead of what can have been sent.
-    fn ahead(&self) -> Duration {
-        self.sent_by.saturating_duration_since(StdInstant::now())
+        self.is_full = false;
+        let Some(port) = self.port.as_ref().filter(|_| self.output.is_due(now)) else {
+            return Ok(());
+        };
+        if self.address.baud <= ASK_BAUD_MAX {
+            let mut polled = [PollFd::new(port, PollFlags::OUT)];
+            poll_for(&mut polled, Some(Duration::ZERO))?;
+            self.is_full = polled.iter().all(|fd| fd.revents().is_empty());
+        }
+        if !self.is_full {
+            self.output.fill(now, &mut self.shared.lock());
+        }
+        Ok(())
     }
 
     /// Writes what goes.
     fn write(&mut self) -> io::Result<()> {
-        let rest = self.output.get(self.output_at..self.output_end).unwrap_or_default();
+        let rest = self.output.pending();
         let (Some(port), false) = (&self.port, rest.is_empty()) else { return Ok(()) };
         match rustix::io::write(port, rest) {
             Ok(length) => {
-                self.output_at += length;
-                // 8N1: ten bits a byte.
-                let ns = length as u64 * 10_000_000_000 / u64::from(self.address.baud.max(1));
-                let from = self.sent_by.max(StdInstant::now());
-                self.sent_by = from + Duration::from_nanos(ns);
+                let now = self.now();
+                self.output.wrote(now, length);
                 Ok(())
             }
             Err(Errno::AGAIN | Errno::INTR) => Ok(()),
@@ -293,9 +289,8 @@ impl Driver {
         let Some(port) = &self.port else {
             return Ok(Ready { to_read: false, is_notified: false });
         };
-        let pending = self.output_at < self.output_end;
         let mut interest = PollFlags::IN;
-        if pending {
+        if self.is_full || !self.output.pending().is_empty() {
             interest |= PollFlags::OUT;
         }
         let mut polled = [PollFd::new(port, interest), PollFd::new(&self.receiver, PollFlags::IN)];
@@ -312,10 +307,7 @@ impl Driver {
     /// When to come back without anything happening: when the output can be filled again, if it is
     /// written and there may be more to send; and when a closed line ends, whatever the port takes.
     fn limit(&self) -> Option<Duration> {
-        let is_pending = self.output_at < self.output_end;
-        let too_early = self.ahead().saturating_sub(AHEAD);
-        let may_have_more = self.output_end > 0 || !too_early.is_zero();
-        let refill = (may_have_more && !is_pending).then_some(too_early);
+        let refill = self.output.refill_in(self.now()).filter(|_| !self.is_full);
         let linger = self.closed_at.map(|at| LINGER.saturating_sub(at.elapsed()));
         refill.into_iter().chain(linger).min()
     }
@@ -334,7 +326,7 @@ impl Driver {
     fn lose_port(&mut self, error: io::Error) {
         self.port = None;
         self.attempts = 0;
-        (self.output_at, self.output_end) = (0, 0);
+        self.output.clear();
         self.shared.lock().port_lost(error);
     }
 
@@ -361,7 +353,6 @@ impl Driver {
         self.attempts += 1;
         let Ok(port) = port::open(&self.address) else { return false };
         self.port = Some(port);
-        self.sent_by = StdInstant::now();
         self.shared.lock().port_back();
         true
     }

@@ -173,6 +173,12 @@ impl Mux {
         self.link.unanswered_ping()
     }
 
+    /// When the peer sent the last PONG by its own clock, in µs. To be asked for right behind an
+    /// [`Event::RoundTrip`]; at any other time it is anything.
+    pub const fn pong_us(&self) -> u64 {
+        self.framing.decoder.second_us()
+    }
+
     /// How often framing was lost while the link was up, modulo 2^32.
     pub const fn framing_losses(&self) -> u32 {
         self.framing_losses

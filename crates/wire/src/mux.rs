@@ -175,10 +175,7 @@ impl MuxDecoder {
             CHANNEL_CLOSE_ACK => MuxFrame::ChannelCloseAck(channel),
             MUX => MuxFrame::Data { channel, piece },
             PING => MuxFrame::Ping { sent_us: first_us },
-            PONG => MuxFrame::Pong {
-                echo_us: first_us,
-                sent_us: u64_at::<9, MUX_CONTROL_MAX>(&self.head),
-            },
+            PONG => MuxFrame::Pong { echo_us: first_us, sent_us: self.second_us() },
             PONGACK => MuxFrame::PongAck { unix_us: first_us },
             _ => MuxFrame::Reset,
         }))
@@ -237,6 +234,11 @@ impl MuxDecoder {
     /// Of a PONG the time that the PING carried; of others the only time, in µs.
     pub const fn first_us(&self) -> u64 {
         u64_at::<1, MUX_CONTROL_MAX>(&self.head)
+    }
+
+    /// Of a PONG the time by the sender's clock, in µs.
+    pub const fn second_us(&self) -> u64 {
+        u64_at::<9, MUX_CONTROL_MAX>(&self.head)
     }
 
     /// The length of a MUX frame's body.

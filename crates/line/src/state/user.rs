@@ -22,6 +22,7 @@ impl LineState {
     }
 
     pub(crate) fn ping(&mut self, now: Instant) {
+        self.asked = true;
         self.mux.ping(now);
     }
 

@@ -1,0 +1,90 @@
+//! What is written to a port, and when: soon enough that the wire is never idle, and no sooner.
+
+use std::time::Duration;
+
+use sspc_mux::{Config, Instant};
+use sspc_wire::mux_type::PING;
+
+use crate::pacer::{Pacer, Probe};
+use crate::state::LineState;
+
+/// How much a port is given ahead of what it has sent. What the system keeps beyond that, on a
+/// pseudo-terminal 12 KiB, would be in the way of what is urgent.
+const AHEAD: Duration = Duration::from_millis(10);
+/// Bytes of a PING.
+const PING_LENGTH: usize = 9;
+
+/// The bytes to be written next, and the pace at which they are.
+#[derive(Debug)]
+pub(crate) struct Output {
+    bytes: Vec<u8>,
+    /// What of them is still to be written.
+    at: usize,
+    end: usize,
+    pacer: Pacer,
+}
+
+impl Output {
+    pub(crate) fn new(baud: u32, mux: &Config) -> Self {
+        let bytes = vec![0; usize::from(mux.frame_max) + 128];
+        Self { bytes, at: 0, end: 0, pacer: Pacer::new(baud, mux.frame_max) }
+    }
+
+    /// The bytes to be written now.
+    pub(crate) fn pending(&self) -> &[u8] {
+        self.bytes.get(self.at..self.end).unwrap_or_default()
+    }
+
+    /// All is written, and the port is about to need more.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.at == self.end && self.pacer.ahead(now) <= AHEAD
+    }
+
+    /// Takes frames from the line if it is due.
+    pub(crate) fn fill(&mut self, now: Instant, line: &mut LineState) {
+        if !self.is_due(now) {
+            return;
+        }
+        if self.pacer.wants_ping() {
+            line.measure(now);
+        }
+        (self.at, self.end) = (0, line.transmit(now, &mut self.bytes));
+        // While the link is up it comes first; else it is behind RESET_TRANSPORT.
+        if self.pending().first() == Some(&PING) {
+            self.pacer.pinging(now, PING_LENGTH);
+            line.pinging();
+        }
+    }
+
+    /// So many bytes were given to the port.
+    pub(crate) fn wrote(&mut self, now: Instant, length: usize) {
+        self.at += length;
+        self.pacer.wrote(now, length);
+    }
+
+    /// Takes what the line heard about the wire.
+    pub(crate) fn learn(&mut self, line: &mut LineState) {
+        match line.take_probe() {
+            Some(Probe::Answered(answer)) => self.pacer.answered(answer),
+            Some(Probe::Lost) => self.pacer.restart(),
+            None => {}
+        }
+    }
+
+    /// In what time to fill it again, if there may be more to send; `None` while some is to be written.
+    pub(crate) fn refill_in(&self, now: Instant) -> Option<Duration> {
+        let is_written = self.at == self.end;
+        let too_early = self.pacer.ahead(now).saturating_sub(AHEAD);
+        let may_have_more = self.end > 0 || !too_early.is_zero();
+        (may_have_more && is_written).then_some(too_early)
+    }
+
+    /// The port is gone, and what was to be written to it.
+    pub(crate) fn clear(&mut self) {
+        (self.at, self.end) = (0, 0);
+        self.pacer.restart();
+    }
+}
+
+#[cfg(test)]
+mod tests;
