@@ -8,9 +8,12 @@ use sspc_wire::mux_type::PING;
 use crate::pacer::{Pacer, Probe};
 use crate::state::LineState;
 
-/// How much a port is given ahead of what it has sent. What the system keeps beyond that, on a
+/// How far a port is given what to send ahead of what it has sent: so long this end may take to wake up
+/// before the wire is idle, and so long the next frame waits. What the system keeps beyond that, on a
 /// pseudo-terminal 12 KiB, would be in the way of what is urgent.
 const AHEAD: Duration = Duration::from_millis(10);
+/// The same where the next frame may be another channel's than the last.
+const AHEAD_OF_OTHERS: Duration = Duration::from_millis(3);
 /// Bytes of a PING.
 const PING_LENGTH: usize = 9;
 
@@ -22,12 +25,17 @@ pub(crate) struct Output {
     at: usize,
     end: usize,
     pacer: Pacer,
+    /// How far ahead the port is given what to send.
+    ahead: Duration,
+    /// By how much more this end was late.
+    slack: Duration,
 }
 
 impl Output {
     pub(crate) fn new(baud: u32, mux: &Config) -> Self {
         let bytes = vec![0; usize::from(mux.frame_max) + 128];
-        Self { bytes, at: 0, end: 0, pacer: Pacer::new(baud, mux.frame_max) }
+        let pacer = Pacer::new(baud, mux.frame_max);
+        Self { bytes, at: 0, end: 0, pacer, ahead: AHEAD, slack: Duration::ZERO }
     }
 
     /// The bytes to be written now.
@@ -37,7 +45,7 @@ impl Output {
 
     /// All is written, and the port is about to need more.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
-        self.at == self.end && self.pacer.ahead(now) <= AHEAD
+        self.at == self.end && self.pacer.ahead(now) <= self.ahead
     }
 
     /// Takes frames from the line if it is due.
@@ -48,12 +56,22 @@ impl Output {
         if self.pacer.wants_ping() {
             line.measure(now);
         }
+        let had_more = self.end > 0;
         (self.at, self.end) = (0, line.transmit(now, &mut self.bytes));
+        self.choose_ahead(now, had_more && self.end > 0, line.is_shared());
         // While the link is up it comes first; else it is behind RESET_TRANSPORT.
         if self.pending().first() == Some(&PING) {
             self.pacer.pinging(now, PING_LENGTH);
             line.pinging();
         }
+    }
+
+    /// Chooses how far ahead the port is given what to send from now on: for a while a little more, if
+    /// the wire was idle although there was something to send.
+    fn choose_ahead(&mut self, now: Instant, is_flowing: bool, is_shared: bool) {
+        let late = if is_flowing { self.pacer.idle(now) } else { Duration::ZERO };
+        self.slack = (self.slack - self.slack / 256 + late).min(AHEAD - AHEAD_OF_OTHERS);
+        self.ahead = if is_shared { AHEAD_OF_OTHERS + self.slack } else { AHEAD };
     }
 
     /// So many bytes were given to the port.
@@ -74,7 +92,7 @@ impl Output {
     /// In what time to fill it again, if there may be more to send; `None` while some is to be written.
     pub(crate) fn refill_in(&self, now: Instant) -> Option<Duration> {
         let is_written = self.at == self.end;
-        let too_early = self.pacer.ahead(now).saturating_sub(AHEAD);
+        let too_early = self.pacer.ahead(now).saturating_sub(self.ahead);
         let may_have_more = self.end > 0 || !too_early.is_zero();
         (may_have_more && is_written).then_some(too_early)
     }

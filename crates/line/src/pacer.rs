@@ -118,6 +118,11 @@ impl Pacer {
         Duration::from_nanos(self.sent_by_ns.saturating_sub(nanos(now)))
     }
 
+    /// How long ago all that was written was sent.
+    pub(crate) fn idle(&self, now: Instant) -> Duration {
+        Duration::from_nanos(nanos(now).saturating_sub(self.sent_by_ns))
+    }
+
     /// These bytes were given to the port.
     pub(crate) fn wrote(&mut self, now: Instant, bytes: usize) {
         let bytes = bytes as u64;
@@ -156,8 +161,10 @@ impl Pacer {
             self.slower_ppm = self.slower_ppm.saturating_add(wrong_ppm / 2).min(SLOWER_MAX_PPM);
             self.frames_between = FRAMES_BETWEEN;
         } else {
-            // Whatever made it seem slower may be over.
-            self.slower_ppm -= self.slower_ppm.div_ceil(64);
+            if surely_ns < TOLERANCE_NS {
+                // Nothing waits: it may be faster than it seemed.
+                self.slower_ppm -= self.slower_ppm.div_ceil(64);
+            }
             self.frames_between = (self.frames_between + 1).min(FRAMES_BETWEEN_MAX);
         }
     }

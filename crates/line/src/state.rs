@@ -238,6 +238,11 @@ impl LineState {
         self.probe.take()
     }
 
+    /// More than one channel is in use, so that one may have to wait for another.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.channels.len() > 1
+    }
+
     /// When to call `handle_timeout` and `transmit` if nothing happens before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         self.mux.deadline().into_iter().chain(self.guard.until(self.mux.config().stall_ms)).min()
