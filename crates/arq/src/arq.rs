@@ -11,10 +11,10 @@ use crate::receive::{KEPT_BYTES, Receiver, Turn};
 use crate::send::{PAYLOAD_MAX, Sender, Terms};
 
 /// What a HELLO's check sum begins with: it belongs to no session.
-const NO_SESSION: &[u8] = &[];
+pub(crate) const NO_SESSION: &[u8] = &[];
 
 /// How many HELLOs go beside a session, to a peer that may have restarted.
-const HELLOS_BESIDE: u8 = 4;
+pub(crate) const HELLOS_BESIDE: u8 = 4;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

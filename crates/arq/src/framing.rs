@@ -1,4 +1,5 @@
 use sspc_mux::{Instant, Mux, PACKETS};
+use sspc_wire::mux_type::{PING, RESET_TRANSPORT};
 
 use crate::arq::{Arq, Received};
 use crate::protection::Protection;
@@ -54,7 +55,7 @@ pub struct Framing<P, R, T> {
 const PLAIN_PINGS: u8 = 2;
 
 /// In the second byte of a PING's time: [`PACKETS`].
-const PACKETS_BYTE: u8 = (PACKETS >> 48) as u8;
+pub(crate) const PACKETS_BYTE: u8 = (PACKETS >> 48) as u8;
 
 impl<P, R, T> Framing<P, R, T>
 where
@@ -195,11 +196,16 @@ where
             return self.arq.transmit(now, out, source);
         }
         let length = source(out).min(out.len());
-        if let (Choice::Auto, Some([0xf9, 0xf6, _, second])) =
-            (self.choice, out.get_mut(..length).and_then(|sent| sent.first_chunk_mut::<4>()))
-        {
-            *second |= PACKETS_BYTE;
+        if self.choice == Choice::Auto {
+            mark_ping(out.get_mut(..length).unwrap_or_default());
         }
         length
+    }
+}
+
+/// Says in what a mux sends while its link is down that there may be packets.
+pub(crate) fn mark_ping(sent: &mut [u8]) {
+    if let Some([RESET_TRANSPORT, PING, _, second]) = sent.first_chunk_mut::<4>() {
+        *second |= PACKETS_BYTE;
     }
 }

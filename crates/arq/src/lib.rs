@@ -29,16 +29,19 @@ mod arq;
 mod cobs;
 mod config;
 mod crc;
+mod device;
 mod framing;
 mod packet;
 mod protection;
 mod receive;
 mod send;
+mod timer;
 
 #[cfg(feature = "host")]
 pub use arq::Counters;
 pub use arq::{Arq, Received};
 pub use config::Config;
 pub use crc::{Crc32, SoftCrc};
+pub use device::DeviceFraming;
 pub use framing::{Choice, Framing, Input};
 pub use protection::{Checked, Protection};

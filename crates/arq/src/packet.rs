@@ -22,6 +22,9 @@ pub(crate) struct Seq(u8);
 impl Seq {
     pub(crate) const ZERO: Self = Self(0);
 
+    /// No packet's.
+    pub(crate) const NONE: Self = Self(u8::MAX);
+
     pub(crate) const fn plus(self, n: u8) -> Self {
         Self(self.0.wrapping_add(n) % SEQS)
     }

@@ -17,8 +17,8 @@ pub(crate) const KEPT_BYTES: usize = WINDOW_MAX as usize / 8;
 
 /// How often a peer is asked for a packet that came to harm, as what asks it may come to harm too. Not
 /// for ever: noise on a line where nothing is missing ends with that.
-const ASK: u8 = 2;
-const ASKED: u8 = u8::MAX;
+pub(crate) const ASK: u8 = 2;
+pub(crate) const ASKED: u8 = u8::MAX;
 
 /// How many bytes a PING's time has behind the first.
 const PING_REST: u8 = 7;

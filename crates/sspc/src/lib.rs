@@ -13,6 +13,8 @@
 #[cfg(feature = "std")]
 extern crate std;
 
+#[cfg(feature = "arq")]
+pub mod arq;
 #[cfg(feature = "std")]
 pub mod blocking;
 mod client;

@@ -16,7 +16,7 @@ static mut CLIENT: Four =
 /// The metadata that a stream sets is the user's.
 type Storage = [u8; 64];
 
-type Four = Client<[Slot<Storage>; 4]>;
+pub(crate) type Four = Client<[Slot<Storage>; 4]>;
 
 const SLOT: Slot<Storage> =
     Slot::new(Name::literal("mintest"), Config::DEFAULT, Priority::LOWEST, [0; 64]);
@@ -77,6 +77,9 @@ fn step(client: &mut Four) {
     let now = instant();
     let id = StreamId::new(get() as u8);
     match get() {
+        #[cfg(feature = "arq")]
+        1 => crate::arq::receive(client, now, input(), tell),
+        #[cfg(not(feature = "arq"))]
         1 => {
             let mut input = input();
             while let Some(event) = client.receive(now, &mut input) {
@@ -95,8 +98,14 @@ fn step(client: &mut Four) {
                 let (len, flags) = (get() as usize, Flags::from_bits(get()));
                 (get() == 0).then(|| Tx { len, flags, more: get() == 0 })
             };
+            #[cfg(feature = "arq")]
+            put(crate::arq::transmit(client, now, output(), &mut source) as u32);
+            #[cfg(not(feature = "arq"))]
             put(client.transmit(now, output(), &mut source).unwrap_or(0) as u32);
         }
+        #[cfg(feature = "arq")]
+        4 => put(crate::arq::deadline(client, now).map_or(0, Instant::as_micros) as u32),
+        #[cfg(not(feature = "arq"))]
         4 => put(client.deadline().map_or(0, Instant::as_micros) as u32),
         5 => {
             let Ok(name) = Name::new(text()) else { return };

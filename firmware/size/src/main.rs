@@ -4,6 +4,8 @@
 #![no_std]
 #![no_main]
 
+#[cfg(feature = "arq")]
+mod arq;
 #[cfg(feature = "client")]
 mod client;
 

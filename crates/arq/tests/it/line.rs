@@ -2,11 +2,61 @@
 
 use std::collections::BTreeMap;
 
-use sspc_arq::{Arq, Checked, Choice, Config, Framing, Input, SoftCrc};
+use sspc_arq::{Arq, Checked, Choice, Config, DeviceFraming, Framing, Input, SoftCrc};
 use sspc_mux::{Config as MuxConfig, Event, Instant, Mux, Priority, Role};
 use sspc_sim::{Link, LinkConfig, Noise, Rng, Side};
 
-type Layer = Framing<Checked<SoftCrc>, Vec<u8>, Vec<u8>>;
+enum Layer {
+    Host(Framing<Checked<SoftCrc>, Vec<u8>, Vec<u8>>),
+    Device(DeviceFraming<Checked<SoftCrc>, Vec<u8>, Vec<u8>>),
+}
+
+impl Layer {
+    fn receive<'s, 'i: 's>(
+        &'s mut self,
+        now: Instant,
+        input: &mut &'i [u8],
+        mux: &Mux,
+    ) -> Option<Input<'s>> {
+        match self {
+            Self::Host(layer) => layer.receive(now, input, mux),
+            Self::Device(layer) => layer.receive(now, input, mux),
+        }
+    }
+
+    fn transmit(
+        &mut self,
+        now: Instant,
+        out: &mut [u8],
+        source: &mut dyn FnMut(&mut [u8]) -> usize,
+    ) -> usize {
+        match self {
+            Self::Host(layer) => layer.transmit(now, out, source),
+            Self::Device(layer) => layer.transmit(now, out, source),
+        }
+    }
+
+    fn deadline(&self, now: Instant) -> Option<Instant> {
+        match self {
+            Self::Host(layer) => layer.deadline(),
+            Self::Device(layer) => layer.deadline(now),
+        }
+    }
+
+    fn in_packets(&self) -> bool {
+        match self {
+            Self::Host(layer) => layer.in_packets(),
+            Self::Device(layer) => layer.in_packets(),
+        }
+    }
+}
+
+/// What an end is made of: how long its buffers are.
+#[derive(Clone, Copy)]
+enum Kind {
+    Host { storage: usize, replay: usize },
+    Device { storage: usize, replay: usize },
+}
 
 /// What a client sends on a channel and the proxy sends back, as the pairs of their lives have it.
 #[derive(Default)]
@@ -34,17 +84,29 @@ fn byte(channel: u8, at: u64) -> u8 {
 }
 
 impl End {
-    fn new(side: Side, choice: Choice, sizes: (usize, usize), seed: u32) -> Self {
+    fn new(side: Side, choice: Choice, kind: Kind, seed: u32) -> Self {
         let role = if side == Side::A { Role::Client } else { Role::Proxy };
         let config = Config::DEFAULT.for_line(2_000_000);
-        let (storage, replay) = (vec![0; sizes.0], vec![0; sizes.1]);
-        let arq = Arq::new(role, config, seed, Checked::new(SoftCrc), storage, replay);
+        let protection = Checked::new(SoftCrc);
+        let layer = match kind {
+            Kind::Host { storage, replay } => {
+                let (storage, replay) = (vec![0; storage], vec![0; replay]);
+                let arq = Arq::new(role, config, seed, protection, storage, replay);
+                Layer::Host(Framing::new(choice, arq))
+            }
+            Kind::Device { storage, replay } => {
+                let (storage, replay) = (vec![0; storage], vec![0; replay]);
+                Layer::Device(DeviceFraming::new(
+                    choice, &config, seed, protection, storage, replay,
+                ))
+            }
+        };
         Self {
             side,
             role,
             choice,
             mux: Mux::new(role, MuxConfig::FAST.for_line(2_000_000), seed),
-            layer: Framing::new(choice, arq),
+            layer,
             streams: BTreeMap::new(),
             to_echo: BTreeMap::new(),
             free_us: 0,
@@ -164,8 +226,8 @@ impl End {
         self.layer.transmit(now, out, &mut source)
     }
 
-    fn deadline(&self) -> Option<Instant> {
-        self.mux.deadline().into_iter().chain(self.layer.deadline()).min()
+    fn deadline(&self, now: Instant) -> Option<Instant> {
+        self.mux.deadline().into_iter().chain(self.layer.deadline(now)).min()
     }
 }
 
@@ -179,20 +241,20 @@ struct World {
 const RATE: u64 = 2_000_000;
 
 impl World {
-    fn new(seed: u64, noise: Noise, choices: [Choice; 2], sizes: [(usize, usize); 2]) -> Self {
+    fn new(seed: u64, noise: Noise, choices: [Choice; 2], kinds: [Kind; 2]) -> Self {
         let mut rng = Rng::new(seed);
         let config =
             LinkConfig { noise, latency_us: 500, capacity: usize::MAX, ..LinkConfig::serial(RATE) };
-        let mut end = |side, at: usize| End::new(side, choices[at], sizes[at], rng.bits() as u32);
+        let mut end = |side, at: usize| End::new(side, choices[at], kinds[at], rng.bits() as u32);
         let ends = [end(Side::A, 0), end(Side::B, 1)];
         Self { ends, link: Link::new(seed, config), now_us: 1, rng }
     }
 
-    fn restart(&mut self, at: usize, choice: Choice, sizes: (usize, usize)) {
+    fn restart(&mut self, at: usize, choice: Choice, kind: Kind) {
         let seed = self.rng.bits() as u32;
         let end = &mut self.ends[at];
         let (ups, echoed) = (end.ups, end.echoed);
-        *end = End { ups, echoed, free_us: self.now_us, ..End::new(end.side, choice, sizes, seed) };
+        *end = End { ups, echoed, free_us: self.now_us, ..End::new(end.side, choice, kind, seed) };
     }
 
     fn run(&mut self, for_us: u64, mut is_done: impl FnMut(&Self) -> bool) -> bool {
@@ -232,7 +294,7 @@ impl World {
                 self.link.push(now_us, end.side, &buf[..length]);
                 end.free_us = end.free_us.max(now_us) + length as u64 * 10_000_000 / RATE;
             }
-            if let Some(at) = end.deadline() {
+            if let Some(at) = end.deadline(now) {
                 next_us = next_us.min(at.as_micros());
             }
         }
@@ -250,15 +312,16 @@ impl World {
             .iter()
             .map(|end| {
                 format!(
-                    "[{:?} up {} ups {} in_packets {} open {} closed {} echoed {} {:?}]",
+                    "[{:?} up {} ups {} in_packets {} echoed {} {}]",
                     end.choice,
                     end.mux.is_up(),
                     end.ups,
                     end.layer.in_packets(),
-                    end.layer.arq().is_open(),
-                    end.layer.arq().is_closed(),
                     end.echoed,
-                    end.layer.arq().counters()
+                    match &end.layer {
+                        Layer::Host(layer) => format!("{:?}", layer.arq().counters()),
+                        Layer::Device(_) => "a device".into(),
+                    }
                 )
             })
             .collect();
@@ -266,8 +329,8 @@ impl World {
     }
 }
 
-const HOST: (usize, usize) = (17 * 1400, 32 * 1024);
-const DEVICE: (usize, usize) = (262, 320);
+const HOST: Kind = Kind::Host { storage: 17 * 1400, replay: 32 * 1024 };
+const DEVICE: Kind = Kind::Device { storage: 262, replay: 320 };
 
 #[test]
 fn ends_find_what_both_know() {
@@ -313,18 +376,23 @@ fn whoever_restarts_is_met_again() {
             let kind = rng.below(kinds) as usize;
             [Choice::Auto, Choice::Auto, Choice::Auto, Choice::Reliable, Choice::Plain][kind]
         };
-        let sizes = |rng: &mut Rng| {
+        // Only a client is a device.
+        let choose_kind = |rng: &mut Rng, at: usize| {
             let mru = 64 + rng.below(600) as usize;
             let places = rng.below(20) as usize;
-            (mru + 6 + places * (mru + 8), 67 + rng.below(4000) as usize)
+            if at == 0 && rng.below(2) == 0 {
+                return Kind::Device { storage: mru + 6, replay: 66 + rng.below(600) as usize };
+            }
+            let replay = 67 + rng.below(4000) as usize;
+            Kind::Host { storage: mru + 6 + places * (mru + 8), replay }
         };
         let choices = [choose(&mut rng), choose(&mut rng)];
-        let all_sizes = [sizes(&mut rng), sizes(&mut rng)];
-        let mut world = World::new(seed, noise, choices, all_sizes);
+        let kinds = [choose_kind(&mut rng, 0), choose_kind(&mut rng, 1)];
+        let mut world = World::new(seed, noise, choices, kinds);
         for _ in 0..6 {
             world.run(rng.below(400_000), |_| false);
             let at = rng.below(2) as usize;
-            world.restart(at, choose(&mut rng), sizes(&mut rng));
+            world.restart(at, choose(&mut rng), choose_kind(&mut rng, at));
             let choices = [world.ends[0].choice, world.ends[1].choice];
             let can_speak =
                 !(choices.contains(&Choice::Plain) && choices.contains(&Choice::Reliable));

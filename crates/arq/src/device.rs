@@ -1,0 +1,350 @@
+//! Framing and packets in one, for devices: two KiB of code, and 64 bytes of RAM beside the buffers.
+//!
+//! The wire is that of [`Framing`](crate::Framing), and so is the way in which two ends find out what
+//! both know. What is simpler: packets that come before their turn are not kept; after a loss all
+//! packets from the lost one on are sent again (go-back-N); packets are as long as there is room for them,
+//! however bad the line is; there are no datagrams.
+
+mod handshake;
+mod packets;
+
+use sspc_mux::{Instant, Mux, PACKETS, TRANSMIT_MIN};
+use sspc_wire::Random;
+use sspc_wire::mux_type::{PING, RESET_TRANSPORT};
+
+use crate::cobs::{Unstuffed, Unstuffer};
+use crate::config::Config;
+use crate::framing::{Choice, Input, PACKETS_BYTE, mark_ping};
+use crate::packet::{HEAD, Seq};
+use crate::protection::Protection;
+use crate::timer::Timer;
+
+/// The longest wait for an answer, in µs, unless the first one or a round trip is longer.
+const WAIT_MAX_US: u32 = Config::DEFAULT.wait_max_us;
+
+/// So many waits without an answer mean that nobody is there.
+const WAITS_MAX: u8 = Config::DEFAULT.waits_max;
+
+/// In front of a packet in the replay buffer: its length.
+const RECORD: usize = 2;
+
+/// What stands between a client and its line on a device: packets, nothing, or whichever of both the
+/// peer knows. [`Framing`](crate::Framing) is the same for hosts, which have room for more.
+///
+/// `P` protects packets. `R` is what they come into: the longest payload, which the peer is told,
+/// and [`OVERHEAD`](Self::OVERHEAD). `T` keeps what was sent until it is acknowledged:
+/// [`REPLAY_MIN`](Self::REPLAY_MIN) bytes at least; one round trip's worth keeps the line busy.
+///
+/// # The loop
+///
+/// As that of the client, with this in between: call [`receive`](Self::receive), with the bytes that came
+/// or none, until it returns `None`, and do with the client what it says; transmit through
+/// [`transmit`](Self::transmit), whose source is the client; wait until the earlier one of both
+/// deadlines.
+#[derive(Debug)]
+pub struct DeviceFraming<P, R, T> {
+    storage: R,
+    replay: T,
+    protection: P,
+    random: Random,
+    /// Of this side, in the handshake that is under way or was the last.
+    epoch: u32,
+    /// Of the peer in the same; 0 if it was not heard.
+    peer_epoch: u32,
+    hello_at: Timer,
+    resend_at: Timer,
+    ack_at: Timer,
+    /// When [`Self::timed`] was sent; if there is none, when packets were sent again.
+    timed_us: u32,
+    /// The round trip, smoothed; 0 before the first.
+    rtt_us: u32,
+    /// How long to wait for an answer before a round trip was measured.
+    wait_ms: u16,
+    /// How much of a packet has come; more than fits if it is too long.
+    length: u16,
+    /// How much of the replay buffer is in use, and where in it the packet is that is sent next.
+    tail: u16,
+    cursor_at: u16,
+    /// What the peer takes.
+    mru: u16,
+    window: u8,
+    /// The packet that is expected.
+    expected: Seq,
+    /// The oldest packet that is not acknowledged, the one that is sent next, and the next new one.
+    base: Seq,
+    cursor: Seq,
+    next: Seq,
+    /// The packet whose round trip is measured; [`Seq::NONE`] if there is none.
+    timed: Seq,
+    unstuffer: Unstuffer,
+    /// How many HELLOs went without an answer, and how often the time for an answer to data ran out.
+    hellos: u8,
+    silences: u8,
+    /// Of the last PING of the peer that was seen to speak of packets: the last byte of its time.
+    seen: u8,
+    choice: Choice,
+    state: State,
+    /// As in the receiver of hosts: [`ASK`](crate::receive::ASK).
+    damaged: u8,
+    /// How many bytes of a plain PING came, with its RESET_TRANSPORT; [`PLAIN`] more if a whole one came
+    /// since the last packet.
+    ping: u8,
+}
+
+/// Of [`DeviceFraming::ping`].
+const PLAIN: u8 = 4;
+
+/// Where the line stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    /// It carries the plain mux.
+    Plain,
+    /// HELLO goes, and nothing else.
+    Greeting,
+    /// Data flows, and HELLO goes: the peer may have restarted.
+    Renewing,
+    /// Data flows.
+    Open,
+}
+
+/// What a byte or packet brought.
+enum Taken {
+    Nothing,
+    Reset,
+    /// So much payload.
+    Data(usize),
+}
+
+impl<P: Protection, R, T> DeviceFraming<P, R, T> {
+    /// How many bytes of the storage that packets come into are not for payload.
+    pub const OVERHEAD: usize = P::BEFORE + HEAD + P::AFTER;
+
+    /// The least that keeps what was sent.
+    pub const REPLAY_MIN: usize = TRANSMIT_MIN + RECORD;
+
+    /// A line of which nothing is known yet. Of the config only the first wait counts: what is kept and
+    /// what comes is as long as the buffers. The seed is for waits and epochs: give each device
+    /// another one, and each life of it.
+    pub const fn new(
+        choice: Choice,
+        config: &Config,
+        seed: u32,
+        protection: P,
+        storage: R,
+        replay: T,
+    ) -> Self {
+        Self {
+            storage,
+            replay,
+            protection,
+            random: Random::new(seed),
+            epoch: 0,
+            peer_epoch: 0,
+            hello_at: Timer::NEVER,
+            resend_at: Timer::NEVER,
+            ack_at: Timer::NEVER,
+            timed_us: 0,
+            rtt_us: 0,
+            wait_ms: (config.wait_first_us / 1000) as u16,
+            length: 0,
+            tail: 0,
+            cursor_at: 0,
+            mru: 0,
+            window: 0,
+            expected: Seq::ZERO,
+            base: Seq::ZERO,
+            cursor: Seq::ZERO,
+            next: Seq::ZERO,
+            timed: Seq::NONE,
+            unstuffer: Unstuffer::new(),
+            hellos: 0,
+            silences: 0,
+            seen: 0,
+            choice,
+            state: State::Plain,
+            damaged: 0,
+            ping: 0,
+        }
+    }
+
+    /// True if the line carries packets, or is about to.
+    pub fn in_packets(&self) -> bool {
+        self.state != State::Plain
+    }
+
+    /// The round trip of packets, smoothed, in µs; 0 before the first one.
+    pub const fn rtt_us(&self) -> u32 {
+        self.rtt_us
+    }
+
+    /// Begins again, as when the line itself was lost and is back. The client is to be reset too.
+    pub const fn reset(&mut self) {
+        self.state = State::Plain;
+    }
+
+    /// When to call [`receive`](Self::receive) and [`transmit`](Self::transmit) at the latest, though
+    /// nothing came.
+    pub fn deadline(&self, now: Instant) -> Option<Instant> {
+        let now_us = now.as_micros() as u32;
+        let mut left_us = self.hello_at.left_us(now_us);
+        if self.state == State::Plain {
+            if self.choice != Choice::Reliable {
+                return None;
+            }
+            left_us = 0;
+        }
+        if self.is_open() {
+            left_us = left_us.min(self.resend_at.left_us(now_us));
+            left_us = left_us.min(self.ack_at.left_us(now_us));
+        }
+        if left_us == u32::MAX {
+            return None;
+        }
+        Some(Instant::from_micros(now.as_micros() + u64::from(left_us)))
+    }
+
+    /// Data flows.
+    fn is_open(&self) -> bool {
+        self.state >= State::Renewing
+    }
+
+    fn first_wait_us(&self) -> u32 {
+        u32::from(self.wait_ms) * 1000
+    }
+}
+
+impl<P, R, T> DeviceFraming<P, R, T>
+where
+    P: Protection,
+    R: AsRef<[u8]> + AsMut<[u8]>,
+    T: AsRef<[u8]> + AsMut<[u8]>,
+{
+    /// Takes bytes that came off the front of `input`, up to the next thing that concerns the client.
+    /// Until it returns `None`, there is more, even if the input is used up.
+    pub fn receive<'s, 'i: 's>(
+        &'s mut self,
+        now: Instant,
+        input: &mut &'i [u8],
+        mux: &Mux,
+    ) -> Option<Input<'s>> {
+        let now_us = now.as_micros() as u32;
+        let mut taken = self.handle_timeout(now_us, mux.peer_ping_us());
+        let came = *input;
+        if self.in_packets() || !mux.is_up() && self.choice != Choice::Plain {
+            while let (Taken::Nothing, Some((byte, behind))) = (&taken, input.split_first()) {
+                *input = behind;
+                taken = self.take(now_us, *byte);
+            }
+        }
+        match taken {
+            Taken::Reset => Some(Input::Reset),
+            Taken::Data(length) => {
+                let rest = self.storage.as_ref().get(P::BEFORE + HEAD..).unwrap_or_default();
+                Some(Input::Bytes(rest.get(..length).unwrap_or_default()))
+            }
+            Taken::Nothing => {
+                *input = &[];
+                let is_plain = !self.in_packets() && !came.is_empty();
+                is_plain.then_some(Input::Bytes(came))
+            }
+        }
+    }
+
+    /// Does what the time has come for, but for what it sends.
+    fn handle_timeout(&mut self, now_us: u32, ping_us: u64) -> Taken {
+        let is_over = match self.state {
+            State::Plain => {
+                let is_new = ping_us & PACKETS != 0
+                    && ping_us as u8 != self.seen
+                    && self.choice == Choice::Auto;
+                if is_new || self.choice == Choice::Reliable {
+                    self.seen = ping_us as u8;
+                    self.open(now_us);
+                }
+                return if is_new { Taken::Reset } else { Taken::Nothing };
+            }
+            State::Greeting => self.hellos > WAITS_MAX && self.choice == Choice::Auto,
+            _ => {
+                if self.resend_at.is_due(now_us) {
+                    self.silences += 1;
+                    self.go_back(now_us);
+                    self.resend_at = Timer::at(now_us, self.wait_us());
+                }
+                self.silences > WAITS_MAX
+            }
+        };
+        if is_over {
+            self.state = State::Plain;
+            return Taken::Reset;
+        }
+        Taken::Nothing
+    }
+
+    fn take(&mut self, now_us: u32, byte: u8) -> Taken {
+        // RESET_TRANSPORT, PING and a time whose first byte is 0, which ends what looks like a packet
+        // and is none: a plain peer.
+        let came = self.ping & 3;
+        self.ping -= came;
+        self.ping += match (came, byte) {
+            (1, PING) => 2,
+            (2, 0) => 3,
+            (_, RESET_TRANSPORT) => 1,
+            _ => 0,
+        };
+        match self.unstuffer.next(byte) {
+            Unstuffed::Nothing => {}
+            Unstuffed::Byte(byte) => {
+                if let Some(to) = self.storage.as_mut().get_mut(usize::from(self.length)) {
+                    *to = byte;
+                }
+                self.length = self.length.saturating_add(1);
+            }
+            ended => {
+                let mut length = usize::from(core::mem::take(&mut self.length));
+                if ended == Unstuffed::Broken {
+                    length = usize::MAX;
+                }
+                if length > 0 {
+                    return self.take_packet(now_us, length);
+                }
+            }
+        }
+        if came == 3 && self.in_packets() {
+            if byte & PACKETS_BYTE != 0 {
+                // It knows them: a HELLO is the answer that it waits for.
+                self.renew(now_us);
+            } else {
+                self.ping ^= PLAIN;
+                if self.ping & PLAIN == 0 && self.choice == Choice::Auto {
+                    self.state = State::Plain;
+                    return Taken::Reset;
+                }
+            }
+        }
+        Taken::Nothing
+    }
+
+    /// Writes what is to be sent next into `out`, and returns how long it is; `source` is what the client
+    /// transmits. `out` has the same length each time, as the client's buffer is.
+    pub fn transmit(
+        &mut self,
+        now: Instant,
+        out: &mut [u8],
+        source: &mut dyn FnMut(&mut [u8]) -> usize,
+    ) -> usize {
+        let now_us = now.as_micros() as u32;
+        if self.state == State::Plain {
+            let length = source(out);
+            if self.choice == Choice::Auto {
+                mark_ping(out);
+            }
+            length
+        } else if self.hello_at.is_due(now_us) {
+            self.write_hello(now_us, out)
+        } else if self.is_open() {
+            self.write_next(now_us, out, source)
+        } else {
+            0
+        }
+    }
+}

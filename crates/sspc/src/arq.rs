@@ -1,0 +1,9 @@
+//! Packets below the mux of a [`Client`](crate::Client), for lines that lose, change and double bytes.
+//!
+//! [`Framing`] stands between a client and its line.
+
+pub use sspc_arq::{
+    Arq, Checked, Choice, Config, Crc32, DeviceFraming, Framing, Input, Protection, Received,
+    SoftCrc,
+};
+pub use sspc_mux::Role;
