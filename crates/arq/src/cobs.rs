@@ -39,6 +39,26 @@ pub(crate) fn stuff(buf: &mut [u8], from: usize) -> Option<usize> {
     Some(at + 1)
 }
 
+/// The longest packet for [`stuff_short`].
+pub(crate) const SHORT_MAX: usize = RUN_MAX as usize;
+
+/// Stuffs a packet of [`SHORT_MAX`] bytes or less, which lies in `buf` behind one byte of other use and in
+/// front of one, in its place; returns how long that is.
+pub(crate) fn stuff_short(buf: &mut [u8]) -> usize {
+    if let [first, .., last] = buf {
+        (*first, *last) = (DELIMITER, DELIMITER);
+    }
+    let mut run = 0;
+    for byte in buf.iter_mut().rev() {
+        if *byte == DELIMITER {
+            *byte = run;
+            run = 0;
+        }
+        run = run.wrapping_add(1);
+    }
+    buf.len()
+}
+
 /// Takes a packet out of its stuffing, byte by byte.
 #[derive(Debug)]
 pub(crate) struct Unstuffer {

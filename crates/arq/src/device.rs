@@ -8,6 +8,8 @@
 mod handshake;
 mod packets;
 
+use core::mem;
+
 use sspc_mux::{Instant, Mux, PACKETS, TRANSMIT_MIN};
 use sspc_wire::Random;
 use sspc_wire::mux_type::{PING, RESET_TRANSPORT};
@@ -22,11 +24,14 @@ use crate::timer::Timer;
 /// The longest wait for an answer, in µs, unless the first one or a round trip is longer.
 const WAIT_MAX_US: u32 = Config::DEFAULT.wait_max_us;
 
+/// A wait grows no further than by a factor of 2^5.
+const DOUBLED_MAX: u8 = 5;
+
 /// So many waits without an answer mean that nobody is there.
 const WAITS_MAX: u8 = Config::DEFAULT.waits_max;
 
 /// In front of a packet in the replay buffer: its length.
-const RECORD: usize = 2;
+const RECORD: usize = 1;
 
 /// What stands between a client and its line on a device: packets, nothing, or whichever of both the
 /// peer knows. [`Framing`](crate::Framing) is the same for hosts, which have room for more.
@@ -43,55 +48,66 @@ const RECORD: usize = 2;
 /// deadlines.
 #[derive(Debug)]
 pub struct DeviceFraming<P, R, T> {
+    line: Line,
+    protection: P,
     storage: R,
     replay: T,
-    protection: P,
-    random: Random,
-    /// Of this side, in the handshake that is under way or was the last.
-    epoch: u32,
-    /// Of the peer in the same; 0 if it was not heard.
-    peer_epoch: u32,
-    hello_at: Timer,
-    resend_at: Timer,
-    ack_at: Timer,
-    /// When [`Self::timed`] was sent; if there is none, when packets were sent again.
-    timed_us: u32,
-    /// The round trip, smoothed; 0 before the first.
-    rtt_us: u32,
-    /// How long to wait for an answer before a round trip was measured.
-    wait_ms: u16,
-    /// How much of a packet has come; more than fits if it is too long.
-    length: u16,
-    /// How much of the replay buffer is in use, and where in it the packet is that is sent next.
-    tail: u16,
-    cursor_at: u16,
-    /// What the peer takes.
-    mru: u16,
-    window: u8,
+}
+
+/// All but the buffers. Bytes stand first: what is near the front costs the least code to get at.
+#[derive(Debug)]
+#[repr(C)]
+struct Line {
+    state: State,
+    choice: Choice,
+    /// How many HELLOs went without an answer.
+    hellos: u8,
+    /// Of the last PING of the peer that was seen to speak of packets: the last byte of its time.
+    seen: u8,
+    /// How many bytes of a plain PING came, with its RESET_TRANSPORT; [`PLAIN`] more if a whole one came
+    /// since the last packet.
+    ping: u8,
+    unstuffer: Unstuffer,
     /// The packet that is expected.
     expected: Seq,
     /// The oldest packet that is not acknowledged, the one that is sent next, and the next new one.
     base: Seq,
     cursor: Seq,
     next: Seq,
-    /// The packet whose round trip is measured; [`Seq::NONE`] if there is none.
-    timed: Seq,
-    unstuffer: Unstuffer,
-    /// How many HELLOs went without an answer, and how often the time for an answer to data ran out.
-    hellos: u8,
+    /// The number behind that of the packet whose round trip is measured; 0 if there is none.
+    timed: u8,
+    /// How often the time for an answer ran out.
     silences: u8,
-    /// Of the last PING of the peer that was seen to speak of packets: the last byte of its time.
-    seen: u8,
-    choice: Choice,
-    state: State,
-    /// As in the receiver of hosts: [`ASK`](crate::receive::ASK).
+    /// How often the peer is still to be asked for the expected packet, and [`ASKED`].
     damaged: u8,
-    /// How many bytes of a plain PING came, with its RESET_TRANSPORT; [`PLAIN`] more if a whole one came
-    /// since the last packet.
-    ping: u8,
+    /// What the peer takes: packets, and bytes of payload in each.
+    window: u8,
+    mru: u8,
+    /// How much of a packet has come; more than fits if it is too long.
+    length: u16,
+    /// How much of the replay buffer is in use, and where in it the packet is that is sent next.
+    tail: u16,
+    cursor_at: u16,
+    /// How long to wait for an answer before a round trip was measured.
+    wait_ms: u16,
+    /// When the packet whose round trip is measured was sent, or else packets were sent again.
+    timed_us: u32,
+    /// The longest of the last round trips; 0 before the first.
+    rtt_us: u32,
+    hello_at: Timer,
+    resend_at: Timer,
+    ack_at: Timer,
+    /// Of this side, in the handshake that is under way or was the last.
+    epoch: u32,
+    /// Of the peer in the same; 0 if it was not heard.
+    peer_epoch: u32,
+    random: Random,
 }
 
-/// Of [`DeviceFraming::ping`].
+/// Of [`Line::damaged`]: the peer was asked often enough, until something whole comes.
+const ASKED: u8 = 1;
+
+/// Of [`Line::ping`].
 const PLAIN: u8 = 4;
 
 /// Where the line stands.
@@ -107,13 +123,10 @@ enum State {
     Open,
 }
 
-/// What a byte or packet brought.
-enum Taken {
-    Nothing,
-    Reset,
-    /// So much payload.
-    Data(usize),
-}
+/// How much payload a byte or packet brought; or one of these.
+type Taken = usize;
+const NOTHING: Taken = 0;
+const RESET: Taken = usize::MAX;
 
 impl<P: Protection, R, T> DeviceFraming<P, R, T> {
     /// How many bytes of the storage that packets come into are not for payload.
@@ -134,68 +147,71 @@ impl<P: Protection, R, T> DeviceFraming<P, R, T> {
         replay: T,
     ) -> Self {
         Self {
+            line: Line {
+                state: State::Plain,
+                choice,
+                hellos: 0,
+                seen: 0,
+                ping: 0,
+                unstuffer: Unstuffer::new(),
+                expected: Seq::ZERO,
+                base: Seq::ZERO,
+                cursor: Seq::ZERO,
+                next: Seq::ZERO,
+                timed: 0,
+                silences: 0,
+                damaged: 0,
+                window: 0,
+                mru: 0,
+                length: 0,
+                tail: 0,
+                cursor_at: 0,
+                wait_ms: (config.wait_first_us / 1000) as u16,
+                timed_us: 0,
+                rtt_us: 0,
+                hello_at: Timer::NEVER,
+                resend_at: Timer::NEVER,
+                ack_at: Timer::NEVER,
+                epoch: 0,
+                peer_epoch: 0,
+                random: Random::new(seed),
+            },
+            protection,
             storage,
             replay,
-            protection,
-            random: Random::new(seed),
-            epoch: 0,
-            peer_epoch: 0,
-            hello_at: Timer::NEVER,
-            resend_at: Timer::NEVER,
-            ack_at: Timer::NEVER,
-            timed_us: 0,
-            rtt_us: 0,
-            wait_ms: (config.wait_first_us / 1000) as u16,
-            length: 0,
-            tail: 0,
-            cursor_at: 0,
-            mru: 0,
-            window: 0,
-            expected: Seq::ZERO,
-            base: Seq::ZERO,
-            cursor: Seq::ZERO,
-            next: Seq::ZERO,
-            timed: Seq::NONE,
-            unstuffer: Unstuffer::new(),
-            hellos: 0,
-            silences: 0,
-            seen: 0,
-            choice,
-            state: State::Plain,
-            damaged: 0,
-            ping: 0,
         }
     }
 
     /// True if the line carries packets, or is about to.
     pub fn in_packets(&self) -> bool {
-        self.state != State::Plain
+        self.line.state != State::Plain
     }
 
     /// The round trip of packets, smoothed, in µs; 0 before the first one.
     pub const fn rtt_us(&self) -> u32 {
-        self.rtt_us
+        self.line.rtt_us
     }
 
     /// Begins again, as when the line itself was lost and is back. The client is to be reset too.
     pub const fn reset(&mut self) {
-        self.state = State::Plain;
+        self.line.state = State::Plain;
     }
 
     /// When to call [`receive`](Self::receive) and [`transmit`](Self::transmit) at the latest, though
     /// nothing came.
+    #[inline(never)]
     pub fn deadline(&self, now: Instant) -> Option<Instant> {
         let now_us = now.as_micros() as u32;
-        let mut left_us = self.hello_at.left_us(now_us);
-        if self.state == State::Plain {
-            if self.choice != Choice::Reliable {
+        let mut left_us = self.line.hello_at.left_us(now_us);
+        if self.line.state == State::Plain {
+            if self.line.choice != Choice::Reliable {
                 return None;
             }
             left_us = 0;
         }
         if self.is_open() {
-            left_us = left_us.min(self.resend_at.left_us(now_us));
-            left_us = left_us.min(self.ack_at.left_us(now_us));
+            left_us = left_us.min(self.line.resend_at.left_us(now_us));
+            left_us = left_us.min(self.line.ack_at.left_us(now_us));
         }
         if left_us == u32::MAX {
             return None;
@@ -205,11 +221,18 @@ impl<P: Protection, R, T> DeviceFraming<P, R, T> {
 
     /// Data flows.
     fn is_open(&self) -> bool {
-        self.state >= State::Renewing
+        self.line.state >= State::Renewing
+    }
+
+    /// `us`, doubled so many times, but no more than the longest wait, unless it is longer itself.
+    #[inline(never)]
+    fn backed_off_us(&self, us: u32, times: u8) -> u32 {
+        let most_us = us.max(self.first_wait_us()).max(WAIT_MAX_US);
+        (us << times.min(DOUBLED_MAX)).min(most_us)
     }
 
     fn first_wait_us(&self) -> u32 {
-        u32::from(self.wait_ms) * 1000
+        u32::from(self.line.wait_ms) * 1000
     }
 }
 
@@ -221,6 +244,7 @@ where
 {
     /// Takes bytes that came off the front of `input`, up to the next thing that concerns the client.
     /// Until it returns `None`, there is more, even if the input is used up.
+    #[inline(never)]
     pub fn receive<'s, 'i: 's>(
         &'s mut self,
         now: Instant,
@@ -229,78 +253,79 @@ where
     ) -> Option<Input<'s>> {
         let now_us = now.as_micros() as u32;
         let mut taken = self.handle_timeout(now_us, mux.peer_ping_us());
-        let came = *input;
-        if self.in_packets() || !mux.is_up() && self.choice != Choice::Plain {
-            while let (Taken::Nothing, Some((byte, behind))) = (&taken, input.split_first()) {
-                *input = behind;
+        let came = mem::take(input);
+        if self.in_packets() || !mux.is_up() && self.line.choice != Choice::Plain {
+            let mut rest = came.iter();
+            while taken == NOTHING {
+                let Some(byte) = rest.next() else { break };
                 taken = self.take(now_us, *byte);
             }
+            *input = rest.as_slice();
         }
-        match taken {
-            Taken::Reset => Some(Input::Reset),
-            Taken::Data(length) => {
-                let rest = self.storage.as_ref().get(P::BEFORE + HEAD..).unwrap_or_default();
-                Some(Input::Bytes(rest.get(..length).unwrap_or_default()))
-            }
-            Taken::Nothing => {
-                *input = &[];
-                let is_plain = !self.in_packets() && !came.is_empty();
-                is_plain.then_some(Input::Bytes(came))
-            }
+        if taken == RESET {
+            return Some(Input::Reset);
         }
+        let mut bytes = came;
+        if taken != NOTHING {
+            let rest = self.storage.as_ref().get(P::BEFORE + HEAD..).unwrap_or_default();
+            bytes = rest.get(..taken).unwrap_or_default();
+        } else if self.in_packets() || came.is_empty() {
+            return None;
+        }
+        Some(Input::Bytes(bytes))
     }
 
     /// Does what the time has come for, but for what it sends.
     fn handle_timeout(&mut self, now_us: u32, ping_us: u64) -> Taken {
-        let is_over = match self.state {
+        let is_over = match self.line.state {
             State::Plain => {
                 let is_new = ping_us & PACKETS != 0
-                    && ping_us as u8 != self.seen
-                    && self.choice == Choice::Auto;
-                if is_new || self.choice == Choice::Reliable {
-                    self.seen = ping_us as u8;
+                    && ping_us as u8 != self.line.seen
+                    && self.line.choice == Choice::Auto;
+                if is_new || self.line.choice == Choice::Reliable {
+                    self.line.seen = ping_us as u8;
                     self.open(now_us);
                 }
-                return if is_new { Taken::Reset } else { Taken::Nothing };
+                return if is_new { RESET } else { NOTHING };
             }
-            State::Greeting => self.hellos > WAITS_MAX && self.choice == Choice::Auto,
+            State::Greeting => self.line.hellos > WAITS_MAX && self.line.choice == Choice::Auto,
             _ => {
-                if self.resend_at.is_due(now_us) {
-                    self.silences += 1;
+                if self.line.resend_at.is_due(now_us) {
+                    self.line.silences += 1;
                     self.go_back(now_us);
-                    self.resend_at = Timer::at(now_us, self.wait_us());
+                    self.line.resend_at = Timer::at(now_us, self.wait_us());
                 }
-                self.silences > WAITS_MAX
+                self.line.silences > WAITS_MAX
             }
         };
         if is_over {
-            self.state = State::Plain;
-            return Taken::Reset;
+            self.line.state = State::Plain;
+            return RESET;
         }
-        Taken::Nothing
+        NOTHING
     }
 
     fn take(&mut self, now_us: u32, byte: u8) -> Taken {
         // RESET_TRANSPORT, PING and a time whose first byte is 0, which ends what looks like a packet
         // and is none: a plain peer.
-        let came = self.ping & 3;
-        self.ping -= came;
-        self.ping += match (came, byte) {
+        let came = self.line.ping & 3;
+        self.line.ping -= came;
+        self.line.ping += match (came, byte) {
             (1, PING) => 2,
             (2, 0) => 3,
             (_, RESET_TRANSPORT) => 1,
             _ => 0,
         };
-        match self.unstuffer.next(byte) {
+        match self.line.unstuffer.next(byte) {
             Unstuffed::Nothing => {}
             Unstuffed::Byte(byte) => {
-                if let Some(to) = self.storage.as_mut().get_mut(usize::from(self.length)) {
+                if let Some(to) = self.storage.as_mut().get_mut(usize::from(self.line.length)) {
                     *to = byte;
                 }
-                self.length = self.length.saturating_add(1);
+                self.line.length = self.line.length.saturating_add(1);
             }
             ended => {
-                let mut length = usize::from(core::mem::take(&mut self.length));
+                let mut length = usize::from(mem::take(&mut self.line.length));
                 if ended == Unstuffed::Broken {
                     length = usize::MAX;
                 }
@@ -314,18 +339,19 @@ where
                 // It knows them: a HELLO is the answer that it waits for.
                 self.renew(now_us);
             } else {
-                self.ping ^= PLAIN;
-                if self.ping & PLAIN == 0 && self.choice == Choice::Auto {
-                    self.state = State::Plain;
-                    return Taken::Reset;
+                self.line.ping ^= PLAIN;
+                if self.line.ping & PLAIN == 0 && self.line.choice == Choice::Auto {
+                    self.line.state = State::Plain;
+                    return RESET;
                 }
             }
         }
-        Taken::Nothing
+        NOTHING
     }
 
     /// Writes what is to be sent next into `out`, and returns how long it is; `source` is what the client
     /// transmits. `out` has the same length each time, as the client's buffer is.
+    #[inline(never)]
     pub fn transmit(
         &mut self,
         now: Instant,
@@ -333,13 +359,13 @@ where
         source: &mut dyn FnMut(&mut [u8]) -> usize,
     ) -> usize {
         let now_us = now.as_micros() as u32;
-        if self.state == State::Plain {
+        if self.line.state == State::Plain {
             let length = source(out);
-            if self.choice == Choice::Auto {
+            if self.line.choice == Choice::Auto {
                 mark_ping(out);
             }
             length
-        } else if self.hello_at.is_due(now_us) {
+        } else if self.line.hello_at.is_due(now_us) {
             self.write_hello(now_us, out)
         } else if self.is_open() {
             self.write_next(now_us, out, source)

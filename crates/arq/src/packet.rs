@@ -22,8 +22,14 @@ pub(crate) struct Seq(u8);
 impl Seq {
     pub(crate) const ZERO: Self = Self(0);
 
-    /// No packet's.
-    pub(crate) const NONE: Self = Self(u8::MAX);
+    /// The number with these bits.
+    pub(crate) const fn new(number: u8) -> Self {
+        Self(number % SEQS)
+    }
+
+    pub(crate) const fn number(self) -> u8 {
+        self.0
+    }
 
     pub(crate) const fn plus(self, n: u8) -> Self {
         Self(self.0.wrapping_add(n) % SEQS)
@@ -116,13 +122,10 @@ impl Hello {
     pub(crate) const LENGTH: usize = 13;
 
     pub(crate) fn write(self, out: &mut FieldWriter<'_>) {
-        let mut abilities = 0;
-        for (bit, is_so) in [(KEEPS, self.keeps), (READY, self.ready), (ENCRYPTED, self.encrypted)]
-        {
-            abilities |= if is_so { bit } else { 0 };
-        }
         out.u8(VERSION);
-        out.u8(abilities);
+        out.u8(u8::from(self.keeps) * KEEPS
+            | u8::from(self.ready) * READY
+            | u8::from(self.encrypted) * ENCRYPTED);
         out.u16(self.mru);
         out.u8(self.window);
         out.u32(self.epoch);

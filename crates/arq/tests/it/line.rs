@@ -381,7 +381,7 @@ fn whoever_restarts_is_met_again() {
             let mru = 64 + rng.below(600) as usize;
             let places = rng.below(20) as usize;
             if at == 0 && rng.below(2) == 0 {
-                return Kind::Device { storage: mru + 6, replay: 66 + rng.below(600) as usize };
+                return Kind::Device { storage: mru + 6, replay: 65 + rng.below(600) as usize };
             }
             let replay = 67 + rng.below(4000) as usize;
             Kind::Host { storage: mru + 6 + places * (mru + 8), replay }
