@@ -123,9 +123,8 @@ impl Hello {
 
     pub(crate) fn write(self, out: &mut FieldWriter<'_>) {
         out.u8(VERSION);
-        out.u8(u8::from(self.keeps) * KEEPS
-            | u8::from(self.ready) * READY
-            | u8::from(self.encrypted) * ENCRYPTED);
+        let [keeps, ready, encrypted] = [self.keeps, self.ready, self.encrypted].map(u8::from);
+        out.u8((keeps * KEEPS) | (ready * READY) | (encrypted * ENCRYPTED));
         out.u16(self.mru);
         out.u8(self.window);
         out.u32(self.epoch);
