@@ -1,3 +1,5 @@
+pub(crate) mod handshake;
+
 use core::mem;
 
 use sspc_mux::{Instant, Role};
@@ -6,15 +8,11 @@ use sspc_wire::{FieldWriter, Random};
 use crate::cobs;
 use crate::config::{Config, ROOM_MIN};
 use crate::packet::{HEAD, Head, Hello, Kind, Seq};
-use crate::protection::Protection;
+#[cfg(any(feature = "host", feature = "psk"))]
+use crate::protection::Refusal;
+use crate::protection::{Order, Protection};
 use crate::receive::{KEPT_BYTES, Receiver, Turn};
 use crate::send::{PAYLOAD_MAX, Sender, Terms};
-
-/// What a HELLO's check sum begins with: it belongs to no session.
-pub(crate) const NO_SESSION: &[u8] = &[];
-
-/// How many HELLOs go beside a session, to a peer that may have restarted.
-pub(crate) const HELLOS_BESIDE: u8 = 4;
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +46,16 @@ pub struct Arq<P, R, T> {
     peer_epoch: u32,
     /// The session is the one of these two epochs.
     is_current: bool,
+    /// The peer's epoch in the session; 0 if there is none.
+    session_peer: u32,
     /// When a HELLO is to go.
     hello_at: Instant,
     hello_wait_us: u32,
     /// How many went since the handshake began, without an answer.
     hellos: u8,
     random: Random,
+    #[cfg(any(feature = "host", feature = "psk"))]
+    refusal: Option<Refusal>,
     #[cfg(feature = "host")]
     counters: Counters,
 }
@@ -105,7 +107,7 @@ where
 {
     /// How many bytes the longest packet needs of the storage that packets come into, beside its
     /// payload.
-    pub const OVERHEAD: usize = P::BEFORE + HEAD + P::AFTER;
+    pub const OVERHEAD: usize = HEAD + P::AROUND_MAX;
 
     /// An end that is closed. The seed is for waits and epochs: give each device another one, and each
     /// life of it.
@@ -117,8 +119,9 @@ where
         storage: R,
         replay: T,
     ) -> Self {
-        let hello_max = HEAD + Hello::LENGTH + P::GREETING + 4;
-        let packet_max = usize::from(config.packet_max.min(PAYLOAD_MAX)) + Self::OVERHEAD;
+        let hello_max = HEAD + Hello::LENGTH + P::GREETING_MAX + 4;
+        let around = HEAD + protection.before() + protection.after();
+        let packet_max = usize::from(config.packet_max.min(PAYLOAD_MAX)) + around;
         let receiver = Receiver::new(storage, packet_max.max(hello_max) as u16);
         let terms = Terms {
             mru: 1,
@@ -140,10 +143,13 @@ where
             epoch: 0,
             peer_epoch: 0,
             is_current: false,
+            session_peer: 0,
             hello_at: Instant::NEVER,
             hello_wait_us: 0,
             hellos: 0,
             random: Random::new(seed),
+            #[cfg(any(feature = "host", feature = "psk"))]
+            refusal: None,
             #[cfg(feature = "host")]
             counters: Counters::default(),
         }
@@ -175,6 +181,12 @@ where
         Counters { resent: self.sender.resent, ..self.counters }
     }
 
+    /// Why there is no session, if a peer was heard since the last one that there is none with.
+    #[cfg(any(feature = "host", feature = "psk"))]
+    pub const fn refusal(&self) -> Option<Refusal> {
+        self.refusal
+    }
+
     /// What protects the packets.
     pub const fn protection(&self) -> &P {
         &self.protection
@@ -183,7 +195,7 @@ where
     /// Begins to look for the peer.
     pub fn open(&mut self, now: Instant) {
         self.state = State::Greeting;
-        self.peer_epoch = 0;
+        (self.peer_epoch, self.session_peer) = (0, 0);
         self.sender.clear();
         self.begin_handshake(now);
         self.hello_at = now;
@@ -258,12 +270,15 @@ where
     }
 
     fn take(&mut self, now: Instant, length: usize) -> Taken {
-        let packet = self.receiver.packet_mut(length);
-        if self.state == State::Open && length >= Self::OVERHEAD && self.protection.open(packet) {
-            return self.take_sealed(now, length);
-        }
+        // First, because what was tried to be opened may be spoilt.
         if let Some(hello) = self.parse_hello(length) {
             return self.take_hello(now, hello);
+        }
+        if self.state == State::Open && length >= self.around() {
+            let packet = self.receiver.packet_mut(length);
+            if let Some(order) = self.protection.open(packet) {
+                return self.take_sealed(now, length, order);
+            }
         }
         #[cfg(feature = "host")]
         if self.state != State::Closed {
@@ -276,10 +291,10 @@ where
     }
 
     /// Takes a packet of this session.
-    fn take_sealed(&mut self, now: Instant, length: usize) -> Taken {
-        let payload_at = P::BEFORE + HEAD;
-        let payload_length = length - Self::OVERHEAD;
-        let head = self.receiver.bytes(P::BEFORE, HEAD).first_chunk().copied();
+    fn take_sealed(&mut self, now: Instant, length: usize, order: Order) -> Taken {
+        let payload_at = self.protection.before() + HEAD;
+        let payload_length = length - self.around();
+        let head = self.receiver.bytes(self.protection.before(), HEAD).first_chunk().copied();
         let Some(head) = head.and_then(Head::parse) else { return Taken::Nothing };
         #[cfg(feature = "host")]
         {
@@ -297,7 +312,9 @@ where
             }
         }
         let kept = kept.get(..kept_length).unwrap_or_default();
-        self.sender.acknowledge(now, &self.terms, head.ack, head.nak, kept);
+        if order == Order::Newest {
+            self.sender.acknowledge(now, &self.terms, head.ack, head.nak, kept);
+        }
         if head.kind != Kind::Data {
             if head.probe {
                 self.receiver.acknowledge(now, true, 0);
@@ -322,81 +339,9 @@ where
         }
     }
 
-    fn parse_hello(&mut self, length: usize) -> Option<(Hello, usize)> {
-        let (packet, sum) = self.receiver.bytes(0, length).split_last_chunk::<4>()?;
-        if self.protection.crc32(NO_SESSION, packet).to_le_bytes() != *sum {
-            return None;
-        }
-        let (head, payload) = packet.split_first_chunk::<HEAD>()?;
-        let is_hello = Head::parse(*head)?.kind == Kind::Hello;
-        Some((Hello::parse(payload).filter(|_| is_hello)?, payload.len()))
-    }
-
-    fn take_hello(&mut self, now: Instant, (hello, length): (Hello, usize)) -> Taken {
-        if self.state == State::Closed {
-            self.open(now);
-        }
-        if hello.epoch == self.epoch || hello.encrypted != P::ENCRYPTS {
-            // This side's own, or none with whom there is a common way.
-            return Taken::Nothing;
-        }
-        let is_answer = hello.echo == self.epoch;
-        let (common, rest) = self.receiver.bytes(HEAD, length).split_at(Hello::LENGTH.min(length));
-        if !self.protection.check(self.role, common, rest, is_answer) {
-            return Taken::Nothing;
-        }
-        if is_answer && self.is_current && hello.epoch == self.peer_epoch {
-            // It has not heard that it was heard.
-            if !hello.ready {
-                self.hello_at = now;
-            }
-            return Taken::Nothing;
-        }
-        if !is_answer && self.is_current {
-            if hello.echo != 0 {
-                // Meant for another life of this side, and late: a peer that restarted knows of none.
-                return Taken::Nothing;
-            }
-            // A peer that restarted. Until it has proved to be there the session stays.
-            self.begin_handshake(now);
-        }
-        self.peer_epoch = hello.epoch;
-        self.hello_at = if hello.ready { self.hello_at } else { now };
-        if !is_answer {
-            return Taken::Nothing;
-        }
-        self.start_session(hello);
-        if hello.ready {
-            self.hello_at = Instant::NEVER;
-        }
-        Taken::Opened
-    }
-
-    fn begin_handshake(&mut self, now: Instant) {
-        let chance = self.random.below(u32::MAX) ^ now.as_micros() as u32;
-        self.epoch = chance.max(1);
-        self.is_current = false;
-        (self.hello_wait_us, self.hellos) = (0, 0);
-        self.protection.begin(self.epoch);
-    }
-
-    fn start_session(&mut self, hello: Hello) {
-        let (client, proxy) = match self.role {
-            Role::Client => (self.epoch, self.peer_epoch),
-            Role::Proxy => (self.peer_epoch, self.epoch),
-        };
-        self.protection.start(self.role, client, proxy);
-        self.state = State::Open;
-        self.is_current = true;
-        self.terms.mru = hello.mru.min(self.config.packet_max);
-        self.terms.window = hello.window;
-        self.terms.keeps = hello.keeps;
-        self.sender.clear();
-        self.receiver.clear();
-        #[cfg(feature = "host")]
-        {
-            self.counters.sessions += 1;
-        }
+    /// How many bytes of a packet are not payload.
+    fn around(&self) -> usize {
+        self.protection.before() + HEAD + self.protection.after()
     }
 
     /// Does what the time has come for. True if the session is over, or the handshake, because nobody
@@ -466,7 +411,8 @@ where
                 };
                 self.note_acknowledged(now);
                 let payload = self.sender.payload(packet);
-                let length = put(out, P::BEFORE, head, payload, P::AFTER);
+                let length =
+                    put(out, self.protection.before(), head, payload, self.protection.after());
                 self.seal(out, length)
             }
             None if ack_is_due => self.write_ack(now, out),
@@ -492,7 +438,8 @@ where
         let kept = self.receiver.kept();
         let length = kept.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
         self.note_acknowledged(now);
-        let length = put(out, P::BEFORE, head, kept.get(..length).unwrap_or_default(), P::AFTER);
+        let kept = kept.get(..length).unwrap_or_default();
+        let length = put(out, self.protection.before(), head, kept, self.protection.after());
         self.seal(out, length)
     }
 
@@ -502,47 +449,6 @@ where
             rtt_us => rtt_us.max(1000),
         };
         self.receiver.acknowledged(now, repeat_us);
-    }
-
-    fn write_hello(&mut self, now: Instant, out: &mut [u8]) -> usize {
-        // With each one that is not answered the wait grows.
-        let is_known = self.is_current;
-        self.hello_wait_us = self.hello_wait_us.saturating_mul(2);
-        self.hello_wait_us =
-            self.hello_wait_us.max(self.config.wait_first_us / 4).min(self.config.wait_max_us);
-        self.hellos = self.hellos.saturating_add(1);
-        let is_enough = self.state == State::Open && self.hellos > HELLOS_BESIDE;
-        self.hello_at = if is_known || is_enough {
-            Instant::NEVER
-        } else {
-            let us = self.hello_wait_us - self.random.below(self.hello_wait_us / 4);
-            Instant::from_micros(now.as_micros() + u64::from(us))
-        };
-        let hello = Hello {
-            keeps: self.receiver.keeps(),
-            ready: is_known,
-            encrypted: P::ENCRYPTS,
-            mru: self.receiver.packet_max() - Self::OVERHEAD as u16,
-            window: self.receiver.window(),
-            epoch: self.epoch,
-            echo: self.peer_epoch,
-        };
-        let head =
-            Head { kind: Kind::Hello, seq: Seq::ZERO, ack: Seq::ZERO, nak: false, probe: false };
-        let mut common = [0; Hello::LENGTH];
-        hello.write(&mut FieldWriter::new(&mut common));
-        let length = put(out, 0, head, &common, P::GREETING + 4);
-        let rest_at = HEAD + Hello::LENGTH;
-        let rest = out.get_mut(rest_at..rest_at + P::GREETING).unwrap_or_default();
-        let greeting = self.protection.greet(self.role, &common, self.peer_epoch != 0, rest);
-        let length = length - P::GREETING + greeting.min(P::GREETING);
-        if let Some((packet, sum)) =
-            out.get_mut(..length).and_then(|packet| packet.split_last_chunk_mut::<4>())
-        {
-            *sum = self.protection.crc32(NO_SESSION, packet).to_le_bytes();
-        }
-        // The delimiter before it ends what noise began.
-        self.finish(out, length, !self.config.datagrams)
     }
 
     fn seal(&mut self, out: &mut [u8], length: usize) -> usize {

@@ -19,6 +19,8 @@ use crate::config::Config;
 use crate::framing::{Choice, Input, PACKETS_BYTE, mark_ping};
 use crate::packet::{HEAD, Seq};
 use crate::protection::Protection;
+#[cfg(feature = "psk")]
+use crate::protection::Refusal;
 use crate::timer::Timer;
 
 /// The longest wait for an answer, in µs, unless the first one or a round trip is longer.
@@ -52,6 +54,8 @@ pub struct DeviceFraming<P, R, T> {
     protection: P,
     storage: R,
     replay: T,
+    #[cfg(feature = "psk")]
+    refusal: Option<Refusal>,
 }
 
 /// All but the buffers. Bytes stand first: what is near the front costs the least code to get at.
@@ -130,7 +134,7 @@ const RESET: Taken = usize::MAX;
 
 impl<P: Protection, R, T> DeviceFraming<P, R, T> {
     /// How many bytes of the storage that packets come into are not for payload.
-    pub const OVERHEAD: usize = P::BEFORE + HEAD + P::AFTER;
+    pub const OVERHEAD: usize = HEAD + P::AROUND_MAX;
 
     /// The least that keeps what was sent.
     pub const REPLAY_MIN: usize = TRANSMIT_MIN + RECORD;
@@ -179,6 +183,8 @@ impl<P: Protection, R, T> DeviceFraming<P, R, T> {
             protection,
             storage,
             replay,
+            #[cfg(feature = "psk")]
+            refusal: None,
         }
     }
 
@@ -204,7 +210,7 @@ impl<P: Protection, R, T> DeviceFraming<P, R, T> {
         let now_us = now.as_micros() as u32;
         let mut left_us = self.line.hello_at.left_us(now_us);
         if self.line.state == State::Plain {
-            if self.line.choice != Choice::Reliable {
+            if self.choice() != Choice::Reliable {
                 return None;
             }
             left_us = 0;
@@ -231,6 +237,28 @@ impl<P: Protection, R, T> DeviceFraming<P, R, T> {
         (us << times.min(DOUBLED_MAX)).min(most_us)
     }
 
+    /// What the line carries. With encryption packets, whatever is chosen: nobody turns that off from
+    /// outside.
+    fn choice(&self) -> Choice {
+        if self.protection.encrypts() { Choice::Reliable } else { self.line.choice }
+    }
+
+    /// How many bytes of a packet are not payload.
+    fn around(&self) -> usize {
+        self.protection.before() + HEAD + self.protection.after()
+    }
+
+    /// Why there is no session, if a peer was heard since the last one that there is none with.
+    #[cfg(feature = "psk")]
+    pub const fn refusal(&self) -> Option<Refusal> {
+        self.refusal
+    }
+
+    /// What protects the packets.
+    pub const fn protection(&self) -> &P {
+        &self.protection
+    }
+
     fn first_wait_us(&self) -> u32 {
         u32::from(self.line.wait_ms) * 1000
     }
@@ -254,7 +282,7 @@ where
         let now_us = now.as_micros() as u32;
         let mut taken = self.handle_timeout(now_us, mux.peer_ping_us());
         let came = mem::take(input);
-        if self.in_packets() || !mux.is_up() && self.line.choice != Choice::Plain {
+        if self.in_packets() || !mux.is_up() && self.choice() != Choice::Plain {
             let mut rest = came.iter();
             while taken == NOTHING {
                 let Some(byte) = rest.next() else { break };
@@ -267,7 +295,8 @@ where
         }
         let mut bytes = came;
         if taken != NOTHING {
-            let rest = self.storage.as_ref().get(P::BEFORE + HEAD..).unwrap_or_default();
+            let rest =
+                self.storage.as_ref().get(self.protection.before() + HEAD..).unwrap_or_default();
             bytes = rest.get(..taken).unwrap_or_default();
         } else if self.in_packets() || came.is_empty() {
             return None;
@@ -281,14 +310,14 @@ where
             State::Plain => {
                 let is_new = ping_us & PACKETS != 0
                     && ping_us as u8 != self.line.seen
-                    && self.line.choice == Choice::Auto;
-                if is_new || self.line.choice == Choice::Reliable {
+                    && self.choice() == Choice::Auto;
+                if is_new || self.choice() == Choice::Reliable {
                     self.line.seen = ping_us as u8;
                     self.open(now_us);
                 }
                 return if is_new { RESET } else { NOTHING };
             }
-            State::Greeting => self.line.hellos > WAITS_MAX && self.line.choice == Choice::Auto,
+            State::Greeting => self.line.hellos > WAITS_MAX && self.choice() == Choice::Auto,
             _ => {
                 if self.line.resend_at.is_due(now_us) {
                     self.line.silences += 1;
@@ -340,7 +369,7 @@ where
                 self.renew(now_us);
             } else {
                 self.line.ping ^= PLAIN;
-                if self.line.ping & PLAIN == 0 && self.line.choice == Choice::Auto {
+                if self.line.ping & PLAIN == 0 && self.choice() == Choice::Auto {
                     self.line.state = State::Plain;
                     return RESET;
                 }
@@ -361,7 +390,7 @@ where
         let now_us = now.as_micros() as u32;
         if self.line.state == State::Plain {
             let length = source(out);
-            if self.line.choice == Choice::Auto {
+            if self.choice() == Choice::Auto {
                 mark_ping(out);
             }
             length

@@ -63,8 +63,10 @@ where
     R: AsRef<[u8]> + AsMut<[u8]>,
     T: AsRef<[u8]> + AsMut<[u8]>,
 {
-    /// A line of which nothing is known yet.
-    pub const fn new(choice: Choice, arq: Arq<P, R, T>) -> Self {
+    /// A line of which nothing is known yet. If packets are encrypted the choice is
+    /// [`Reliable`](Choice::Reliable), whatever is given: nobody turns encryption off from outside.
+    pub fn new(choice: Choice, arq: Arq<P, R, T>) -> Self {
+        let choice = if arq.protection().encrypts() { Choice::Reliable } else { choice };
         let in_packets = matches!(choice, Choice::Reliable);
         Self { choice, in_packets, arq, seen_us: 0, plain_pings: 0 }
     }

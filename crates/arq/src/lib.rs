@@ -30,10 +30,14 @@ mod cobs;
 mod config;
 mod crc;
 mod device;
+#[cfg(feature = "host")]
+mod either;
 mod framing;
 mod packet;
 mod protection;
 mod receive;
+#[cfg(feature = "psk")]
+mod sealed;
 mod send;
 mod timer;
 
@@ -43,5 +47,11 @@ pub use arq::{Arq, Received};
 pub use config::Config;
 pub use crc::{Crc32, SoftCrc};
 pub use device::DeviceFraming;
+#[cfg(feature = "host")]
+pub use either::Either;
 pub use framing::{Choice, Framing, Input};
-pub use protection::{Checked, Protection};
+pub use protection::{Checked, Order, Protection, Refusal};
+#[cfg(all(feature = "psk", feature = "host"))]
+pub use sealed::KeyTable;
+#[cfg(feature = "psk")]
+pub use sealed::{Aead, ChaCha20Poly1305, ID_MAX, Key, Keys, OwnKey, Sealed};

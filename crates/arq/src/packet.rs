@@ -67,6 +67,10 @@ pub(crate) struct Head {
 }
 
 impl Head {
+    /// Of each HELLO: it belongs to no session, and to no sequence.
+    pub(crate) const HELLO: Self =
+        Self { kind: Kind::Hello, seq: Seq::ZERO, ack: Seq::ZERO, nak: false, probe: false };
+
     pub(crate) const fn bytes(self) -> [u8; HEAD] {
         [
             self.seq.0 << 2 | self.kind as u8,

@@ -6,41 +6,82 @@ use crate::crc::Crc32;
 
 /// How packets are told from noise, and from what others send.
 ///
-/// A packet that goes lies in its buffer behind [`BEFORE`](Self::BEFORE) bytes and in front of
-/// [`AFTER`](Self::AFTER) bytes, which [`seal`](Self::seal) fills in; [`open`](Self::open) gets the same.
+/// A packet that goes lies in its buffer behind [`before`](Self::before) bytes and in front of
+/// [`after`](Self::after) bytes, which [`seal`](Self::seal) fills in; [`open`](Self::open) gets the same.
 pub trait Protection {
-    /// How many bytes stand before a packet.
-    const BEFORE: usize;
-    /// How many bytes stand behind it.
-    const AFTER: usize;
+    /// How many bytes stand before a packet and behind it together, at most.
+    const AROUND_MAX: usize;
     /// How many bytes it adds to a HELLO at most.
-    const GREETING: usize;
+    const GREETING_MAX: usize;
+
+    /// How many bytes stand before a packet.
+    fn before(&self) -> usize;
+
+    /// How many bytes stand behind it.
+    fn after(&self) -> usize;
+
     /// Packets can be read by the one alone for whom they are.
-    const ENCRYPTS: bool;
+    fn encrypts(&self) -> bool;
 
     /// The CRC-32 of a HELLO and of what a session begins with.
     fn crc32(&mut self, first: &[u8], rest: &[u8]) -> u32;
 
-    /// A handshake begins on this side, with an epoch of its own.
+    /// A handshake begins on this side, with an epoch of its own. What is known of the peer stays.
     fn begin(&mut self, epoch: u32);
 
     /// Writes what a HELLO says beyond `hello`, its common part, and returns how long that is.
     /// `is_answer` if it answers the last one that [`check`](Self::check) took.
     fn greet(&mut self, role: Role, hello: &[u8], is_answer: bool, out: &mut [u8]) -> usize;
 
-    /// Takes a HELLO's common part and what is behind it. `is_answer` if it answers this side's. False
-    /// if it is not from the one that it is to come from.
-    fn check(&mut self, role: Role, hello: &[u8], rest: &[u8], is_answer: bool) -> bool;
+    /// Takes a HELLO's common part and what is behind it. `is_answer` if it answers this side's.
+    ///
+    /// # Errors
+    ///
+    /// It is not from the one that it is to come from.
+    fn check(
+        &mut self,
+        role: Role,
+        hello: &[u8],
+        rest: &[u8],
+        is_answer: bool,
+    ) -> Result<(), Refusal>;
 
-    /// A session begins between the epochs of client and proxy: packets of any other one are not
-    /// opened from now on.
-    fn start(&mut self, role: Role, client: u32, proxy: u32);
+    /// A session begins between the epochs of client and proxy, with the peer whose HELLO was taken
+    /// last: packets of any other one are not opened from now on. `in_order` if the way keeps packets in
+    /// order.
+    fn start(&mut self, role: Role, client: u32, proxy: u32, in_order: bool);
 
     /// Seals a packet in its buffer.
     fn seal(&mut self, buf: &mut [u8]);
 
-    /// Opens a packet in its buffer. False if it is not one of this session's, sent by the peer.
-    fn open(&mut self, buf: &mut [u8]) -> bool;
+    /// Opens a packet in its buffer. `None` if it is not one of this session's, sent by the peer; the
+    /// buffer may hold anything then.
+    fn open(&mut self, buf: &mut [u8]) -> Option<Order>;
+}
+
+/// When a packet was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// After all that came before it, as far as is known.
+    Newest,
+    /// Before one that came already: what it acknowledges is out of date.
+    Late,
+}
+
+/// Why two ends that hear each other have no session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The peer encrypts, and this end does not.
+    PeerEncrypts,
+    /// This end encrypts, and the peer does not.
+    PeerDoesNot,
+    /// The peer encrypts in another way.
+    OtherCipher,
+    /// There is no key for the peer's id.
+    UnknownId,
+    /// The peer has another key for the id, or somebody made its HELLO up.
+    WrongKey,
 }
 
 /// Check sums: they find what a line does to packets, not what somebody does on purpose. What is
@@ -61,10 +102,20 @@ impl<C> Checked<C> {
 }
 
 impl<C: Crc32> Protection for Checked<C> {
-    const BEFORE: usize = 0;
-    const AFTER: usize = 4;
-    const GREETING: usize = 0;
-    const ENCRYPTS: bool = false;
+    const AROUND_MAX: usize = 4;
+    const GREETING_MAX: usize = 0;
+
+    fn before(&self) -> usize {
+        0
+    }
+
+    fn after(&self) -> usize {
+        4
+    }
+
+    fn encrypts(&self) -> bool {
+        false
+    }
 
     fn crc32(&mut self, first: &[u8], rest: &[u8]) -> u32 {
         self.crc.crc32(first, rest)
@@ -76,11 +127,11 @@ impl<C: Crc32> Protection for Checked<C> {
         0
     }
 
-    fn check(&mut self, _role: Role, _hello: &[u8], _rest: &[u8], _is_answer: bool) -> bool {
-        true
+    fn check(&mut self, _: Role, _: &[u8], _: &[u8], _: bool) -> Result<(), Refusal> {
+        Ok(())
     }
 
-    fn start(&mut self, role: Role, client: u32, proxy: u32) {
+    fn start(&mut self, role: Role, client: u32, proxy: u32, _in_order: bool) {
         let [by_client, by_proxy] = [Role::Client, Role::Proxy]
             .map(|from| self.crc.crc32(&[from as u8], session(client, proxy).as_slice()));
         (self.sends, self.receives) = match role {
@@ -95,10 +146,10 @@ impl<C: Crc32> Protection for Checked<C> {
         }
     }
 
-    fn open(&mut self, buf: &mut [u8]) -> bool {
-        buf.split_last_chunk::<4>().is_some_and(|(packet, sum)| {
-            *sum == self.crc.crc32(&self.receives.to_le_bytes(), packet).to_le_bytes()
-        })
+    fn open(&mut self, buf: &mut [u8]) -> Option<Order> {
+        let (packet, sum) = buf.split_last_chunk::<4>()?;
+        let right = self.crc.crc32(&self.receives.to_le_bytes(), packet).to_le_bytes();
+        (*sum == right).then_some(Order::Newest)
     }
 }
 

@@ -4,10 +4,10 @@ use sspc_mux::Role;
 use sspc_wire::FieldWriter;
 
 use super::{DeviceFraming, NOTHING, RESET, State, Taken};
-use crate::arq::{HELLOS_BESIDE, NO_SESSION};
+use crate::arq::handshake::{HELLOS_BESIDE, NO_SESSION};
 use crate::cobs;
 use crate::packet::{HEAD, Hello, Kind, Seq, WINDOW_MAX};
-use crate::protection::Protection;
+use crate::protection::{Protection, Refusal};
 use crate::timer::Timer;
 
 impl<P, R, T> DeviceFraming<P, R, T>
@@ -17,7 +17,7 @@ where
     T: AsRef<[u8]> + AsMut<[u8]>,
 {
     /// How long a HELLO is at most.
-    const HELLO: usize = HEAD + Hello::LENGTH + P::GREETING + 4;
+    const HELLO: usize = HEAD + Hello::LENGTH + P::GREETING_MAX + 4;
 
     pub(super) fn open(&mut self, now_us: u32) {
         self.line.state = State::Greeting;
@@ -48,17 +48,28 @@ where
             self.open(now_us);
             taken = RESET;
         }
-        if hello.epoch == self.line.epoch || hello.encrypted != P::ENCRYPTS {
-            // This side's own, or none with whom there is a common way.
+        if hello.epoch == self.line.epoch {
+            // This side's own.
+            return taken;
+        }
+        let encrypts = self.protection.encrypts();
+        if hello.encrypted != encrypts {
+            self.refuse(if encrypts { Refusal::PeerDoesNot } else { Refusal::PeerEncrypts });
             return taken;
         }
         let is_answer = hello.echo == self.line.epoch;
-        let greeting = self.storage.as_ref().get(HEAD..HEAD + length).unwrap_or_default();
-        let (common, rest) = greeting.split_at(Hello::LENGTH.min(greeting.len()));
-        if !self.protection.check(Role::Client, common, rest, is_answer) {
+        let is_open = self.line.state == State::Open;
+        if !is_answer && hello.echo != 0 && (encrypts || is_open) {
+            // Meant for another life of this side, and late; nor can anybody tell now who sent it.
             return taken;
         }
-        if self.line.state == State::Open {
+        let greeting = self.storage.as_ref().get(HEAD..HEAD + length).unwrap_or_default();
+        let (common, rest) = greeting.split_at(Hello::LENGTH.min(greeting.len()));
+        if let Err(refusal) = self.protection.check(Role::Client, common, rest, is_answer) {
+            self.refuse(refusal);
+            return taken;
+        }
+        if is_open {
             if is_answer && hello.epoch == self.line.peer_epoch {
                 // It has not heard that it was heard.
                 if !hello.ready {
@@ -66,27 +77,34 @@ where
                 }
                 return taken;
             }
-            if !is_answer {
-                if hello.echo != 0 {
-                    // Meant for another life of this side, and late.
-                    return taken;
-                }
-                self.renew(now_us);
-            }
+            // A peer that restarted. No epoch is that of two sessions.
+            self.renew(now_us);
         }
+        let is_agreed = hello.echo == self.line.epoch;
         self.line.peer_epoch = hello.epoch;
-        if !hello.ready {
+        if !(hello.ready && is_agreed) {
             self.line.hello_at = Timer::at(now_us, 0);
         }
-        if is_answer {
+        if is_agreed {
             self.start_session(hello);
             taken = RESET;
         }
         taken
     }
 
+    fn refuse(&mut self, _refusal: Refusal) {
+        #[cfg(feature = "psk")]
+        if !self.is_open() {
+            self.refusal = Some(_refusal);
+        }
+    }
+
     fn start_session(&mut self, hello: Hello) {
-        self.protection.start(Role::Client, self.line.epoch, self.line.peer_epoch);
+        self.protection.start(Role::Client, self.line.epoch, self.line.peer_epoch, true);
+        #[cfg(feature = "psk")]
+        {
+            self.refusal = None;
+        }
         self.line.state = State::Open;
         if hello.ready {
             self.line.hello_at = Timer::NEVER;
@@ -114,8 +132,8 @@ where
         let hello = Hello {
             keeps: false,
             ready: is_known,
-            encrypted: P::ENCRYPTS,
-            mru: self.storage.as_ref().len().saturating_sub(Self::OVERHEAD) as u16,
+            encrypted: self.protection.encrypts(),
+            mru: self.storage.as_ref().len().saturating_sub(self.around()) as u16,
             window: WINDOW_MAX,
             epoch: self.line.epoch,
             echo: self.line.peer_epoch,
@@ -129,13 +147,13 @@ where
         to.u8(0);
         hello.write(&mut to);
         let mut length = Self::HELLO;
-        if P::GREETING > 0 {
+        if P::GREETING_MAX > 0 {
             let (common, rest) = packet.split_at_mut((HEAD + Hello::LENGTH).min(packet.len()));
             let common = common.get(HEAD..).unwrap_or_default();
-            let greeting = rest.get_mut(..P::GREETING).unwrap_or_default();
+            let greeting = rest.get_mut(..P::GREETING_MAX).unwrap_or_default();
             let is_answer = self.line.peer_epoch != 0;
             let said = self.protection.greet(Role::Client, common, is_answer, greeting);
-            length = length - P::GREETING + said.min(P::GREETING);
+            length = length - P::GREETING_MAX + said.min(P::GREETING_MAX);
         }
         if let Some((packet, sum)) =
             packet.get_mut(..length).and_then(|packet| packet.split_last_chunk_mut::<4>())

@@ -4,7 +4,7 @@ use sspc_mux::TRANSMIT_MIN;
 use sspc_wire::FieldWriter;
 
 use super::{ASKED, DeviceFraming, NOTHING, RECORD, Taken};
-use crate::arq::NO_SESSION;
+use crate::arq::handshake::NO_SESSION;
 use crate::cobs;
 use crate::config::Config;
 use crate::packet::{HEAD, Hello, Kind, Seq, WINDOW_MAX};
@@ -33,19 +33,21 @@ where
     #[inline(never)]
     pub(super) fn take_packet(&mut self, now_us: u32, length: usize) -> Taken {
         let is_open = self.is_open();
+        let around = self.around();
         let packet = self.storage.as_mut().get_mut(..length).unwrap_or_default();
-        if is_open && length >= Self::OVERHEAD && self.protection.open(packet) {
-            return self.take_sealed(now_us, length - Self::OVERHEAD);
-        }
+        // HELLO first, because what was tried to be opened may be spoilt.
         if let Some((packet, sum)) = packet.split_last_chunk::<4>() {
             const IS_HELLO: u8 = Kind::Hello as u8;
-            if self.protection.crc32(NO_SESSION, packet).to_le_bytes() == *sum {
-                if let [IS_HELLO, _, said @ ..] = packet {
+            if let [IS_HELLO, 0, said @ ..] = packet {
+                if self.protection.crc32(NO_SESSION, packet).to_le_bytes() == *sum {
                     if let Some(hello) = Hello::parse(said) {
                         return self.take_hello(now_us, hello, length - HEAD - 4);
                     }
                 }
             }
+        }
+        if is_open && length >= around && self.protection.open(packet).is_some() {
+            return self.take_sealed(now_us, length - around);
         }
         if is_open {
             self.miss(now_us);
@@ -65,7 +67,11 @@ where
     /// A packet of this line.
     #[inline(never)]
     fn take_sealed(&mut self, now_us: u32, length: usize) -> Taken {
-        let head = self.storage.as_ref().get(P::BEFORE..).and_then(|bytes| bytes.first_chunk());
+        let head = self
+            .storage
+            .as_ref()
+            .get(self.protection.before()..)
+            .and_then(|bytes| bytes.first_chunk());
         let Some(&[first, second]) = head else { return NOTHING };
         self.line.ping = 0;
         self.line.silences = 0;
@@ -198,10 +204,10 @@ where
                 self.line.ack_at = Timer::at(now_us, self.wait_us());
             }
         }
-        let Some(stuffed) = out.get_mut(..Self::OVERHEAD + length + 2) else { return 0 };
+        let Some(stuffed) = out.get_mut(..self.around() + length + 2) else { return 0 };
         let [_, packet @ .., _] = stuffed else { return 0 };
         let mut to = FieldWriter::new(packet);
-        to.skip(P::BEFORE);
+        to.skip(self.protection.before());
         to.u8(first);
         to.u8(second);
         to.bytes(self.replay.as_ref().get(at..at + length).unwrap_or_default());
@@ -222,7 +228,7 @@ where
         out: usize,
         source: &mut dyn FnMut(&mut [u8]) -> usize,
     ) -> bool {
-        let fits = out.min(cobs::SHORT_MAX + 2).saturating_sub(Self::OVERHEAD + 2);
+        let fits = out.min(cobs::SHORT_MAX + 2).saturating_sub(self.around() + 2);
         let room = self.room().min(fits).min(self.line.mru.into());
         let line = &mut self.line;
         if line.next.since(line.base) >= line.window {

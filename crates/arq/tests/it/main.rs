@@ -4,3 +4,4 @@
 mod line;
 mod noise;
 mod pair;
+mod sealed;

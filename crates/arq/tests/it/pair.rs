@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use sspc_arq::{Arq, Checked, Config, Counters, Received, SoftCrc};
+use sspc_arq::{Arq, Checked, Config, Counters, Protection, Received, SoftCrc};
 use sspc_mux::{Instant, Role};
 use sspc_sim::{Link, LinkConfig, Rng, Side};
 
-pub(crate) type End = Arq<Checked<SoftCrc>, Vec<u8>, Vec<u8>>;
+pub(crate) type End<P> = Arq<P, Vec<u8>, Vec<u8>>;
 
 /// How long the storages of an end are.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +25,8 @@ impl Sizes {
 }
 
 /// One end, what it is to send and what it has heard.
-pub(crate) struct Half {
-    pub(crate) end: End,
+pub(crate) struct Half<P> {
+    pub(crate) end: End<P>,
     side: Side,
     /// Bytes still to be sent, and what they follow from.
     pub(crate) to_send: u64,
@@ -46,11 +46,11 @@ fn byte(side: Side, at: u64) -> u8 {
     ((at / 3).wrapping_mul(salt) >> 56) as u8
 }
 
-impl Half {
-    fn new(side: Side, config: Config, sizes: Sizes, seed: u32) -> Self {
+impl<P: Protection> Half<P> {
+    fn new(side: Side, config: Config, sizes: Sizes, seed: u32, protection: P) -> Self {
         let role = if side == Side::A { Role::Client } else { Role::Proxy };
         let mut half = Self {
-            end: Self::end(role, config, sizes, seed),
+            end: Self::end(role, config, sizes, seed, protection),
             side,
             to_send: 0,
             sent: 0,
@@ -64,8 +64,7 @@ impl Half {
         half
     }
 
-    fn end(role: Role, config: Config, sizes: Sizes, seed: u32) -> End {
-        let protection = Checked::new(SoftCrc);
+    fn end(role: Role, config: Config, sizes: Sizes, seed: u32, protection: P) -> End<P> {
         let (storage, replay) = (vec![0; sizes.storage], vec![0; sizes.replay]);
         Arq::new(role, config, seed, protection, storage, replay)
     }
@@ -115,9 +114,9 @@ impl Half {
 }
 
 /// Both ends and the line.
-pub(crate) struct Pair {
-    pub(crate) a: Half,
-    pub(crate) b: Half,
+pub(crate) struct Pair<P = Checked<SoftCrc>> {
+    pub(crate) a: Half<P>,
+    pub(crate) b: Half<P>,
     pub(crate) link: Link,
     pub(crate) now_us: u64,
     rate: u64,
@@ -127,11 +126,23 @@ pub(crate) struct Pair {
 
 impl Pair {
     pub(crate) fn new(seed: u64, line: LinkConfig, config: Config, sizes: [Sizes; 2]) -> Self {
+        Self::with(seed, line, config, sizes, [Checked::new(SoftCrc); 2])
+    }
+}
+
+impl<P: Protection> Pair<P> {
+    pub(crate) fn with(
+        seed: u64,
+        line: LinkConfig,
+        config: Config,
+        sizes: [Sizes; 2],
+        [of_a, of_b]: [P; 2],
+    ) -> Self {
         let mut rng = Rng::new(seed);
         let seeds = [rng.bits() as u32, rng.bits() as u32];
         Self {
-            a: Half::new(Side::A, config, sizes[0], seeds[0]),
-            b: Half::new(Side::B, config, sizes[1], seeds[1]),
+            a: Half::new(Side::A, config, sizes[0], seeds[0], of_a),
+            b: Half::new(Side::B, config, sizes[1], seeds[1], of_b),
             link: Link::new(seed, LinkConfig { capacity: usize::MAX, ..line }),
             now_us: 1,
             rate: line.rate.unwrap_or(u64::MAX),

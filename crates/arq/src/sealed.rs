@@ -1,0 +1,269 @@
+//! Packets that only those can read and make who share a key.
+//!
+//! HELLO ends with: a nonce (16 bytes), the cipher (1), the length of the client's id (1) and the id,
+//! none from a proxy; what later versions add; and a MAC (16).
+
+mod cipher;
+mod keys;
+mod secret;
+mod way;
+
+use hmac::Mac;
+use sspc_mux::Role;
+use sspc_wire::FieldWriter;
+
+use crate::crc::Crc32;
+use crate::protection::{Order, Protection, Refusal, session};
+use cipher::TAG;
+pub use cipher::{Aead, ChaCha20Poly1305};
+use keys::Id;
+#[cfg(feature = "host")]
+pub use keys::KeyTable;
+pub use keys::{ID_MAX, Keys, OwnKey};
+pub use secret::Key;
+use secret::{NONCE, expand, extract, hmac, mac};
+use way::{KEY_BITS, Receives, SHORT, Sends};
+
+/// What every derived key begins with.
+const LABEL: &[u8] = b"sspc-arq 1 ";
+
+/// How long the MAC of a HELLO is, in bytes.
+const MAC: usize = 16;
+
+/// Stands for the nonce of a peer that was not heard yet.
+const NOT_HEARD: [u8; NONCE] = [0; NONCE];
+
+/// Encryption with keys that both ends have known before.
+///
+/// Each packet is sealed with ChaCha20-Poly1305, or another [`Aead`], and takes 20 bytes for its counter,
+/// head and tag. Keys are another pair in each session, from the shared key and a nonce of each end
+/// (HKDF-SHA256); within a session they change every 2^20 packets.
+///
+/// # Chance
+///
+/// `seed` is 32 bytes that nobody can guess and that are others in each life of an end: from a
+/// generator in hardware, or the hash of a secret and a counter that is stored before it is used. If
+/// both ends' seeds repeat, sessions repeat their keys. If only a device's repeats, its sessions have keys
+/// of their own as long as the proxy is there; but somebody who sends it what a proxy said in an
+/// earlier life can make it use that session's keys again, and then read and make what it sends.
+pub struct Sealed<C, A, K> {
+    crc: C,
+    aead: A,
+    keys: K,
+    seed: Key,
+    /// How many nonces were drawn.
+    drawn: u32,
+    handshake: Handshake,
+    session: Option<Session>,
+    key_bits: u32,
+}
+
+/// What is known of a handshake, of the session also once it has begun.
+struct Handshake {
+    nonce: [u8; NONCE],
+    peer_nonce: [u8; NONCE],
+    peer: Option<Peer>,
+}
+
+struct Peer {
+    /// Of the client, whichever end that is.
+    id: Id,
+    key: Key,
+}
+
+struct Session {
+    /// Of the client.
+    id: Id,
+    sends: Sends,
+    receives: Receives,
+}
+
+impl<C: Crc32, A: Aead, K: Keys> Sealed<C, A, K> {
+    /// With a way to compute sums, one to encrypt, keys, and 32 bytes of chance.
+    pub const fn new(crc: C, aead: A, keys: K, seed: [u8; 32]) -> Self {
+        Self {
+            crc,
+            aead,
+            keys,
+            seed: Key::new(seed),
+            drawn: 0,
+            handshake: Handshake { nonce: NOT_HEARD, peer_nonce: NOT_HEARD, peer: None },
+            session: None,
+            key_bits: KEY_BITS,
+        }
+    }
+
+    /// Changes keys every 2^`bits` packets instead of every 2^20, 4 to 20. Both ends need the same: for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn change_keys_every(mut self, bits: u32) -> Self {
+        self.key_bits = bits.clamp(4, KEY_BITS);
+        self
+    }
+
+    /// The client's id, proved in the session that is open or was the last. Empty before the first.
+    pub fn peer_id(&self) -> &[u8] {
+        self.session.as_ref().map_or(&[], |session| session.id.bytes())
+    }
+
+    /// The client's id and key: its own, or those of the peer that said it is the client `id`.
+    fn peer(&self, role: Role, id: &[u8]) -> Result<Peer, Refusal> {
+        let id = if role == Role::Client { self.keys.own_id() } else { id };
+        let (id, key) = (Id::new(id), self.keys.key(id));
+        match (id, key) {
+            (Some(id), Some(key)) if !id.bytes().is_empty() => Ok(Peer { id, key }),
+            _ => Err(Refusal::UnknownId),
+        }
+    }
+}
+
+impl<C: Crc32, A: Aead, K: Keys> Protection for Sealed<C, A, K> {
+    const AROUND_MAX: usize = SHORT + TAG;
+    const GREETING_MAX: usize = NONCE + 2 + ID_MAX + MAC;
+
+    fn before(&self) -> usize {
+        SHORT
+    }
+
+    fn after(&self) -> usize {
+        TAG
+    }
+
+    fn encrypts(&self) -> bool {
+        true
+    }
+
+    fn crc32(&mut self, first: &[u8], rest: &[u8]) -> u32 {
+        self.crc.crc32(first, rest)
+    }
+
+    fn begin(&mut self, epoch: u32) {
+        let numbers = session(epoch, self.drawn);
+        self.drawn = self.drawn.wrapping_add(1);
+        let drawn = hmac(self.seed.bytes(), &[LABEL, b"nonce", &numbers]);
+        if let Some(nonce) = drawn.first_chunk() {
+            self.handshake.nonce = *nonce;
+        }
+    }
+
+    fn greet(&mut self, role: Role, hello: &[u8], is_answer: bool, out: &mut [u8]) -> usize {
+        let id = self.keys.own_id();
+        let mut to = FieldWriter::new(out);
+        to.bytes(&self.handshake.nonce);
+        to.u8(A::SUITE);
+        to.u8(id.len() as u8);
+        to.bytes(id);
+        let length = NONCE + 2 + id.len();
+        let Some((said, to_mac)) = out.split_at_mut_checked(length) else { return 0 };
+        let Some(to_mac) = to_mac.first_chunk_mut::<MAC>() else { return 0 };
+        let own = if is_answer { None } else { self.peer(role, &[]).ok() };
+        let peer = if is_answer { self.handshake.peer.as_ref() } else { own.as_ref() };
+        let of_peer = if is_answer { &self.handshake.peer_nonce } else { &NOT_HEARD };
+        // A proxy does not know who is there before it has heard a client.
+        *to_mac = [0; MAC];
+        if let Some(peer) = peer {
+            let whole = hello_mac(peer, role, of_peer, hello, said).finalize().into_bytes();
+            for (to, from) in to_mac.iter_mut().zip(whole) {
+                *to = from;
+            }
+        }
+        length + MAC
+    }
+
+    fn check(
+        &mut self,
+        role: Role,
+        hello: &[u8],
+        rest: &[u8],
+        is_answer: bool,
+    ) -> Result<(), Refusal> {
+        let greeting = Greeting::parse::<A>(rest).ok_or(Refusal::OtherCipher)?;
+        let peer = self.peer(role, greeting.id)?;
+        let own_nonce = if is_answer { &self.handshake.nonce } else { &NOT_HEARD };
+        let from = if role == Role::Client { Role::Proxy } else { Role::Client };
+        // What a proxy says before it has heard the client is not to be trusted, and is only a reason to
+        // speak to it.
+        let is_open = role == Role::Client && !is_answer;
+        let mac = hello_mac(&peer, from, own_nonce, hello, greeting.said);
+        if !is_open && mac.verify_truncated_left(greeting.mac).is_err() {
+            return Err(Refusal::WrongKey);
+        }
+        self.handshake.peer_nonce = *greeting.nonce;
+        self.handshake.peer = Some(peer);
+        Ok(())
+    }
+
+    fn start(&mut self, role: Role, client: u32, proxy: u32, in_order: bool) {
+        let Handshake { nonce, peer_nonce, peer: Some(peer) } = &self.handshake else { return };
+        let salt: [&[u8]; 2] = match role {
+            Role::Client => [nonce, peer_nonce],
+            Role::Proxy => [peer_nonce, nonce],
+        };
+        let prk = extract(salt, peer.key.bytes());
+        let epochs = session(client, proxy);
+        let key =
+            |from: Role| expand(&prk, [LABEL, &[from as u8, A::SUITE], &epochs, peer.id.bytes()]);
+        let (by_client, by_proxy) = (key(Role::Client), key(Role::Proxy));
+        let (sends, receives) = match role {
+            Role::Client => (by_client, by_proxy),
+            Role::Proxy => (by_proxy, by_client),
+        };
+        self.session = Some(Session {
+            id: peer.id,
+            sends: Sends::new(sends),
+            receives: Receives::new(receives, in_order),
+        });
+    }
+
+    fn seal(&mut self, buf: &mut [u8]) {
+        match &mut self.session {
+            Some(session) => session.sends.seal(&mut self.aead, self.key_bits, buf),
+            // Nothing goes in clear, whatever happens.
+            None => buf.fill(0),
+        }
+    }
+
+    fn open(&mut self, buf: &mut [u8]) -> Option<Order> {
+        self.session.as_mut()?.receives.open(&mut self.aead, self.key_bits, buf)
+    }
+}
+
+/// The MAC of a HELLO, over all of it, who sends it, and the nonce that it answers.
+fn hello_mac(
+    peer: &Peer,
+    from: Role,
+    answered: &[u8; NONCE],
+    hello: &[u8],
+    said: &[u8],
+) -> hmac::Hmac<sha2::Sha256> {
+    let prk = extract([&[], &[]], peer.key.bytes());
+    let key = expand(&prk, [LABEL, b"hello", &[from as u8], peer.id.bytes()]);
+    mac(key.bytes(), &[answered, hello, said])
+}
+
+/// What a HELLO says beyond its common part.
+struct Greeting<'a> {
+    nonce: &'a [u8; NONCE],
+    id: &'a [u8],
+    /// All that the MAC is over.
+    said: &'a [u8],
+    mac: &'a [u8; MAC],
+}
+
+impl<'a> Greeting<'a> {
+    /// `None` if it is not of this cipher.
+    fn parse<A: Aead>(rest: &'a [u8]) -> Option<Self> {
+        let (said, mac) = rest.split_last_chunk::<MAC>()?;
+        let (nonce, behind) = said.split_first_chunk::<NONCE>()?;
+        let (&[suite, length], behind) = behind.split_first_chunk::<2>()?;
+        let id = behind.get(..usize::from(length))?;
+        (suite == A::SUITE).then_some(Self { nonce, id, said, mac })
+    }
+}
+
+/// Without keys.
+impl<C, A, K> core::fmt::Debug for Sealed<C, A, K> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Sealed").field("is_open", &self.session.is_some()).finish_non_exhaustive()
+    }
+}

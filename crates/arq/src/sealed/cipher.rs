@@ -1,0 +1,91 @@
+//! What encrypts packets.
+
+use chacha20poly1305::aead::inout::InOutBuf;
+use chacha20poly1305::aead::{AeadInOut, KeyInit};
+use chacha20poly1305::{ChaCha20Poly1305 as Cipher, Tag};
+
+use super::secret::Key;
+
+/// How long a tag is, in bytes.
+pub(super) const TAG: usize = 16;
+
+/// Authenticated encryption in place, with a key of 32 bytes, a nonce of 12 and a tag of 16. A chip
+/// that has it in hardware plugs it in here; both ends need the same.
+///
+/// No key is used with the same nonce twice.
+pub trait Aead {
+    /// Its number in HELLO: 1 is ChaCha20-Poly1305, 2 AES-256-GCM, 3 AES-256-CCM; 4 and 5 are these with
+    /// AES-128 and the first 16 bytes of the key. Others are free from 128 on.
+    const SUITE: u8;
+
+    /// Encrypts, and returns the tag.
+    fn seal(&mut self, key: &[u8; 32], nonce: &[u8; 12], text: &mut [u8]) -> [u8; 16];
+
+    /// Decrypts if the tag is right. False if it is not; nothing of `text` is used then.
+    fn open(&mut self, key: &[u8; 32], nonce: &[u8; 12], text: &mut [u8], tag: &[u8; 16]) -> bool;
+}
+
+/// ChaCha20-Poly1305 of RFC 8439, computed by the processor.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChaCha20Poly1305;
+
+impl Aead for ChaCha20Poly1305 {
+    const SUITE: u8 = 1;
+
+    fn seal(&mut self, key: &[u8; 32], nonce: &[u8; 12], text: &mut [u8]) -> [u8; 16] {
+        let cipher = Cipher::new(key.into());
+        // Only a text of 256 GiB is refused.
+        let tag = cipher.encrypt_inout_detached(nonce.into(), &[], InOutBuf::from(text));
+        tag.unwrap_or_default().into()
+    }
+
+    fn open(&mut self, key: &[u8; 32], nonce: &[u8; 12], text: &mut [u8], tag: &[u8; 16]) -> bool {
+        let (cipher, tag) = (Cipher::new(key.into()), Tag::from(*tag));
+        cipher.decrypt_inout_detached(nonce.into(), &[], InOutBuf::from(text), &tag).is_ok()
+    }
+}
+
+/// The nonce of a packet: its whole counter.
+pub(super) fn nonce(counter: u64) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    if let Some(to) = nonce.last_chunk_mut() {
+        *to = counter.to_be_bytes();
+    }
+    nonce
+}
+
+/// The key behind this one. Who learns that does not learn this.
+pub(super) fn next_key(key: &Key) -> Key {
+    super::secret::expand(key.bytes(), [super::LABEL, b"next", &[], &[]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &[u8; 114] =
+        b"Ladies and Gentlemen of the class of '99: If I could offer you only one \
+tip for the future, sunscreen would be it.";
+
+    /// RFC 8439, 2.8.2: its key, nonce, text and what that is encrypted. Its tag is over additional data
+    /// too, of which there is none here; `tests/it` compares tags with another library's.
+    #[test]
+    fn packets_are_encrypted_as_rfc_8439_has_it() {
+        let key = core::array::from_fn(|at| 0x80 + at as u8);
+        let nonce = [7, 0, 0, 0, 0x40, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x47];
+        let mut text = *TEXT;
+        let tag = ChaCha20Poly1305.seal(&key, &nonce, &mut text);
+        let right = "d31a8d34648e60db7b86afbc53ef7ec2a4aded51296e08fea9e2b5a736ee62d6\
+3dbea45e8ca9671282fafb69da92728b1a71de0a9e060b2905d6a5b67ecd3b3692ddbd7f2d778b8c9803aee328091b58\
+fab324e4fad675945585808b4831d7bc3ff4def08e4b7a9de576d26586cec64b6116";
+        let hex: std::string::String = text.iter().map(|byte| std::format!("{byte:02x}")).collect();
+        assert_eq!(hex, right);
+        assert!(ChaCha20Poly1305.open(&key, &nonce, &mut text, &tag));
+        assert_eq!(text, *TEXT);
+    }
+
+    #[test]
+    fn a_nonce_is_the_whole_counter() {
+        assert_eq!(nonce(0x0102_0304_0506_0708), [0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+}

@@ -1,0 +1,6 @@
+//! Encryption: what two ends with keys do, whatever somebody between them does.
+
+mod attacks;
+mod ends;
+mod handshake;
+mod packets;
