@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use sspc_sim::{Cable, DeployedReader};
-use sspc_wire::limits::CREDIT_UNLIMITED;
+use sspc_wire::limits::{CREDIT_UNLIMITED, MUX_CHANNELS_MAX};
 use sspc_wire::{Flags, PayloadHead, Piece, State, Streamtype, ToClient, ToClientDecoder, ToProxy};
 
 use crate::support::line::{Bridge, FAST, Gateway, PATIENT, serial};
@@ -170,10 +170,30 @@ impl Program {
     /// Opens a stream that brings so many bytes.
     fn ask(&mut self, bytes: u64) {
         self.open(b"any");
+        self.ask_path(bytes);
+    }
+
+    fn ask_path(&mut self, bytes: u64) {
         let path = format!("zeros/{bytes}");
         let value = Piece::whole(path.as_bytes()).unwrap();
         self.send(&ToProxy::Metadata { name: b"path", value });
         self.send(&ToProxy::OnwardConnect);
+    }
+
+    /// The first CREATE_RESULT; `None` at the end of the connection.
+    fn result(&mut self) -> Option<u8> {
+        loop {
+            let mut byte = [0];
+            if self.socket.read(&mut byte).unwrap() == 0 {
+                return None;
+            }
+            // Byte by byte, so that nothing behind it is taken.
+            if let Some(ToClient::CreateResult { result, .. }) =
+                self.decoder.next(&mut &byte[..]).unwrap()
+            {
+                return Some(result);
+            }
+        }
     }
 
     /// Reads until so many bytes of payload came, at least.
@@ -398,6 +418,30 @@ fn a_program_that_sends_faster_than_the_server_takes_is_slowed_down() {
     program.read_to(State::QosAckRemote);
     let body = server.join().unwrap();
     assert!(body.chunks(4096).enumerate().all(|(index, part)| part == [index as u8; 4096]));
+}
+
+/// Of 300 programs 47 got the end of their connection and no word, as if the line were down.
+#[test]
+fn more_programs_than_the_line_has_channels_are_refused_and_the_others_work() {
+    let gateway = Gateway::start(PATIENT);
+    let mut bridge = Bridge::start(&gateway);
+    let mut programs: Vec<_> = (0..MUX_CHANNELS_MAX).map(|_| Program::connect(&bridge)).collect();
+    for program in &mut programs {
+        program.open(b"any");
+        assert_eq!(program.result(), Some(0));
+    }
+    for _ in 0..47 {
+        let mut program = Program::connect(&bridge);
+        program.open(b"any");
+        assert_eq!(program.result(), Some(1));
+    }
+    bridge.stderr.wait_for("turned away: all channels of the line are in use");
+    let last = programs.last_mut().unwrap();
+    last.ask_path(1000);
+    last.read(1000);
+    // There is room again when one leaves.
+    programs.truncate(MUX_CHANNELS_MAX - 1);
+    while bridge.cat(&["hello"]).stdout != HELLO {}
 }
 
 #[test]

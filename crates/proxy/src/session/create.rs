@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
+use sspc_policy::{MetadataItem, StreamType};
 use sspc_wire::Streamtype;
-use sspc_wire::limits::{STREAMTYPE_NAME_MAX, VERSION};
+use sspc_wire::limits::{STREAMTYPE_LIST_MAX, STREAMTYPE_NAME_MAX, VERSION};
 use tracing::info;
 
 use super::attempt::AttemptStarter;
@@ -60,4 +61,25 @@ pub(super) fn create<D: AttemptStarter>(
         "stream created"
     );
     Ok(Stream::create(context, policy.rideshare_chain(&name), Arc::clone(streamtype), asked, link))
+}
+
+/// Whether a stream of this type can ever take payload.
+pub(super) fn may_take_payload(streamtype: &StreamType) -> bool {
+    let given = streamtype.metadata.iter().any(MetadataItem::is_content_length).then_some(1);
+    streamtype.takes_payload(given)
+}
+
+/// CREATE_RESULT's list: each name behind a comma, as deployed clients are used to; those that
+/// do not fit are left out.
+pub(super) fn name_list(chain: &[Arc<StreamType>]) -> Vec<u8> {
+    let mut list = Vec::new();
+    for streamtype in chain {
+        if list.len() + 1 + streamtype.name.len() > STREAMTYPE_LIST_MAX {
+            info!(name = streamtype.name, "the list of rideshare names is too long, cut here");
+            break;
+        }
+        list.push(b',');
+        list.extend_from_slice(streamtype.name.as_bytes());
+    }
+    list
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use sspc_policy::{MetadataItem, StreamType};
-use sspc_wire::limits::{METADATA_NAME_MAX, STREAMTYPE_LIST_MAX, channel_ahead_max};
+use sspc_policy::StreamType;
+use sspc_wire::limits::{METADATA_NAME_MAX, channel_ahead_max};
 use sspc_wire::{Flags, PayloadHead, Piece, State, Streamtype, Timeout, ToClient};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
@@ -14,6 +14,7 @@ use tracing::{debug, info};
 use super::attempt::{AttemptStarter, EventStream, RunningAttempt};
 use super::close_reason::ProtocolError;
 use super::context::SessionContext;
+use super::create::{may_take_payload, name_list};
 use super::credit::{ClientCredit, Window};
 use super::frame_writer::{FrameWriter, FramingMode};
 use super::input::Read;
@@ -115,6 +116,9 @@ pub(crate) struct Stream<D: AttemptStarter> {
     passed: (u64, u64),
     /// The log says that the client sends payload that nobody takes.
     has_logged_refusal: bool,
+    /// And that it gives no credit while it sends.
+    has_logged_stuck: bool,
+    link: LinkKind,
 }
 
 impl<D: AttemptStarter> Stream<D> {
@@ -163,6 +167,8 @@ impl<D: AttemptStarter> Stream<D> {
             renewed_credit: (!honours).then_some(credit),
             passed: (0, 0),
             has_logged_refusal: false,
+            has_logged_stuck: false,
+            link,
         };
         stream.answer_create();
         stream.give_credit();
@@ -458,7 +464,26 @@ impl<D: AttemptStarter> Stream<D> {
             }
         }
         self.give_credit();
+        self.free_stuck();
         self.charge();
+    }
+
+    /// A client that only sends, and whose peer waits for it to take what came back, will not be heard
+    /// giving credit: that stands behind its payload. A link that stops its sender by being full needs
+    /// no limit from such a client, which is not known to manage it: it goes on as if it had connected
+    /// anew. On a line its channel comes to its end.
+    fn free_stuck(&mut self) {
+        let is_unread = self.tx_queue.cost() >= self.watermarks.ahead;
+        if let Some(credit) = self.renewed_credit
+            && !self.link.is_narrow
+            && is_unread
+            && self.frame_writer.is_blocked()
+        {
+            if !std::mem::replace(&mut self.has_logged_stuck, true) {
+                info!("the client sends and gives no credit for what comes back: it is sent more");
+            }
+            self.frame_writer.renew_credit(credit, Instant::now());
+        }
     }
 
     fn give_credit(&mut self) {
@@ -526,7 +551,7 @@ impl<D: AttemptStarter> Stream<D> {
     fn start(&mut self) {
         self.counts.attempts.add(1);
         if let Some(credit) = self.renewed_credit {
-            self.frame_writer.renew_credit(credit);
+            self.frame_writer.renew_credit(credit, Instant::now());
         }
         self.attempt = Some(self.starter.start(Attempt {
             client: self.client.clone(),
@@ -554,27 +579,6 @@ impl<D: AttemptStarter> Stream<D> {
             tracing::error!(%error, "a frame for the client breaks the wire's limits, left out");
         }
     }
-}
-
-/// Whether a stream of this type can ever take payload.
-fn may_take_payload(streamtype: &StreamType) -> bool {
-    let given = streamtype.metadata.iter().any(MetadataItem::is_content_length).then_some(1);
-    streamtype.takes_payload(given)
-}
-
-/// CREATE_RESULT's list: each name behind a comma, as deployed clients are used to; those that
-/// do not fit are left out.
-fn name_list(chain: &[Arc<StreamType>]) -> Vec<u8> {
-    let mut list = Vec::new();
-    for streamtype in chain {
-        if list.len() + 1 + streamtype.name.len() > STREAMTYPE_LIST_MAX {
-            info!(name = streamtype.name, "the list of rideshare names is too long, cut here");
-            break;
-        }
-        list.push(b',');
-        list.extend_from_slice(streamtype.name.as_bytes());
-    }
-    list
 }
 
 /// `part` as a share of what was read, if it lies there and is most of the buffer, and the size of

@@ -2,13 +2,14 @@ use core::fmt;
 
 use sspc_mux::{Channel, Priority};
 use sspc_wire::Instant;
+use sspc_wire::limits::MUX_CHANNELS_MAX;
 
 use crate::config::Config;
 use crate::name::Name;
 use crate::stream::Stream;
 
 /// A mux has no more channels at a time.
-const SLOTS_MAX: usize = 250;
+const SLOTS_MAX: usize = MUX_CHANNELS_MAX;
 
 /// Which stream of a [`crate::Client`]: the place of its slot. When the stream's life is over the
 /// slot may be given to another stream, which has the same id.
@@ -87,7 +88,7 @@ impl<B> Slot<B> {
 }
 
 /// What a [`crate::Client`] keeps its streams in: `[Slot<B>; N]`, `&mut [Slot<B>]`, a `Vec` with
-/// feature `std`; no more than 250.
+/// feature `std`; no more than 253.
 pub trait Slots {
     /// The storage of a stream's metadata.
     type Storage: AsRef<[u8]> + AsMut<[u8]>;
@@ -116,7 +117,7 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>, const N: usize> Slots for [Slot<B>; N] {
     type Storage = B;
 
     fn slots(&self) -> &[Slot<B>] {
-        const { assert!(N <= SLOTS_MAX, "a client has 250 streams at most") }
+        const { assert!(N <= SLOTS_MAX, "a client has 253 streams at most") }
         self
     }
 

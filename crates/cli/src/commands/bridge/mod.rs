@@ -73,7 +73,7 @@ Exit codes:
   1  the port or an address cannot be used; nothing was served
   2  the command line is wrong";
 
-/// Connections at a time. A line has some 250 channels; what waits for one is among these.
+/// Connections at a time. A line has 253 channels; what is refused one, or waits for the line, is among these.
 const CONNECTIONS_MAX: usize = 1024;
 /// The pause after an accept failed for want of something that others must give back first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

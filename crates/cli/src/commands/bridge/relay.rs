@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use sspc_line::{Channel, Line, Priority};
-use sspc_wire::FrameError;
+use sspc_wire::{FrameError, Piece, ToClient};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Interest};
 use tokio::time::timeout;
 
@@ -15,6 +15,8 @@ use super::credit::{FromProgram, FromProxy};
 /// How long a program's connection waits for its channel. Deployed clients wait 3 s for the proxy's
 /// first bytes, and make no use of later ones.
 const OPEN_LIMIT: Duration = Duration::from_millis(2500);
+/// How long a program that is refused may take to hear of it.
+const REFUSAL_LIMIT: Duration = Duration::from_secs(1);
 /// How often a program that is not being read is asked whether it is still there.
 const PRESENCE_CHECK: Duration = Duration::from_millis(500);
 /// The most that is read in one go.
@@ -113,9 +115,28 @@ pub(crate) async fn run<R: Reader, W: Writer>(
     };
     match opened {
         Ok(Ok(channel)) => relay.join(reader, writer, channel).await,
-        Ok(Err(error)) => CloseReason::NoChannel(error),
+        Ok(Err(error)) => {
+            if error.kind() == io::ErrorKind::ResourceBusy {
+                let _ = timeout(REFUSAL_LIMIT, refuse(reader, writer)).await;
+            }
+            CloseReason::NoChannel(error)
+        }
         Err(_) => CloseReason::NoChannel(line.not_opened()),
     }
+}
+
+/// Says to a program for which there is no channel what a proxy says that has no room for it, and
+/// waits until the program has read it: closing first with bytes of it unread would take that back.
+async fn refuse<R: Reader, W: Writer>(mut reader: R, mut writer: W) -> io::Result<()> {
+    let list = Piece { data: &[], offset: 0, total: 0 };
+    let mut frame = [0; 16];
+    let refusal = ToClient::CreateResult { result: 1, client_buflen: 0, list };
+    let length = refusal.encode(&mut frame).map_err(io::Error::other)?;
+    writer.write_all(frame.get(..length).unwrap_or_default()).await?;
+    writer.shutdown().await?;
+    let mut unheard = [0; 1024];
+    while reader.read(&mut unheard).await? > 0 {}
+    Ok(())
 }
 
 struct Relay {

@@ -19,7 +19,8 @@ pub(super) fn failure(error: Error) -> Failure {
         Error::NoProxy { address, source } => no_link(address, source),
         Error::Refused { streamtype, result } => format!(
             "the proxy refuses the streamtype {streamtype:?} (result {result}); does its policy define \
-             it (`sspc policy show`)? The proxy's log says more"
+             it (`sspc policy show`)? The proxy's log says more, or, if all channels of its line \
+             are in use, the bridge's"
         ),
         Error::TakesNoPayload => "this streamtype takes no payload (--data); its policy gives it \
                                   a method or protocol that sends none, such as GET"
@@ -35,7 +36,7 @@ fn no_link(address: &Address, error: &io::Error) -> String {
         // Somebody took the connection.
         (_, io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset) => format!(
             "the proxy at {address} closed the connection before it answered; if a bridge listens \
-             there, its line is down or all channels of the line are in use, and its log says which"
+             there, its line is down, and its log says so"
         ),
         (Address::Serial(_), io::ErrorKind::TimedOut) => {
             format!("no proxy at {address}: {error}; is `sspc proxy` running there?")

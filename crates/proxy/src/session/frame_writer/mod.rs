@@ -232,8 +232,9 @@ impl FrameWriter {
     }
 
     /// Raises the credit to `credit` at least.
-    pub(crate) fn renew_credit(&mut self, credit: ClientCredit) {
+    pub(crate) fn renew_credit(&mut self, credit: ClientCredit, now: Instant) {
         self.credit.raise_to(credit);
+        self.release(now, false);
     }
 
     /// The most credit that the client had given and the proxy not used at any time; `None` if there

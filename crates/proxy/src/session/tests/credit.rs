@@ -143,3 +143,99 @@ async fn a_streamtype_that_takes_no_payload_says_so_and_payload_connects_nothing
     rig.client.payload("hello", Flags::WHOLE).await;
     rig.client.expect_silence().await;
 }
+
+/// With a window of 4 KiB and a client that sends 1 MiB before it reads, both waited for ever: the
+/// proxy for credit, which stood behind payload that nobody took, the client for room.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_sends_all_before_it_gives_credit_gets_its_echo() {
+    const LENGTH: usize = 1 << 20;
+    let mut rig = Rig::new();
+    rig.client.streamtype("ws", 7, 4096).await;
+    rig.client.expect(&["CREATE 0 0 ,ws", "CREATING"]).await;
+    rig.client.send(ToProxy::OnwardConnect).await;
+    let mut server = rig.attempt().await;
+    server.say_connected().await;
+    rig.client.expect(&["CONNECTING", "CONNECTED"]).await;
+    tokio::spawn(async move {
+        while let Some(chunk) = server.body.recv().await {
+            let (bytes, flags) = (Bytes::copy_from_slice(&chunk.bytes), chunk.flags);
+            server.event(Event::Payload { bytes, flags }).await;
+        }
+    });
+    let (mut reader, mut writer) = tokio::io::split(rig.client.link);
+    let sending = tokio::spawn(async move {
+        let frame = payload(&[b'x'; 1024], Flags::WHOLE);
+        for _ in 0..LENGTH / 1024 {
+            writer.write_all(&frame).await.unwrap();
+        }
+        let credit = encoded(ToProxy::TxCredit(LENGTH as i32));
+        writer.write_all(&credit).await.unwrap();
+        writer
+    });
+    // Reads what comes, but says so only when all is sent.
+    let mut came = 0;
+    let mut room = [0; 4096];
+    let _writer = sending;
+    while came < LENGTH {
+        let read = timeout(std::time::Duration::from_secs(60), reader.read(&mut room)).await;
+        came += read.expect("both wait").unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_negative_update_takes_back_what_is_not_used_and_no_more() {
+    let mut rig = Rig::new();
+    let started = connected(&mut rig, 7).await;
+    rig.client.send(ToProxy::TxCredit(-3)).await;
+    rig.client.expect_silence().await;
+    started.payload("hello", Flags::WHOLE).await;
+    rig.client.expect(&["RX SOM hell"]).await;
+    // Nothing is owed for what cannot be taken back.
+    rig.client.send(ToProxy::TxCredit(i32::MIN)).await;
+    rig.client.expect_silence().await;
+    rig.client.send(ToProxy::TxCredit(1)).await;
+    rig.client.expect(&["RX EOM o"]).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn updates_add_up_beyond_any_number_of_the_wire() {
+    let mut rig = Rig::new();
+    let started = connected(&mut rig, 0).await;
+    for _ in 0..3 {
+        rig.client.send(ToProxy::TxCredit(i32::MAX)).await;
+    }
+    rig.client.send(ToProxy::TxCredit(-i32::MAX)).await;
+    rig.client.expect_silence().await;
+    started.payload("hello", Flags::WHOLE).await;
+    rig.client.expect(&["RX SOM|EOM hello"]).await;
+}
+
+/// A client that manages credit has given it for good; only used credit is gone.
+#[tokio::test(start_paused = true)]
+async fn managed_credit_lives_on_after_disconnected_and_is_not_renewed() {
+    let mut rig = Rig::new();
+    let started = connected(&mut rig, 12).await;
+    started.payload("hello", Flags::WHOLE).await;
+    started.event(Event::Ended(End::Complete)).await;
+    rig.client.expect(&["RX SOM|EOM hello", "DISCONNECTED"]).await;
+    rig.client.send(ToProxy::TxCredit(0)).await;
+    rig.client.send(ToProxy::OnwardConnect).await;
+    let started = rig.attempt().await;
+    started.say_connected().await;
+    started.payload("hello again", Flags::WHOLE).await;
+    rig.client.expect(&["CONNECTING", "CONNECTED", "RX SOM hello a"]).await;
+    rig.client.expect_silence().await;
+}
+
+/// What waits for credit is the client's before the end is: DISCONNECTED waits with it.
+#[tokio::test(start_paused = true)]
+async fn disconnected_stands_behind_payload_that_waits_for_credit() {
+    let mut rig = Rig::new();
+    let started = connected(&mut rig, 7).await;
+    started.payload("hello world", Flags::WHOLE).await;
+    started.event(Event::Ended(End::Complete)).await;
+    rig.client.expect(&["RX SOM hello w"]).await;
+    rig.client.expect_silence().await;
+    rig.client.send(ToProxy::TxCredit(4)).await;
+    rig.client.expect(&["RX EOM orld", "DISCONNECTED"]).await;
+}
