@@ -27,6 +27,7 @@ mod channel;
 mod channel_state;
 mod config;
 mod event;
+mod latency;
 mod line;
 mod output;
 mod pacer;

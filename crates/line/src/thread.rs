@@ -9,11 +9,12 @@ use std::time::{Duration, Instant as StdInstant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serial2::SerialPort;
-use sspc_address::SerialAddress;
+use sspc_address::{Profile, SerialAddress};
 use sspc_mux::{Instant, Role};
 
 use crate::config::LineConfig;
 use crate::event::LineEvent;
+use crate::latency;
 use crate::line::{Line, Shared, Wake};
 use crate::output::Output;
 use crate::port;
@@ -73,6 +74,9 @@ fn start(
     observer: Observer,
 ) -> io::Result<Line> {
     let port = port::open(address)?;
+    if let Err(error) = lower_latency(address) {
+        tracing::warn!("{}: {error}", address.path.display());
+    }
     let (receiver, sender) = pipe()?;
     let clock = StdInstant::now();
     let end = Arc::new(ThreadEnd::default());
@@ -101,6 +105,14 @@ fn start(
         end.announce();
     })?;
     Ok(Line::new(shared))
+}
+
+/// Does what `profile=fast` needs of the port's adapter.
+fn lower_latency(address: &SerialAddress) -> io::Result<()> {
+    match address.profile {
+        Profile::Fast => latency::lower(&address.path),
+        Profile::Default => Ok(()),
+    }
 }
 
 /// Wakes the thread out of its `poll`.
@@ -353,6 +365,8 @@ impl Driver {
         self.attempts += 1;
         let Ok(port) = port::open(&self.address) else { return false };
         self.port = Some(port);
+        // That it cannot be was said when the line was opened.
+        let _ = lower_latency(&self.address);
         self.shared.lock().port_back();
         true
     }
