@@ -76,7 +76,7 @@ impl fmt::Display for LineEvent {
         let ms = |time: &Duration| time.as_secs_f64() * 1e3;
         match self {
             Self::Up { round_trip } => write!(f, "link up, round trip {:.3} ms", ms(round_trip)),
-            Self::Down { why } => write!(f, "link down: {why}"),
+            Self::Down { why } => write!(f, "link down: {why}{}", cause(*why)),
             Self::Echo => write!(f, "no peer: {ECHO}"),
             Self::RoundTrip { round_trip } => write!(f, "round trip {:.3} ms", ms(round_trip)),
             Self::PeerClock { since_1970 } => {
@@ -92,6 +92,15 @@ impl fmt::Display for LineEvent {
                  honour credit"
             ),
         }
+    }
+}
+
+/// What may be behind a loss, where that is not all there is to say.
+const fn cause(why: LinkLoss) -> &'static str {
+    match why {
+        LinkLoss::Framing => " (bytes were lost or changed on the line)",
+        LinkLoss::PeerReset => " (it restarted, or bytes to it were lost or changed on the line)",
+        _ => "",
     }
 }
 

@@ -500,3 +500,19 @@ fn a_service_manager_is_told_how_it_goes() {
     assert_eq!(told(), "STOPPING=1\n");
     assert_eq!(wait(&mut child).code(), Some(0));
 }
+
+/// Noise has the end that it reaches reset the link, so the other end hears of no more than that. Nobody
+/// saw such losses without `-v`.
+#[test]
+fn a_link_that_the_peer_reset_is_a_warning_at_both_ends() {
+    let mut gateway = Gateway::start(PATIENT);
+    let mut bridge = Bridge::start(&gateway);
+    assert_eq!(bridge.cat(&["hello"]).stdout, HELLO);
+    bridge.restart(&gateway);
+    let logged = gateway.proxy.wait_for("link down: the peer reset the link");
+    assert!(logged.contains("WARN"), "{logged}");
+    assert_eq!(bridge.cat(&["hello"]).stdout, HELLO);
+    gateway.restart();
+    let logged = bridge.stderr.wait_for("link down: the peer reset the link");
+    assert!(logged.contains("WARN"), "{logged}");
+}

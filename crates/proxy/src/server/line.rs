@@ -40,17 +40,18 @@ impl LineLog {
         self.count(event);
         let (line, kind) = (&self.line, event.label());
         match event {
-            // The client restarted, or the port is gone, which is told by itself.
+            // The port is gone, which is said by itself.
             LineEvent::Up { .. }
-            | LineEvent::Down { why: LinkLoss::PeerReset | LinkLoss::Asked }
-            | LineEvent::PortBack => info!(%line, kind, "{event}"),
+            | LineEvent::Down { why: LinkLoss::Asked }
+            | LineEvent::PortBack => info!(client = %line, kind, "{event}"),
+            // Also if it was the peer that reset it: noise on the way there has it do so.
             LineEvent::Down { .. }
             | LineEvent::Echo
             | LineEvent::Overflow { .. }
             | LineEvent::PortLost { .. } => {
-                warn!(%line, kind, "{event}");
+                warn!(client = %line, kind, "{event}");
             }
-            _ => debug!(%line, "{event}"),
+            _ => debug!(client = %line, "{event}"),
         }
     }
 

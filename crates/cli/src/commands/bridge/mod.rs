@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
-use sspc_line::{Line, LineEvent, Role, SerialAddress};
+use sspc_line::{Line, LineEvent, LinkLoss, Role, SerialAddress};
 use sspc_proxy::{Accepted, ListenAddress, Listener};
 use tokio::sync::Semaphore;
 use tracing::{Instrument, info, warn, warn_span};
@@ -121,9 +121,12 @@ fn open(address: &SerialAddress) -> Result<Line, Failure> {
 fn log(event: &LineEvent) {
     let kind = event.label();
     match event {
-        LineEvent::PortLost { .. } | LineEvent::Overflow { .. } | LineEvent::Echo => {
-            warn!(kind, "{event}");
-        }
+        // The port is gone, which is said by itself.
+        LineEvent::Down { why: LinkLoss::Asked } => info!(kind, "{event}"),
+        LineEvent::Down { .. }
+        | LineEvent::PortLost { .. }
+        | LineEvent::Overflow { .. }
+        | LineEvent::Echo => warn!(kind, "{event}"),
         LineEvent::RoundTrip { .. } | LineEvent::PeerClock { .. } => tracing::debug!("{event}"),
         _ => info!(kind, "{event}"),
     }
