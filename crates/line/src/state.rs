@@ -16,6 +16,10 @@ use crate::event::{LineEvent, Status};
 use crate::pacer::{Answer, Probe};
 use crate::restart_guard::RestartGuard;
 
+/// A line without channels asks so much less often whether the peer is there, but within so many ms.
+const UNUSED_FACTOR: u32 = 20;
+const UNUSED_MAX_MS: u32 = 2000;
+
 /// Names a channel from its request to its end; never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ChannelId(u64);
@@ -49,6 +53,10 @@ pub(crate) struct LineState {
     /// A channel wants to know how much the peer has read.
     wants_ping: bool,
     closed: bool,
+    /// [`MuxConfig::ping_ms`](sspc_mux::Config) while there are channels.
+    ping_ms: u32,
+    /// There are some.
+    is_used: bool,
 }
 
 impl LineState {
@@ -72,6 +80,8 @@ impl LineState {
             unread_max: config.unread_max,
             wants_ping: false,
             closed: false,
+            ping_ms: config.mux.ping_ms,
+            is_used: true,
         }
     }
 
@@ -172,8 +182,26 @@ impl LineState {
         }
     }
 
+    /// Asks for a proof of life less often while nobody uses the line, and for one at once when somebody
+    /// does.
+    fn supervise(&mut self, now: Instant) {
+        let is_used = !self.channels.is_empty();
+        let unused_ms = self.ping_ms.saturating_mul(UNUSED_FACTOR).min(UNUSED_MAX_MS);
+        if self.is_used == is_used || unused_ms <= self.ping_ms {
+            return;
+        }
+        self.is_used = is_used;
+        if is_used {
+            self.mux.set_ping_ms(self.ping_ms);
+            self.measure(now);
+        } else {
+            self.mux.set_ping_ms(unused_ms);
+        }
+    }
+
     /// Writes what is to be sent next, at most one data frame.
     pub(crate) fn transmit(&mut self, now: Instant, out: &mut [u8]) -> usize {
+        self.supervise(now);
         self.request_channels();
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.mux.set_unix_time(now, u64::try_from(since_1970.as_micros()).unwrap_or(0));

@@ -256,6 +256,11 @@ impl Mux {
         self.link.ping(now, &self.config);
     }
 
+    /// Changes [`Config::ping_ms`] from the next proof of life on.
+    pub const fn set_ping_ms(&mut self, ms: u32) {
+        self.config = Config { ping_ms: ms, ..self.config }.in_bounds();
+    }
+
     /// Ends all channels and begins with the handshake again, as when the line itself was lost and
     /// is back.
     pub fn reset(&mut self) {

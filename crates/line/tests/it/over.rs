@@ -4,7 +4,8 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sspc_line::{Channel, Line, LineConfig, LineEvent, Priority, Role};
+use sspc_line::{Channel, Line, LineConfig, LineEvent, MuxConfig, Priority, Role};
+use sspc_mux::Mux;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex, split};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -138,6 +139,80 @@ async fn idle_lines_stay_up() {
     assert!(began.elapsed() >= Duration::from_secs(3600));
     assert_eq!(pair.client.status().losses, 0);
     assert_eq!(pair.client.status().ups, 1);
+}
+
+/// Both ends of an idle line of the fast profile woke up 20 to 33 times a second, channels or not.
+#[tokio::test(start_paused = true)]
+async fn an_idle_line_is_quiet_without_channels_and_finds_a_dead_peer_as_soon_as_there_is_one() {
+    for is_used_before in [true, false] {
+        a_dead_peer_is_found(is_used_before).await;
+    }
+}
+
+async fn a_dead_peer_is_found(is_used_before: bool) {
+    let mut config = LineConfig::default();
+    config.mux = MuxConfig::FAST;
+    let (here, mut there) = duplex(4096);
+    let (reader, writer) = split(here);
+    let lost = Arc::new(Mutex::new(None));
+    let noted = Arc::clone(&lost);
+    let note = move |event: LineEvent| {
+        if let LineEvent::Down { .. } = event {
+            *noted.lock().unwrap() = Some(Instant::now());
+        }
+    };
+    let (client, running) = Line::over(reader, writer, Role::Client, config, note);
+    tokio::spawn(running);
+    let sent = |client: &Line| client.status().bytes_out;
+
+    // The peer is a bare mux, so that the test can have it vanish.
+    let mut peer = Mux::new(Role::Proxy, MuxConfig::DEFAULT, 7);
+    let began = Instant::now();
+    let mut answer_until = async |ms: u64| {
+        let until = began + Duration::from_millis(ms);
+        while Instant::now() < until {
+            let now = sspc_mux::Instant::from_micros(began.elapsed().as_micros() as u64);
+            let mut out = [0; 2048];
+            let length = peer.transmit(now, &mut out, &mut |_, _| 0).unwrap();
+            there.write_all(&out[..length]).await.unwrap();
+            let mut room = [0; 4096];
+            let Ok(read) = timeout(Duration::from_millis(1), there.read(&mut room)).await else {
+                continue;
+            };
+            let mut input = &room[..read.unwrap()];
+            let now = sspc_mux::Instant::from_micros(began.elapsed().as_micros() as u64);
+            while let Some(event) = peer.receive(now, &mut input) {
+                if let sspc_mux::Event::ChannelRequested { channel } = event {
+                    peer.accept(channel, Priority::default()).unwrap();
+                }
+            }
+        }
+    };
+    answer_until(5000).await;
+    let before = sent(&client);
+    answer_until(65_000).await;
+    let quiet = sent(&client) - before;
+    assert!(quiet <= 60 * 35, "{quiet} bytes in a minute");
+
+    let mut channel = None;
+    if is_used_before {
+        let opening = client.open_channel(Priority::default());
+        channel = Some(tokio::join!(opening, answer_until(66_000)).0.unwrap());
+        let before = sent(&client);
+        answer_until(76_000).await;
+        let busy = sent(&client) - before;
+        assert!(busy >= 70 * 9, "{busy} bytes in 10 s");
+    }
+    // Now it vanishes.
+    let gone = Instant::now();
+    if !is_used_before {
+        let client = client.clone();
+        tokio::spawn(async move { client.open_channel(Priority::default()).await });
+    }
+    sleep(Duration::from_millis(300)).await;
+    let lost = lost.lock().unwrap().expect("it is found dead within 300 ms");
+    assert!(lost > gone);
+    drop(channel);
 }
 
 /// A loopback plug was taken for a peer.
