@@ -216,7 +216,8 @@ mod tests {
         tokio::task::yield_now().await;
         assert!(!waiting.is_finished());
         drop(held);
-        let _held = waiting.await.unwrap();
+        let patience = std::time::Duration::from_secs(30);
+        let _held = tokio::time::timeout(patience, waiting).await.expect("it is woken").unwrap();
         assert!(descriptors.try_take(None).is_none());
     }
 }

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod certificates;
+mod descriptors;
 mod early;
 mod endpoints;
 mod h1;

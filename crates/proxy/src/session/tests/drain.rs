@@ -102,7 +102,7 @@ async fn a_websocket_on_which_nothing_is_under_way_is_left_at_once() {
     started.payload("down", Flags::WHOLE).await;
     rig.client.expect(&["RX SOM|EOM down"]).await;
     rig.draining.cancel();
-    assert!(started.body.recv().await.is_none(), "the attempt is to leave");
+    assert!(started.is_to_leave().await);
     // What the server said before it heard of that is not lost.
     started.payload("bye", Flags::WHOLE).await;
     rig.client.payload("too late", Flags::WHOLE).await;
@@ -121,7 +121,7 @@ async fn a_websocket_is_left_behind_the_message_that_is_under_way() {
     assert!(started.body.try_recv().is_err_and(|error| error == TryRecvError::Empty));
     rig.client.payload("to here", Flags::EOM).await;
     assert_eq!(started.chunk().await, "EOM to here");
-    assert!(started.body.recv().await.is_none(), "the attempt is to leave");
+    assert!(started.is_to_leave().await);
 
     let mut rig = Rig::new();
     let mut started = rig.connected("ws").await;
@@ -131,7 +131,22 @@ async fn a_websocket_is_left_behind_the_message_that_is_under_way() {
     rig.client.expect_silence().await;
     assert!(started.body.try_recv().is_err_and(|error| error == TryRecvError::Empty));
     started.payload("to here", Flags::EOM).await;
-    assert!(started.body.recv().await.is_none(), "the attempt is to leave");
+    assert!(started.is_to_leave().await);
+}
+
+/// What was under way with the connection before is over.
+#[tokio::test(start_paused = true)]
+async fn a_websocket_is_left_though_the_one_before_was_lost_inside_a_message() {
+    let mut rig = Rig::new();
+    let started = rig.connected("retry").await;
+    started.payload("half", Flags::SOM).await;
+    started.event(Event::failed(FailureKind::Closed)).await;
+    rig.client.expect(&["RX SOM half", "DISCONNECTED"]).await;
+    let mut started = rig.attempt().await;
+    started.say_connected().await;
+    rig.client.expect(&["POLL", "CONNECTING", "CONNECTED"]).await;
+    rig.draining.cancel();
+    assert!(started.is_to_leave().await);
 }
 
 /// No message ever ends there, whatever flags a client sends.
@@ -142,7 +157,7 @@ async fn raw_bytes_are_left_when_none_wait() {
     rig.client.payload("up", Flags::SOM).await;
     assert_eq!(started.chunk().await, "SOM up");
     rig.draining.cancel();
-    assert!(started.body.recv().await.is_none(), "the attempt is to leave");
+    assert!(started.is_to_leave().await);
 }
 
 // ---- slow clients

@@ -111,6 +111,11 @@ impl Started {
         self.event(Event::Payload { bytes: Bytes::from_static(text.as_bytes()), flags }).await;
     }
 
+    /// True if nothing more comes, and the attempt is to leave.
+    pub(super) async fn is_to_leave(&mut self) -> bool {
+        timeout(Duration::from_secs(600), self.body.recv()).await.is_ok_and(|chunk| chunk.is_none())
+    }
+
     /// The next chunk as text with its flags.
     pub(super) async fn chunk(&mut self) -> String {
         let chunk = self.body.recv().await.expect("the session sends");

@@ -243,6 +243,17 @@ mod tests {
     }
 
     #[test]
+    fn one_client_has_no_more_than_half_of_all() {
+        let mut table = Table::new(4, 100);
+        for i in 0..9 {
+            table.join(&name(&format!("silent{i}")), &user(1));
+        }
+        assert_eq!(turns(&mut table), ["silent0", "silent1"]);
+        table.join(&name("other"), &user(2));
+        assert_eq!(turns(&mut table), ["other"]);
+    }
+
+    #[test]
     fn a_free_place_goes_to_the_client_with_the_fewest_in_progress() {
         let mut table = Table::new(4, 2);
         for i in 0..9 {

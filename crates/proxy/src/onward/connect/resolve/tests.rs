@@ -93,11 +93,25 @@ async fn both_kinds_of_address_take_turns() {
     assert_eq!(world.addresses(1, "Name.Example").await, wanted);
 }
 
+#[tokio::test]
+async fn no_more_than_some_addresses_of_a_name_are_tried() {
+    let many = |prefix: &str| (1..=12).map(|n| format!("{prefix}{n}")).collect::<Vec<_>>();
+    let all = [many("192.0.2."), many("2001:db8::")].concat();
+    let world = World::new("", move |_| {
+        Reply::addresses(&all.iter().map(String::as_str).collect::<Vec<_>>())
+    })
+    .await;
+    assert_eq!(world.addresses(1, "many.example").await.len(), 16);
+}
+
+/// How servers that are not to be given up while a test runs are asked.
+const PATIENT: &str = "options timeout:30 attempts:5";
+
 /// 3,000 opens and closes on a silent name left 512 threads and stopped name look-ups for 20 s;
 /// another client's `localhost` failed.
 #[tokio::test]
 async fn look_ups_that_nobody_waits_for_leave_nothing_and_hold_up_nobody() {
-    let world = World::new("", silent_or_found).await;
+    let world = World::new(PATIENT, silent_or_found).await;
     assert_eq!(world.addresses(1, "first.example").await, ["192.0.2.1"]);
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     let before = tasks();
@@ -118,7 +132,7 @@ async fn look_ups_that_nobody_waits_for_leave_nothing_and_hold_up_nobody() {
 /// 70 streams that waited for silent names delayed others by 9 s.
 #[tokio::test]
 async fn those_who_wait_for_silent_names_hold_up_no_other_client() {
-    let world = World::new("", silent_or_found).await;
+    let world = World::new(PATIENT, silent_or_found).await;
     let mut waiting = JoinSet::new();
     for i in 0..70 {
         world.start(&mut waiting, 1, format!("silent{i}.example"));
@@ -130,7 +144,7 @@ async fn those_who_wait_for_silent_names_hold_up_no_other_client() {
         assert!(!world.addresses(2, host).await.is_empty(), "{host}");
     }
     // Its own names that need no server are not in its queue either.
-    assert_eq!(world.addresses(1, "localhost").await, ["::1", "127.0.0.1"]);
+    assert_eq!(world.addresses(1, "mine.localhost").await, ["::1", "127.0.0.1"]);
     // Names that its queue still holds are looked up for who asks for them.
     let mut second = JoinSet::new();
     world.start(&mut second, 2, "silent69.example".to_owned());
@@ -138,6 +152,32 @@ async fn those_who_wait_for_silent_names_hold_up_no_other_client() {
     world.until("a queued name is asked for", asked).await;
     drop((waiting, second));
     world.until("all have left", |world| world.sizes() == (0, 0, 0)).await;
+}
+
+#[tokio::test]
+async fn who_leaves_gives_the_place_to_the_next() {
+    let world = World::new(PATIENT, silent_or_found).await;
+    let limit = Limits::default().lookups_per_client;
+    let mut leaving = JoinSet::new();
+    for i in 0..limit {
+        world.start(&mut leaving, 1, format!("silent{i}.example"));
+    }
+    world.until("all places are taken", |world| world.sizes().0 == limit).await;
+    let mut waiting = JoinSet::new();
+    world.start(&mut waiting, 1, "silent-too.example".to_owned());
+    world.until("one more waits", |world| world.sizes() == (limit, limit + 1, 1)).await;
+    drop(leaving);
+    let asked = |w: &World| w.server.names().contains(&"silent-too.example.".to_owned());
+    world.until("it is asked for", asked).await;
+}
+
+/// Else a name whose server was silent for one kind had addresses of the other kind alone for long.
+#[tokio::test]
+async fn an_answer_of_which_a_half_is_missing_is_not_kept() {
+    let world =
+        World::new("options timeout:1 attempts:1", |_| Reply::HalfSilent("192.0.2.1")).await;
+    assert_eq!(world.addresses(1, "half.example").await, ["192.0.2.1"]);
+    assert_eq!(world.resolver.system.names().await.known.get("half.example"), None);
 }
 
 #[tokio::test]
@@ -264,7 +304,10 @@ async fn the_next_server_is_asked_if_one_fails() {
 #[tokio::test]
 async fn search_domains_complete_short_names() {
     let world = World::new("search a.example b.example\noptions ndots:2", |name| match name {
-        "host.b.example." | "long.host.name." => Reply::addresses(&["192.0.2.1"]),
+        "host.b.example." | "other.b.example." | "long.host.name." => {
+            Reply::addresses(&["192.0.2.1"])
+        }
+        "other.a.example." => Reply::Code(2),
         _ => Reply::Code(3),
     })
     .await;
@@ -273,6 +316,7 @@ async fn search_domains_complete_short_names() {
     assert_eq!(world.addresses(1, "long.host.name").await, ["192.0.2.1"]);
     assert!(world.lookup(1, "whole.").await.is_err());
     assert_eq!(world.server.names()[2..], ["long.host.name.", "whole."]);
+    assert_eq!(world.addresses(1, "other").await, ["192.0.2.1"], "one domain's servers fail");
 }
 
 #[tokio::test]

@@ -19,6 +19,8 @@ pub(crate) enum Reply {
     Silence,
     /// These addresses, which hold for so many seconds.
     Addresses(Vec<IpAddr>, u32),
+    /// This IPv4 address, and silence when asked for IPv6 ones.
+    HalfSilent(&'static str),
     /// This address, once the test says so.
     Held(&'static str),
     /// Nothing but a code: 0 no records, 2 server failure, 3 no such name.
@@ -162,6 +164,8 @@ async fn answer(shared: &Shared, query: Message, over_tcp: bool) -> Option<Messa
     let asked = query.queries[0].clone();
     let (addresses, ttl) = match (shared.reply)(&asked.name().to_string()) {
         Reply::Silence => return None,
+        Reply::HalfSilent(_) if asked.query_type() == RecordType::AAAA => return None,
+        Reply::HalfSilent(address) => (vec![address.parse().unwrap()], 300),
         Reply::Addresses(addresses, ttl) => (addresses, ttl),
         Reply::Held(address) => {
             shared.released.acquire().await.unwrap().forget();
