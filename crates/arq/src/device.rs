@@ -389,6 +389,10 @@ where
     ) -> usize {
         let now_us = now.as_micros() as u32;
         if self.line.state == State::Plain {
+            if self.protection.encrypts() {
+                // Nothing goes in clear, also before the first call of `receive`.
+                return 0;
+            }
             let length = source(out);
             if self.choice() == Choice::Auto {
                 mark_ping(out);
