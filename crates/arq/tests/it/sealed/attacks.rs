@@ -247,3 +247,27 @@ fn ends_that_restart_meet_again() {
         }
     }
 }
+
+/// A proxy restarts while a device's first HELLO is on its way twice, and its answer of the life before comes
+/// again: the device does not begin the session before again, whose keys it has used. (The cipher watches.)
+#[test]
+fn no_session_begins_twice() {
+    let watched = Watched::default();
+    let (client, proxy) = (sealed(&watched, own("lamp", 1), 1), sealed(&watched, known(), 2));
+    let mut ends = Ends::new(RADIO, client, proxy);
+    let now = ends.now;
+    let hello = ends.client.transmit(now).unwrap();
+    ends.proxy.receive(now, &hello);
+    let answer = ends.proxy.transmit(now).unwrap();
+    ends.proxy = End::new(Role::Proxy, RADIO, 3, sealed(&watched, known(), 3));
+    ends.proxy.receive(now, &hello);
+    let other_answer = ends.proxy.transmit(now).unwrap();
+    for (round, answer) in [&answer, &other_answer, &answer, &other_answer].iter().enumerate() {
+        ends.client.receive(now, answer);
+        ends.client.to_send = format!("words of round {round}").into_bytes();
+        while ends.client.transmit(now).is_some() {}
+    }
+    assert_eq!(ends.client.opened, 1);
+    ends.run(20_000);
+    ends.speak();
+}
