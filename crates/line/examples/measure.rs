@@ -14,7 +14,7 @@ const LONG: Option<Duration> = Some(Duration::from_secs(30));
 const ROUNDS: u32 = 30;
 
 fn main() {
-    println!("profile=fast, 2 Mbaud, idle line, {ROUNDS} rounds; ms, min / median / max");
+    println!("profile=fast, 2 Mbaud, one idle channel, {ROUNDS} rounds; ms, min / median / max");
     let folder = tempfile::tempdir().unwrap();
     let cable = Cable::new(folder.path()).unwrap();
     cable.set_rate(2_000_000);
@@ -52,8 +52,12 @@ fn supervision(cable: &Cable) {
     let (client, events) = open(cable, 0, 2_000_000, fast);
     // A line that nobody uses is supervised less often.
     std::thread::spawn(move || {
-        while let Ok(channel) = client.channel(Priority::default(), LONG) {
-            while let Ok(None) = channel.read_within(&mut [0], LONG) {}
+        loop {
+            if let Ok(channel) = client.channel(Priority::default(), LONG) {
+                while let Ok(None) = channel.read_within(&mut [0], LONG) {}
+            }
+            // A peer that is about to go refuses it.
+            std::thread::sleep(Duration::from_millis(5));
         }
     });
     let (proxy, mut proxys) = open(cable, 1, 2_000_000, fast);
