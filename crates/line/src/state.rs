@@ -8,7 +8,8 @@ use std::mem::take;
 use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use sspc_mux::{Channel, Event, Instant, LinkLoss, Mux, OpenError, Priority, Refusal, Role};
+use sspc_mux::{Channel, Event, Instant, LinkLoss, Mux, Priority, Refusal, Role};
+use sspc_wire::limits::MUX_CHANNELS_MAX;
 
 use crate::channel_state::{ChannelEnd, ChannelState, Phase};
 use crate::config::LineConfig;
@@ -366,13 +367,19 @@ impl LineState {
             let Some(id) = self.to_request.pop_front() else { return };
             let Some(state) = self.channels.get_mut(&id) else { continue };
             let Phase::Queued(priority) = state.phase else { continue };
+            let ours = self.owners.iter().flatten().count();
+            if ours > 0 && self.mux.used() >= MUX_CHANNELS_MAX {
+                self.mux.free_unusable();
+            }
             match self.mux.open(priority) {
                 Ok(channel) => {
                     state.phase = Phase::Requested(channel, priority);
                     state.index = Some(channel.index());
                     self.own(channel, Some(id));
                 }
-                Err(OpenError::LinkDown) => {
+                // It is reset now, to have its indices back from a peer that frees none; or they come
+                // back when closings are answered, or not in time.
+                Err(_) if !self.mux.is_up() || ours < MUX_CHANNELS_MAX => {
                     self.to_request.push_front(id);
                     return;
                 }

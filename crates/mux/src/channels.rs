@@ -175,6 +175,15 @@ impl Channels {
         self.slots.iter().any(|slot| slot.phase().is_any(const { Phases::of(&[Phase::Unusable]) }))
     }
 
+    /// Frees those that are unusable: what was owed for them is sent before they are asked for again.
+    pub(crate) fn free_unusable(&mut self) {
+        for slot in &mut self.slots {
+            if slot.phase().is_any(const { Phases::of(&[Phase::Unusable]) }) {
+                *slot = Slot::FREE;
+            }
+        }
+    }
+
     pub(crate) const fn is_open(&self, channel: Channel) -> bool {
         self.phase(channel.index()).is_any(OPEN)
     }

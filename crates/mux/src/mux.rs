@@ -221,6 +221,13 @@ impl Mux {
         channel.ok_or(OpenError::NoneFree)
     }
 
+    /// Tries indices again whose closing the peer did not answer, rather than reset the link for them
+    /// and lose what is open. Deployed proxies take the CHANNEL_NACK that such a channel got for its
+    /// end; one that does not will not answer the request.
+    pub fn free_unusable(&mut self) {
+        self.channels.free_unusable();
+    }
+
     /// Accepts the channel of an [`Event::ChannelRequested`]; bytes may be sent at once.
     ///
     /// # Errors

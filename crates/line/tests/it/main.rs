@@ -5,6 +5,7 @@
     reason = "a test's helpers may panic as its tests do"
 )]
 
+mod indices;
 mod liveness;
 mod over;
 mod port;
