@@ -1,29 +1,38 @@
 //! The same in packets: what stands between the client and its line.
 
-use sspc::arq::{Checked, Choice, Config, DeviceFraming, Input, SoftCrc};
+use sspc::arq::{Choice, Config, DeviceFraming, Input, SoftCrc};
 use sspc::{ClientEvent, Instant, StreamId, Tx};
 
 use crate::client::Four;
 
-/// With room for packets of 256 bytes.
-type Layer = DeviceFraming<Checked<SoftCrc>, [u8; 256 + 6], [u8; 320]>;
+#[cfg(not(feature = "psk"))]
+use sspc::arq::Checked;
+#[cfg(feature = "psk")]
+use sspc::arq::{ChaCha20Poly1305, Key, OwnKey, Sealed};
 
-static mut LAYER: Layer = DeviceFraming::new(
-    Choice::Auto,
-    &Config::DEFAULT,
-    0x5eed,
-    Checked::new(SoftCrc),
-    [0; 256 + 6],
-    [0; 320],
-);
+#[cfg(not(feature = "psk"))]
+type Protect = Checked<SoftCrc>;
+#[cfg(not(feature = "psk"))]
+const PROTECT: Protect = Checked::new(SoftCrc);
+
+#[cfg(feature = "psk")]
+type Protect = Sealed<SoftCrc, ChaCha20Poly1305, OwnKey<&'static str>>;
+#[cfg(feature = "psk")]
+const PROTECT: Protect =
+    Sealed::new(SoftCrc, ChaCha20Poly1305, OwnKey::new("lamp", Key::new([7; 32])), [0x5e; 32]);
+
+/// With room for packets of 220 bytes.
+type Layer = DeviceFraming<Protect, [u8; 220 + 20], [u8; 320]>;
+
+static mut LAYER: Layer =
+    DeviceFraming::new(Choice::Auto, &Config::DEFAULT, 0x5eed, PROTECT, [0; 220 + 20], [0; 320]);
 
 /// As long as what packets take beside both buffers: see `client::ram`.
 // SAFETY: nothing else has the name; the section has no meaning for any linker.
 #[used]
 #[unsafe(no_mangle)]
 #[unsafe(link_section = ".measure")]
-static RAM_OF_PACKETS: [u8; size_of::<DeviceFraming<Checked<SoftCrc>, [u8; 0], [u8; 0]>>()] =
-    [0; _];
+static RAM_OF_PACKETS: [u8; size_of::<DeviceFraming<Protect, [u8; 0], [u8; 0]>>()] = [0; _];
 
 fn layer() -> &'static mut Layer {
     let layer = &raw mut LAYER;
@@ -31,12 +40,7 @@ fn layer() -> &'static mut Layer {
     unsafe { &mut *layer }
 }
 
-pub(crate) fn receive(
-    client: &mut Four,
-    now: Instant,
-    mut raw: &[u8],
-    tell: fn(ClientEvent<'_>),
-) {
+pub(crate) fn receive(client: &mut Four, now: Instant, mut raw: &[u8], tell: fn(ClientEvent<'_>)) {
     let layer = layer();
     while let Some(came) = layer.receive(now, &mut raw, client.mux()) {
         match came {
