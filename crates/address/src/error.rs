@@ -47,6 +47,7 @@ pub(crate) enum Mistake {
     Baud,
     RtsCts,
     Profile,
+    Framing,
     SerialOption {
         option: String,
     },
@@ -102,9 +103,11 @@ impl fmt::Display for AddressError {
             Mistake::Baud => f.write_str("baud must be a number of bits per second"),
             Mistake::RtsCts => f.write_str("rtscts must be 0 or 1"),
             Mistake::Profile => f.write_str("profile must be default or fast"),
+            Mistake::Framing => f.write_str("framing must be auto, plain or reliable"),
             Mistake::SerialOption { option } => write!(
                 f,
-                "\"{}\" is not an option of a serial line; there are baud=, rtscts= and profile=",
+                "\"{}\" is not an option of a serial line; there are baud=, rtscts=, profile= and \
+                 framing=",
                 option.escape_debug()
             ),
             Mistake::TooSlow { baud } => write!(

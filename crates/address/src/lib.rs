@@ -37,7 +37,7 @@ pub use connect::Address;
 pub use end::{ClientEnd, LineEnd, ProxyEnd};
 pub use error::AddressError;
 pub use listen::{ListenAddress, Owner};
-pub use serial::{Profile, SerialAddress};
+pub use serial::{LineFraming, Profile, SerialAddress};
 
 /// The abstract name at which proxies listen, and clients look for them, if no other address is
 /// given.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::error::{AddressError, Mistake, UNIX_NAME_MAX};
 use crate::listen::Owner;
 use crate::place::{Kind, Place};
-use crate::serial::{BAUD_FAST_MIN, Profile, SerialAddress};
+use crate::serial::{BAUD_FAST_MIN, LineFraming, Profile, SerialAddress};
 
 /// Any address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -136,6 +136,10 @@ fn parse_serial(text: &str) -> Result<SerialAddress, Mistake> {
             ("profile", "default") => address.profile = Profile::Default,
             ("profile", "fast") => address.profile = Profile::Fast,
             ("profile", _) => return Err(Mistake::Profile),
+            ("framing", "auto") => address.framing = LineFraming::Auto,
+            ("framing", "plain") => address.framing = LineFraming::Plain,
+            ("framing", "reliable") => address.framing = LineFraming::Reliable,
+            ("framing", _) => return Err(Mistake::Framing),
             _ => return Err(Mistake::SerialOption { option: option.into() }),
         }
     }

@@ -25,6 +25,8 @@ pub struct SerialAddress {
     pub rtscts: bool,
     /// How the link is supervised.
     pub profile: Profile,
+    /// How bytes are put on the line.
+    pub framing: LineFraming,
 }
 
 /// How the link is supervised.
@@ -37,10 +39,28 @@ pub enum Profile {
     Fast,
 }
 
+/// How bytes are put on a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum LineFraming {
+    /// In packets that lose nothing with a peer that knows them, plain with any other.
+    #[default]
+    Auto,
+    /// Plain, as deployed peers do it: what the line does to a byte is not noticed.
+    Plain,
+    /// In packets alone: a peer that does not know them is refused.
+    Reliable,
+}
+
 impl SerialAddress {
     /// A port with every setting at its default.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), baud: BAUD_DEFAULT, rtscts: false, profile: Profile::Default }
+        Self {
+            path: path.into(),
+            baud: BAUD_DEFAULT,
+            rtscts: false,
+            profile: Profile::Default,
+            framing: LineFraming::Auto,
+        }
     }
 }
 
@@ -51,8 +71,13 @@ impl fmt::Display for SerialAddress {
             f.write_str("&rtscts=1")?;
         }
         match self.profile {
-            Profile::Default => Ok(()),
-            Profile::Fast => f.write_str("&profile=fast"),
+            Profile::Default => {}
+            Profile::Fast => f.write_str("&profile=fast")?,
+        }
+        match self.framing {
+            LineFraming::Auto => Ok(()),
+            LineFraming::Plain => f.write_str("&framing=plain"),
+            LineFraming::Reliable => f.write_str("&framing=reliable"),
         }
     }
 }

@@ -29,7 +29,7 @@ pub enum Received<'a> {
 ///
 /// `P` protects packets: [`Checked`](crate::Checked), or with a key `Sealed`. `R` is what packets come
 /// into: room for one at least, and for each one beyond that another that may come before its turn. `T`
-/// keeps what was sent until it is acknowledged: 67 bytes at least.
+/// keeps what was sent until it is acknowledged: 68 bytes at least.
 #[derive(Debug)]
 pub struct Arq<P, R, T> {
     role: Role,
@@ -48,8 +48,11 @@ pub struct Arq<P, R, T> {
     is_current: bool,
     /// The peer's epoch in the session; 0 if there is none.
     session_peer: u32,
-    /// When a HELLO is to go.
+    /// When a HELLO is to go, and whether that time has come; the same for an acknowledgement is the
+    /// receiver's.
     hello_at: Instant,
+    hello_due: bool,
+    ack_due: bool,
     hello_wait_us: u32,
     /// How many went since the handshake began, without an answer.
     hellos: u8,
@@ -145,6 +148,8 @@ where
             is_current: false,
             session_peer: 0,
             hello_at: Instant::NEVER,
+            hello_due: false,
+            ack_due: false,
             hello_wait_us: 0,
             hellos: 0,
             random: Random::new(seed),
@@ -221,11 +226,13 @@ where
         self.state = State::Closed;
         self.is_current = false;
         self.hello_at = Instant::NEVER;
+        (self.hello_due, self.ack_due) = (false, false);
         self.sender.clear();
         self.receiver.clear();
     }
 
-    /// When to call [`transmit`](Self::transmit) at the latest, even if there is nothing to send.
+    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest, and
+    /// [`transmit`](Self::transmit) after it.
     pub fn deadline(&self) -> Option<Instant> {
         let at = match self.state {
             State::Closed => Instant::NEVER,
@@ -347,6 +354,14 @@ where
     /// Does what the time has come for. True if the session is over, or the handshake, because nobody
     /// answered.
     pub fn handle_timeout(&mut self, now: Instant) -> bool {
+        if self.hello_at <= now {
+            self.hello_at = Instant::NEVER;
+            self.hello_due = true;
+        }
+        if self.receiver.ack_at <= now {
+            self.receiver.ack_at = Instant::NEVER;
+            self.ack_due = true;
+        }
         match self.state {
             State::Closed => false,
             State::Greeting if self.hellos <= self.config.waits_max => false,
@@ -377,15 +392,14 @@ where
         if self.state == State::Closed || out.len() < self.out_min() {
             return 0;
         }
-        if self.hello_at <= now {
+        if self.hello_due {
             return self.write_hello(now, out);
         }
         if self.state != State::Open {
             return 0;
         }
-        let ack_is_due = self.receiver.ack_at <= now;
         let says_kept = self.receiver.keeps() && self.receiver.misses();
-        if ack_is_due && says_kept {
+        if self.ack_due && says_kept {
             return self.write_ack(now, out);
         }
         let mut fill = |room: &mut [u8]| {
@@ -415,7 +429,7 @@ where
                     put(out, self.protection.before(), head, payload, self.protection.after());
                 self.seal(out, length)
             }
-            None if ack_is_due => self.write_ack(now, out),
+            None if self.ack_due => self.write_ack(now, out),
             None => 0,
         }
     }
@@ -449,6 +463,7 @@ where
             rtt_us => rtt_us.max(1000),
         };
         self.receiver.acknowledged(now, repeat_us);
+        self.ack_due = false;
     }
 
     fn seal(&mut self, out: &mut [u8], length: usize) -> usize {

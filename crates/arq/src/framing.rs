@@ -47,6 +47,8 @@ pub struct Framing<P, R, T> {
     arq: Arq<P, R, T>,
     /// The time in the last PING of the peer that was seen to speak of packets.
     seen_us: u64,
+    /// A plain peer was met, and is not to be spoken to.
+    refused: bool,
     /// How many PINGs of a plain peer came since the last packet.
     plain_pings: u8,
 }
@@ -68,7 +70,7 @@ where
     pub fn new(choice: Choice, arq: Arq<P, R, T>) -> Self {
         let choice = if arq.protection().encrypts() { Choice::Reliable } else { choice };
         let in_packets = matches!(choice, Choice::Reliable);
-        Self { choice, in_packets, arq, seen_us: 0, plain_pings: 0 }
+        Self { choice, in_packets, arq, seen_us: 0, refused: false, plain_pings: 0 }
     }
 
     /// The packet layer.
@@ -79,6 +81,12 @@ where
     /// True if the line carries packets, or is about to.
     pub const fn in_packets(&self) -> bool {
         self.in_packets
+    }
+
+    /// True once for each time that a peer was met which does not speak in packets, if this end speaks
+    /// in nothing else.
+    pub fn take_refused(&mut self) -> bool {
+        core::mem::take(&mut self.refused)
     }
 
     /// Begins again, as when the line itself was lost and is back. The mux is to be reset too.
@@ -178,11 +186,12 @@ where
             return false;
         }
         self.plain_pings += 1;
-        let is_plain = self.plain_pings >= PLAIN_PINGS && self.choice == Choice::Auto;
-        if self.plain_pings >= PLAIN_PINGS {
-            self.plain_pings = 0;
+        if self.plain_pings < PLAIN_PINGS {
+            return false;
         }
-        is_plain
+        self.plain_pings = 0;
+        self.refused = self.choice == Choice::Reliable;
+        !self.refused
     }
 
     /// Writes what is to be sent next into `out`, and returns how long it is; `source` is what the mux

@@ -1,15 +1,15 @@
 //! What is on its way: kept until it is acknowledged, sent again where it was lost.
 //!
-//! Packets stand in the replay buffer one behind the other, each behind a [`Record`] of three bytes,
+//! Packets stand in the replay buffer one behind the other, each behind a [`Record`] of four bytes,
 //! from the oldest that is not acknowledged to the newest. None is cut by the buffer's end: what does
 //! not fit there begins at its start.
 //!
 //! # When a packet counts as lost
 //!
-//! Each transmission has a number. An acknowledgement, of one packet or of those before it, shows which
-//! transmission came through; on a line, where nothing overtakes, whatever was sent before that one and
-//! is not acknowledged is lost. So a loss is known as soon as the line can tell, and a packet that is lost
-//! twice is as quick to be sent three times. A peer that asks for its next packet without having
+//! Each transmission has a number. An acknowledgement, of one packet or of those before it, shows that
+//! its first transmission came through, or a later one; on a line, where nothing overtakes, whatever was
+//! sent before the first and is not acknowledged is lost. So a loss is known as soon as the line can
+//! tell, and a packet that is lost twice is as quick to be sent three times. A peer that asks for its next packet without having
 //! anything behind it gets that one again, once a round trip. When nothing comes at all the timeout
 //! sends the oldest again, and asks for an answer.
 
@@ -18,7 +18,7 @@ use sspc_wire::Instant;
 use crate::packet::{Seq, WINDOW_MAX};
 
 /// How long a packet's record is.
-pub(crate) const RECORD: usize = 3;
+pub(crate) const RECORD: usize = 4;
 
 /// In a record's first byte: the packet is to be sent again; the peer has it, though not those
 /// before it; the rest of the buffer is unused.
@@ -46,19 +46,21 @@ const FAULTS_MAX: u16 = 32;
 struct Record {
     flags: u8,
     length: u16,
-    /// Of its last transmission.
+    /// Of its first transmission, which alone an acknowledgement proves.
+    first_order: u8,
+    /// Of its last one.
     order: u8,
 }
 
 impl Record {
-    const fn parse([first, second, order]: [u8; RECORD]) -> Self {
+    const fn parse([first, second, first_order, order]: [u8; RECORD]) -> Self {
         let length = u16::from_be_bytes([first & 0x0f, second]);
-        Self { flags: first & !0x0f, length, order }
+        Self { flags: first & !0x0f, length, first_order, order }
     }
 
     const fn bytes(self) -> [u8; RECORD] {
         let [high, low] = self.length.to_be_bytes();
-        [high | self.flags, low, self.order]
+        [high | self.flags, low, self.first_order, self.order]
     }
 }
 
@@ -249,7 +251,7 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Sender<T> {
             return None;
         }
         self.order = self.order.wrapping_add(1);
-        let record = Record { flags: 0, length, order: self.order };
+        let record = Record { flags: 0, length, first_order: self.order, order: self.order };
         self.put(self.tail, record.bytes());
         self.tail += RECORD as u16 + length;
         let seq = self.next;
@@ -366,7 +368,7 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Sender<T> {
         if record.flags & LOST != 0 {
             self.lost -= 1;
         }
-        note(newest, record.order);
+        note(newest, record.first_order);
         self.count(record.length, 0);
         if self.timed == Some(self.base) {
             self.timed = None;
@@ -392,7 +394,7 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Sender<T> {
             found += u8::from(record.flags & LOST != 0);
             record.flags = KEPT;
             is_timed |= timed == Some(seq);
-            note(&mut newest_here, record.order);
+            note(&mut newest_here, record.first_order);
         });
         self.lost -= found.min(self.lost);
         *newest = newest_here;
@@ -463,6 +465,8 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Sender<T> {
         }
         self.silences = self.silences.saturating_add(1);
         self.timed = None;
+        // Was it too early, or else no round trip is measured while all is sent twice.
+        self.varies_us = self.varies_us.saturating_add(self.rtt_us / 4).min(terms.wait_max_us);
         self.lose_oldest(terms.keeps);
         self.wait(now, terms);
         true

@@ -11,6 +11,10 @@ use sspc_mux::LinkLoss;
 pub(crate) const ECHO: &str = "the line answers with its own bytes (a loopback plug, or TX joined \
                                to RX)";
 
+/// Why a peer on a line with `framing=reliable` is refused.
+pub(crate) const PLAIN_PEER: &str = "the peer does not speak in packets, and framing=reliable refuses \
+                                     it: give it firmware that does, or use framing=auto";
+
 /// What happened to a line. Its channels report their own ends.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -19,6 +23,8 @@ pub enum LineEvent {
     Up {
         /// The handshake's round trip.
         round_trip: Duration,
+        /// In packets that lose nothing.
+        in_packets: bool,
     },
     /// The link is lost and with it all channels.
     Down {
@@ -28,6 +34,9 @@ pub enum LineEvent {
     /// Nobody is at the other end: the line sends back what this end writes. Comes once, and again
     /// only after there was a peer or silence.
     Echo,
+    /// The peer does not speak in packets, and this end is to speak in nothing else. Comes once, and
+    /// again only after the link was up.
+    PlainPeer,
     /// A PING was answered.
     RoundTrip {
         /// From the PING to its PONG.
@@ -62,6 +71,7 @@ impl LineEvent {
             Self::Up { .. } => "up",
             Self::Down { .. } => "down",
             Self::Echo => "echo",
+            Self::PlainPeer => "plain_peer",
             Self::RoundTrip { .. } => "round_trip",
             Self::PeerClock { .. } => "peer_clock",
             Self::PortLost { .. } => "port_lost",
@@ -75,9 +85,13 @@ impl fmt::Display for LineEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |time: &Duration| time.as_secs_f64() * 1e3;
         match self {
-            Self::Up { round_trip } => write!(f, "link up, round trip {:.3} ms", ms(round_trip)),
+            Self::Up { round_trip, in_packets } => {
+                let how = if *in_packets { "in packets that lose nothing" } else { "plain" };
+                write!(f, "link up, round trip {:.3} ms, {how}", ms(round_trip))
+            }
             Self::Down { why } => write!(f, "link down: {why}{}", cause(*why)),
             Self::Echo => write!(f, "no peer: {ECHO}"),
+            Self::PlainPeer => f.write_str(PLAIN_PEER),
             Self::RoundTrip { round_trip } => write!(f, "round trip {:.3} ms", ms(round_trip)),
             Self::PeerClock { since_1970 } => {
                 write!(f, "the peer's clock: {:.3} s since 1970", since_1970.as_secs_f64())
@@ -114,6 +128,12 @@ pub struct Status {
     pub port: bool,
     /// The line sends back what this end writes: there is no peer.
     pub echo: bool,
+    /// The link is up in packets that lose nothing.
+    pub in_packets: bool,
+    /// The peer does not speak in packets, and is refused for that.
+    pub plain_peer: bool,
+    /// What the packet layer has done so far.
+    pub packets: sspc_arq::Counters,
     /// The last round trip.
     pub round_trip: Option<Duration>,
     /// How often the link came up.

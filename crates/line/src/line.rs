@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sspc_mux::Instant;
 
-use crate::event::{ECHO, Status};
+use crate::event::{ECHO, PLAIN_PEER, Status};
 use crate::state::LineState;
 
 /// One end of a line with its mux, which something else drives: a thread or a task. Cheap to
@@ -77,6 +77,7 @@ impl Line {
         let why = match status {
             Status { port: false, .. } => "the serial port is gone",
             Status { echo: true, .. } => ECHO,
+            Status { plain_peer: true, .. } => PLAIN_PEER,
             Status { up: false, .. } => "nobody answers at the other end of the line",
             Status { up: true, .. } => "the peer does not answer the request for a channel",
         };

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use sspc_mux::{Config, Instant};
+use sspc_mux::Instant;
 use sspc_wire::mux_type::PING;
 
+use crate::config::LineConfig;
 use crate::pacer::{Pacer, Probe};
 use crate::state::LineState;
 
@@ -25,6 +26,9 @@ pub(crate) struct Output {
     at: usize,
     end: usize,
     pacer: Pacer,
+    /// The longest frame, and the longest packet.
+    frame_max: u16,
+    packet_max: u16,
     /// How far ahead the port is given what to send.
     ahead: Duration,
     /// By how much more this end was late.
@@ -32,10 +36,20 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(baud: u32, mux: &Config) -> Self {
-        let bytes = vec![0; usize::from(mux.frame_max) + 128];
-        let pacer = Pacer::new(baud, mux.frame_max);
-        Self { bytes, at: 0, end: 0, pacer, ahead: AHEAD, slack: Duration::ZERO }
+    pub(crate) fn new(baud: u32, config: &LineConfig) -> Self {
+        let bytes = vec![0; config.output_size()];
+        let pacer = Pacer::new(baud, config.mux.frame_max);
+        let (frame_max, packet_max) = (config.mux.frame_max, config.packets.packet_max);
+        Self {
+            bytes,
+            at: 0,
+            end: 0,
+            pacer,
+            frame_max,
+            packet_max,
+            ahead: AHEAD,
+            slack: Duration::ZERO,
+        }
     }
 
     /// The bytes to be written now.
@@ -53,15 +67,21 @@ impl Output {
         if !self.is_due(now) {
             return;
         }
+        self.pacer.set_frame_max(if line.in_packets() { self.packet_max } else { self.frame_max });
         if self.pacer.wants_ping() {
             line.measure(now);
         }
         let had_more = self.end > 0;
         (self.at, self.end) = (0, line.transmit(now, &mut self.bytes));
         self.choose_ahead(now, had_more && self.end > 0, line.is_shared());
-        // While the link is up it comes first; else it is behind RESET_TRANSPORT.
-        if self.pending().first() == Some(&PING) {
-            self.pacer.pinging(now, PING_LENGTH);
+        // While the link is up it comes first; else it is behind RESET_TRANSPORT. In a packet it is
+        // anywhere.
+        let ping_ends_at = match line.take_packed_ping() {
+            true => Some(self.end),
+            false => (self.pending().first() == Some(&PING)).then_some(PING_LENGTH),
+        };
+        if let Some(length) = ping_ends_at {
+            self.pacer.pinging(now, length);
             line.pinging();
         }
     }

@@ -113,6 +113,11 @@ impl Pacer {
         }
     }
 
+    /// The most bytes that are written as one from now on: a frame, or a packet.
+    pub(crate) fn set_frame_max(&mut self, frame_max: u16) {
+        self.frame_max = frame_max.into();
+    }
+
     /// How far what was written is ahead of what can have been sent.
     pub(crate) fn ahead(&self, now: Instant) -> Duration {
         Duration::from_nanos(self.sent_by_ns.saturating_sub(nanos(now)))

@@ -1,6 +1,7 @@
 //! What a line does, without its I/O: the mux, and the channels of the line's users. Here is what the
 //! driver calls; what users call is in [`user`].
 
+mod packets;
 mod user;
 
 use std::collections::{HashMap, VecDeque};
@@ -8,6 +9,7 @@ use std::mem::take;
 use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use sspc_arq::Choice;
 use sspc_mux::{Channel, Event, Instant, LinkLoss, Mux, Priority, Refusal, Role};
 use sspc_wire::limits::MUX_CHANNELS_MAX;
 
@@ -16,6 +18,7 @@ use crate::config::LineConfig;
 use crate::event::{LineEvent, Status};
 use crate::pacer::{Answer, Probe};
 use crate::restart_guard::RestartGuard;
+use crate::state::packets::Packets;
 
 /// A line without channels asks so much less often whether the peer is there, but within so many ms.
 const UNUSED_FACTOR: u32 = 20;
@@ -28,6 +31,8 @@ pub(crate) struct ChannelId(u64);
 #[derive(Debug)]
 pub(crate) struct LineState {
     mux: Mux,
+    /// Away while it works.
+    packets: Option<Box<Packets>>,
     guard: RestartGuard,
     channels: HashMap<ChannelId, ChannelState>,
     /// The channel that has this index on the wire.
@@ -53,6 +58,8 @@ pub(crate) struct LineState {
     unread_max: usize,
     /// A channel wants to know how much the peer has read.
     wants_ping: bool,
+    /// What was taken last is a packet with a PING in it.
+    packed_ping: bool,
     closed: bool,
     /// [`MuxConfig::ping_ms`](sspc_mux::Config) while there are channels.
     ping_ms: u32,
@@ -64,6 +71,7 @@ impl LineState {
     pub(crate) fn new(role: Role, config: &LineConfig) -> Self {
         Self {
             mux: Mux::new(role, config.mux, config.seed),
+            packets: Some(Box::new(packets::layer(role, config))),
             guard: RestartGuard::default(),
             channels: HashMap::new(),
             owners: Box::new([None; 256]),
@@ -71,7 +79,11 @@ impl LineState {
             to_accept: VecDeque::new(),
             acceptor: None,
             events: VecDeque::new(),
-            status: Status { port: true, ..Status::default() },
+            status: Status {
+                port: true,
+                in_packets: config.framing == Choice::Reliable,
+                ..Status::default()
+            },
             echoes: (0, Instant::ZERO),
             measuring: false,
             asked: false,
@@ -80,6 +92,7 @@ impl LineState {
             next_id: 0,
             unread_max: config.unread_max,
             wants_ping: false,
+            packed_ping: false,
             closed: false,
             ping_ms: config.mux.ping_ms,
             is_used: true,
@@ -93,6 +106,10 @@ impl LineState {
         }
         self.status.bytes_in += input.len() as u64;
         self.release_held(now);
+        if self.in_packets() {
+            self.feed(now, input);
+            return;
+        }
         let mut held = self.guard.take();
         if held.is_empty() {
             self.receive_or_hold(now, input);
@@ -119,7 +136,8 @@ impl LineState {
         }
     }
 
-    fn feed(&mut self, now: Instant, mut input: &[u8]) {
+    /// Gives the mux bytes of its own.
+    fn feed_mux(&mut self, now: Instant, mut input: &[u8]) {
         while let Some(event) = self.mux.receive(now, &mut input) {
             let came_up = matches!(event, Event::LinkUp { .. });
             let is_answer = matches!(event, Event::RoundTrip { .. });
@@ -181,6 +199,7 @@ impl LineState {
         while let Some(event) = self.mux.handle_timeout(now) {
             self.handle_event(event);
         }
+        self.feed(now, &[]);
     }
 
     /// Asks for a proof of life less often while nobody uses the line, and for one at once when somebody
@@ -211,40 +230,45 @@ impl LineState {
         }
         let last_ping = self.mux.unanswered_ping();
         let (channels, owners) = (&mut self.channels, &self.owners);
-        let (mut emptied, mut sender) = (None, None);
+        // In packets there can be frames of several channels.
+        let (mut emptied, mut sent) = (Vec::new(), Vec::new());
         let mut source = |channel: Channel, buf: &mut [u8]| {
             let owner = owners.get(usize::from(channel.index())).copied().flatten();
             let Some(state) = owner.and_then(|id| channels.get_mut(&id)) else { return 0 };
             let length = state.pop_unsent(buf);
             if let (Phase::Closing(_), true) = (state.phase, state.unsent.is_empty()) {
-                emptied = owner;
+                emptied.extend(owner);
             }
             if length > 0 {
-                sender = owner.map(|id| (id, length));
+                sent.extend(owner.map(|id| (id, length)));
             }
             length
         };
-        // `out` is longer than the mux needs.
-        let length = self.mux.transmit(now, out, &mut source).unwrap_or(0);
-        self.note_sent(last_ping, sender);
-        if let Some(id) = emptied {
+        let mux = &mut self.mux;
+        // It is longer than the mux needs.
+        let mut frames = |out: &mut [u8]| mux.transmit(now, out, &mut source).unwrap_or(0);
+        let packets = &mut self.packets;
+        let length = packets.as_mut().map_or(0, |packets| packets.transmit(now, out, &mut frames));
+        self.note_sent(last_ping, &sent);
+        for id in emptied {
             self.finish_closing(id);
         }
         self.status.bytes_out += length as u64;
         length
     }
 
-    /// Counts what was sent: a PING, if it is another one than the last, then bytes of a channel.
-    fn note_sent(&mut self, last_ping: Option<u64>, sender: Option<(ChannelId, usize)>) {
+    /// Counts what was sent: a PING, if it is another one than the last, then bytes of channels.
+    fn note_sent(&mut self, last_ping: Option<u64>, sent: &[(ChannelId, usize)]) {
         let ping = self.mux.unanswered_ping();
         if ping.is_some() && ping != last_ping {
+            self.packed_ping = self.in_packets() && self.mux.is_up();
             self.channels.values_mut().for_each(|state| state.ahead.ping_sent());
         }
-        if let Some((id, length)) = sender
-            && let Some(state) = self.channels.get_mut(&id)
-        {
-            state.ahead.sent(length);
-            self.wants_ping |= state.ahead.wants_ping();
+        for (id, length) in sent {
+            if let Some(state) = self.channels.get_mut(id) {
+                state.ahead.sent(*length);
+                self.wants_ping |= state.ahead.wants_ping();
+            }
         }
     }
 
@@ -257,7 +281,12 @@ impl LineState {
         }
     }
 
-    /// What was taken last begins with a PING.
+    /// Whether what was taken last is a packet with a PING in it.
+    pub(crate) const fn take_packed_ping(&mut self) -> bool {
+        std::mem::replace(&mut self.packed_ping, false)
+    }
+
+    /// A PING is in what was taken last.
     pub(crate) fn pinging(&mut self) {
         self.pinged_at = self.status.bytes_in;
     }
@@ -274,7 +303,9 @@ impl LineState {
 
     /// When to call `handle_timeout` and `transmit` if nothing happens before.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.mux.deadline().into_iter().chain(self.guard.until(self.mux.config().stall_ms)).min()
+        let held_until = self.guard.until(self.mux.config().stall_ms);
+        let packets = self.packets.as_ref().and_then(|packets| packets.deadline());
+        self.mux.deadline().into_iter().chain(held_until).chain(packets).min()
     }
 
     /// The port is gone.
@@ -303,6 +334,10 @@ impl LineState {
     /// Gives up the link, and begins with the handshake again.
     fn reset(&mut self) {
         self.mux.reset();
+        if let Some(packets) = &mut self.packets {
+            packets.reset();
+            self.status.in_packets = packets.in_packets();
+        }
         self.guard = RestartGuard::default();
         let now = Instant::ZERO;
         let mut nothing: &[u8] = &[];
@@ -395,7 +430,9 @@ impl LineState {
                 self.forget_echo();
                 self.status.ups += 1;
                 self.status.round_trip = Some(micros(rtt_us));
-                self.events.push_back(LineEvent::Up { round_trip: micros(rtt_us) });
+                let in_packets = self.in_packets();
+                self.status.plain_peer = false;
+                self.events.push_back(LineEvent::Up { round_trip: micros(rtt_us), in_packets });
             }
             Event::LinkDown { why } => self.link_down(why),
             Event::RoundTrip { rtt_us } => {

@@ -74,7 +74,7 @@ impl Line {
             shared: Arc::clone(&shared),
             notifier,
             observer: Box::new(observer),
-            output: vec![0; usize::from(config.mux.frame_max) + 128],
+            output: vec![0; config.output_size()],
             output_at: 0,
             output_end: 0,
         };

@@ -93,7 +93,7 @@ fn start(
         receiver,
         notifier,
         clock,
-        output: Output::new(address.baud, &config.mux),
+        output: Output::new(address.baud, config),
         is_full: false,
         observer,
         closed_at: None,

@@ -16,6 +16,8 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
+use crate::{Counts, Noise, Rng};
+
 /// How long until a change of the cable is noticed at the latest.
 const TICK: Duration = Duration::from_millis(2);
 
@@ -35,6 +37,7 @@ struct Shared {
     /// Bits per second, 8N1; 0 for no limit.
     rate: AtomicU64,
     passed: AtomicU64,
+    noise: Mutex<Noise>,
     ends: Mutex<[Option<End>; 2]>,
 }
 
@@ -64,6 +67,7 @@ impl Cable {
             over: AtomicBool::new(false),
             rate: AtomicU64::new(0),
             passed: AtomicU64::new(0),
+            noise: Mutex::new(Noise::NONE),
             ends: Mutex::new(ends.map(Some)),
         });
         let for_pump = Arc::clone(&shared);
@@ -89,6 +93,11 @@ impl Cable {
     /// Limits the cable to so many bit/s, 8N1; 0 for no limit.
     pub fn set_rate(&self, rate: u64) {
         self.shared.rate.store(rate, Ordering::SeqCst);
+    }
+
+    /// What happens to bytes from now on, both ways.
+    pub fn set_noise(&self, noise: Noise) {
+        *self.shared.noise.lock().unwrap_or_else(PoisonError::into_inner) = noise;
     }
 
     /// Bytes that have passed, both ways together.
@@ -144,16 +153,17 @@ fn make(path: &Path) -> io::Result<End> {
 
 /// Moves bytes until the cable is dropped.
 fn run(shared: &Shared) {
-    let mut ways = [Way::default(), Way::default()];
+    let mut ways = [Way::new(1), Way::new(2)];
     while !shared.over.load(Ordering::SeqCst) {
         let whole = shared.whole.load(Ordering::SeqCst);
         let rate = shared.rate.load(Ordering::SeqCst);
+        let noise = *shared.noise.lock().unwrap_or_else(PoisonError::into_inner);
         let mut moved = 0;
         {
             let ends = shared.ends();
             let masters = [0, 1].map(|side: usize| ends[side].as_ref().map(|end| &end.master));
             for (from, way) in ways.iter_mut().enumerate() {
-                moved += way.pass(masters[from], masters[1 - from], whole, rate);
+                moved += way.pass(masters[from], masters[1 - from], whole, rate, noise);
             }
             if moved == 0 {
                 let waits = ways.iter().all(|way| way.held.is_empty());
@@ -172,20 +182,27 @@ fn run(shared: &Shared) {
 }
 
 /// One direction.
-#[derive(Default)]
 struct Way {
     held: Vec<u8>,
+    rng: Rng,
+    /// Bytes of a burst still to come.
+    burst: u32,
     /// When the bytes that passed have all been sent at the cable's rate.
     free_at: Option<Instant>,
 }
 
 impl Way {
+    fn new(seed: u64) -> Self {
+        Self { held: Vec::new(), rng: Rng::new(seed), burst: 0, free_at: None }
+    }
+
     fn pass(
         &mut self,
         from: Option<&OwnedFd>,
         to: Option<&OwnedFd>,
         whole: bool,
         rate: u64,
+        noise: Noise,
     ) -> u64 {
         let now = Instant::now();
         if rate > 0 && self.free_at.is_some_and(|at| at > now) {
@@ -194,7 +211,8 @@ impl Way {
         if self.held.is_empty() {
             let mut room = [0; 512];
             if let Some(Ok(length)) = from.map(|from| rustix::io::read(from, &mut room)) {
-                self.held.extend_from_slice(&room[..length]);
+                let (rng, burst) = (&mut self.rng, &mut self.burst);
+                self.held.extend(noise.harm(rng, burst, &mut Counts::default(), &room[..length]));
             }
         }
         let (Some(to), true) = (to, whole) else {

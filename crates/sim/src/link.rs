@@ -272,12 +272,24 @@ impl Link {
 
     /// The bytes as they arrive.
     fn harm(&mut self, side: Side, bytes: &[u8]) -> VecDeque<u8> {
-        let noise = self.config.noise;
-        if noise == Noise::NONE {
+        let burst = &mut self.pipes[index(side)].burst;
+        self.config.noise.harm(&mut self.rng, burst, &mut self.counts, bytes)
+    }
+}
+
+impl Noise {
+    /// The bytes as they arrive; `burst` is how many bytes of one are still to come.
+    pub(crate) fn harm(
+        self,
+        rng: &mut Rng,
+        burst: &mut u32,
+        counts: &mut Counts,
+        bytes: &[u8],
+    ) -> VecDeque<u8> {
+        let noise = self;
+        if noise == Self::NONE {
             return bytes.iter().copied().collect();
         }
-        let (rng, counts) = (&mut self.rng, &mut self.counts);
-        let burst = &mut self.pipes[index(side)].burst;
         let mut heard = VecDeque::with_capacity(bytes.len());
         for byte in bytes {
             if *burst == 0 && rng.chance(noise.bursts) {

@@ -76,6 +76,7 @@ where
         self.start_session(hello);
         if hello.ready {
             self.hello_at = Instant::NEVER;
+            self.hello_due = false;
         }
         Taken::Opened
     }
@@ -113,6 +114,7 @@ where
         self.terms.keeps = hello.keeps;
         self.sender.clear();
         self.receiver.clear();
+        self.ack_due = false;
         #[cfg(feature = "host")]
         {
             self.counters.sessions += 1;
@@ -127,6 +129,7 @@ where
             self.hello_wait_us.max(self.config.wait_first_us / 4).min(self.config.wait_max_us);
         self.hellos = self.hellos.saturating_add(1);
         let is_enough = self.state == State::Open && self.hellos > HELLOS_BESIDE;
+        self.hello_due = false;
         self.hello_at = if is_known || is_enough {
             Instant::NEVER
         } else {

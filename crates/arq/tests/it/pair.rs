@@ -20,7 +20,7 @@ impl Sizes {
 
     /// Room for one packet, and for one to be kept.
     pub(crate) const fn device(packet_max: u16) -> Self {
-        Self { storage: packet_max as usize + 6, replay: packet_max as usize + 3 }
+        Self { storage: packet_max as usize + 6, replay: packet_max as usize + 4 }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::task::{Context, Poll, Waker};
 
+use sspc_arq::Choice;
 use sspc_mux::{Config, Instant, Priority, Role};
 use sspc_sim::{Link, LinkConfig, Rng, Side, drive};
 
@@ -29,6 +30,7 @@ enum Bulk {
 struct Setup {
     baud: u32,
     mux: Config,
+    framing: Choice,
     /// What the wire does of the baud rate, in thousandths.
     permille: u64,
     bulk: Bulk,
@@ -63,9 +65,10 @@ impl End {
             Side::A => (Role::Client, 1),
             Side::B => (Role::Proxy, 2),
         };
-        let config = LineConfig { mux: setup.mux, seed, ..LineConfig::default() };
+        let framing = setup.framing;
+        let config = LineConfig { framing, seed, ..LineConfig::for_rate(setup.mux, setup.baud) };
         let line = LineState::new(role, &config);
-        Self { side, line, output: Output::new(setup.baud, &setup.mux), wakes_us: 0 }
+        Self { side, line, output: Output::new(setup.baud, &config), wakes_us: 0 }
     }
 
     /// As the thread does it.
@@ -207,8 +210,9 @@ fn run(setup: &Setup) -> Outcome {
 /// What a wire of this rate does when it is exactly that, and how it compares when it is not.
 fn assert_as_good_as_exact(baud: u32, mux: Config, seconds: u64) {
     let mux = mux.for_line(baud);
-    for bulk in [Bulk::Down, Bulk::Both] {
-        let setup = Setup { baud, mux, permille: 1000, bulk, late_us: 300, seconds };
+    let ways = [Bulk::Down, Bulk::Both].into_iter();
+    for (bulk, framing) in ways.flat_map(|bulk| [(bulk, Choice::Plain), (bulk, Choice::Auto)]) {
+        let setup = Setup { baud, mux, framing, permille: 1000, bulk, late_us: 300, seconds };
         let exact = run(&setup);
         assert_eq!(exact.losses, 0, "{setup:?}");
         for permille in [900, 980, 1100] {
@@ -241,8 +245,15 @@ fn a_fast_line_may_differ_from_its_rate_by_a_tenth() {
 #[test]
 fn an_echo_beside_a_download_waits_for_little_more_than_a_frame() {
     let mux = Config::FAST;
-    let setup =
-        Setup { baud: 2_000_000, mux, permille: 1000, bulk: Bulk::Down, late_us: 100, seconds: 5 };
+    let setup = Setup {
+        baud: 2_000_000,
+        mux,
+        framing: Choice::Plain,
+        permille: 1000,
+        bulk: Bulk::Down,
+        late_us: 100,
+        seconds: 5,
+    };
     let outcome = run(&setup);
     let frame_us = u64::from(mux.frame_max) * 5;
     assert!(outcome.echo_us < frame_us + 5000, "{outcome:?}");
@@ -257,7 +268,8 @@ fn ends_that_are_late_cost_no_throughput() {
             for late_us in [1000, 3000, 8000] {
                 let mux = mux.for_line(baud);
                 let seconds = (4_000_000 / u64::from(baud)).clamp(5, 40);
-                let setup = Setup { baud, mux, permille: 1000, bulk, late_us, seconds };
+                let framing = Choice::Plain;
+                let setup = Setup { baud, mux, framing, permille: 1000, bulk, late_us, seconds };
                 let outcome = run(&setup);
                 assert!(outcome.goodput >= 940, "{setup:?}: {outcome:?}");
             }

@@ -7,6 +7,7 @@
 
 mod indices;
 mod liveness;
+mod noise;
 mod over;
 mod port;
 mod restart;

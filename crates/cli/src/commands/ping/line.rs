@@ -94,8 +94,10 @@ impl LinkWatch {
 
     fn handle(&mut self, event: &LineEvent, at: SystemTime) -> Result<(), Failure> {
         match event {
-            LineEvent::Up { round_trip } => {
-                say(&format_args!("link up after {:.3} s", self.since.elapsed().as_secs_f64()))?;
+            LineEvent::Up { round_trip, in_packets } => {
+                let after = self.since.elapsed().as_secs_f64();
+                let how = if *in_packets { ", in packets" } else { "" };
+                say(&format_args!("link up after {after:.3} s{how}"))?;
                 self.up = true;
                 self.since = Instant::now();
                 self.answer(*round_trip, at)
