@@ -188,6 +188,14 @@ impl<P: Protection, R, T> DeviceFraming<P, R, T> {
         }
     }
 
+    /// How many bytes of payload come at once at most.
+    pub fn payload_max(&self) -> usize
+    where
+        R: AsRef<[u8]>,
+    {
+        self.storage.as_ref().len().saturating_sub(self.around())
+    }
+
     /// True if the line carries packets, or is about to.
     pub fn in_packets(&self) -> bool {
         self.line.state != State::Plain
@@ -219,10 +227,12 @@ impl<P: Protection, R, T> DeviceFraming<P, R, T> {
             left_us = left_us.min(self.line.resend_at.left_us(now_us));
             left_us = left_us.min(self.line.ack_at.left_us(now_us));
         }
-        if left_us == u32::MAX {
-            return None;
+        match left_us {
+            u32::MAX => None,
+            // The same whenever it is asked.
+            0 => Some(Instant::ZERO),
+            _ => Some(Instant::from_micros(now.as_micros() + u64::from(left_us))),
         }
-        Some(Instant::from_micros(now.as_micros() + u64::from(left_us)))
     }
 
     /// Data flows.

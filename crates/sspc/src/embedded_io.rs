@@ -67,6 +67,7 @@ use crate::TRANSMIT_MIN;
 use crate::client::{Client, ClientEvent, Slots, StreamId};
 use crate::engine::Tx;
 use crate::event::Event;
+use crate::layer::{Came, Layer, Plain};
 
 /// How many bytes are read at once.
 const READ: usize = 64;
@@ -118,11 +119,14 @@ impl<E: fmt::Debug + fmt::Display> core::error::Error for LineError<E> {}
 ///
 /// `OUT` is the size of the buffer to write from: no frame is cut short if it is
 /// [`frame_max`](sspc_mux::Config::frame_max) and 40, and it is 64 at least.
+///
+/// `L` stands between the client and the line: nothing, or packets.
 #[derive(Debug)]
-pub struct Line<T, C, S, const OUT: usize = 1420> {
+pub struct Line<T, C, S, const OUT: usize = 1420, L = Plain> {
     io: T,
     clock: C,
     client: Client<S>,
+    layer: L,
     out: [u8; OUT],
     start: usize,
     end: usize,
@@ -137,8 +141,26 @@ where
 {
     /// A line that wants its link as soon as it is polled.
     pub const fn new(io: T, clock: C, client: Client<S>) -> Self {
+        Self::with_layer(io, clock, client, Plain)
+    }
+}
+
+impl<T, C, S, const OUT: usize, L> Line<T, C, S, OUT, L>
+where
+    T: Read + Write + ReadReady,
+    C: FnMut() -> Instant,
+    S: Slots,
+    L: Layer,
+{
+    /// The same with something between the client and the line, such as packets.
+    pub const fn with_layer(io: T, clock: C, client: Client<S>, layer: L) -> Self {
         const { assert!(OUT >= TRANSMIT_MIN, "a line needs 64 bytes to write from") }
-        Self { io, clock, client, out: [0; OUT], start: 0, end: 0, is_flushed: true }
+        Self { io, clock, client, layer, out: [0; OUT], start: 0, end: 0, is_flushed: true }
+    }
+
+    /// What stands between the client and the line.
+    pub const fn layer(&self) -> &L {
+        &self.layer
     }
 
     /// The client, for commands; poll after them.
@@ -168,21 +190,32 @@ where
             is_idle = false;
         }
         let now = (self.clock)();
-        let mut input = buf.get(..length).unwrap_or_default();
-        loop {
-            let mut event = self.client.receive_unnamed(now, &mut input);
-            if event.is_none() {
-                event = self.client.handle_timeout(now);
+        let mut came = buf.get(..length).unwrap_or_default();
+        let mut is_all = false;
+        while !is_all {
+            let mut input: &[u8] = &[];
+            match self.layer.receive(now, &mut came, self.client.mux()) {
+                Some(Came::Bytes(bytes)) => input = bytes,
+                Some(Came::Reset) => self.client.reset(),
+                None => is_all = true,
             }
-            let Some(event) = event else { break };
-            let mut name = [0; NAME_RECEIVED_MAX];
-            let event = with_name(&self.client, event, &mut name);
-            handler.event(&mut self.client, now, event);
+            loop {
+                let mut event = self.client.receive_unnamed(now, &mut input);
+                if event.is_none() {
+                    event = self.client.handle_timeout(now);
+                }
+                let Some(event) = event else { break };
+                let mut name = [0; NAME_RECEIVED_MAX];
+                let event = with_name(&self.client, event, &mut name);
+                handler.event(&mut self.client, now, event);
+            }
         }
         if self.start == self.end {
             let mut source = |id, buf: &mut [u8]| handler.source(id, buf);
             // The buffer is long enough.
-            self.end = self.client.transmit(now, &mut self.out, &mut source).unwrap_or(0);
+            let mut client =
+                |out: &mut [u8]| self.client.transmit(now, out, &mut source).unwrap_or(0);
+            self.end = self.layer.transmit(now, &mut self.out, &mut client);
             self.start = 0;
         }
         let rest = self.out.get(self.start..self.end).unwrap_or_default();
@@ -200,7 +233,7 @@ where
             self.io.flush().map_err(LineError::Io)?;
             self.is_flushed = true;
         }
-        Ok(match self.client.deadline() {
+        Ok(match self.client.deadline().into_iter().chain(self.layer.deadline(now)).min() {
             _ if !is_idle => Next::Now,
             Some(at) if at <= now => Next::Now,
             Some(at) => Next::At(at),

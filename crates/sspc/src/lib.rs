@@ -28,6 +28,8 @@ mod error;
 mod event;
 #[cfg(feature = "std")]
 mod host;
+#[cfg(feature = "embedded-io")]
+mod layer;
 mod name;
 mod stream;
 #[cfg(feature = "tokio")]
@@ -42,6 +44,8 @@ pub use error::{MetadataError, NoRoom, NoSlot};
 pub use event::{Event, Fault};
 #[cfg(feature = "std")]
 pub use host::{Error, Options};
+#[cfg(feature = "embedded-io")]
+pub use layer::{Layer, Plain};
 pub use name::{Name, NameError};
 #[cfg(feature = "std")]
 pub use sspc_address::{Address, AddressError};

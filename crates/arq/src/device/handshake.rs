@@ -133,7 +133,7 @@ where
             keeps: false,
             ready: is_known,
             encrypted: self.protection.encrypts(),
-            mru: self.storage.as_ref().len().saturating_sub(self.around()) as u16,
+            mru: self.payload_max() as u16,
             window: WINDOW_MAX,
             epoch: self.line.epoch,
             echo: self.line.peer_epoch,

@@ -73,6 +73,8 @@
 //!   the handshake, and the streams live on as after any other loss of the link.
 
 mod buffers;
+#[cfg(feature = "arq")]
+mod packets;
 mod queue;
 mod runner;
 mod stream;
@@ -89,7 +91,7 @@ use sspc_wire::{Instant, State as StreamState};
 
 use crate::client::{Client, Slot, StreamId};
 use crate::config::Config;
-use crate::error::{MetadataError, NoSlot};
+use crate::error::{MetadataError, NoRoom, NoSlot};
 use crate::event::{Event, Fault};
 use crate::name::{Name, NameError};
 pub use buffers::{BufferSet, StreamBuffers};
@@ -172,6 +174,17 @@ struct Shared<S: ?Sized> {
 type Cell<M> = RefCell<Shared<[Slot<M>]>>;
 
 impl<M: BufferSet> Shared<[Slot<M>]> {
+    /// Writes what is to be sent next, now.
+    fn transmit(&mut self, out: &mut [u8]) -> Result<usize, NoRoom> {
+        let now = self.now;
+        self.client.transmit_from(now, out, &mut |_, engine, buffers, buf| {
+            let parts = buffers.parts();
+            let (queue, tx) = (parts.queue, parts.tx);
+            let mut source = |buf: &mut [u8]| queue.fill(tx, buf);
+            engine.transmit(now, buf, parts.metadata, &mut source)
+        })
+    }
+
     /// The runner has something to do.
     fn change(&mut self) {
         self.changes = self.changes.wrapping_add(1);

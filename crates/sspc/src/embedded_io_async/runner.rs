@@ -176,15 +176,7 @@ impl<M: BufferSet> Runner<'_, M> {
                 let length = {
                     let mut shared = self.shared.borrow_mut();
                     shared.now = timer.now();
-                    let now = shared.now;
-                    let sent =
-                        shared.client.transmit_from(now, out, &mut |_, engine, buffers, buf| {
-                            let parts = buffers.parts();
-                            let (queue, tx) = (parts.queue, parts.tx);
-                            let mut source = |buf: &mut [u8]| queue.fill(tx, buf);
-                            engine.transmit(now, buf, parts.metadata, &mut source)
-                        });
-                    sent.map_err(LineError::Buffer)?
+                    shared.transmit(out).map_err(LineError::Buffer)?
                 };
                 let Some(bytes) = out.get(..length).filter(|bytes| !bytes.is_empty()) else {
                     break;
@@ -203,13 +195,13 @@ impl<M: BufferSet> Runner<'_, M> {
     }
 
     /// What changed until now, and the deadline.
-    fn seen(&self) -> (u32, Option<Instant>) {
+    pub(super) fn seen(&self) -> (u32, Option<Instant>) {
         let shared = self.shared.borrow();
         (shared.changes, shared.client.deadline())
     }
 
     /// Waits for something to do, beside what was seen.
-    async fn changed(&self, seen: u32) {
+    pub(super) async fn changed(&self, seen: u32) {
         poll_fn(|_| match self.shared.borrow().changes == seen {
             true => Poll::Pending,
             false => Poll::Ready(()),
@@ -218,7 +210,7 @@ impl<M: BufferSet> Runner<'_, M> {
     }
 
     /// Waits until no event is on its way.
-    async fn begin(&self) {
+    pub(super) async fn begin(&self) {
         poll_fn(|_| match core::mem::replace(&mut self.shared.borrow_mut().busy, true) {
             true => Poll::Pending,
             false => Poll::Ready(()),
@@ -226,14 +218,14 @@ impl<M: BufferSet> Runner<'_, M> {
         .await;
     }
 
-    fn end(&self) {
+    pub(super) fn end(&self) {
         let mut shared = self.shared.borrow_mut();
         shared.busy = false;
         shared.change();
     }
 
     /// Puts an event where it belongs, as soon as there is room.
-    async fn pass_on(&self, event: ClientEvent<'_>) {
+    pub(super) async fn pass_on(&self, event: ClientEvent<'_>) {
         let (id, mut event) = match event {
             ClientEvent::Stream { id, event } => (id, event),
             event => {

@@ -15,6 +15,7 @@ mod lines;
 mod liveness;
 mod mux;
 mod no_payload;
+mod packets;
 mod peer;
 mod random;
 mod recordings;

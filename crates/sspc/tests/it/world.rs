@@ -181,6 +181,13 @@ impl Proxy {
     /// What is to be sent next; nothing if there is nothing.
     pub(crate) fn say(&mut self, now: Instant) -> Vec<u8> {
         let mut out = vec![0; 1500];
+        let length = self.say_into(now, &mut out);
+        out.truncate(length);
+        out
+    }
+
+    /// The same into a buffer; how long it is.
+    pub(crate) fn say_into(&mut self, now: Instant, out: &mut [u8]) -> usize {
         let sessions = &mut self.sessions;
         let mut source = |channel: Channel, buf: &mut [u8]| {
             let Some(session) = sessions.get_mut(&channel.index()) else { return 0 };
@@ -188,8 +195,7 @@ impl Proxy {
             buf.iter_mut().zip(session.output.drain(..length)).for_each(|(to, from)| *to = from);
             length
         };
-        let length = self.mux.transmit(now, &mut out, &mut source).unwrap();
-        out.truncate(length);
+        let length = self.mux.transmit(now, out, &mut source).unwrap();
         let over = |session: &Session| session.ends && session.output.is_empty();
         let over: Vec<u8> =
             self.sessions.iter().filter(|(_, s)| over(s)).map(|(index, _)| *index).collect();
@@ -197,7 +203,7 @@ impl Proxy {
             self.sessions.remove(&index);
             self.mux.close(Channel::new(index));
         }
-        out
+        length
     }
 }
 
