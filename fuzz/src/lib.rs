@@ -3,6 +3,7 @@
 
 #![deny(unsafe_code)]
 
+mod arq_sealed;
 mod capi;
 mod client;
 mod cuts;
@@ -18,6 +19,7 @@ mod session;
 mod virtual_time;
 mod ws;
 
+pub use arq_sealed::arq_sealed;
 pub use capi::{Calls, capi};
 pub use client::{Life, client_engine};
 pub use endpoint::{Choice, Redirects, endpoint, redirect};

@@ -2,13 +2,33 @@
 
 use std::collections::BTreeMap;
 
-use sspc_arq::{Arq, Checked, Choice, Config, DeviceFraming, Framing, Input, SoftCrc};
+use sspc_arq::{
+    Arq, ChaCha20Poly1305, Checked, Choice, Config, DeviceFraming, Either, Framing, Input, Key,
+    KeyTable, Keys, OwnKey, Sealed, SoftCrc,
+};
 use sspc_mux::{Config as MuxConfig, Event, Instant, Mux, Priority, Role};
 use sspc_sim::{Link, LinkConfig, Noise, Rng, Side};
 
+/// With a check sum, or with a key.
+type Protect = Either<Checked<SoftCrc>, Sealed<SoftCrc, ChaCha20Poly1305, Box<dyn Keys>>>;
+
 enum Layer {
-    Host(Framing<Checked<SoftCrc>, Vec<u8>, Vec<u8>>),
-    Device(DeviceFraming<Checked<SoftCrc>, Vec<u8>, Vec<u8>>),
+    Host(Framing<Protect, Vec<u8>, Vec<u8>>),
+    Device(DeviceFraming<Protect, Vec<u8>, Vec<u8>>),
+}
+
+fn protection(role: Role, encrypts: bool, seed: u32) -> Protect {
+    if !encrypts {
+        return Either::This(Checked::new(SoftCrc));
+    }
+    let key = Key::new([7; 32]);
+    let keys: Box<dyn Keys> = match role {
+        Role::Client => Box::new(OwnKey::new("lamp", key)),
+        Role::Proxy => Box::new(KeyTable::from([(b"lamp".to_vec(), key)])),
+    };
+    let chance = [seed.to_be_bytes(), (!seed).to_le_bytes()].concat().repeat(4);
+    let chance = chance.try_into().unwrap();
+    Either::That(Sealed::new(SoftCrc, ChaCha20Poly1305, keys, chance).change_keys_every(6))
 }
 
 impl Layer {
@@ -84,10 +104,10 @@ fn byte(channel: u8, at: u64) -> u8 {
 }
 
 impl End {
-    fn new(side: Side, choice: Choice, kind: Kind, seed: u32) -> Self {
+    fn new(side: Side, choice: Choice, kind: Kind, seed: u32, encrypts: bool) -> Self {
         let role = if side == Side::A { Role::Client } else { Role::Proxy };
         let config = Config::DEFAULT.for_line(2_000_000);
-        let protection = Checked::new(SoftCrc);
+        let protection = protection(role, encrypts, seed);
         let layer = match kind {
             Kind::Host { storage, replay } => {
                 let (storage, replay) = (vec![0; storage], vec![0; replay]);
@@ -236,25 +256,38 @@ struct World {
     link: Link,
     now_us: u64,
     rng: Rng,
+    encrypts: bool,
 }
 
 const RATE: u64 = 2_000_000;
 
 impl World {
     fn new(seed: u64, noise: Noise, choices: [Choice; 2], kinds: [Kind; 2]) -> Self {
+        Self::with(seed, noise, choices, kinds, false)
+    }
+
+    fn with(
+        seed: u64,
+        noise: Noise,
+        choices: [Choice; 2],
+        kinds: [Kind; 2],
+        encrypts: bool,
+    ) -> Self {
         let mut rng = Rng::new(seed);
         let config =
             LinkConfig { noise, latency_us: 500, capacity: usize::MAX, ..LinkConfig::serial(RATE) };
-        let mut end = |side, at: usize| End::new(side, choices[at], kinds[at], rng.bits() as u32);
+        let mut end =
+            |side, at: usize| End::new(side, choices[at], kinds[at], rng.bits() as u32, encrypts);
         let ends = [end(Side::A, 0), end(Side::B, 1)];
-        Self { ends, link: Link::new(seed, config), now_us: 1, rng }
+        Self { ends, link: Link::new(seed, config), now_us: 1, rng, encrypts }
     }
 
     fn restart(&mut self, at: usize, choice: Choice, kind: Kind) {
         let seed = self.rng.bits() as u32;
         let end = &mut self.ends[at];
         let (ups, echoed) = (end.ups, end.echoed);
-        *end = End { ups, echoed, free_us: self.now_us, ..End::new(end.side, choice, kind, seed) };
+        let new = End::new(end.side, choice, kind, seed, self.encrypts);
+        *end = End { ups, echoed, free_us: self.now_us, ..new };
     }
 
     fn run(&mut self, for_us: u64, mut is_done: impl FnMut(&Self) -> bool) -> bool {
@@ -350,6 +383,13 @@ fn ends_find_what_both_know() {
         // Never anything but one handshake.
         assert!(world.ends.iter().all(|end| end.ups == 1), "{choices:?}");
     }
+    for choice in [Choice::Auto, Choice::Plain, Choice::Reliable] {
+        let choices = [choice, Choice::Auto];
+        let mut world = World::with(1, Noise::NONE, choices, [DEVICE, HOST], true);
+        let is_up = world.run(1_000_000, |world| world.both_up() && world.ends[0].echoed > 50_000);
+        assert!(is_up, "{choices:?} with a key: {}", world.report());
+        assert!(world.ends.iter().all(|end| end.layer.in_packets() && end.ups == 1));
+    }
     let choices = [Choice::Reliable, Choice::Plain];
     let mut world = World::new(1, Noise::NONE, choices, [DEVICE, HOST]);
     assert!(!world.run(5_000_000, |world| world.ends.iter().any(|end| end.mux.is_up())));
@@ -381,22 +421,23 @@ fn whoever_restarts_is_met_again() {
             let mru = 64 + rng.below(600) as usize;
             let places = rng.below(20) as usize;
             if at == 0 && rng.below(2) == 0 {
-                return Kind::Device { storage: mru + 6, replay: 65 + rng.below(600) as usize };
+                return Kind::Device { storage: mru + 20, replay: 65 + rng.below(600) as usize };
             }
             let replay = 67 + rng.below(4000) as usize;
-            Kind::Host { storage: mru + 6 + places * (mru + 8), replay }
+            Kind::Host { storage: mru + 20 + places * (mru + 22), replay }
         };
         let choices = [choose(&mut rng), choose(&mut rng)];
         let kinds = [choose_kind(&mut rng, 0), choose_kind(&mut rng, 1)];
-        let mut world = World::new(seed, noise, choices, kinds);
+        let encrypts = rng.below(3) == 0;
+        let mut world = World::with(seed, noise, choices, kinds, encrypts);
         for _ in 0..6 {
             world.run(rng.below(400_000), |_| false);
             let at = rng.below(2) as usize;
             world.restart(at, choose(&mut rng), choose_kind(&mut rng, at));
             let choices = [world.ends[0].choice, world.ends[1].choice];
-            let can_speak =
-                !(choices.contains(&Choice::Plain) && choices.contains(&Choice::Reliable));
-            let is_plain = choices.contains(&Choice::Plain);
+            // With a key there are packets, whatever is chosen.
+            let is_plain = choices.contains(&Choice::Plain) && !encrypts;
+            let can_speak = !(is_plain && choices.contains(&Choice::Reliable));
             if !can_speak {
                 continue;
             }

@@ -1,14 +1,15 @@
-//! docs/security.md: each claim has its test.
+//! docs/security.md and docs/encryption.md: each claim has its test.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const PAGE: &str = include_str!("../../../../docs/security.md");
+const PAGES: [&str; 2] =
+    [include_str!("../../../../docs/security.md"), include_str!("../../../../docs/encryption.md")];
 
 /// Rows of the tables whose second column is tests.
 fn claims() -> Vec<(&'static str, Vec<&'static str>)> {
     let mut claims = Vec::new();
-    let mut lines = PAGE.lines();
+    let mut lines = PAGES.into_iter().flat_map(str::lines);
     while lines.any(|line| line == "| claim | held by |") {
         let rows = lines.by_ref().skip(1).take_while(|line| line.starts_with('|'));
         claims.extend(rows.map(|row| {
@@ -31,7 +32,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 #[test]
-fn each_claim_of_the_security_page_has_its_test() {
+fn each_claim_of_the_security_pages_has_its_test() {
     let mut found = Vec::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), &mut found);
     let sources: Vec<String> =

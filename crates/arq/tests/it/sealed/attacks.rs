@@ -1,4 +1,4 @@
-//! Somebody between the ends who keeps all that passes and sends it again, to whom and when it suits.
+//! An attacker between the ends, who keeps all that passes and sends it again, to either and at any time.
 
 use sspc_arq::Config;
 use sspc_mux::{Instant, Role};
@@ -212,7 +212,7 @@ fn packets_of_another_session_are_refused() {
     ends.speak();
 }
 
-/// Whoever restarts when, at each packet of a session's beginning.
+/// Either end restarts, at each packet of a session's beginning.
 #[test]
 fn ends_that_restart_meet_again() {
     for step in 0..12 {

@@ -92,7 +92,7 @@ fn an_end_with_a_key_and_one_without_say_why_they_do_not_speak() {
     }
 }
 
-/// Whoever can write to the line sends what a plain peer sends.
+/// What a plain peer sends can be sent by others too.
 #[test]
 fn nobody_turns_encryption_off() {
     let watched = Watched::default();
