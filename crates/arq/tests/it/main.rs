@@ -4,4 +4,5 @@
 mod line;
 mod noise;
 mod pair;
+mod radio;
 mod sealed;
