@@ -7,7 +7,7 @@ use sspc_wire::{FieldWriter, Random};
 
 use crate::cobs;
 use crate::config::{Config, ROOM_MIN};
-use crate::packet::{HEAD, Head, Hello, Kind, Seq};
+use crate::packet::{DATAGRAM_WINDOW_MAX, HEAD, Head, Hello, Kind, Seq, WINDOW_MAX};
 #[cfg(any(feature = "host", feature = "psk"))]
 use crate::protection::Refusal;
 use crate::protection::{Order, Protection};
@@ -125,7 +125,8 @@ where
         let hello_max = HEAD + Hello::LENGTH + P::GREETING_MAX + 4;
         let around = HEAD + protection.before() + protection.after();
         let packet_max = usize::from(config.packet_max.min(PAYLOAD_MAX)) + around;
-        let receiver = Receiver::new(storage, packet_max.max(hello_max) as u16);
+        let receiver =
+            Receiver::new(storage, packet_max.max(hello_max) as u16, window_max(&config));
         let terms = Terms {
             mru: 1,
             window: 1,
@@ -492,6 +493,11 @@ where
         let stuffed = room.get_mut(first..).and_then(|room| cobs::stuff(room, room.len() - length));
         first + stuffed.unwrap_or(0)
     }
+}
+
+/// How many packets may be on their way.
+pub(crate) const fn window_max(config: &Config) -> u8 {
+    if config.datagrams { DATAGRAM_WINDOW_MAX } else { WINDOW_MAX }
 }
 
 /// Puts a packet at the front of `out`, between so many bytes of other use; returns how long it is with

@@ -15,6 +15,10 @@ const SEQS: u8 = 64;
 /// The most packets on their way: a number from before the window is never taken for one within.
 pub(crate) const WINDOW_MAX: u8 = SEQS / 2;
 
+/// The same for datagrams, which may be late: one that up to 16 others have overtaken is not taken for
+/// one within the window either, even if it was sent again.
+pub(crate) const DATAGRAM_WINDOW_MAX: u8 = 24;
+
 /// A packet's number, modulo 64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Seq(u8);

@@ -33,6 +33,8 @@ pub(crate) struct Receiver<R> {
     packet_max: u16,
     /// How many packets can be kept before their turn.
     places: u8,
+    /// How many packets may be on their way at most.
+    window_max: u8,
     unstuffer: Unstuffer,
     /// How much of the packet has come; more than fits if it is too long.
     length: u16,
@@ -72,7 +74,7 @@ pub(crate) enum Turn {
 
 impl<R: AsRef<[u8]> + AsMut<[u8]>> Receiver<R> {
     /// The longest packet, with its head and check sum, is as long as the storage or `packet_max`.
-    pub(crate) fn new(storage: R, packet_max: u16) -> Self {
+    pub(crate) fn new(storage: R, packet_max: u16, window_max: u8) -> Self {
         let size = storage.as_ref().len();
         let packet_max = usize::from(packet_max).min(size);
         let places = ((size - packet_max) / (packet_max + RECORD)).min(usize::from(WINDOW_MAX));
@@ -83,6 +85,7 @@ impl<R: AsRef<[u8]> + AsMut<[u8]>> Receiver<R> {
             storage,
             packet_max: packet_max as u16,
             places,
+            window_max,
             unstuffer: Unstuffer::new(),
             length: 0,
             expected: Seq::ZERO,
@@ -109,7 +112,7 @@ impl<R: AsRef<[u8]> + AsMut<[u8]>> Receiver<R> {
 
     /// How many packets may be on their way to here.
     pub(crate) fn window(&self) -> u8 {
-        if self.keeps() { WINDOW_MAX.min(self.places + 1) } else { WINDOW_MAX }
+        if self.keeps() { self.window_max.min(self.places + 1) } else { self.window_max }
     }
 
     /// Begins with the first packet. What is in the middle of coming goes on.
@@ -205,7 +208,7 @@ impl<R: AsRef<[u8]> + AsMut<[u8]>> Receiver<R> {
             self.advance();
             return Turn::Now;
         }
-        if ahead >= WINDOW_MAX {
+        if ahead >= self.window_max {
             return Turn::Again;
         }
         let bit = 1 << (ahead - 1);

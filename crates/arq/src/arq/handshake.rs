@@ -3,7 +3,7 @@
 use sspc_mux::{Instant, Role};
 use sspc_wire::FieldWriter;
 
-use super::{Arq, State, Taken, put};
+use super::{Arq, State, Taken, put, window_max};
 use crate::packet::{HEAD, Head, Hello};
 use crate::protection::{Protection, Refusal};
 
@@ -110,7 +110,7 @@ where
             self.refusal = None;
         }
         self.terms.mru = hello.mru.min(self.config.packet_max);
-        self.terms.window = hello.window;
+        self.terms.window = hello.window.min(window_max(&self.config));
         self.terms.keeps = hello.keeps;
         self.sender.clear();
         self.receiver.clear();

@@ -10,9 +10,10 @@ pub(super) const SHORT: usize = 2;
 /// How many packets a key is for, as a power of two.
 pub(super) const KEY_BITS: u32 = 20;
 
-/// How far behind the newest packet one may come on ways that do not keep the order. A power of two less
-/// than what the packet layer's numbers tell apart.
-const LATE_MAX: u64 = 32;
+/// How far behind the newest packet one may come on ways that do not keep the order: no further than the
+/// packet layer's numbers tell apart, see
+/// [`DATAGRAM_WINDOW_MAX`](crate::packet::DATAGRAM_WINDOW_MAX).
+const LATE_MAX: u64 = 16;
 
 /// What is sent.
 #[derive(Debug)]
@@ -168,7 +169,7 @@ mod tests {
         }
     }
 
-    /// On a way that reorders: what is 32 or more behind the newest is refused, what was opened too, and
+    /// On a way that reorders: what is 16 or more behind the newest is refused, what was opened too, and
     /// what is of a key before. Where the order is kept all that is late is refused.
     #[test]
     fn late_packets_are_opened_once() {
@@ -191,7 +192,7 @@ mod tests {
                         let number = newest - behind;
                         let mut packet = packets[number];
                         let order = receives.open(&mut Quick, bits, &mut packet);
-                        let is_late = behind > 0 && behind < 32 && number % 1000 != 0;
+                        let is_late = behind > 0 && behind < 16 && number % 1000 != 0;
                         let has_key = number >> bits == newest >> bits;
                         let right = is_late && has_key && !again && !in_order;
                         assert_eq!(order.is_some(), right, "{behind} before {newest}, 2^{bits}");

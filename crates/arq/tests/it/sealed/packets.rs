@@ -159,3 +159,40 @@ fn what_an_end_sends_is_nothing_to_itself() {
         assert_eq!((ends.client.opened, ends.proxy.opened), (1, 1));
     }
 }
+
+/// A packet that was sent again and overtaken by later ones is none of those that come 64 numbers later.
+#[test]
+fn a_late_packet_is_not_taken_for_a_later_one() {
+    let (mut ends, _) = open_ends(RADIO);
+    let mut said = Vec::new();
+    let mut say = |end: &mut super::ends::End<super::ends::Protect>| {
+        let byte = said.len() as u8;
+        said.push(byte);
+        end.to_send.push(byte);
+    };
+    // As many packets as may be on their way come through, and no acknowledgement.
+    say(&mut ends.client);
+    while let Some(packet) = ends.client.transmit(ends.now) {
+        ends.proxy.receive(ends.now, &packet);
+        say(&mut ends.client);
+    }
+    // What is sent again then is late.
+    let mut late = Vec::new();
+    while late.is_empty() {
+        ends.now = sspc_mux::Instant::from_micros(ends.now.as_micros() + 10_000);
+        late.extend(std::iter::from_fn(|| ends.client.transmit(ends.now)));
+    }
+    ends.run(50);
+    for _ in 0..15 {
+        say(&mut ends.client);
+        ends.run(20);
+        for packet in &late {
+            ends.proxy.receive(ends.now, packet);
+        }
+    }
+    for _ in 0..100 {
+        say(&mut ends.client);
+        ends.run(20);
+    }
+    assert_eq!(ends.proxy.heard, said);
+}
