@@ -1,6 +1,7 @@
 //! Tests of the packet layer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout)]
 
+mod document;
 mod line;
 mod noise;
 mod pair;
