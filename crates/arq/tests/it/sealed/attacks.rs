@@ -1,7 +1,7 @@
 //! An attacker between the ends, who keeps all that passes and sends it again, to either and at any time.
 
-use sspc_arq::Config;
-use sspc_mux::{Instant, Role};
+use sspc_arq::{Choice, Config, DeviceFraming, Input};
+use sspc_mux::{Config as MuxConfig, Instant, Mux, Role};
 use sspc_sim::Rng;
 
 use super::ends::{End, Ends, Protect, RADIO, Watched, known, open_ends, own, sealed};
@@ -270,4 +270,46 @@ fn no_session_begins_twice() {
     assert_eq!(ends.client.opened, 1);
     ends.run(20_000);
     ends.speak();
+}
+
+/// The same of a device's framing.
+#[test]
+fn no_session_of_a_device_begins_twice() {
+    let watched = Watched::default();
+    let (config, now) = (Config::DEFAULT, Instant::from_millis(1));
+    let protection = sealed(&watched, own("lamp", 1), 1);
+    let buffers = (vec![0; 220], vec![0; 400]);
+    let mut device = DeviceFraming::new(Choice::Auto, &config, 1, protection, buffers.0, buffers.1);
+    let mux = Mux::new(Role::Client, MuxConfig::DEFAULT, 1);
+    let mut out = [0; 300];
+    assert_eq!(device.receive(now, &mut &[][..], &mux), None);
+    let length = device.transmit(now, &mut out, &mut |_| 0);
+    let hello = out[..length].to_vec();
+    let answers: Vec<_> = (2..4)
+        .map(|life| {
+            let mut proxy = End::new(Role::Proxy, config, life, sealed(&watched, known(), life));
+            proxy.receive(now, &hello);
+            proxy.transmit(now).unwrap()
+        })
+        .collect();
+    let mut resets = 0;
+    for round in 0..4 {
+        let mut input = &answers[round % 2][..];
+        while let Some(input) = device.receive(now, &mut input, &mux) {
+            assert_eq!(input, Input::Reset);
+            resets += 1;
+        }
+        let mut said = 0;
+        while said < 8 {
+            said += 1;
+            let mut source = |room: &mut [u8]| {
+                room.fill(round as u8);
+                if said < 3 { room.len() } else { 0 }
+            };
+            if device.transmit(now, &mut out, &mut source) == 0 {
+                break;
+            }
+        }
+    }
+    assert_eq!((resets, watched.keys()), (1, 1));
 }
