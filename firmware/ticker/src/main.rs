@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod app;
+#[cfg(feature = "arq")]
+mod packets;
 
 use cortex_m_rt::entry;
 use firmware_board::{BAUD, Board, INPUT_RING, halt};
@@ -33,8 +35,10 @@ const SEED: u32 = 0x5eed;
 /// Bytes for the metadata that a stream sets; these set none.
 type Storage = [u8; 0];
 
+type Streams = Client<[Slot<Storage>; 2]>;
+
 /// All memory that the client ever takes, a KiB.
-static CLIENT: ConstStaticCell<Client<[Slot<Storage>; 2]>> = ConstStaticCell::new(Client::new(
+static CLIENT: ConstStaticCell<Streams> = ConstStaticCell::new(Client::new(
     LINK,
     SEED,
     [
@@ -54,24 +58,26 @@ fn main() -> ! {
     let (input, output) = (INPUT.take(), OUTPUT.take());
     let mut unsent = 0..0;
     let mut app = App::new(board.log);
+    #[cfg(feature = "arq")]
+    let packets = packets::take();
     loop {
         let now = Instant::from_millis(board.clock.millis());
 
         // What came, and what the time has come for.
         let length = board.line.read(input);
-        let mut bytes = input.get(..length).unwrap_or_default();
-        loop {
-            let mut event = client.receive(now, &mut bytes);
-            if event.is_none() {
-                event = client.handle_timeout(now);
+        let came = input.get(..length).unwrap_or_default();
+        #[cfg(feature = "arq")]
+        let came = {
+            let mut came = came;
+            while let Some(input) = packets.receive(now, &mut came, client.mux()) {
+                match input {
+                    sspc::arq::Input::Reset => client.reset(),
+                    sspc::arq::Input::Bytes(bytes) => receive(client, &mut app, now, bytes),
+                }
             }
-            let Some(event) = event else { break };
-            match app.event(now, event) {
-                Wish::Connect(stream) => client.connect(stream),
-                Wish::Consumed(stream, bytes) => client.consumed(stream, bytes),
-                Wish::Nothing => {}
-            }
-        }
+            came
+        };
+        receive(client, &mut app, now, came);
         if let Wish::Connect(stream) = app.tick(now) {
             client.connect(stream);
         }
@@ -80,7 +86,12 @@ fn main() -> ! {
         loop {
             if unsent.is_empty() {
                 // These streams only listen.
-                let length = client.transmit(now, output, &mut |_, _| None).unwrap_or(0);
+                let mut client =
+                    |out: &mut [u8]| client.transmit(now, out, &mut |_, _| None).unwrap_or(0);
+                #[cfg(feature = "arq")]
+                let length = packets.transmit(now, output, &mut client);
+                #[cfg(not(feature = "arq"))]
+                let length = client(output);
                 unsent = 0..length;
             }
             let taken = board.line.write(output.get(unsent.clone()).unwrap_or_default());
@@ -90,5 +101,21 @@ fn main() -> ! {
             }
         }
         firmware_board::sleep();
+    }
+}
+
+/// Takes bytes for the client, and does what it tells and what the time has come for.
+fn receive(client: &mut Streams, app: &mut App, now: Instant, mut bytes: &[u8]) {
+    loop {
+        let mut event = client.receive(now, &mut bytes);
+        if event.is_none() {
+            event = client.handle_timeout(now);
+        }
+        let Some(event) = event else { break };
+        match app.event(now, event) {
+            Wish::Connect(stream) => client.connect(stream),
+            Wish::Consumed(stream, bytes) => client.consumed(stream, bytes),
+            Wish::Nothing => {}
+        }
     }
 }

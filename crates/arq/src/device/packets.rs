@@ -133,11 +133,15 @@ where
                 at += RECORD + record(replay, at);
                 count -= 1;
             }
-            if at <= replay.len() {
-                replay.copy_within(at.., 0);
-            }
-            line.tail -= at as u16;
+            line.tail = line.tail.saturating_sub(at as u16);
             line.cursor_at = line.cursor_at.saturating_sub(at as u16);
+            // By hand: `copy_within` brings a panic along.
+            for to in 0..line.tail.into() {
+                let byte = replay.get(to + at).copied().unwrap_or_default();
+                if let Some(to) = replay.get_mut(to) {
+                    *to = byte;
+                }
+            }
             line.resend_at = Timer::NEVER;
         }
         // Once a round trip.
