@@ -35,6 +35,8 @@ mod metadata;
 mod mux;
 mod mux_object;
 mod names;
+#[cfg(feature = "arq")]
+mod packets;
 mod received;
 mod send;
 mod storage;

@@ -109,11 +109,21 @@ impl MuxRef {
 
     /// Bytes came from the firmware's transport, for an engine that is not busy; or time went on.
     /// Does what the time has come for, and what the streams want.
-    pub(crate) fn wake(self, mut input: &[u8], cbs: &ParseCbs) {
+    pub(crate) fn wake(self, input: &[u8], cbs: &ParseCbs) {
         if self.busy.get() {
             return;
         }
         self.enter();
+        #[cfg(feature = "arq")]
+        let input = self.receive_packets(input, cbs);
+        self.receive(input, cbs);
+        self.sync();
+        self.request_write();
+        self.leave();
+    }
+
+    /// Bytes came for the engine, which is not busy.
+    pub(crate) fn receive(self, mut input: &[u8], cbs: &ParseCbs) {
         while !self.pending_free.get() {
             let now = now();
             // SAFETY: the engine is not busy; an event borrows from the input alone.
@@ -125,9 +135,6 @@ impl MuxRef {
             };
             self.report(event, cbs);
         }
-        self.sync();
-        self.request_write();
-        self.leave();
     }
 
     pub(crate) fn enter(self) {
@@ -144,9 +151,11 @@ impl MuxRef {
             return;
         }
         // SAFETY: the engine is not busy where no call is under way.
-        unsafe {
-            Timer::arm(self.engine().deadline().unwrap_or(Instant::NEVER), &self.timer, self.cx())
-        };
+        let at = unsafe { self.engine() }.deadline().unwrap_or(Instant::NEVER);
+        #[cfg(feature = "arq")]
+        let at = self.with_packets(at);
+        // SAFETY: the timer is this mux's.
+        unsafe { Timer::arm(at, &self.timer, self.cx()) };
     }
 
     fn report(self, event: Event<'_>, cbs: &ParseCbs) {
@@ -256,14 +265,20 @@ impl MuxRef {
         }
         self.enter();
         self.sync();
-        let whole = out.len();
         let now = now();
         self.busy.set(true);
         // SAFETY: as it is busy nobody else has it.
         let engine = unsafe { self.engine() };
-        let mut source =
-            |index: Index, body: &mut [u8]| self.ask(index.index().into(), body, whole, cbs);
-        let bytes = engine.transmit(now, out, &mut source).unwrap_or(0);
+        let mut transmit = |out: &mut [u8]| {
+            let whole = out.len();
+            let mut source =
+                |index: Index, body: &mut [u8]| self.ask(index.index().into(), body, whole, cbs);
+            engine.transmit(now, out, &mut source).unwrap_or(0)
+        };
+        #[cfg(feature = "arq")]
+        let bytes = self.transmit_packets(now, out, &mut transmit);
+        #[cfg(not(feature = "arq"))]
+        let bytes = transmit(out);
         self.busy.set(false);
         self.sync();
         if bytes > 0 {

@@ -42,6 +42,8 @@ pub(crate) struct MuxObject {
     pub(crate) room_used: Cell<usize>,
     pub(crate) timer: Timer,
     pub(crate) engine: UnsafeCell<Engine>,
+    #[cfg(feature = "arq")]
+    pub(crate) packets: UnsafeCell<Option<crate::packets::Packets>>,
 }
 
 /// A mux by its address.

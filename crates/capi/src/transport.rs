@@ -61,6 +61,8 @@ pub unsafe extern "C" fn lws_transport_mux_create(
         (*public).txp_handle = txp_handle;
         let now = now();
         (*p).engine.get().write(Engine::new(Role::Client, config, now.as_micros() as u32));
+        #[cfg(feature = "arq")]
+        (*p).packets.get().write(None);
         (*(*p).timer.sul.get()).cb = Some(sul_cb);
         // The first PING goes as soon as the event loop runs: not all is wired up yet.
         Timer::arm(now, &(*p).timer, cx);

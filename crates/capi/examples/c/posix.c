@@ -201,6 +201,14 @@ main(int argc, const char **argv)
 	page.streamtype = argv[2];
 	mux = lws_transport_mux_create(&cx, &info, NULL);
 	cx.txp_cpath.mux = mux;
+#ifdef PACKETS
+	/* For a line that loses bytes; the library is built with --features arq. */
+	static uint8_t packet[512 + 6], unacknowledged[1024];
+
+	if (mux && sspc_mux_packets(mux, packet, sizeof(packet), unacknowledged,
+				    sizeof(unacknowledged), 1))
+		return 2;
+#endif
 	if (!mux || lws_ss_create(&cx, 0, &page, NULL, &h, NULL, NULL))
 		return 2;
 

@@ -101,6 +101,19 @@ int lws_transport_mux_rx_parse(lws_transport_mux_t *mux, const uint8_t *buf, siz
 int lws_transport_mux_pending(lws_transport_mux_t *mux, uint8_t *buf, size_t *len,
 			      const lws_txp_mux_parse_cbs_t *cbs);
 
+/*
+ * Packets on the mux's line, so that what it loses, changes or doubles costs time and nothing else; not
+ * one of libwebsockets' functions, and in the library if it was built with --features arq. Call it once,
+ * before the event loop runs.
+ *
+ * The proxy may know packets or not; with `reliable` other than 0 one that does not is not spoken to.
+ * Both buffers stay the mux's as long as it is there. In `packet` one comes: the longest payload, which
+ * the proxy is told, and 6 bytes. `sent` has what is not acknowledged yet: 65 bytes or more; what a round
+ * trip of the line carries keeps it busy. Other than 0 if a buffer is too short.
+ */
+int sspc_mux_packets(lws_transport_mux_t *mux, uint8_t *packet, size_t packet_len,
+		     uint8_t *sent, size_t sent_len, int reliable);
+
 /* The mux as a transport of streams. */
 extern const lws_transport_client_ops_t lws_transport_mux_client_ops;
 

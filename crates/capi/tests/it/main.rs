@@ -20,6 +20,13 @@ static PREFIX: LazyLock<PathBuf> = LazyLock::new(|| {
     prefix
 });
 
+/// The same with packets.
+static PREFIX_WITH_PACKETS: LazyLock<PathBuf> = LazyLock::new(|| {
+    let prefix = Path::new(env!("CARGO_TARGET_TMPDIR")).join("prefix-with-packets");
+    run(Command::new("./build").arg(&prefix).args(["--quiet", "--locked", "--features", "arq"]));
+    prefix
+});
+
 /// Runs a command and returns what it printed.
 fn run(command: &mut Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -36,16 +43,26 @@ fn compile<S: AsRef<OsStr>>(
     options: &[&str],
     sources: &[S],
 ) -> PathBuf {
+    compile_with(&PREFIX, name, compiler, options, sources)
+}
+
+fn compile_with<S: AsRef<OsStr>>(
+    prefix: &Path,
+    name: &str,
+    compiler: &str,
+    options: &[&str],
+    sources: &[S],
+) -> PathBuf {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     run(Command::new(compiler)
         .args(["-g", "-O1", "-Wall", "-Wextra", "-Werror"])
         .args(options)
         .arg("-I")
-        .arg(PREFIX.join("include"))
+        .arg(prefix.join("include"))
         .arg("-o")
         .arg(&program)
         .args(sources)
-        .arg(PREFIX.join("lib/libsspc.a")));
+        .arg(prefix.join("lib/libsspc.a")));
     program
 }
 
