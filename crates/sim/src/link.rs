@@ -222,6 +222,20 @@ impl Link {
         length
     }
 
+    /// Loses what `side` has given to the line and the line has not sent yet, as when that end restarts.
+    pub fn stop_sending(&mut self, now_us: u64, side: Side) {
+        let pipe = &mut self.pipes[index(side)];
+        let sent_us = now_us + self.config.latency_us;
+        while pipe.chunks.back().is_some_and(|chunk| chunk.arrives_us > sent_us) {
+            let lost = pipe.chunks.pop_back().map_or(0, |chunk| chunk.bytes.len());
+            pipe.held -= lost;
+            self.counts.cut += lost as u64;
+        }
+        pipe.free_ns = pipe.free_ns.min(now_us * 1000);
+        pipe.last_us = pipe.last_us.min(sent_us);
+        pipe.burst = 0;
+    }
+
     /// Plans a loss; replaces an earlier plan of the same kind, for the same side.
     pub fn plan(&mut self, cut: Cut) {
         match cut {

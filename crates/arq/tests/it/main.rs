@@ -7,3 +7,6 @@ mod noise;
 mod pair;
 mod radio;
 mod sealed;
+mod seeds;
+mod sizes;
+mod world;

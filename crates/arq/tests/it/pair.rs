@@ -18,6 +18,9 @@ pub(crate) struct Sizes {
 impl Sizes {
     pub(crate) const HOST: Self = Self { storage: 34 * 1500, replay: 64 * 1024 };
 
+    /// For the longest packets that there are.
+    pub(crate) const LONG: Self = Self { storage: 34 * 4200, replay: 60 * 1024 };
+
     /// Room for one packet, and for one to be kept.
     pub(crate) const fn device(packet_max: u16) -> Self {
         Self { storage: packet_max as usize + 6, replay: packet_max as usize + 4 }
@@ -164,7 +167,7 @@ impl<P: Protection> Pair<P> {
 
     fn step(&mut self, until_us: u64) {
         let now_us = self.now_us;
-        let mut buf = [0; 4096];
+        let mut buf = [0; 4200];
         let mut next_us = until_us;
         for half in [&mut self.a, &mut self.b] {
             loop {

@@ -119,6 +119,20 @@ fn a_link_can_be_lost_at_any_byte() {
 }
 
 #[test]
+fn an_end_that_stops_loses_what_the_line_has_not_sent() {
+    let config = LinkConfig { latency_us: 70, cut_max: 1, ..LinkConfig::serial(1_000_000) };
+    let mut link = Link::new(1, config);
+    link.push(0, Side::A, &bytes(8));
+    // 10 µs a byte, and 70 on the way.
+    link.stop_sending(35, Side::B);
+    link.stop_sending(35, Side::A);
+    link.push(35, Side::A, b"x");
+    assert_eq!(link.counts().cut, 5);
+    let arrived = [bytes(3), b"x".to_vec()].concat();
+    assert_eq!(receive(&mut link, Side::B), (vec![80, 90, 100, 115], arrived));
+}
+
+#[test]
 fn a_link_can_be_lost_at_a_time() {
     let mut link = Link::new(1, LinkConfig { latency_us: 100, ..LinkConfig::PERFECT });
     link.plan(Cut::AtTime(150));
