@@ -1,4 +1,4 @@
-//! Framing and packets in one, for devices: two KiB of code, and 64 bytes of RAM beside the buffers.
+//! Framing and packets in one, for devices: some 3 KiB of code, and 64 bytes of RAM beside the buffers.
 //!
 //! The wire is that of [`Framing`](crate::Framing), and so is the way in which two ends find out what
 //! both know. What is simpler: packets that come before their turn are not kept; after a loss all

@@ -41,7 +41,6 @@ where
         self.line.hello_at = Timer::at(now_us, 0);
     }
 
-    #[inline(never)]
     pub(super) fn take_hello(&mut self, now_us: u32, hello: Hello, length: usize) -> Taken {
         let mut taken = NOTHING;
         if self.line.state == State::Plain {
@@ -119,7 +118,6 @@ where
         (line.resend_at, line.ack_at) = (Timer::NEVER, Timer::NEVER);
     }
 
-    #[inline(never)]
     pub(super) fn write_hello(&mut self, now_us: u32, out: &mut [u8]) -> usize {
         let is_known = self.line.state == State::Open;
         let us = self.backed_off_us(self.first_wait_us() / 4, self.line.hellos);

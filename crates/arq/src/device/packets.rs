@@ -105,7 +105,6 @@ where
     }
 
     /// The peer has all packets before `ack`, and maybe asks for that one.
-    #[inline(never)]
     fn acknowledge(&mut self, now_us: u32, ack: Seq, is_missing: bool) {
         let line = &mut self.line;
         let replay = self.replay.as_mut();
@@ -153,6 +152,7 @@ where
     }
 
     /// Sends again all that is not acknowledged.
+    #[inline(never)]
     pub(super) fn go_back(&mut self, now_us: u32) {
         let line = &mut self.line;
         (line.cursor, line.cursor_at) = (line.base, 0);
@@ -174,7 +174,6 @@ where
     }
 
     /// Writes the next packet: one that was lost, a new one, or an acknowledgement.
-    #[inline(never)]
     pub(super) fn write_next(
         &mut self,
         now_us: u32,
@@ -225,7 +224,6 @@ where
     }
 
     /// Puts what the source has to send behind what is in the replay buffer, as a packet of its own.
-    #[inline(never)]
     fn append(
         &mut self,
         now_us: u32,
