@@ -48,6 +48,8 @@ pub(crate) enum Mistake {
     RtsCts,
     Profile,
     Framing,
+    Keys,
+    PlainKeys,
     SerialOption {
         option: String,
     },
@@ -104,10 +106,14 @@ impl fmt::Display for AddressError {
             Mistake::RtsCts => f.write_str("rtscts must be 0 or 1"),
             Mistake::Profile => f.write_str("profile must be default or fast"),
             Mistake::Framing => f.write_str("framing must be auto, plain or reliable"),
+            Mistake::Keys => f.write_str("write keys= with the file's whole path"),
+            Mistake::PlainKeys => f.write_str(
+                "keys= encrypts packets, and framing=plain has none: leave one of the two out",
+            ),
             Mistake::SerialOption { option } => write!(
                 f,
-                "\"{}\" is not an option of a serial line; there are baud=, rtscts=, profile= and \
-                 framing=",
+                "\"{}\" is not an option of a serial line; there are baud=, rtscts=, profile=, \
+                 framing= and keys=",
                 option.escape_debug()
             ),
             Mistake::TooSlow { baud } => write!(

@@ -140,8 +140,13 @@ fn parse_serial(text: &str) -> Result<SerialAddress, Mistake> {
             ("framing", "plain") => address.framing = LineFraming::Plain,
             ("framing", "reliable") => address.framing = LineFraming::Reliable,
             ("framing", _) => return Err(Mistake::Framing),
+            ("keys", path) if path.starts_with('/') => address.keys = Some(path.into()),
+            ("keys", _) => return Err(Mistake::Keys),
             _ => return Err(Mistake::SerialOption { option: option.into() }),
         }
+    }
+    if address.keys.is_some() && address.framing == LineFraming::Plain {
+        return Err(Mistake::PlainKeys);
     }
     if address.profile == Profile::Fast && address.baud < BAUD_FAST_MIN {
         return Err(Mistake::TooSlow { baud: address.baud });

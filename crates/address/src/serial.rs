@@ -27,6 +27,8 @@ pub struct SerialAddress {
     pub profile: Profile,
     /// How bytes are put on the line.
     pub framing: LineFraming,
+    /// A file of keys: packets are encrypted, and no other peer is spoken to.
+    pub keys: Option<PathBuf>,
 }
 
 /// How the link is supervised.
@@ -60,6 +62,7 @@ impl SerialAddress {
             rtscts: false,
             profile: Profile::Default,
             framing: LineFraming::Auto,
+            keys: None,
         }
     }
 }
@@ -75,9 +78,13 @@ impl fmt::Display for SerialAddress {
             Profile::Fast => f.write_str("&profile=fast")?,
         }
         match self.framing {
-            LineFraming::Auto => Ok(()),
-            LineFraming::Plain => f.write_str("&framing=plain"),
-            LineFraming::Reliable => f.write_str("&framing=reliable"),
+            LineFraming::Auto => {}
+            LineFraming::Plain => f.write_str("&framing=plain")?,
+            LineFraming::Reliable => f.write_str("&framing=reliable")?,
+        }
+        match &self.keys {
+            Some(path) => write!(f, "&keys={}", path.display()),
+            None => Ok(()),
         }
     }
 }

@@ -5,15 +5,48 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sspc_arq::Refusal;
 use sspc_mux::LinkLoss;
 
 /// What a line that sends back what is written to it is.
 pub(crate) const ECHO: &str = "the line answers with its own bytes (a loopback plug, or TX joined \
                                to RX)";
 
-/// Why a peer on a line with `framing=reliable` is refused.
-pub(crate) const PLAIN_PEER: &str = "the peer does not speak in packets, and framing=reliable refuses \
-                                     it: give it firmware that does, or use framing=auto";
+/// Why a peer is not spoken with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refused {
+    /// It does not speak in packets, and this end is to speak in nothing else.
+    Plain,
+    /// Both speak in packets, and have no common way to protect them.
+    Packets(Refusal),
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Plain => {
+                "the peer does not speak in packets, and framing=reliable refuses it: give it firmware \
+                 that does, or use framing=auto"
+            }
+            Self::Packets(Refusal::PeerEncrypts) => {
+                "the peer encrypts, and this end has no keys: give it keys=FILE"
+            }
+            Self::Packets(Refusal::PeerDoesNot) => {
+                "the peer does not encrypt, and this end speaks with none that does not: give the peer \
+                 its key, or leave keys= out"
+            }
+            Self::Packets(Refusal::UnknownId) => {
+                "the peer's id is not among the keys of this end: add a line with it to the file of keys"
+            }
+            Self::Packets(Refusal::WrongKey) => {
+                "the peer has another key for its id, or somebody else says to be it: compare the \
+                 keys of both ends"
+            }
+            Self::Packets(_) => "the peer encrypts in another way than this end",
+        })
+    }
+}
 
 /// What happened to a line. Its channels report their own ends.
 #[derive(Clone, Debug)]
@@ -25,6 +58,8 @@ pub enum LineEvent {
         round_trip: Duration,
         /// In packets that lose nothing.
         in_packets: bool,
+        /// They are encrypted, for the device of this id.
+        device: Option<Arc<str>>,
     },
     /// The link is lost and with it all channels.
     Down {
@@ -34,9 +69,12 @@ pub enum LineEvent {
     /// Nobody is at the other end: the line sends back what this end writes. Comes once, and again
     /// only after there was a peer or silence.
     Echo,
-    /// The peer does not speak in packets, and this end is to speak in nothing else. Comes once, and
-    /// again only after the link was up.
-    PlainPeer,
+    /// There is a peer, and this end is not to speak with it. Comes once for each reason, and again only
+    /// after the link was up.
+    Refused {
+        /// Why not.
+        why: Refused,
+    },
     /// A PING was answered.
     RoundTrip {
         /// From the PING to its PONG.
@@ -71,7 +109,7 @@ impl LineEvent {
             Self::Up { .. } => "up",
             Self::Down { .. } => "down",
             Self::Echo => "echo",
-            Self::PlainPeer => "plain_peer",
+            Self::Refused { .. } => "refused",
             Self::RoundTrip { .. } => "round_trip",
             Self::PeerClock { .. } => "peer_clock",
             Self::PortLost { .. } => "port_lost",
@@ -85,13 +123,17 @@ impl fmt::Display for LineEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |time: &Duration| time.as_secs_f64() * 1e3;
         match self {
-            Self::Up { round_trip, in_packets } => {
+            Self::Up { round_trip, in_packets, device } => {
                 let how = if *in_packets { "in packets that lose nothing" } else { "plain" };
-                write!(f, "link up, round trip {:.3} ms, {how}", ms(round_trip))
+                write!(f, "link up, round trip {:.3} ms, {how}", ms(round_trip))?;
+                match device {
+                    Some(device) => write!(f, ", encrypted for {:?}", &**device),
+                    None => Ok(()),
+                }
             }
             Self::Down { why } => write!(f, "link down: {why}{}", cause(*why)),
             Self::Echo => write!(f, "no peer: {ECHO}"),
-            Self::PlainPeer => f.write_str(PLAIN_PEER),
+            Self::Refused { why } => why.fmt(f),
             Self::RoundTrip { round_trip } => write!(f, "round trip {:.3} ms", ms(round_trip)),
             Self::PeerClock { since_1970 } => {
                 write!(f, "the peer's clock: {:.3} s since 1970", since_1970.as_secs_f64())
@@ -130,8 +172,8 @@ pub struct Status {
     pub echo: bool,
     /// The link is up in packets that lose nothing.
     pub in_packets: bool,
-    /// The peer does not speak in packets, and is refused for that.
-    pub plain_peer: bool,
+    /// There is a peer, which is refused for this reason.
+    pub refused: Option<Refused>,
     /// What the packet layer has done so far.
     pub packets: sspc_arq::Counters,
     /// The last round trip.

@@ -27,6 +27,7 @@ mod channel;
 mod channel_state;
 mod config;
 mod event;
+mod keys;
 mod latency;
 mod line;
 mod output;
@@ -41,7 +42,7 @@ mod thread;
 
 pub use channel::{Channel, ReadHalf, WriteHalf};
 pub use config::LineConfig;
-pub use event::{LineEvent, Status};
+pub use event::{LineEvent, Refused, Status};
 pub use line::Line;
 pub use port::open_port;
 pub use registry::client_line;

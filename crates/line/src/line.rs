@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sspc_mux::Instant;
 
-use crate::event::{ECHO, PLAIN_PEER, Status};
+use crate::event::{ECHO, Status};
 use crate::state::LineState;
 
 /// One end of a line with its mux, which something else drives: a thread or a task. Cheap to
@@ -74,10 +74,12 @@ impl Line {
     /// Why a channel could not be opened in time.
     pub fn not_opened(&self) -> io::Error {
         let status = self.status();
+        if let Some(why) = status.refused {
+            return io::Error::new(io::ErrorKind::TimedOut, why.to_string());
+        }
         let why = match status {
             Status { port: false, .. } => "the serial port is gone",
             Status { echo: true, .. } => ECHO,
-            Status { plain_peer: true, .. } => PLAIN_PEER,
             Status { up: false, .. } => "nobody answers at the other end of the line",
             Status { up: true, .. } => "the peer does not answer the request for a channel",
         };
@@ -87,6 +89,11 @@ impl Line {
     /// How the line is.
     pub fn status(&self) -> Status {
         self.shared.lock().status()
+    }
+
+    /// The id of the device whose packets are encrypted, as its key proves; `None` on other lines.
+    pub fn device(&self) -> Option<Arc<str>> {
+        self.shared.lock().device()
     }
 
     /// Sends a PING; its answer is a [`LineEvent::RoundTrip`](crate::LineEvent::RoundTrip).

@@ -6,6 +6,7 @@ mod user;
 
 use std::collections::{HashMap, VecDeque};
 use std::mem::take;
+use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -16,6 +17,7 @@ use sspc_wire::limits::MUX_CHANNELS_MAX;
 use crate::channel_state::{ChannelEnd, ChannelState, Phase};
 use crate::config::LineConfig;
 use crate::event::{LineEvent, Status};
+use crate::keys::LineKeys;
 use crate::pacer::{Answer, Probe};
 use crate::restart_guard::RestartGuard;
 use crate::state::packets::Packets;
@@ -60,6 +62,8 @@ pub(crate) struct LineState {
     wants_ping: bool,
     /// What was taken last is a packet with a PING in it.
     packed_ping: bool,
+    /// The id of the peer whose packets are encrypted.
+    device: Option<Arc<str>>,
     closed: bool,
     /// [`MuxConfig::ping_ms`](sspc_mux::Config) while there are channels.
     ping_ms: u32,
@@ -68,10 +72,11 @@ pub(crate) struct LineState {
 }
 
 impl LineState {
-    pub(crate) fn new(role: Role, config: &LineConfig) -> Self {
+    pub(crate) fn new(role: Role, config: &LineConfig, keys: Option<LineKeys>) -> Self {
+        let in_packets = config.framing == Choice::Reliable || keys.is_some();
         Self {
             mux: Mux::new(role, config.mux, config.seed),
-            packets: Some(Box::new(packets::layer(role, config))),
+            packets: Some(Box::new(packets::layer(role, config, keys))),
             guard: RestartGuard::default(),
             channels: HashMap::new(),
             owners: Box::new([None; 256]),
@@ -79,11 +84,7 @@ impl LineState {
             to_accept: VecDeque::new(),
             acceptor: None,
             events: VecDeque::new(),
-            status: Status {
-                port: true,
-                in_packets: config.framing == Choice::Reliable,
-                ..Status::default()
-            },
+            status: Status { port: true, in_packets, ..Status::default() },
             echoes: (0, Instant::ZERO),
             measuring: false,
             asked: false,
@@ -93,6 +94,7 @@ impl LineState {
             unread_max: config.unread_max,
             wants_ping: false,
             packed_ping: false,
+            device: None,
             closed: false,
             ping_ms: config.mux.ping_ms,
             is_used: true,
@@ -431,8 +433,13 @@ impl LineState {
                 self.status.ups += 1;
                 self.status.round_trip = Some(micros(rtt_us));
                 let in_packets = self.in_packets();
-                self.status.plain_peer = false;
-                self.events.push_back(LineEvent::Up { round_trip: micros(rtt_us), in_packets });
+                self.status.refused = None;
+                let device = self.device.clone();
+                self.events.push_back(LineEvent::Up {
+                    round_trip: micros(rtt_us),
+                    in_packets,
+                    device,
+                });
             }
             Event::LinkDown { why } => self.link_down(why),
             Event::RoundTrip { rtt_us } => {

@@ -68,8 +68,10 @@ impl Line {
         W: AsyncWrite + Send + Unpin,
     {
         let notifier = Arc::new(Notifier { changed: Notify::new(), clock: TokioInstant::now() });
-        let shared =
-            Arc::new(Shared::new(LineState::new(role, &config), Box::new(Arc::clone(&notifier))));
+        let shared = Arc::new(Shared::new(
+            LineState::new(role, &config, None),
+            Box::new(Arc::clone(&notifier)),
+        ));
         let driver = Driver {
             shared: Arc::clone(&shared),
             notifier,

@@ -14,6 +14,7 @@ use sspc_mux::{Instant, Role};
 
 use crate::config::LineConfig;
 use crate::event::LineEvent;
+use crate::keys::LineKeys;
 use crate::latency;
 use crate::line::{Line, Shared, Wake};
 use crate::output::Output;
@@ -73,6 +74,7 @@ fn start(
     config: &LineConfig,
     observer: Observer,
 ) -> io::Result<Line> {
+    let keys = address.keys.as_deref().map(|path| LineKeys::read(path, role)).transpose()?;
     let port = port::open(address)?;
     if let Err(error) = lower_latency(address) {
         tracing::warn!("{}: {error}", address.path.display());
@@ -84,7 +86,7 @@ fn start(
         Notifier { sender, is_notified: AtomicBool::new(false), clock, end: Arc::clone(&end) };
     let notifier = Arc::new(notifier);
     let shared =
-        Arc::new(Shared::new(LineState::new(role, config), Box::new(Arc::clone(&notifier))));
+        Arc::new(Shared::new(LineState::new(role, config, keys), Box::new(Arc::clone(&notifier))));
     let mut driver = Driver {
         shared: Arc::clone(&shared),
         address: address.clone(),

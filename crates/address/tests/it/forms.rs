@@ -8,11 +8,12 @@ use sspc_address::{
     Address, AddressError, ClientEnd, LineEnd, ListenAddress, ProxyEnd, SerialAddress,
 };
 
-const SERIAL: [&str; 5] = [
+const SERIAL: [&str; 6] = [
     "serial:/dev/ttyUSB0?baud=115200",
     "serial:/dev/serial/by-id/a b?baud=9600&rtscts=1",
     "serial:/dev/ttyS1?baud=3000000&rtscts=1&profile=fast",
     "serial:/dev/ttyS1?baud=9600&framing=plain",
+    "serial:/dev/ttyS1?baud=9600&keys=/etc/sspc/keys",
     "serial:/dev/ttyS1?baud=3000000&profile=fast&framing=reliable",
 ];
 const SOCKETS: [&str; 5] =

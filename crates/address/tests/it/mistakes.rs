@@ -113,11 +113,16 @@ fn serial_lines() {
             ("serial:/dev/x?baud=0", "baud must be a number of bits per second"),
             ("serial:/dev/x?rtscts=yes", "rtscts must be 0 or 1"),
             ("serial:/dev/x?profile=quick", "profile must be default or fast"),
+            ("serial:/dev/x?keys=keys", "write keys= with the file's whole path"),
+            (
+                "serial:/dev/x?keys=/k&framing=plain",
+                "keys= encrypts packets, and framing=plain has none: leave one of the two out",
+            ),
             ("serial:/dev/x?framing=none", "framing must be auto, plain or reliable"),
             (
                 "serial:/dev/x?parity=even",
                 "\"parity=even\" is not an option of a serial line; there are baud=, rtscts=, \
-                 profile= and framing=",
+                 profile=, framing= and keys=",
             ),
             (
                 "serial:/dev/x?profile=fast",

@@ -80,5 +80,38 @@ fn a_mistake_in_an_address_is_told_with_what_to_write() {
     let output = run(&["proxy", "--listen", "serial:/dev/ttyS0?speed=9600"]);
     assert_exit(&output, 2);
     let stderr = text(&output.stderr);
-    assert!(stderr.contains("there are baud=, rtscts=, profile= and framing="), "{stderr}");
+    assert!(stderr.contains("there are baud=, rtscts=, profile=, framing= and keys="), "{stderr}");
+}
+
+#[test]
+fn a_line_with_keys_is_encrypted_and_names_its_device() {
+    use std::os::unix::fs::PermissionsExt;
+    let line = Line::new();
+    let key = "5a".repeat(32);
+    let file = |name: &str, text: String| {
+        let path = line._folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        path.display().to_string()
+    };
+    let table = file("table", format!("pump-3 {}\npump-4 {key}\n", "00".repeat(32)));
+    let own = file("own", format!("pump-4 {key}\n"));
+    let listen = format!("{}&keys={table}", line.address(1));
+    let mut proxy = Proxy::start_at(&Origin::start().policy(), &listen, &["-v"]);
+    let at = |keys: &str| format!("{}{keys}", line.address(0));
+    let get = |keys: &str, limit| run(&["cat", "--proxy", &at(keys), "--timeout", limit, "hello"]);
+    let output = get(&format!("&keys={own}"), "40");
+    assert_exit(&output, 0);
+    assert_eq!(output.stdout, HELLO);
+    // Without a key nothing passes, and both say why.
+    let output = run(&["ping", "-c", "2", &at("")]);
+    assert!(!output.status.success());
+    let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+    assert!(said.contains("the peer encrypts, and this end has no keys"), "{said}");
+    signal(&proxy.child, Signal::SIGTERM);
+    assert_eq!(wait(&mut proxy.child).code(), Some(0));
+    let said = proxy.rest();
+    for part in ["encrypted for \"pump-4\"", "device \\\"pump-4\\\"", "the peer does not encrypt"] {
+        assert!(said.iter().any(|line| line.contains(part)), "{part} {said:#?}");
+    }
 }

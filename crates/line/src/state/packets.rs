@@ -1,23 +1,37 @@
 //! What stands between the mux and the line: packets, or nothing.
 
-use sspc_arq::{Arq, Checked, Framing, Input, SoftCrc};
+use std::sync::Arc;
+
+use sspc_arq::{
+    Arq, ChaCha20Poly1305, Checked, Either, Framing, Input, Keys, Refusal, Sealed, SoftCrc,
+};
 use sspc_mux::{Instant, LinkLoss, Role};
 
 use super::LineState;
 use crate::config::LineConfig;
-use crate::event::LineEvent;
+use crate::event::{LineEvent, Refused};
+use crate::keys::LineKeys;
 
 /// The layer of a host: packets that come before their turn wait for those before them.
-pub(super) type Packets = Framing<Checked<SoftCrc>, Vec<u8>, Vec<u8>>;
+pub(super) type Packets = Framing<Protection, Vec<u8>, Vec<u8>>;
+
+/// Check sums, or with keys encryption.
+type Protection =
+    Either<Checked<SoftCrc>, Sealed<SoftCrc, ChaCha20Poly1305, Arc<dyn Keys + Send + Sync>>>;
 
 /// How many packets may be on their way to here, and how many of the longest from here.
 const PLACES: usize = 32;
 
-pub(super) fn layer(role: Role, config: &LineConfig) -> Packets {
-    let packet = usize::from(config.packets.packet_max) + 16;
+pub(super) fn layer(role: Role, config: &LineConfig, keys: Option<LineKeys>) -> Packets {
+    let packet = usize::from(config.packets.packet_max) + 32;
     // What is never used is never written, and takes no memory.
     let (storage, replay) = (vec![0; packet * (PLACES + 1)], vec![0; packet * PLACES]);
-    let protection = Checked::new(SoftCrc);
+    let protection = match keys {
+        Some(LineKeys { keys, chance }) => {
+            Either::That(Sealed::new(SoftCrc, ChaCha20Poly1305, keys, chance))
+        }
+        None => Either::This(Checked::new(SoftCrc)),
+    };
     let arq = Arq::new(role, config.packets, config.seed, protection, storage, replay);
     Framing::new(config.framing, arq)
 }
@@ -26,6 +40,14 @@ impl LineState {
     /// True if the line carries packets, or is about to.
     pub(crate) const fn in_packets(&self) -> bool {
         self.status.in_packets
+    }
+
+    /// Whether packets are encrypted, and for which device.
+    pub(super) fn device_of(packets: &Packets) -> Option<Arc<str>> {
+        match packets.arq().protection() {
+            Either::That(sealed) => Some(String::from_utf8_lossy(sealed.peer_id()).into()),
+            Either::This(_) => None,
+        }
     }
 
     /// Takes bytes that came, or none.
@@ -37,6 +59,7 @@ impl LineState {
                 Input::Reset => {
                     // A session that ends did so for want of answers.
                     self.status.in_packets = packets.in_packets();
+                    self.device = Self::device_of(&packets);
                     let is_over = packets.arq().is_closed() && !packets.in_packets();
                     self.reset_mux(
                         now,
@@ -47,11 +70,18 @@ impl LineState {
         }
         self.status.in_packets = packets.in_packets();
         self.status.packets = packets.arq().counters();
-        let refused = packets.take_refused();
+        let encrypts = matches!(packets.arq().protection(), Either::That(_));
+        let met_plain = packets.take_refused();
+        let refusal = match packets.arq().refusal() {
+            Some(why) => Some(Refused::Packets(why)),
+            None if met_plain && encrypts => Some(Refused::Packets(Refusal::PeerDoesNot)),
+            None => met_plain.then_some(Refused::Plain),
+        };
         self.packets = Some(packets);
-        if refused && !self.status.plain_peer {
-            self.status.plain_peer = true;
-            self.events.push_back(LineEvent::PlainPeer);
+        // Each reason once, until the link is up.
+        if let Some(why) = refusal.filter(|why| self.status.refused != Some(*why)) {
+            self.status.refused = Some(why);
+            self.events.push_back(LineEvent::Refused { why });
         }
     }
 

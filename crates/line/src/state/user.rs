@@ -1,6 +1,7 @@
 //! What the users of a line call.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use sspc_mux::{Instant, Priority};
@@ -19,6 +20,10 @@ impl LineState {
             channels: channels.count(),
             ..self.status
         }
+    }
+
+    pub(crate) fn device(&self) -> Option<Arc<str>> {
+        self.device.clone()
     }
 
     pub(crate) fn ping(&mut self, now: Instant) {

@@ -6,6 +6,7 @@
 )]
 
 mod indices;
+mod keys;
 mod liveness;
 mod noise;
 mod over;

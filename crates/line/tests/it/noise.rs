@@ -87,7 +87,7 @@ fn a_peer_that_knows_no_packets_is_refused_where_they_are_asked_for() {
     let (device, _) = open(&cable, 0, Role::Client, "&framing=plain");
     let (gateway, events) = open(&cable, 1, Role::Proxy, "&framing=reliable");
     let refused = std::iter::from_fn(|| events.recv_timeout(LONG).ok())
-        .find(|event| matches!(event, LineEvent::PlainPeer));
+        .find(|event| matches!(event, LineEvent::Refused { .. }));
     let text = refused.unwrap().to_string();
     assert!(text.contains("framing=reliable refuses it"), "{text}");
     assert!(!device.status().up && !gateway.status().up);

@@ -47,6 +47,7 @@ impl LineLog {
             // Also if it was the peer that reset it: noise on the way there has it do so.
             LineEvent::Down { .. }
             | LineEvent::Echo
+            | LineEvent::Refused { .. }
             | LineEvent::Overflow { .. }
             | LineEvent::PortLost { .. } => {
                 warn!(client = %line, kind, "{event}");
@@ -102,7 +103,11 @@ async fn accept_channels(shared: &Arc<Shared>, line: &Line, name: &str) -> TaskT
     let stopping = &shared.stopping;
     while let Some(Some(channel)) = stopping.run_until_cancelled(line.accept()).await {
         let index = channel.index().unwrap_or_default();
-        let peer = Peer::Channel { line: number, name: Arc::clone(&name), channel: index };
+        let name = match line.device() {
+            Some(device) => format!("{name} device {device:?}").into(),
+            None => Arc::clone(&name),
+        };
+        let peer = Peer::Channel { line: number, name, channel: index };
         let Some(mut open) = shared.admit(peer) else { continue };
         open.line = Some(sessions.token());
         let (reader, writer) = channel.into_split();

@@ -126,6 +126,7 @@ fn log(event: &LineEvent) {
         LineEvent::Down { .. }
         | LineEvent::PortLost { .. }
         | LineEvent::Overflow { .. }
+        | LineEvent::Refused { .. }
         | LineEvent::Echo => warn!(kind, "{event}"),
         LineEvent::RoundTrip { .. } | LineEvent::PeerClock { .. } => tracing::debug!("{event}"),
         _ => info!(kind, "{event}"),

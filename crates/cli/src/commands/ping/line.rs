@@ -94,9 +94,13 @@ impl LinkWatch {
 
     fn handle(&mut self, event: &LineEvent, at: SystemTime) -> Result<(), Failure> {
         match event {
-            LineEvent::Up { round_trip, in_packets } => {
+            LineEvent::Up { round_trip, in_packets, device } => {
                 let after = self.since.elapsed().as_secs_f64();
-                let how = if *in_packets { ", in packets" } else { "" };
+                let how = match (in_packets, device) {
+                    (_, Some(_)) => ", in packets, encrypted",
+                    (true, None) => ", in packets",
+                    (false, None) => "",
+                };
                 say(&format_args!("link up after {after:.3} s{how}"))?;
                 self.up = true;
                 self.since = Instant::now();
