@@ -30,7 +30,7 @@ pub enum Received<'a> {
 /// `P` protects packets: [`Checked`](crate::Checked), or with a key `Sealed`. `R` is what packets come
 /// into: room for one at least, and for each one beyond that another that may come before its turn. `T`
 /// keeps what was sent until it is acknowledged: 68 bytes at least.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Arq<P, R, T> {
     role: Role,
     config: Config,

@@ -60,7 +60,7 @@ pub(crate) fn stuff_short(buf: &mut [u8]) -> usize {
 }
 
 /// Takes a packet out of its stuffing, byte by byte.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Unstuffer {
     /// Bytes until the next code byte.
     left: u8,

@@ -48,7 +48,7 @@ const RECORD: usize = 1;
 /// or none, until it returns `None`, and do with the client what it says; transmit through
 /// [`transmit`](Self::transmit), whose source is the client; wait until the earlier one of both
 /// deadlines.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct DeviceFraming<P, R, T> {
     line: Line,
     protection: P,
@@ -59,7 +59,7 @@ pub struct DeviceFraming<P, R, T> {
 }
 
 /// All but the buffers. Bytes stand first: what is near the front costs the least code to get at.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[repr(C)]
 struct Line {
     state: State,

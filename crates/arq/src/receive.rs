@@ -26,7 +26,7 @@ const PING_REST: u8 = 7;
 /// How long a kept packet's record is: its length.
 const RECORD: usize = 2;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Receiver<R> {
     storage: R,
     /// How long the longest packet is, with its head and check sum.

@@ -81,7 +81,7 @@ pub(crate) struct Terms {
     pub(crate) wait_max_us: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Sender<T> {
     replay: T,
     /// Where the oldest record is, and where the next one begins.

@@ -3,6 +3,7 @@
 
 mod document;
 mod line;
+mod model;
 mod noise;
 mod pair;
 mod radio;
