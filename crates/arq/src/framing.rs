@@ -78,6 +78,11 @@ where
         &self.arq
     }
 
+    /// What the line carries.
+    pub const fn choice(&self) -> Choice {
+        self.choice
+    }
+
     /// True if the line carries packets, or is about to.
     pub const fn in_packets(&self) -> bool {
         self.in_packets
@@ -183,6 +188,11 @@ where
         if second & PACKETS_BYTE != 0 {
             // It knows them: a HELLO is the answer that it waits for.
             self.arq.greet(now);
+            return false;
+        }
+        if self.choice == Choice::Reliable && !self.arq.is_open() {
+            // Nothing is lost if it was noise, and deployed peers are slow to send the next one.
+            self.refused = true;
             return false;
         }
         self.plain_pings += 1;

@@ -12,6 +12,11 @@ use sspc_mux::LinkLoss;
 pub(crate) const ECHO: &str = "the line answers with its own bytes (a loopback plug, or TX joined \
                                to RX)";
 
+/// Why nobody is there, as far as an end knows that speaks in packets alone: plain peers send a PING
+/// every few seconds, and are not asked.
+pub(crate) const NO_PACKETS: &str = "nobody answers in packets at the other end of the line, and this \
+                                     end speaks in nothing else";
+
 /// Why a peer is not spoken with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -26,8 +31,8 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Plain => {
-                "the peer does not speak in packets, and framing=reliable refuses it: give it firmware \
-                 that does, or use framing=auto"
+                "the peer does not speak in packets, and framing=reliable refuses it: update it, or \
+                 use framing=auto"
             }
             Self::Packets(Refusal::PeerEncrypts) => {
                 "the peer encrypts, and this end has no keys: give it keys=FILE"

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sspc_mux::Instant;
 
-use crate::event::{ECHO, Status};
+use crate::event::{ECHO, NO_PACKETS, Status};
 use crate::state::LineState;
 
 /// One end of a line with its mux, which something else drives: a thread or a task. Cheap to
@@ -73,13 +73,15 @@ impl Line {
 
     /// Why a channel could not be opened in time.
     pub fn not_opened(&self) -> io::Error {
-        let status = self.status();
+        let line = self.shared.lock();
+        let status = line.status();
         if let Some(why) = status.refused {
             return io::Error::new(io::ErrorKind::TimedOut, why.to_string());
         }
         let why = match status {
             Status { port: false, .. } => "the serial port is gone",
             Status { echo: true, .. } => ECHO,
+            Status { up: false, .. } if line.is_reliable() => NO_PACKETS,
             Status { up: false, .. } => "nobody answers at the other end of the line",
             Status { up: true, .. } => "the peer does not answer the request for a channel",
         };

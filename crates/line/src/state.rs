@@ -101,6 +101,11 @@ impl LineState {
         }
     }
 
+    /// True if it speaks in packets, and in nothing else.
+    pub(crate) fn is_reliable(&self) -> bool {
+        self.packets.as_ref().is_some_and(|packets| packets.choice() == Choice::Reliable)
+    }
+
     /// Takes bytes that came.
     pub(crate) fn receive(&mut self, now: Instant, input: &[u8]) {
         if input.is_empty() {

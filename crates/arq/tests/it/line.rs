@@ -1,6 +1,7 @@
 //! Two ends of a line find out what both know.
 
-use sspc_arq::Choice;
+use sspc_arq::{Arq, Checked, Choice, Config, Framing, SoftCrc};
+use sspc_mux::{Config as MuxConfig, Instant, Mux, Role};
 use sspc_sim::Noise;
 
 use crate::world::{DEVICE, HOST, Life, World};
@@ -43,4 +44,23 @@ fn ends_find_what_both_know() {
     let choices = [Choice::Reliable, Choice::Plain];
     let mut world = World::new(1, Noise::NONE, lives(choices));
     assert!(!world.run(5_000_000, |world| world.ends.iter().any(|end| end.mux.is_up())));
+}
+
+#[test]
+fn a_plain_peer_is_known_by_its_first_ping() {
+    let now = Instant::from_micros(1_000_000);
+    let mux = Mux::new(Role::Proxy, MuxConfig::FAST, 1);
+    let met = |choice| {
+        let (storage, replay) = (vec![0; 4096], vec![0; 4096]);
+        let check = Checked::new(SoftCrc);
+        let arq = Arq::new(Role::Proxy, Config::DEFAULT, 1, check, storage, replay);
+        let mut layer = Framing::new(choice, arq);
+        let mut ping: &[u8] = &[0xf9, 0xf6, 0, 0, 0, 4, 0x93, 0xd5, 0xd5, 0xa2];
+        while layer.receive(now, &mut ping, &mux).is_some() {}
+        // What it was shows the next time.
+        assert!(layer.receive(now, &mut ping, &mux).is_none());
+        (layer.take_refused(), layer.take_refused(), layer.in_packets())
+    };
+    assert_eq!(met(Choice::Reliable), (true, false, true));
+    assert_eq!(met(Choice::Auto), (false, false, false));
 }

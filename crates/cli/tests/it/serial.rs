@@ -115,3 +115,39 @@ fn a_line_with_keys_is_encrypted_and_names_its_device() {
         assert!(said.iter().any(|line| line.contains(part)), "{part} {said:#?}");
     }
 }
+
+#[test]
+fn a_proxy_that_is_to_speak_in_packets_alone_says_that_its_peer_does_not() {
+    let line = Line::new();
+    let proxy = format!("{}&framing=reliable", line.address(1));
+    let mut proxy = Proxy::start_at(&Origin::start().policy(), &proxy, &[]);
+    let client = format!("{}&framing=plain", line.address(0));
+    // Several clients, one line of the log.
+    for _ in 0..3 {
+        assert_exit(&run(&["cat", "--proxy", &client, "hello"]), 8);
+    }
+    assert_eq!(cat(&line, "hello").stdout, HELLO);
+    signal(&proxy.child, Signal::SIGTERM);
+    assert_eq!(wait(&mut proxy.child).code(), Some(0));
+    let said = proxy.rest();
+    let refusals = said.iter().filter(|line| line.contains("framing=reliable refuses it"));
+    let refusals = refusals.collect::<Vec<_>>();
+    assert!(refusals.len() == 1 && refusals[0].contains("WARN"), "{said:#?}");
+}
+
+#[test]
+fn a_client_that_is_to_speak_in_packets_alone_says_that_its_proxy_does_not() {
+    let line = Line::new();
+    let client = format!("{}&framing=reliable", line.address(0));
+    let refusal = || {
+        let output = run(&["cat", "--proxy", &client, "hello"]);
+        assert_exit(&output, 8);
+        text(&output.stderr)
+    };
+    let nobody = refusal();
+    assert!(nobody.contains("nobody answers in packets"), "{nobody}");
+    let proxy = format!("{}&framing=plain", line.address(1));
+    let _proxy = Proxy::start_at(&Origin::start().policy(), &proxy, &[]);
+    let plain = refusal();
+    assert!(plain.contains("framing=reliable refuses it"), "{plain}");
+}

@@ -84,8 +84,10 @@ fn a_noisy_line_loses_nothing() {
 fn a_peer_that_knows_no_packets_is_refused_where_they_are_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     let cable = Cable::new(folder.path()).unwrap();
-    let (device, _) = open(&cable, 0, Role::Client, "&framing=plain");
     let (gateway, events) = open(&cable, 1, Role::Proxy, "&framing=reliable");
+    let nobody = gateway.not_opened().to_string();
+    assert!(nobody.contains("nobody answers in packets"), "{nobody}");
+    let (device, _) = open(&cable, 0, Role::Client, "&framing=plain");
     let refused = std::iter::from_fn(|| events.recv_timeout(LONG).ok())
         .find(|event| matches!(event, LineEvent::Refused { .. }));
     let text = refused.unwrap().to_string();
