@@ -16,6 +16,9 @@ pub trait Crc32 {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SoftCrc;
 
+/// The polynomial with its bits in reverse.
+pub(crate) const POLYNOMIAL: u32 = 0xedb8_8320;
+
 const TABLE: [u32; 16] = {
     let mut table = [0; 16];
     let mut index = 0;
@@ -23,7 +26,7 @@ const TABLE: [u32; 16] = {
         let mut value = index as u32;
         let mut bit = 0;
         while bit < 4 {
-            value = if value & 1 == 1 { value >> 1 ^ 0xedb8_8320 } else { value >> 1 };
+            value = if value & 1 == 1 { value >> 1 ^ POLYNOMIAL } else { value >> 1 };
             bit += 1;
         }
         table[index] = value;

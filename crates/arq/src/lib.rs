@@ -40,6 +40,8 @@ mod receive;
 mod sealed;
 mod send;
 mod timer;
+#[cfg(feature = "view")]
+mod view;
 
 #[cfg(feature = "host")]
 pub use arq::Counters;
@@ -55,3 +57,5 @@ pub use protection::{Checked, Order, Protection, Refusal};
 pub use sealed::KeyTable;
 #[cfg(feature = "psk")]
 pub use sealed::{Aead, ChaCha20Poly1305, ID_MAX, Key, Keys, OwnKey, Sealed};
+#[cfg(feature = "view")]
+pub use view::{HelloSeen, Onlooker, PacketSeen, Seen, TurnSeen};

@@ -10,4 +10,5 @@ mod radio;
 mod sealed;
 mod seeds;
 mod sizes;
+mod view;
 mod world;

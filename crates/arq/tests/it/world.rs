@@ -136,6 +136,8 @@ pub(crate) struct End {
     free_us: u64,
     /// Until when it does nothing.
     pub(crate) stalls_until_us: u64,
+    /// What the mux was given, since each time that it was reset; if that is recorded.
+    got: Option<Vec<Vec<u8>>>,
 }
 
 fn byte(channel: u8, at: u64) -> u8 {
@@ -170,7 +172,7 @@ impl End {
             doubts: false,
         };
         let mux = Mux::new(role, MuxConfig::FAST.for_line(2_000_000), seed);
-        Self { side, life, mux, layer, app, free_us: 0, stalls_until_us: 0 }
+        Self { side, life, mux, layer, app, free_us: 0, stalls_until_us: 0, got: None }
     }
 
     fn receive(&mut self, now: Instant, mut raw: &[u8]) {
@@ -179,10 +181,14 @@ impl End {
                 None => break,
                 Some(Input::Reset) => {
                     self.mux.reset();
+                    self.got.iter_mut().for_each(|got| got.push(Vec::new()));
                     continue;
                 }
                 Some(Input::Bytes(bytes)) => bytes,
             };
+            if let Some(got) = self.got.as_mut().and_then(|got| got.last_mut()) {
+                got.extend_from_slice(bytes);
+            }
             while let Some(event) = self.mux.receive(now, &mut bytes) {
                 self.app.see(&event);
                 act(&mut self.mux, &event);
@@ -209,6 +215,11 @@ impl End {
     /// How many bytes came back to it.
     pub(crate) const fn echoed(&self) -> u64 {
         self.app.echoed
+    }
+
+    /// What its mux was given, since each time that it was reset.
+    pub(crate) fn got(&self) -> &[Vec<u8>] {
+        self.got.as_deref().unwrap()
     }
 
     /// What its own clock shows.
@@ -298,6 +309,8 @@ pub(crate) struct World {
     pub(crate) now_us: u64,
     rng: Rng,
     buf: Vec<u8>,
+    /// What arrived, and at which end; if that is recorded.
+    arrived: Option<Vec<(Role, Vec<u8>)>>,
 }
 
 const RATE: u64 = 2_000_000;
@@ -309,7 +322,20 @@ impl World {
             LinkConfig { noise, latency_us: 500, capacity: usize::MAX, ..LinkConfig::serial(RATE) };
         let mut end = |side, life| End::new(side, life, rng.bits() as u32);
         let ends = [end(Side::A, lives[0]), end(Side::B, lives[1])];
-        Self { ends, link: Link::new(seed, config), now_us: 1, rng, buf: vec![0; 4096] }
+        let link = Link::new(seed, config);
+        Self { ends, link, now_us: 1, rng, buf: vec![0; 4096], arrived: None }
+    }
+
+    /// Records what arrives, and what the muxes are given.
+    pub(crate) fn record(&mut self) {
+        self.arrived = Some(Vec::new());
+        for end in &mut self.ends {
+            end.got = Some(vec![Vec::new()]);
+        }
+    }
+
+    pub(crate) fn arrived(&self) -> &[(Role, Vec<u8>)] {
+        self.arrived.as_deref().unwrap()
     }
 
     /// An end stops between any two bytes, and begins its next life.
@@ -318,7 +344,9 @@ impl World {
         let end = &mut self.ends[at];
         self.link.stop_sending(self.now_us, end.side);
         let (ups, echoed) = (end.app.ups, end.app.echoed);
-        *end = End { free_us: self.now_us, ..End::new(end.side, life, seed) };
+        let mut got = end.got.take();
+        got.iter_mut().for_each(|got| got.push(Vec::new()));
+        *end = End { free_us: self.now_us, got, ..End::new(end.side, life, seed) };
         (end.app.ups, end.app.echoed) = (ups, echoed);
         let other = &mut self.ends[1 - at];
         other.app.doubts |= !other.in_packets() && other.mux.is_up();
@@ -349,6 +377,9 @@ impl World {
                 let length = self.link.pop(now_us, end.side, buf);
                 if length == 0 {
                     break;
+                }
+                if let Some(arrived) = &mut self.arrived {
+                    arrived.push((end.app.role, buf[..length].to_vec()));
                 }
                 end.receive(now, &buf[..length]);
             }

@@ -5,7 +5,7 @@ use std::io;
 
 use sspc_wire::Direction;
 
-use super::mux::MuxTrace;
+use super::line::LineTrace;
 use super::printer::{Label, Printer};
 use super::stream::StreamTrace;
 
@@ -26,64 +26,62 @@ pub(crate) struct Connections {
     mux: bool,
     /// The direction of bytes for which the input has none.
     from: Option<Direction>,
-    ways: BTreeMap<(Option<u64>, Option<Direction>), OneWay>,
+    streams: BTreeMap<(Option<u64>, Option<Direction>), StreamTrace>,
+    lines: BTreeMap<Option<u64>, LineTrace>,
     last: Label,
-}
-
-/// One direction of a connection.
-#[derive(Debug)]
-enum OneWay {
-    Stream(StreamTrace),
-    Mux(Box<MuxTrace>),
-}
-
-impl OneWay {
-    /// The end of its bytes.
-    fn finish(self, label: Label, printer: &mut Printer) -> io::Result<()> {
-        match self {
-            Self::Mux(mut mux) => mux.finish(label, printer),
-            Self::Stream(stream) => match stream.unfinished() {
-                Some((at, text)) => printer.fault(label, at, &text),
-                None => Ok(()),
-            },
-        }
-    }
 }
 
 impl Connections {
     pub(crate) fn new(printer: Printer, mux: bool, from: Option<Direction>) -> Self {
-        Self { printer, mux, from, ways: BTreeMap::new(), last: Label::default() }
+        let (streams, lines) = (BTreeMap::new(), BTreeMap::new());
+        Self { printer, mux, from, streams, lines, last: Label::default() }
     }
 
     pub(crate) fn show(&mut self, captured: LabelledBytes<'_>) -> io::Result<()> {
         let LabelledBytes { mut label, bytes } = captured;
         self.last = label;
-        let key = (label.connection, label.direction);
         let Some(first) = bytes.first() else {
-            if let Some(way) = self.ways.remove(&key) {
-                way.finish(label, &mut self.printer)?;
-            }
+            self.end(label)?;
             return self.printer.frame(label, "end", &[]);
         };
-        if label.direction.is_none() {
+        let direction = label.direction;
+        if direction.is_none() {
             if self.from.is_none() && !self.mux {
                 self.from = Direction::of(*first);
             }
             label.direction = self.from;
         }
-        if self.ways.len() >= WAYS_MAX && !self.ways.contains_key(&key) {
+        let key = (label.connection, direction);
+        let is_known = match self.mux {
+            true => self.lines.contains_key(&label.connection),
+            false => self.streams.contains_key(&key),
+        };
+        if !is_known && self.lines.len() * 2 + self.streams.len() >= WAYS_MAX {
             let text = format!("more than {} connections at a time", WAYS_MAX / 2);
             return self.printer.fault(label, 0, &text);
         }
-        let way = self.ways.entry(key).or_insert_with(|| match self.mux {
-            true => OneWay::Mux(Box::new(MuxTrace::new(label.direction))),
-            false => {
-                OneWay::Stream(StreamTrace::new(label.direction.unwrap_or(Direction::ToProxy)))
+        if self.mux {
+            let line = self.lines.entry(label.connection).or_default();
+            return line.feed(bytes, label, &mut self.printer);
+        }
+        let stream = self
+            .streams
+            .entry(key)
+            .or_insert_with(|| StreamTrace::new(label.direction.unwrap_or(Direction::ToProxy)));
+        stream.feed(bytes, label, &mut self.printer)
+    }
+
+    /// The end of a connection in one direction.
+    fn end(&mut self, label: Label) -> io::Result<()> {
+        if let Some(line) = self.lines.get_mut(&label.connection) {
+            line.finish(label, &mut self.printer)?;
+            if line.directions().is_empty() {
+                self.lines.remove(&label.connection);
             }
-        });
-        match way {
-            OneWay::Stream(stream) => stream.feed(bytes, label, &mut self.printer),
-            OneWay::Mux(mux) => mux.feed(bytes, label, &mut self.printer),
+        }
+        match self.streams.remove(&(label.connection, label.direction)) {
+            Some(stream) => finish(&stream, label, &mut self.printer),
+            None => Ok(()),
         }
     }
 
@@ -98,12 +96,26 @@ impl Connections {
 
     /// The end of the input; returns the number of faults.
     pub(crate) fn finish(&mut self) -> io::Result<usize> {
-        for ((connection, direction), way) in std::mem::take(&mut self.ways) {
+        for ((connection, direction), stream) in std::mem::take(&mut self.streams) {
             let direction = direction.or(self.from);
             let label = Label { connection, direction, ..self.last };
-            way.finish(label, &mut self.printer)?;
+            finish(&stream, label, &mut self.printer)?;
+        }
+        for (connection, mut line) in std::mem::take(&mut self.lines) {
+            for direction in line.directions() {
+                let label = Label { connection, direction, ..self.last };
+                line.finish(label, &mut self.printer)?;
+            }
         }
         self.printer.flush()?;
         Ok(self.printer.faults())
+    }
+}
+
+/// The end of a stream's bytes.
+fn finish(stream: &StreamTrace, label: Label, printer: &mut Printer) -> io::Result<()> {
+    match stream.unfinished() {
+        Some((at, text)) => printer.fault(label, at, &text),
+        None => Ok(()),
     }
 }

@@ -2,6 +2,7 @@
 
 mod connections;
 mod frames;
+mod line;
 mod live;
 mod mux;
 mod printer;

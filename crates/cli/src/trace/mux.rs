@@ -19,13 +19,16 @@ const STALL_US: u64 = 200_000;
 /// RESET_TRANSPORT, or a PING whose time is below 2^48 µs.
 const STARTS: [[u8; 3]; 2] = [[0xf9, 0xf6, 0x00], [0xf6, 0x00, 0x00]];
 
-/// Set by senders of this project in the time of a PING while their link is down.
-const WHILE_DOWN: u64 = 1 << 55;
+/// Set by senders of this project in the time of a PING while their link is down, and there if they know
+/// packets.
+const MARKS: [(u64, &str); 2] = [(1 << 55, "(down)"), (1 << 54, "(packets)")];
 
-/// The time in a PING, and with it the mark that may be in it.
+/// The time in a PING, and with it the marks that may be in it.
 fn time(us: u64) -> String {
-    let mark = if us & WHILE_DOWN != 0 { "(down)" } else { "" };
-    format!("{}us{mark}", us & !WHILE_DOWN)
+    let marks = MARKS.iter().filter(|(bit, _)| us & bit != 0);
+    let time = us & !MARKS.iter().fold(0, |bits, (bit, _)| bits | bit);
+    let marks: String = marks.map(|(_, text)| *text).collect();
+    format!("{time}us{marks}")
 }
 
 /// Decodes and prints.
@@ -41,6 +44,8 @@ pub(super) struct MuxTrace {
     /// While it is not known where frames begin.
     search: Option<Search>,
     heard_us: Option<u64>,
+    /// A 0 came between two frames: before packets, or what is no frame.
+    zero: bool,
 }
 
 #[derive(Debug)]
@@ -61,6 +66,7 @@ impl MuxTrace {
             has_gap: false,
             search: None,
             heard_us: None,
+            zero: false,
         }
     }
 
@@ -81,8 +87,23 @@ impl MuxTrace {
         Ok(())
     }
 
+    /// The same of bytes that are in no packet, but may be followed by packets.
+    pub(super) fn feed_plain(
+        &mut self,
+        input: &[u8],
+        label: Label,
+        printer: &mut Printer,
+    ) -> io::Result<()> {
+        if mem::take(&mut self.zero) {
+            self.feed(&[0], label, printer)?;
+        }
+        self.zero = input == [0] && self.search.is_none() && self.decoder.is_between_frames();
+        if self.zero { Ok(()) } else { self.feed(input, label, printer) }
+    }
+
     /// The end of the line's bytes.
     pub(super) fn finish(&mut self, label: Label, printer: &mut Printer) -> io::Result<()> {
+        self.feed_plain(&[], label, printer)?;
         let label = self.label(label);
         if let Some(search) = self.search.take() {
             let skipped = self.frames.taken() + search.passed;
@@ -100,8 +121,32 @@ impl MuxTrace {
         Ok(())
     }
 
-    fn label(&self, label: Label) -> Label {
+    pub(super) fn label(&self, label: Label) -> Label {
         Label { direction: self.direction, ..label }
+    }
+
+    /// What carries the frames begins again, or goes on behind a gap: here a frame begins.
+    pub(super) fn restart(
+        &mut self,
+        has_gap: bool,
+        label: Label,
+        printer: &mut Printer,
+    ) -> io::Result<()> {
+        let label = self.label(label);
+        match self.search.take() {
+            Some(search) => self.frames.skip(search.passed),
+            None if self.decoder.is_between_frames() => {}
+            None => {
+                let text = frames::cut(self.frames.current(), self.frames.taken(), None);
+                printer.note(label, &text)?;
+                self.frames.resync();
+            }
+        }
+        self.decoder.reset();
+        self.has_gap = has_gap;
+        self.heard_us = None;
+        self.zero = false;
+        self.end_streams(label, printer)
     }
 
     /// Takes bytes up to the end of a frame or piece.

@@ -78,6 +78,12 @@ impl Printer {
         writeln!(self.out, "{}", self.painter.paint(Style::Dim, format_args!("({text})")))
     }
 
+    /// What came to harm, which is no fault: it is sent again.
+    pub(crate) fn damage(&mut self, label: Label, text: &str) -> io::Result<()> {
+        self.start(label)?;
+        writeln!(self.out, "{}", self.painter.paint(Style::Bad, text))
+    }
+
     /// Bytes that are no frame, from this byte of the stream or link on.
     pub(crate) fn fault(&mut self, label: Label, at: u64, text: &str) -> io::Result<()> {
         let line = label.line.map_or_else(String::new, |line| format!(", line {line}"));
