@@ -7,6 +7,8 @@ use sspc_wire::{FieldWriter, Random};
 
 use crate::cobs;
 use crate::config::{Config, ROOM_MIN};
+#[cfg(feature = "host")]
+use crate::counters::Counters;
 use crate::packet::{DATAGRAM_WINDOW_MAX, HEAD, Head, Hello, Kind, Seq, WINDOW_MAX};
 #[cfg(any(feature = "host", feature = "psk"))]
 use crate::protection::Refusal;
@@ -71,27 +73,6 @@ enum State {
     Greeting,
     /// Data flows.
     Open,
-}
-
-/// What a packet layer has done, from its beginning on.
-#[cfg(feature = "host")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counters {
-    /// Packets sent, of all kinds.
-    pub packets_out: u64,
-    /// Packets of data that were sent again.
-    pub resent: u64,
-    /// Packets that came whole.
-    pub packets_in: u64,
-    /// What came and was no packet: harmed on the line, or not from the peer.
-    pub damaged: u64,
-    /// Packets of data that had come already.
-    pub doubled: u64,
-    /// Packets of data that came before their turn.
-    pub early: u64,
-    /// Sessions begun.
-    pub sessions: u64,
 }
 
 /// What a packet was.
@@ -184,7 +165,7 @@ where
     /// What it has done so far.
     #[cfg(feature = "host")]
     pub const fn counters(&self) -> Counters {
-        Counters { resent: self.sender.resent, ..self.counters }
+        Counters { resent: self.sender.resent, rtt_us: self.sender.rtt_us, ..self.counters }
     }
 
     /// Why there is no session, if a peer was heard since the last one that there is none with.

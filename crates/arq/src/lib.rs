@@ -28,6 +28,8 @@ extern crate std;
 mod arq;
 mod cobs;
 mod config;
+#[cfg(feature = "host")]
+mod counters;
 mod crc;
 mod device;
 #[cfg(feature = "host")]
@@ -43,10 +45,10 @@ mod timer;
 #[cfg(feature = "view")]
 mod view;
 
-#[cfg(feature = "host")]
-pub use arq::Counters;
 pub use arq::{Arq, Received};
 pub use config::Config;
+#[cfg(feature = "host")]
+pub use counters::Counters;
 pub use crc::{Crc32, SoftCrc};
 pub use device::DeviceFraming;
 #[cfg(feature = "host")]

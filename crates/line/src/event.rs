@@ -71,6 +71,11 @@ pub enum LineEvent {
         /// How this was found out.
         why: LinkLoss,
     },
+    /// What packets did while the link was up that was just lost. Comes only if it was in packets.
+    Packets {
+        /// Of this link alone.
+        counters: sspc_arq::Counters,
+    },
     /// Nobody is at the other end: the line sends back what this end writes. Comes once, and again
     /// only after there was a peer or silence.
     Echo,
@@ -113,6 +118,7 @@ impl LineEvent {
         match self {
             Self::Up { .. } => "up",
             Self::Down { .. } => "down",
+            Self::Packets { .. } => "packets",
             Self::Echo => "echo",
             Self::Refused { .. } => "refused",
             Self::RoundTrip { .. } => "round_trip",
@@ -137,6 +143,7 @@ impl fmt::Display for LineEvent {
                 }
             }
             Self::Down { why } => write!(f, "link down: {why}{}", cause(*why)),
+            Self::Packets { counters } => write!(f, "until then {counters}"),
             Self::Echo => write!(f, "no peer: {ECHO}"),
             Self::Refused { why } => why.fmt(f),
             Self::RoundTrip { round_trip } => write!(f, "round trip {:.3} ms", ms(round_trip)),

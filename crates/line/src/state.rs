@@ -35,6 +35,8 @@ pub(crate) struct LineState {
     mux: Mux,
     /// Away while it works.
     packets: Option<Box<Packets>>,
+    /// What they had done when the link came up.
+    packets_before: sspc_arq::Counters,
     guard: RestartGuard,
     channels: HashMap<ChannelId, ChannelState>,
     /// The channel that has this index on the wire.
@@ -77,6 +79,7 @@ impl LineState {
         Self {
             mux: Mux::new(role, config.mux, config.seed),
             packets: Some(Box::new(packets::layer(role, config, keys))),
+            packets_before: sspc_arq::Counters::default(),
             guard: RestartGuard::default(),
             channels: HashMap::new(),
             owners: Box::new([None; 256]),
@@ -439,6 +442,7 @@ impl LineState {
                 self.status.round_trip = Some(micros(rtt_us));
                 let in_packets = self.in_packets();
                 self.status.refused = None;
+                self.packets_before = self.status.packets;
                 let device = self.device.clone();
                 self.events.push_back(LineEvent::Up {
                     round_trip: micros(rtt_us),
@@ -486,6 +490,11 @@ impl LineState {
         self.status.losses += 1;
         self.wants_ping = false;
         self.events.push_back(LineEvent::Down { why });
+        let counters = self.status.packets.since(self.packets_before);
+        if counters.packets_in > 0 {
+            self.events.push_back(LineEvent::Packets { counters });
+        }
+        self.packets_before = self.status.packets;
         let mut over = Vec::new();
         for (id, state) in &mut self.channels {
             match state.phase {

@@ -31,6 +31,9 @@ fn a_line_tells_its_round_trip_and_the_other_ends_clock() {
     let summary = *lines.last().unwrap();
     assert!(summary.starts_with(&format!("4 sent, {} answered", answers.len())), "{stdout}");
     assert!(!answers.is_empty());
+    let packets = lines[lines.len() - 2];
+    assert!(packets.contains(" packets sent, ") && number(packets, "again; ") > 0.0, "{stdout}");
+    assert!(number(packets, "round trip ") > 0.0, "{stdout}");
     for answer in &answers {
         assert!((0.0..60_000.0).contains(&number(answer, "rtt ")), "{stdout}");
     }

@@ -14,6 +14,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::line::Bridge;
 use crate::support::origin::{HELLO, Origin};
 use crate::support::{Proxy, Stderr, assert_exit, random_address, run, signal, sspc, text, wait};
 
@@ -510,4 +511,54 @@ fn ends_that_are_of_no_use_are_named_with_what_to_do() {
         run(&["tap", "uds:@a", "uds:@b", "--record", missing.strip_prefix("pty:").unwrap()]);
     assert_exit(&output, 1);
     assert!(text(&output.stderr).contains("cannot write to /tmp/no/such"));
+}
+
+#[test]
+fn packets_on_a_noisy_line_are_shown_with_all_that_is_in_them() {
+    let mut tap = Tap::start("pty:{}device", "pty:{}proxy", &["--seed", "5"]);
+    let port = |name| format!("serial:{}?baud=2000000", tap.path(name).display());
+    let (device, address) = (port("device"), port("proxy"));
+    let mut proxy = Proxy::start_at(&Origin::start().policy(), &address, &["-v"]);
+    let mut bridge = Bridge::start_to(&random_address(), &device, &[]);
+    bridge.stderr.wait_for("in packets");
+    tap.tell("flip 300");
+    tap.tell("drop 300");
+    let zeros = bridge.cat(&["any", "-m", "path=zeros/300000"]);
+    assert_exit(&zeros, 0);
+    assert!(zeros.stdout == [0; 300_000]);
+    let hello = bridge.cat(&["hello"]);
+    assert_eq!(text(&hello.stdout), text(HELLO));
+    tap.tell("flip 0");
+    tap.tell("drop 0");
+    signal(&bridge.child, Signal::SIGTERM);
+    wait(&mut bridge.child);
+    // The proxy says how much was harmed and sent again.
+    let counted = proxy.wait_for("until then ");
+    assert!(counted.contains(" of data again; ") && !counted.contains(" 0 damaged"), "{counted}");
+    let [to_proxy, to_client] = tap.end();
+    assert!(to_client.contains(" flipped, "), "{to_proxy} {to_client}");
+
+    let decoded = text(&tap.decode(&["--mux"]).stdout);
+    for shown in [tap.shown(), decoded] {
+        let behind = |part: &str| shown.find(part).unwrap_or_else(|| panic!("no {part}"));
+        assert!(behind("PING sent=") < behind("HELLO epoch="), "plain first");
+        assert!(behind("HELLO epoch=") < behind("a session in packets begins"));
+        behind("c0 → DATA seq=0 ack=");
+        behind("c0 ← DATA seq=0 ack=");
+        behind("c0 → ACK ack=");
+        behind(" kept=");
+        behind(" early");
+        behind("c0 ← DAMAGED ");
+        behind("STREAMTYPE any ");
+        behind("STREAMTYPE hello ");
+        // Every byte once, in order.
+        assert!(!shown.contains("FAULT"), "{shown}");
+        let payload = shown.lines().filter(|line| line.contains(" RX_PAYLOAD "));
+        let length = |line: &str| {
+            let words: Vec<_> = line.split(' ').collect();
+            let at = words.iter().position(|word| *word == "bytes").unwrap();
+            words[at - 1].parse::<usize>().unwrap()
+        };
+        assert_eq!(payload.map(length).sum::<usize>(), 300_000 + HELLO.len());
+    }
 }

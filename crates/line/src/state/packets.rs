@@ -60,6 +60,7 @@ impl LineState {
                     // A session that ends did so for want of answers.
                     self.status.in_packets = packets.in_packets();
                     self.device = Self::device_of(&packets);
+                    self.status.packets = packets.arq().counters();
                     let is_over = packets.arq().is_closed() && !packets.in_packets();
                     self.reset_mux(
                         now,

@@ -43,6 +43,7 @@ impl LineLog {
             // The port is gone, which is said by itself.
             LineEvent::Up { .. }
             | LineEvent::Down { why: LinkLoss::Asked }
+            | LineEvent::Packets { .. }
             | LineEvent::PortBack => info!(client = %line, kind, "{event}"),
             // Also if it was the peer that reset it: noise on the way there has it do so.
             LineEvent::Down { .. }

@@ -65,6 +65,10 @@ pub(super) async fn run(
             _ = &mut stopped => break,
         }
     }
+    let status = line.status();
+    if status.in_packets {
+        say(&status.packets)?;
+    }
     Ok((link.tally, line.not_opened().to_string()))
 }
 
