@@ -231,9 +231,8 @@ impl Way {
         let start = Start::of(&packet);
         let head = packet.first_chunk::<HEAD>().and_then(|head| Head::parse(*head));
         let is_long = packet.len() >= HEAD + 4;
-        if let (Some(start), Some(head), true) = (start, head, is_long)
-            && head.kind != Kind::Hello
-        {
+        let head = head.filter(|head| is_long && head.kind != Kind::Hello);
+        if let (Some(start), Some(head)) = (start, head) {
             let is_current = self.session.as_ref().is_some_and(|session| session.start == start);
             if !is_current {
                 let id = known.find(direction, start);
@@ -255,13 +254,11 @@ impl Way {
                 seen.push_back(Seen::Session { joined });
             }
             // With the one that proved it, which may be before its turn.
-            if let Some((_, earlier)) = self.unproved.take_if(|(s, _)| *s == start)
-                && let Some(head) =
-                    earlier.first_chunk::<HEAD>().and_then(|head| Head::parse(*head))
-            {
+            let earlier = self.unproved.take().filter(|(proof, _)| *proof == start);
+            let earlier = earlier.map(|(_, packet)| packet).unwrap_or_default();
+            if let Some(head) = earlier.first_chunk::<HEAD>().and_then(|head| Head::parse(*head)) {
                 self.take_checked(head, &earlier, seen);
             }
-            self.unproved = None;
             return (true, self.take_checked(head, &packet, seen));
         }
         (false, None)
@@ -394,9 +391,8 @@ impl Session {
 
     /// What it is the turn of.
     fn deliver(&mut self, seen: &mut VecDeque<Seen>) {
-        while let Some(expected) = self.expected
-            && let Some(bytes) = self.kept.remove(&expected.number())
-        {
+        while let Some(expected) = self.expected {
+            let Some(bytes) = self.kept.remove(&expected.number()) else { return };
             self.expected = Some(expected.plus(1));
             if !bytes.is_empty() {
                 seen.push_back(Seen::Bytes(bytes));
