@@ -3,12 +3,15 @@
 
 #![deny(unsafe_code)]
 
+mod arq_pair;
+mod arq_receive;
 mod arq_sealed;
 mod capi;
 mod client;
 mod cuts;
 mod endpoint;
 mod frames;
+mod line_packets;
 mod multipart;
 mod mux;
 mod mux_app;
@@ -19,10 +22,13 @@ mod session;
 mod virtual_time;
 mod ws;
 
+pub use arq_pair::{Pair, arq_pair};
+pub use arq_receive::arq_receive;
 pub use arq_sealed::arq_sealed;
 pub use capi::{Calls, capi};
 pub use client::{Life, client_engine};
 pub use endpoint::{Choice, Redirects, endpoint, redirect};
+pub use line_packets::{Lines, line_packets};
 pub use multipart::{Body, multipart};
 pub use mux::mux;
 pub use mux_pair::{Lives, mux_pair};

@@ -11,7 +11,7 @@ use sspc_proxy::{Config, Handle, Proxy};
 use sspc_sim::frames::{Owned, encode};
 use sspc_wire::limits::CREDIT_UNLIMITED;
 use sspc_wire::{State, ToClient, ToClientDecoder, ToProxyDecoder};
-use sspc_ws::{Decoder, Encoder, Event, Role, handshake};
+use sspc_ws::{DecodeError, Decoder, Encoder, Event, Role, handshake};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex, split};
 use tokio::net::UnixStream;
 use tokio::task::JoinHandle;
@@ -273,11 +273,19 @@ async fn ws(mut socket: UnixStream) -> Option<()> {
     loop {
         let length = socket.read(&mut buffer).await.ok().filter(|length| *length > 0)?;
         let mut input = &buffer[..length];
-        while let Some(event) = decoder.decode(&mut input, &mut scratch).expect("ours are right") {
-            match event {
-                Event::Data(piece) => encoder.piece(piece, [0; 4], &mut out).ok()?,
-                Event::Close(_) => return None,
-                _ => {}
+        loop {
+            match decoder.decode(&mut input, &mut scratch) {
+                Ok(None) => break,
+                Ok(Some(Event::Data(piece))) => encoder.piece(piece, [0; 4], &mut out).ok()?,
+                Ok(Some(Event::Close(_))) => return None,
+                Ok(Some(_)) => {}
+                // A client's text goes out as it is.
+                Err(error @ DecodeError::InvalidUtf8) => {
+                    encoder.close(Some((error.close_code(), "")), [0; 4], &mut out).ok()?;
+                    socket.write_all(&out).await.ok()?;
+                    return None;
+                }
+                Err(error) => panic!("all else is right: {error}"),
             }
         }
         socket.write_all(&out).await.ok()?;
