@@ -115,6 +115,7 @@ where
             is_datagram: config.datagrams,
             room_min: ROOM_MIN,
             wait_first_us: config.wait_first_us,
+            ack_delay_us: config.ack_delay_us,
             wait_max_us: config.wait_max_us,
         };
         Self {

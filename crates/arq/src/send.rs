@@ -29,7 +29,8 @@ const WRAP: u8 = 0xff;
 /// The longest payload that a record can say.
 pub(crate) const PAYLOAD_MAX: u16 = 0x0fff;
 
-/// The least wait for an answer, in µs, on top of the round trip.
+/// The least wait for an answer, in µs, on top of the round trip and of the time for which an
+/// acknowledgement may wait.
 const PATIENCE_MIN_US: u32 = 4000;
 
 /// How many bytes a packet costs on a line beside its payload.
@@ -78,6 +79,8 @@ pub(crate) struct Terms {
     pub(crate) room_min: u16,
     /// The wait for an answer before a round trip was measured, and the longest, in µs.
     pub(crate) wait_first_us: u32,
+    /// How long the peer may wait before it acknowledges.
+    pub(crate) ack_delay_us: u32,
     pub(crate) wait_max_us: u32,
 }
 
@@ -476,7 +479,10 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Sender<T> {
     fn wait(&mut self, now: Instant, terms: &Terms) {
         let us = match self.rtt_us {
             0 => terms.wait_first_us,
-            rtt_us => rtt_us + PATIENCE_MIN_US.max(self.varies_us.saturating_mul(4)),
+            rtt_us => {
+                let patience_us = PATIENCE_MIN_US.max(self.varies_us.saturating_mul(4));
+                rtt_us.saturating_add(patience_us).saturating_add(terms.ack_delay_us)
+            }
         };
         let us = us.checked_shl(self.silences.into()).unwrap_or(u32::MAX);
         let us = if self.silences > 20 { u32::MAX } else { us };

@@ -15,7 +15,7 @@ use crate::timer::Timer;
 const ACK_DELAY_US: u32 = Config::DEFAULT.ack_delay_us;
 
 /// How much longer than twice a round trip an answer may take, in µs.
-const PATIENCE_US: u32 = 4000;
+const PATIENCE_US: u32 = 8000;
 
 /// The longest round trip that is measured, in µs.
 const RTT_MAX_US: u32 = 1 << 24;

@@ -76,3 +76,18 @@ fn ends_with_room_for_one_packet_lose_nothing_either() {
         assert!(is_done, "{noise:?} {}", pair.report());
     }
 }
+
+/// The peer takes its time to acknowledge: nothing is lost by that.
+#[test]
+fn a_packet_now_and_then_is_sent_once() {
+    let line = LinkConfig { latency_us: 300, ..LINE };
+    let mut pair = Pair::new(9, line, Config::DEFAULT.for_line(2_000_000), [Sizes::HOST; 2]);
+    assert!(pair.run(1_000_000, |pair| pair.a.end.is_open() && pair.b.end.is_open()));
+    for message in 1..=200 {
+        pair.a.to_send = message * 10;
+        // In this time it is acknowledged.
+        assert!(!pair.run(15_000, |_| false));
+        assert_eq!((pair.b.heard, pair.a.end.in_flight()), (message * 10, 0), "{}", pair.report());
+    }
+    assert_eq!(pair.a.end.counters().resent, 0, "{}", pair.report());
+}
