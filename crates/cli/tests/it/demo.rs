@@ -23,7 +23,7 @@ fn all_goes_well_on_the_line_and_the_socket_however_many_demos_run() {
             "clock     the proxy has ",
             "2. three streams at once",
             "64.0 KiB in one message",
-            "3. a download, and the ticker goes on",
+            "3. a download over a noisy line, and the ticker goes on",
             "384.0 KiB of 384.0 KiB",
             "% of the line's 200,000",
             "4. the cable is pulled",
@@ -55,6 +55,7 @@ fn all_goes_well_on_the_line_and_the_socket_however_many_demos_run() {
             (2, "h2, TLS 1.3, "),
             (2, "ws, TLS 1.3, compressed"),
             (3, "messages beside it"),
+            (3, "packets came harmed, and then right"),
             // All comes again, from the beginning.
             (4, "ticker    DISCONNECTED"),
             (4, "ticker    CONNECTED"),

@@ -21,6 +21,9 @@ use crate::console::size;
 /// Bytes that are posted.
 const UPLOAD: u64 = 64 * 1024;
 
+/// How many bytes of a million are flipped, and how many are lost, during the download.
+const NOISE_PPM: u32 = 10;
+
 /// How long the cable is out.
 const CABLE_OUT: Duration = Duration::from_secs(1);
 
@@ -29,8 +32,7 @@ const TICKS: u64 = 5;
 
 /// The line with its streams.
 struct OnLine {
-    /// Held for its drop.
-    _line: Line,
+    line: Line,
     client: Client,
     tasks: StreamTasks,
 }
@@ -90,7 +92,7 @@ impl Report<'_> {
             return None;
         }
         let client = self.testbed.client_on(&line);
-        Some(OnLine { _line: line, client, tasks: StreamTasks::new(tell.clone()) })
+        Some(OnLine { line, client, tasks: StreamTasks::new(tell.clone()) })
     }
 
     /// Gives what ends the ticker, which goes on.
@@ -138,15 +140,17 @@ impl Report<'_> {
     async fn download_beside_ticker(&mut self, on_line: &mut OnLine) -> bool {
         let mut step = self.begin(
             StepTitle {
-                text: "a download, and the ticker goes on",
-                short: "download beside the ticker",
+                text: "a download over a noisy line, and the ticker goes on",
+                short: "noisy download beside ticker",
                 over: "line",
                 streams: 1,
                 long: Some(("download", DOWNLOAD)),
                 ..StepTitle::default()
             },
-            "its messages have priority",
+            "",
         );
+        let before = self.testbed.harm();
+        self.testbed.make_noise(NOISE_PPM);
         let expect = Expect::pattern(DOWNLOAD);
         let script = Script { streamtype: "download", send: None, expect };
         on_line.tasks.run(&on_line.client, script);
@@ -171,7 +175,14 @@ impl Report<'_> {
                 _ => {}
             }
         }
+        self.testbed.make_noise(0);
         self.report_flow(&flow);
+        let harmed = self.testbed.harm() - before;
+        let text = format!(
+            "{harmed} bytes flipped or lost; {} packets came harmed, and then right",
+            on_line.line.status().packets.damaged
+        );
+        self.note("noise", &text);
         self.conclude(step)
     }
 
@@ -188,8 +199,8 @@ impl Report<'_> {
             let text =
                 format!("{count} messages beside it took {mean} on average, {longest} at most");
             self.note("ticker", &text);
-            let frame = time(self.testbed.frame_time());
-            self.note("", &format!("(a frame of the download holds the line for {frame})"));
+            let frame = time(self.testbed.packet_time());
+            self.note("", &format!("(a packet of the download holds the line for {frame})"));
         }
     }
 
@@ -204,6 +215,13 @@ impl Report<'_> {
             },
             "",
         );
+        // What is pulled is the cable of a ticker that ticks.
+        while step.is_right() {
+            let event = self.next(&mut step, None).await.map(|event| event.kind);
+            if matches!(event, Some(EventKind::Stream("ticker", StreamEvent::Message { .. }))) {
+                break;
+            }
+        }
         let pulled = Instant::now();
         self.testbed.cable.cut();
         self.cable_is_out = true;

@@ -115,7 +115,9 @@ impl<'a> Report<'a> {
         let text = event.to_string();
         match event {
             // Too many; the one step that needs them prints them itself.
-            LineEvent::RoundTrip { .. } | LineEvent::PeerClock { .. } => {}
+            LineEvent::RoundTrip { .. }
+            | LineEvent::PeerClock { .. }
+            | LineEvent::Packets { .. } => {}
             LineEvent::Up { .. } | LineEvent::Down { .. } => {
                 let (style, text) = match text.strip_prefix("link ") {
                     Some(rest) if self.link_is_up => (Style::Good, rest),

@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::origin::{Connection, Origin, lock};
-use crate::cable::{BITS_SERIAL, Cable, End, Impairments, Pty, Wire};
+use crate::cable::{BITS_SERIAL, Cable, Change, End, Impairments, Pty, Wire};
 
 /// The line's rate, in bits per second.
 const BAUD: u32 = 2_000_000;
@@ -90,10 +90,24 @@ impl Testbed {
         self.port.to_string()
     }
 
-    /// How long one stream's frame can hold the line.
-    pub(super) fn frame_time(&self) -> Duration {
-        Duration::from_secs(1) * u32::from(LineConfig::for_port(&self.port).mux.frame_max)
+    /// How long one packet of a long transfer holds the line.
+    pub(super) fn packet_time(&self) -> Duration {
+        Duration::from_secs(1) * u32::from(LineConfig::for_port(&self.port).packets.packet_max)
             / LINE_RATE
+    }
+
+    /// Flips so many bytes of a million on the cable, and loses as many.
+    pub(super) fn make_noise(&self, ppm: u32) {
+        for name in ["flip", "drop"] {
+            if let Ok(change) = Change::parse(name, &ppm.to_string()) {
+                self.cable.change(change);
+            }
+        }
+    }
+
+    /// How many bytes came to harm on the cable so far.
+    pub(super) fn harm(&self) -> u64 {
+        self.cable.counts().iter().map(|counts| counts.flipped + counts.dropped).sum()
     }
 
     /// Who talks to whom, in a few lines.
