@@ -38,7 +38,7 @@ const RECORD: usize = 1;
 /// What stands between a client and its line on a device: packets, nothing, or whichever of both the
 /// peer knows. [`Framing`](crate::Framing) is the same for hosts, which have room for more.
 ///
-/// `P` protects packets. `R` is what they come into: the longest payload, which the peer is told,
+/// `P` protects packets. `R` is what they come into: the longest payload, which the peer learns,
 /// and [`OVERHEAD`](Self::OVERHEAD). `T` keeps what was sent until it is acknowledged:
 /// [`REPLAY_MIN`](Self::REPLAY_MIN) bytes at least; one round trip's worth keeps the line busy.
 ///

@@ -10,8 +10,8 @@
 //! ```
 //!
 //! Types are DATA (0), ACK (1) and HELLO (2). `seq` numbers packets of data modulo 64; `ack` is the
-//! number of the packet that its sender expects next, in each packet; `nak` says that it is missing,
-//! `probe` asks for an answer at once. An ACK's payload says which packets behind the missing one are
+//! number of the packet that its sender expects next, in each packet; `nak` says that what came last was
+//! no packet, or that there was no place for it; `probe` asks for an answer at once. An ACK's payload says which packets behind the missing one are
 //! there: bit 0 of its first byte is that of `ack` + 1. The sum is over four bytes that both ends derive
 //! from their session and the direction, then the packet; it is sent with the lowest byte first. Of
 //! HELLO it is over the packet alone.

@@ -4,7 +4,7 @@ use sspc_mux::Role;
 
 use crate::crc::Crc32;
 
-/// How packets are told from noise, and from what others send.
+/// How an end knows its peer's packets among noise and what others send.
 ///
 /// A packet that goes lies in its buffer behind [`before`](Self::before) bytes and in front of
 /// [`after`](Self::after) bytes, which [`seal`](Self::seal) fills in; [`open`](Self::open) gets the same.

@@ -1,6 +1,6 @@
 //! How long a USB adapter holds bytes back in the hope of more.
 //!
-//! FTDI's chips do so for 16 ms unless they are told otherwise, which is more than all else together in
+//! FTDI's chips do so for 16 ms unless they are set otherwise, which is more than all else together in
 //! the round trip of a fast line. Their driver has the time as a file in sysfs.
 
 use std::fs;

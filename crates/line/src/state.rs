@@ -229,7 +229,7 @@ impl LineState {
         }
     }
 
-    /// Writes what is to be sent next, at most one data frame.
+    /// Writes what is to be sent next: at most one data frame, or one packet.
     pub(crate) fn transmit(&mut self, now: Instant, out: &mut [u8]) -> usize {
         self.supervise(now);
         self.request_channels();

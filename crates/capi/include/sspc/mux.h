@@ -108,7 +108,7 @@ int lws_transport_mux_pending(lws_transport_mux_t *mux, uint8_t *buf, size_t *le
  *
  * The proxy may know packets or not; with `reliable` other than 0 one that does not is not spoken to.
  * Both buffers stay the mux's as long as it is there. In `packet` one comes: the longest payload, which
- * the proxy is told, and 6 bytes. `sent` has what is not acknowledged yet: 65 bytes or more; what a round
+ * the proxy learns, and 6 bytes. `sent` has what is not acknowledged yet: 65 bytes or more; what a round
  * trip of the line carries keeps it busy. Other than 0 if a buffer is too short.
  */
 int sspc_mux_packets(lws_transport_mux_t *mux, uint8_t *packet, size_t packet_len,

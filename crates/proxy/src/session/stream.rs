@@ -471,7 +471,7 @@ impl<D: AttemptStarter> Stream<D> {
     /// A client that only sends, and whose peer waits for it to take what came back, will not be heard
     /// giving credit: that stands behind its payload. A link that stops its sender by being full needs
     /// no limit from such a client, which is not known to manage it: it goes on as if it had connected
-    /// anew. On a line its channel comes to its end.
+    /// again. On a line its channel comes to its end.
     fn free_stuck(&mut self) {
         let is_unread = self.tx_queue.cost() >= self.watermarks.ahead;
         if let Some(credit) = self.renewed_credit

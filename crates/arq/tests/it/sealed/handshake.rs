@@ -153,7 +153,7 @@ fn a_hello_that_was_changed_begins_no_session() {
             let first = harm(0, again.client.transmit(now).unwrap());
             again.proxy.receive(now, &first);
             if which == 0 {
-                // It is no HELLO of a client: what the proxy says answers nobody.
+                // The client did not send this HELLO, so the proxy answers nobody.
                 let said = again.proxy.transmit(now).unwrap();
                 assert_eq!(said[11..15], [0; 4], "byte {at}");
                 continue;
