@@ -185,8 +185,9 @@ where
             self.plain_pings = 0;
         }
         let Some(second) = ping else { return false };
-        if second & PACKETS_BYTE != 0 {
-            // It knows them: a HELLO is the answer that it waits for.
+        let knows_packets = second & PACKETS_BYTE != 0;
+        if knows_packets && !self.arq.is_open() {
+            // A HELLO is the answer that it waits for.
             self.arq.greet(now);
             return false;
         }
@@ -200,6 +201,11 @@ where
             return false;
         }
         self.plain_pings = 0;
+        if knows_packets {
+            // One alone may be noise, and a HELLO would end the session with the peer that is there.
+            self.arq.greet(now);
+            return false;
+        }
         self.refused = self.choice == Choice::Reliable;
         !self.refused
     }

@@ -64,3 +64,20 @@ fn a_plain_peer_is_known_by_its_first_ping() {
     assert_eq!(met(Choice::Reliable), (true, false, true));
     assert_eq!(met(Choice::Auto), (false, false, false));
 }
+
+/// The fast profile gives a link up that does not answer for 180 ms. `SSPC_NOISY_SECONDS` sets how long in
+/// virtual time; 3,600 was done by hand.
+#[test]
+fn noise_costs_no_link() {
+    let seconds = std::env::var("SSPC_NOISY_SECONDS").ok().and_then(|text| text.parse().ok());
+    for noise in [
+        Noise { flips: 33, drops: 33, doubles: 33, ..Noise::NONE },
+        Noise { flips: 333, drops: 333, doubles: 333, ..Noise::NONE },
+    ] {
+        let choices = [Choice::Auto, Choice::Reliable];
+        let mut world = World::new(1, noise, choices.map(|choice| Life::new(choice, HOST)));
+        assert!(!world.run(seconds.unwrap_or(20) * 1_000_000, |_| false));
+        println!("{noise:?} {}", world.report());
+        assert!(world.ends.iter().all(|end| end.ups() == 1), "{noise:?} {}", world.report());
+    }
+}
