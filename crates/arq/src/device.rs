@@ -374,12 +374,13 @@ where
             }
         }
         if came == 3 && self.in_packets() {
-            if byte & PACKETS_BYTE != 0 {
-                // It knows them: a HELLO is the answer that it waits for.
-                self.renew(now_us);
-            } else {
-                self.line.ping ^= PLAIN;
-                if self.line.ping & PLAIN == 0 && self.choice() == Choice::Auto {
+            // One alone may be noise.
+            self.line.ping ^= PLAIN;
+            if self.line.ping & PLAIN == 0 {
+                if byte & PACKETS_BYTE != 0 {
+                    // It knows them: a HELLO is the answer that it waits for.
+                    self.renew(now_us);
+                } else if self.choice() == Choice::Auto {
                     self.line.state = State::Plain;
                     return RESET;
                 }

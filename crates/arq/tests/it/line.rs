@@ -74,10 +74,12 @@ fn noise_costs_no_link() {
         Noise { flips: 33, drops: 33, doubles: 33, ..Noise::NONE },
         Noise { flips: 333, drops: 333, doubles: 333, ..Noise::NONE },
     ] {
-        let choices = [Choice::Auto, Choice::Reliable];
-        let mut world = World::new(1, noise, choices.map(|choice| Life::new(choice, HOST)));
-        assert!(!world.run(seconds.unwrap_or(20) * 1_000_000, |_| false));
-        println!("{noise:?} {}", world.report());
-        assert!(world.ends.iter().all(|end| end.ups() == 1), "{noise:?} {}", world.report());
+        for client in [HOST, DEVICE] {
+            let lives = [Life::new(Choice::Auto, client), Life::new(Choice::Reliable, HOST)];
+            let mut world = World::new(1, noise, lives);
+            assert!(!world.run(seconds.unwrap_or(20) * 1_000_000, |_| false));
+            println!("{noise:?} {}", world.report());
+            assert!(world.ends.iter().all(|end| end.ups() == 1), "{noise:?} {}", world.report());
+        }
     }
 }
