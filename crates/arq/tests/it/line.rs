@@ -83,3 +83,18 @@ fn noise_costs_no_link() {
         }
     }
 }
+
+/// Once in 2^17 harmed packets noise looks like the PING of a peer that restarted.
+#[test]
+fn what_looks_like_a_restart_once_ends_no_session() {
+    for client in [HOST, DEVICE] {
+        for from in [0, 1] {
+            let lives = [client, HOST].map(|kind| Life::new(Choice::Auto, kind));
+            let mut world = World::new(1, Noise::NONE, lives);
+            assert!(world.run(1_000_000, World::both_up));
+            world.inject(from, &[1, 0xf9, 0xf6, 0, 0xc0, 2, 3, 4, 5, 6, 7, 0]);
+            assert!(!world.run(1_000_000, |_| false));
+            assert!(world.ends.iter().all(|end| end.ups() == 1), "{}", world.report());
+        }
+    }
+}

@@ -402,6 +402,11 @@ impl World {
         self.now_us = next_us.max(now_us + 1);
     }
 
+    /// Puts bytes on the line that no end sent, on their way from the end at that index.
+    pub(crate) fn inject(&mut self, from: usize, bytes: &[u8]) {
+        self.link.push(self.now_us, self.ends[from].side, bytes);
+    }
+
     pub(crate) fn both_up(&self) -> bool {
         self.ends.iter().all(|end| end.mux.is_up())
     }
