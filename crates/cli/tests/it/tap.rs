@@ -292,10 +292,11 @@ fn a_cut_closes_connections_and_turns_new_ones_away() {
     let proxy = Proxy::start(&Origin::start().policy());
     let address = random_address();
     let mut tap = Tap::start(&address, &proxy.address, &[]);
-    let mut stuck = run_cat(&address, &["silent"]);
+    let stuck = run_cat(&address, &["silent"]);
     until("it connects", || tap.shown().contains("ONWARD_CONNECT"));
     tap.order("cut", "sspc tap: cut");
-    assert_eq!(wait(&mut stuck).code(), Some(8));
+    let out = stuck.wait_with_output().unwrap();
+    assert_eq!(out.status.code(), Some(8), "{}", String::from_utf8_lossy(&out.stderr));
     assert_exit(&cat(&address, &["hello"]), 8);
     signal(&tap.child, Signal::SIGUSR1);
     tap.stderr.wait_for("sspc tap: restored");
@@ -308,7 +309,7 @@ fn a_cut_closes_connections_and_turns_new_ones_away() {
 
 fn run_cat(address: &str, more: &[&str]) -> Child {
     let mut command = sspc(&["cat", "--proxy", address]);
-    command.args(more).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+    command.args(more).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
 #[test]

@@ -216,18 +216,20 @@ impl Verdict {
 
     /// The proxy closed the link before anything came of the stream.
     fn hung_up(&self) -> Result<Exit, Failure> {
-        let message = match self.metadata.as_str() {
-            "" => {
+        match self.metadata.as_str() {
+            "" => fail(
+                Exit::NoProxy,
                 "the link to the proxy was closed before the stream began to connect; the log of \
-                   the proxy, or of the bridge in between, says why"
-                    .to_owned()
-            }
-            names => format!(
-                "the proxy closed the stream before it began to connect; does its policy declare \
-                 the metadata {names} (--meta)? The proxy's log says more"
+                 the proxy, or of the bridge in between, says why",
             ),
-        };
-        fail(Exit::Failure, &message)
+            names => fail(
+                Exit::Failure,
+                &format!(
+                    "the proxy closed the stream before it began to connect; does its policy \
+                     declare the metadata {names} (--meta)? The proxy's log says more"
+                ),
+            ),
+        }
     }
 
     fn finished(&self) -> Next {
@@ -302,8 +304,10 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_that_hangs_up_before_it_connects_is_a_failure_and_later_it_is_gone() {
-        assert_eq!(ends(&mut verdict(), &[Creating, UpstreamLinkRetry]), Some(1));
+    fn a_link_that_closes_is_lost_unless_undeclared_metadata_is_the_likely_cause() {
+        assert_eq!(ends(&mut verdict(), &[Creating, UpstreamLinkRetry]), Some(8));
+        let mut undeclared = Verdict::new(None, false, &[("name".into(), "value".into())]);
+        assert_eq!(ends(&mut undeclared, &[Creating, UpstreamLinkRetry]), Some(1));
         assert_eq!(ends(&mut verdict(), &[Creating, Connecting, UpstreamLinkRetry]), Some(8));
         let all = [Creating, Connecting, Connected, UpstreamLinkRetry];
         assert_eq!(ends(&mut verdict(), &all), Some(8));
