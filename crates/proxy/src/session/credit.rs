@@ -45,6 +45,18 @@ impl ClientCredit {
         }
     }
 
+    /// True if some of a frame's payload may go, but neither all of it nor half of the most that the
+    /// client has given. A client that gives credit back frame by frame would get ever shorter
+    /// frames: the silly window syndrome, avoided as in RFC 1122, section 4.2.3.4.
+    pub(crate) fn is_too_little(&self, wanted: usize, most: Self) -> bool {
+        match (self, most) {
+            (Self::Bytes(credit), Self::Bytes(most)) => {
+                *credit > 0 && *credit < most.div_ceil(2).min(wanted as u64)
+            }
+            _ => false,
+        }
+    }
+
     /// Takes up to `wanted` bytes; how many there were.
     pub(crate) fn take(&mut self, wanted: usize) -> usize {
         match self {

@@ -10,6 +10,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use sspc_wire::limits::{FRAME_HEAD, PAYLOAD_FIXED};
@@ -25,6 +26,9 @@ use super::link::LinkWriter;
 const HEAD_MAX: usize = FRAME_HEAD + PAYLOAD_FIXED;
 /// Most slices of one write.
 const SLICES_MAX: usize = 32;
+/// How long payload waits at the most for credit for a whole frame while the client gives some for
+/// less: the override timeout of RFC 1122, section 4.2.3.4.
+const CREDIT_HOLD_MAX: Duration = Duration::from_millis(250);
 /// Payload of up to this many bytes is copied behind payload that still waits, rather than get a
 /// frame of its own.
 const JOIN_MAX: usize = 2048;
@@ -381,9 +385,18 @@ impl FrameWriter {
     /// it is not held back for what may come.
     fn release(&mut self, now: Instant, is_due: bool) {
         self.is_blocked = false;
-        self.held_until = None;
+        let mut held_until = self.held_until.take();
         while let Some(pending) = &mut self.pending {
-            let length = match self.cutter.next(pending, is_due) {
+            let cut = self.cutter.next(pending, is_due);
+            if let Cut::UpTo(length) = cut
+                && !is_due
+                && self.credit.is_too_little(length, self.most_credit)
+            {
+                self.is_blocked = true;
+                self.held_until = held_until.or(Some(now + CREDIT_HOLD_MAX));
+                return;
+            }
+            let length = match cut {
                 Cut::UpTo(length) => self.credit.take(length),
                 Cut::Whole(length) if self.credit.allows(length) => self.credit.take(length),
                 Cut::Whole(_) => self.credit.take(1),
@@ -404,6 +417,7 @@ impl FrameWriter {
             if is_last {
                 self.pending = None;
             }
+            held_until = None;
             self.cutter.made(body.len(), flags);
             self.queue_payload(body, flags, now);
         }

@@ -114,8 +114,10 @@ async fn payload_stops_where_the_credit_ends_and_goes_on_with_more() {
     frame_writer.add_credit(30, Instant::now());
     assert!(!frame_writer.is_blocked());
     assert_eq!(decoded(&mut frame_writer).await, ["EOM 50"]);
-    frame_writer.push_payload(bytes(11), Flags::WHOLE, Instant::now());
+    frame_writer.push_payload(bytes(10), Flags::SOM, Instant::now());
+    frame_writer.push_payload(bytes(1), Flags::EOM, Instant::now());
     assert_eq!(decoded(&mut frame_writer).await, ["SOM 10"]);
+    assert!(frame_writer.is_blocked());
 }
 
 #[tokio::test]
@@ -179,6 +181,51 @@ async fn the_last_byte_waits_a_moment_for_its_end() {
     frame_writer.push_payload(bytes(4), Flags::WHOLE, Instant::now());
     let parts = ["SOM 1", "0 1", "0 1", "EOM 1"];
     assert_eq!(decoded(&mut frame_writer).await, parts, "such a client loses parts from now on");
+}
+
+/// A client that gives back what each frame took: 600,000 bytes were 2,207 frames, down to 14 bytes.
+#[tokio::test(start_paused = true)]
+async fn credit_given_back_frame_by_frame_makes_no_short_frames() {
+    for window in [1380, 2000, 4000, 4133] {
+        let mut frame_writer = writer(FramingMode::Small, ClientCredit::Bytes(window));
+        let mut lengths = Vec::new();
+        frame_writer.push_payload(bytes(600_000), Flags::WHOLE, Instant::now());
+        while frame_writer.is_blocked() {
+            for frame in decoded(&mut frame_writer).await {
+                let (_, length) = frame.split_once(' ').unwrap();
+                let length: u32 = length.parse().unwrap();
+                lengths.push(length);
+                // In two parts, as an application that takes payload in pieces does.
+                for part in [length / 2, length.div_ceil(2)] {
+                    frame_writer.add_credit(part.try_into().unwrap(), Instant::now());
+                }
+            }
+        }
+        let shortest = *lengths.iter().min().unwrap();
+        assert!(u64::from(shortest) >= (window / 2).min(1380), "{window}: {shortest}");
+        assert!(lengths.len() < 1000, "{window}: {} frames", lengths.len());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_little_credit_waits_for_more_and_not_for_ever() {
+    let mut frame_writer = writer(FramingMode::Small, ClientCredit::Bytes(1000));
+    frame_writer.push_payload(bytes(3000), Flags::WHOLE, Instant::now());
+    assert_eq!(decoded(&mut frame_writer).await, ["SOM 1000"]);
+    assert_eq!(frame_writer.deadline(), None, "without credit there is nothing to wait for");
+    frame_writer.add_credit(300, Instant::now());
+    let due = frame_writer.deadline().unwrap();
+    tokio::time::advance(CREDIT_HOLD_MAX / 2).await;
+    frame_writer.add_credit(100, Instant::now());
+    assert!(frame_writer.is_empty() && frame_writer.is_blocked());
+    assert_eq!(frame_writer.deadline(), Some(due), "more credit does not prolong the wait");
+    tokio::time::sleep_until(due).await;
+    frame_writer.handle_deadline(Instant::now());
+    assert_eq!(decoded(&mut frame_writer).await, ["0 400"]);
+    frame_writer.add_credit(499, Instant::now());
+    assert!(frame_writer.is_empty());
+    frame_writer.add_credit(1, Instant::now());
+    assert_eq!(decoded(&mut frame_writer).await, ["0 500"], "half of the most is worth a frame");
 }
 
 /// More that comes meanwhile does not prolong the wait of what came first.
