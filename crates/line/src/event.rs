@@ -8,6 +8,8 @@ use std::time::Duration;
 use sspc_arq::Refusal;
 use sspc_mux::LinkLoss;
 
+use crate::port_errors::PortErrors;
+
 /// What a line that sends back what is written to it is.
 pub(crate) const ECHO: &str = "the line answers with its own bytes (a loopback plug, or TX joined \
                                to RX)";
@@ -76,6 +78,12 @@ pub enum LineEvent {
         /// Of this link alone.
         counters: sspc_arq::Counters,
     },
+    /// What the driver of the serial port counted while the link was up that was just lost. Comes only
+    /// if it counted errors, and shows them to this process.
+    PortErrors {
+        /// Since the link came up.
+        errors: PortErrors,
+    },
     /// Nobody is at the other end: the line sends back what this end writes. Comes once, and again
     /// only after there was a peer or silence.
     Echo,
@@ -119,6 +127,7 @@ impl LineEvent {
             Self::Up { .. } => "up",
             Self::Down { .. } => "down",
             Self::Packets { .. } => "packets",
+            Self::PortErrors { .. } => "port_errors",
             Self::Echo => "echo",
             Self::Refused { .. } => "refused",
             Self::RoundTrip { .. } => "round_trip",
@@ -126,6 +135,26 @@ impl LineEvent {
             Self::PortLost { .. } => "port_lost",
             Self::PortBack => "port_back",
             Self::Overflow { .. } => "overflow",
+        }
+    }
+
+    /// True if somebody may have to do something about it: programs log these as warnings. A reset
+    /// by the peer is one, as noise on the way there makes it do so.
+    pub const fn is_fault(&self) -> bool {
+        match self {
+            // The port is gone, which is said by itself.
+            Self::Down { why: LinkLoss::Asked } => false,
+            Self::Down { .. }
+            | Self::PortErrors { .. }
+            | Self::Echo
+            | Self::Refused { .. }
+            | Self::PortLost { .. }
+            | Self::Overflow { .. } => true,
+            Self::Up { .. }
+            | Self::Packets { .. }
+            | Self::RoundTrip { .. }
+            | Self::PeerClock { .. }
+            | Self::PortBack => false,
         }
     }
 }
@@ -144,6 +173,7 @@ impl fmt::Display for LineEvent {
             }
             Self::Down { why } => write!(f, "link down: {why}{}", cause(*why)),
             Self::Packets { counters } => write!(f, "until then {counters}"),
+            Self::PortErrors { errors } => write!(f, "until then the port counted {errors}"),
             Self::Echo => write!(f, "no peer: {ECHO}"),
             Self::Refused { why } => why.fmt(f),
             Self::RoundTrip { round_trip } => write!(f, "round trip {:.3} ms", ms(round_trip)),

@@ -19,6 +19,7 @@ use crate::latency;
 use crate::line::{Line, Shared, Wake};
 use crate::output::Output;
 use crate::port;
+use crate::port_errors::PortErrorCounters;
 use crate::state::LineState;
 
 /// The waits between attempts to open a port that went away.
@@ -90,6 +91,7 @@ fn start(
     let mut driver = Driver {
         shared: Arc::clone(&shared),
         address: address.clone(),
+        counters: PortErrorCounters::of(&port),
         port: Some(port),
         attempts: 0,
         receiver,
@@ -169,6 +171,8 @@ struct Driver {
     address: SerialAddress,
     /// None while it is gone.
     port: Option<SerialPort>,
+    /// What its driver counts.
+    counters: Option<PortErrorCounters>,
     /// How often it was tried to open it again.
     attempts: usize,
     receiver: PipeReader,
@@ -238,7 +242,17 @@ impl Driver {
         loop {
             let event = self.shared.lock().pop_event();
             let Some(event) = event else { return };
+            if let (Some(counters), LineEvent::Up { .. }) = (&mut self.counters, &event) {
+                counters.mark();
+            }
+            let is_loss = matches!(event, LineEvent::Down { .. });
             (self.observer)(event);
+            if is_loss && let Some(counters) = &self.counters {
+                let errors = counters.since_mark();
+                if !errors.is_none() {
+                    (self.observer)(LineEvent::PortErrors { errors });
+                }
+            }
         }
     }
 
@@ -366,6 +380,7 @@ impl Driver {
         }
         self.attempts += 1;
         let Ok(port) = port::open(&self.address) else { return false };
+        self.counters = PortErrorCounters::of(&port);
         self.port = Some(port);
         // That it cannot be was said when the line was opened.
         let _ = lower_latency(&self.address);

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use sspc_line::{Line, LineConfig, LineEvent, LinkLoss, Role};
+use sspc_line::{Line, LineConfig, LineEvent, Role};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, info, warn};
@@ -40,20 +40,11 @@ impl LineLog {
         self.count(event);
         let (line, kind) = (&self.line, event.label());
         match event {
-            // The port is gone, which is said by itself.
-            LineEvent::Up { .. }
-            | LineEvent::Down { why: LinkLoss::Asked }
-            | LineEvent::Packets { .. }
-            | LineEvent::PortBack => info!(client = %line, kind, "{event}"),
-            // Also if it was the peer that reset it: noise on the way there has it do so.
-            LineEvent::Down { .. }
-            | LineEvent::Echo
-            | LineEvent::Refused { .. }
-            | LineEvent::Overflow { .. }
-            | LineEvent::PortLost { .. } => {
-                warn!(client = %line, kind, "{event}");
+            _ if event.is_fault() => warn!(client = %line, kind, "{event}"),
+            LineEvent::RoundTrip { .. } | LineEvent::PeerClock { .. } => {
+                debug!(client = %line, "{event}");
             }
-            _ => debug!(client = %line, "{event}"),
+            _ => info!(client = %line, kind, "{event}"),
         }
     }
 

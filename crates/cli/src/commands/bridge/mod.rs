@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
-use sspc_line::{Line, LineEvent, LinkLoss, Role, SerialAddress};
+use sspc_line::{Line, LineEvent, Role, SerialAddress};
 use sspc_proxy::{Accepted, ListenAddress, Listener};
 use tokio::sync::Semaphore;
 use tracing::{Instrument, info, warn, warn_span};
@@ -121,13 +121,7 @@ fn open(address: &SerialAddress) -> Result<Line, Failure> {
 fn log(event: &LineEvent) {
     let kind = event.label();
     match event {
-        // The port is gone, which is said by itself.
-        LineEvent::Down { why: LinkLoss::Asked } => info!(kind, "{event}"),
-        LineEvent::Down { .. }
-        | LineEvent::PortLost { .. }
-        | LineEvent::Overflow { .. }
-        | LineEvent::Refused { .. }
-        | LineEvent::Echo => warn!(kind, "{event}"),
+        _ if event.is_fault() => warn!(kind, "{event}"),
         LineEvent::RoundTrip { .. } | LineEvent::PeerClock { .. } => tracing::debug!("{event}"),
         _ => info!(kind, "{event}"),
     }

@@ -117,7 +117,8 @@ impl<'a> Report<'a> {
             // Too many; the one step that needs them prints them itself.
             LineEvent::RoundTrip { .. }
             | LineEvent::PeerClock { .. }
-            | LineEvent::Packets { .. } => {}
+            | LineEvent::Packets { .. }
+            | LineEvent::PortErrors { .. } => {}
             LineEvent::Up { .. } | LineEvent::Down { .. } => {
                 let (style, text) = match text.strip_prefix("link ") {
                     Some(rest) if self.link_is_up => (Style::Good, rest),
