@@ -16,6 +16,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
+use crate::link::Runs;
 use crate::{Counts, Noise, Rng};
 
 /// How long until a change of the cable is noticed at the latest.
@@ -185,15 +186,14 @@ fn run(shared: &Shared) {
 struct Way {
     held: Vec<u8>,
     rng: Rng,
-    /// Bytes of a burst still to come.
-    burst: u32,
+    runs: Runs,
     /// When the bytes that passed have all been sent at the cable's rate.
     free_at: Option<Instant>,
 }
 
 impl Way {
     fn new(seed: u64) -> Self {
-        Self { held: Vec::new(), rng: Rng::new(seed), burst: 0, free_at: None }
+        Self { held: Vec::new(), rng: Rng::new(seed), runs: Runs::default(), free_at: None }
     }
 
     fn pass(
@@ -211,8 +211,8 @@ impl Way {
         if self.held.is_empty() {
             let mut room = [0; 512];
             if let Some(Ok(length)) = from.map(|from| rustix::io::read(from, &mut room)) {
-                let (rng, burst) = (&mut self.rng, &mut self.burst);
-                self.held.extend(noise.harm(rng, burst, &mut Counts::default(), &room[..length]));
+                let (rng, runs) = (&mut self.rng, &mut self.runs);
+                self.held.extend(noise.harm(rng, runs, &mut Counts::default(), &room[..length]));
             }
         }
         let (Some(to), true) = (to, whole) else {

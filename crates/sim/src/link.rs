@@ -76,11 +76,23 @@ pub struct Noise {
     pub bursts: u32,
     /// A burst is 1 to this many bytes long.
     pub burst_max: u32,
+    /// An overrun begins: this byte and the next ones are lost.
+    pub overruns: u32,
+    /// An overrun is 1 to this many bytes long.
+    pub overrun_max: u32,
 }
 
 impl Noise {
     /// Every byte arrives as it was sent.
-    pub const NONE: Self = Self { flips: 0, drops: 0, doubles: 0, bursts: 0, burst_max: 0 };
+    pub const NONE: Self = Self {
+        flips: 0,
+        drops: 0,
+        doubles: 0,
+        bursts: 0,
+        burst_max: 0,
+        overruns: 0,
+        overrun_max: 0,
+    };
 }
 
 /// When a link is to be lost.
@@ -102,7 +114,7 @@ pub struct Counts {
     pub popped: u64,
     /// With a flipped bit.
     pub flipped: u64,
-    /// Lost to noise.
+    /// Lost to noise, in overruns too.
     pub dropped: u64,
     /// That came twice.
     pub doubled: u64,
@@ -233,7 +245,7 @@ impl Link {
         }
         pipe.free_ns = pipe.free_ns.min(now_us * 1000);
         pipe.last_us = pipe.last_us.min(sent_us);
-        pipe.burst = 0;
+        pipe.runs = Runs::default();
     }
 
     /// Plans a loss; replaces an earlier plan of the same kind, for the same side.
@@ -286,17 +298,24 @@ impl Link {
 
     /// The bytes as they arrive.
     fn harm(&mut self, side: Side, bytes: &[u8]) -> VecDeque<u8> {
-        let burst = &mut self.pipes[index(side)].burst;
-        self.config.noise.harm(&mut self.rng, burst, &mut self.counts, bytes)
+        let runs = &mut self.pipes[index(side)].runs;
+        self.config.noise.harm(&mut self.rng, runs, &mut self.counts, bytes)
     }
 }
 
+/// How many bytes of a burst and of an overrun are still to come.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Runs {
+    burst: u32,
+    overrun: u32,
+}
+
 impl Noise {
-    /// The bytes as they arrive; `burst` is how many bytes of one are still to come.
+    /// The bytes as they arrive.
     pub(crate) fn harm(
         self,
         rng: &mut Rng,
-        burst: &mut u32,
+        runs: &mut Runs,
         counts: &mut Counts,
         bytes: &[u8],
     ) -> VecDeque<u8> {
@@ -306,11 +325,18 @@ impl Noise {
         }
         let mut heard = VecDeque::with_capacity(bytes.len());
         for byte in bytes {
-            if *burst == 0 && rng.chance(noise.bursts) {
-                *burst = 1 + rng.below(u64::from(noise.burst_max)) as u32;
+            if runs.burst == 0 && rng.chance(noise.bursts) {
+                runs.burst = 1 + rng.below(u64::from(noise.burst_max)) as u32;
             }
-            if *burst > 0 {
-                *burst -= 1;
+            // Without overruns no chance is taken, so that seeds keep their runs.
+            if noise.overruns > 0 && runs.overrun == 0 && rng.chance(noise.overruns) {
+                runs.overrun = 1 + rng.below(u64::from(noise.overrun_max)) as u32;
+            }
+            if runs.overrun > 0 {
+                runs.overrun -= 1;
+                counts.dropped += 1;
+            } else if runs.burst > 0 {
+                runs.burst -= 1;
                 counts.burst += 1;
                 heard.push_back(rng.bits() as u8);
             } else if rng.chance(noise.drops) {
@@ -346,8 +372,7 @@ struct Pipe {
     free_ns: u64,
     /// When the last chunk arrives.
     last_us: u64,
-    /// Bytes of a burst still to come.
-    burst: u32,
+    runs: Runs,
     /// After how many more bytes taken the link is lost.
     cut_after: Option<u64>,
 }

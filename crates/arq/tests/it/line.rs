@@ -84,6 +84,37 @@ fn noise_costs_no_link() {
     }
 }
 
+/// Of every kind, from one byte in a million to one in a thousand. At the worst, links may be lost:
+/// what streams hear is right all the same, and on the stream that it was meant for, which the ends
+/// check byte by byte. With `SSPC_NOISY_SECONDS=1000` these are 10 GB.
+#[test]
+fn no_byte_is_wrong_whatever_the_noise() {
+    let seconds = std::env::var("SSPC_NOISY_SECONDS").ok().and_then(|text| text.parse().ok());
+    let (mut all, mut seed) = (0, 0);
+    for rate in [1, 10, 100, 1000] {
+        for noise in [
+            Noise { flips: rate, ..Noise::NONE },
+            Noise { drops: rate, ..Noise::NONE },
+            Noise { doubles: rate, ..Noise::NONE },
+            Noise { bursts: rate, burst_max: 64, ..Noise::NONE },
+            Noise { overruns: rate, overrun_max: 64, ..Noise::NONE },
+        ] {
+            for client in [HOST, DEVICE] {
+                let lives = [Life::new(Choice::Auto, client), Life::new(Choice::Reliable, HOST)];
+                seed += 1;
+                let mut world = World::new(seed, noise, lives);
+                assert!(!world.run(seconds.unwrap_or(1) * 1_000_000, |_| false));
+                let echoed = world.ends[0].echoed();
+                let ups = world.ends[0].ups();
+                println!("{noise:?} {client:?}: {echoed} bytes echoed, link up {ups} times");
+                assert!(echoed > 10_000, "{noise:?} {client:?} {}", world.report());
+                all += echoed;
+            }
+        }
+    }
+    println!("{} bytes, both ways", all * 2);
+}
+
 /// Once in 2^17 harmed packets noise looks like the PING of a peer that restarted.
 #[test]
 fn what_looks_like_a_restart_once_ends_no_session() {

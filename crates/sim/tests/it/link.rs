@@ -180,11 +180,23 @@ fn noise_comes_as_often_as_asked() {
     assert!((1500..2700).contains(&counts.burst), "{counts:?}");
     assert_eq!(heard.len(), SENT);
     assert!(heard.iter().filter(|byte| **byte != 0).count() as u64 <= counts.burst);
+
+    let (counts, heard) = run(Noise { overruns: 1000, overrun_max: 20, ..Noise::NONE });
+    assert!((1500..2700).contains(&counts.dropped), "{counts:?}");
+    assert_eq!(heard.len() as u64, SENT as u64 - counts.dropped);
 }
 
 #[test]
 fn the_same_seed_gives_the_same_run() {
-    let noise = Noise { flips: 9000, drops: 9000, doubles: 9000, bursts: 9000, burst_max: 5 };
+    let noise = Noise {
+        flips: 9000,
+        drops: 9000,
+        doubles: 9000,
+        bursts: 9000,
+        burst_max: 5,
+        overruns: 900,
+        overrun_max: 5,
+    };
     let config = LinkConfig { jitter_us: 90, noise, ..LinkConfig::serial(1_000_000) };
     let run = |seed| {
         let mut link = Link::new(seed, config);
