@@ -59,7 +59,9 @@ fn exchange(channel: &Channel, mine: u8, theirs: u8) {
 fn a_noisy_line_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let cable = Cable::new(folder.path()).unwrap();
-    cable.set_noise(Noise { flips: 50, drops: 50, doubles: 50, bursts: 5, burst_max: 64 });
+    let noise =
+        Noise { flips: 50, drops: 50, doubles: 50, bursts: 5, burst_max: 64, ..Noise::NONE };
+    cable.set_noise(noise);
     let (device, events) = open(&cable, 0, Role::Client, "");
     let (gateway, _) = open(&cable, 1, Role::Proxy, "&framing=reliable");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -233,6 +233,7 @@ fn live(seed: u64) {
         doubles: harm(&mut rng),
         bursts: harm(&mut rng) / 10,
         burst_max: 60,
+        ..Noise::NONE
     };
     let line = LinkConfig {
         latency_us: rng.below(500),

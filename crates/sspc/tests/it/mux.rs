@@ -311,6 +311,7 @@ fn noisy_life(seed: u64) {
         doubles: rng.below(300) as u32,
         bursts: rng.below(60) as u32,
         burst_max: 40,
+        ..Noise::NONE
     };
     let rate = [115_200, 2_000_000, 3_000_000][rng.below(3) as usize];
     let slow = MuxConfig { ping_ms: 1000, pong_ms: 900, ..MuxConfig::FAST };
