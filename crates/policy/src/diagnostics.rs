@@ -75,13 +75,17 @@ pub enum Code {
     NeverConnects,
     /// A streamtype that a proxy does not offer to its clients.
     Refused,
+    /// A key or a value that the proxy does not support.
+    NotDone,
+    /// Something that is defined and not used.
+    Unused,
     /// Valid, but unlikely to be meant.
     Suspicious,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 16] = [
+    pub const ALL: [Code; 18] = [
         Code::Syntax,
         Code::Truncated,
         Code::Limit,
@@ -97,6 +101,8 @@ impl Code {
         Code::Undeclared,
         Code::NeverConnects,
         Code::Refused,
+        Code::NotDone,
+        Code::Unused,
         Code::Suspicious,
     ];
 
@@ -118,6 +124,8 @@ impl Code {
             Code::Undeclared => "undeclared",
             Code::NeverConnects => "never-connects",
             Code::Refused => "refused",
+            Code::NotDone => "not-done",
+            Code::Unused => "unused",
             Code::Suspicious => "suspicious",
         }
     }

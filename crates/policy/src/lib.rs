@@ -32,10 +32,11 @@ mod source;
 mod suggest;
 mod template;
 mod types;
+mod undone;
 
 pub use diagnostics::{Code, DIAGNOSTICS_MAX, Diagnostic, Report, Severity};
 pub use endpoint::{Address, EndpointError, Target, path_for, request_path};
-pub use keys::{KeyInfo, Section, key_reference};
+pub use keys::{Instead, KeyInfo, Section, Status, key_reference, not_done, protocol_status};
 pub use parse::{
     BACKOFF_MAX, ENTRIES_MAX, ITEMS_MAX, NESTING_MAX, Parsed, STACK_MAX, STRING_MAX, VALUES_MAX,
 };
@@ -47,3 +48,4 @@ pub use types::{
     Auth, Http, METADATA_NAME_MAX, MetadataItem, Metric, Mqtt, MqttMessage, Policy, Protocol,
     RESP_MAP_MAX, RIDESHARE_MAX, STREAMTYPE_NAME_MAX, StreamType, Tos, TrustStore, Validity, Ws,
 };
+pub use undone::Undone;

@@ -1,6 +1,8 @@
 //! What is wrong with a streamtype although each of its values is valid.
 
 mod mqtt;
+pub(crate) mod undone;
+pub(crate) mod unused;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -61,6 +63,7 @@ impl Check<'_> {
         self.mqtt();
         self.rideshare(drafts);
         self.server(policy);
+        self.undone();
     }
 
     /// An error at a key's value, or at the streamtype's name if no document gave the key.
@@ -180,19 +183,23 @@ impl Check<'_> {
             }
             return;
         };
-        let text = endpoint.as_str();
         if endpoint.is_dynamic() {
             self.values_in_endpoint(endpoint);
-            if streamtype.port == 0 && !text.contains("://") && !names_socket(endpoint) && !is_part
-            {
+            // Digits may be a host, a part of one, and a port.
+            let target = Target::resolve(streamtype, |_| Some(b"1"));
+            if target == Err(EndpointError::NoPort) && !is_part {
                 let message = format!("{what} has no `port`");
                 let help = "it connects only if metadata makes its endpoint a URL";
                 self.warning(Code::Suspicious, "port", message, help);
             }
+            if endpoint.whole_name().is_none() {
+                self.url_replaces(target.ok());
+            }
             return;
         }
         match Target::resolve(streamtype, |_| None) {
-            Ok(_) | Err(EndpointError::Expand(_) | EndpointError::Missing) => {}
+            Ok(target) => self.url_replaces(Some(target)),
+            Err(EndpointError::Expand(_) | EndpointError::Missing) => {}
             Err(EndpointError::NoPort) if is_part => {}
             Err(EndpointError::NoPort) => {
                 let message = format!("{what} has no `port`: it can never connect");
@@ -206,11 +213,20 @@ impl Check<'_> {
         }
     }
 
+    /// A path that is never asked for.
+    fn url_replaces(&mut self, target: Option<Target>) {
+        let discards = target.is_some_and(|target| target.path.is_some());
+        if discards && !self.streamtype.http.url.is_empty() {
+            let message = format!("{} has no effect", self.key("http_url"));
+            let help = "the endpoint is a URL or has a port, and what is behind that is the path";
+            self.warning(Code::Suspicious, "http_url", message, help);
+        }
+    }
+
     /// What clients may do with the parts of an endpoint that they give.
     fn values_in_endpoint(&mut self, endpoint: &Template) {
         let what = self.what();
         let streamtype = self.streamtype;
-        // Digits may be a host, a part of one, and a port.
         let target = match Target::resolve(streamtype, |_| Some(b"1")) {
             Err(fault @ EndpointError::SchemeFromMetadata) => {
                 let message = format!("{what} can never connect: {fault}");
@@ -299,6 +315,12 @@ impl Check<'_> {
                 http.method
             );
             self.warning(Code::Suspicious, "http_method", message, "use `POST`");
+        }
+        if streamtype.protocol.is_http() && http.method == "CONNECT" {
+            let message =
+                format!("{} never connects: `http_method` `CONNECT` is not supported", self.what());
+            let help = "a proxy sends requests, and tunnels nothing";
+            self.warning(Code::NotDone, "http_method", message, help);
         }
         if let Some(status) = http.expect.filter(|status| !(100..1000).contains(status)) {
             let message = format!("{} is {status}, which is not a status", self.key("http_expect"));
@@ -430,13 +452,6 @@ impl Check<'_> {
 
     fn server(&mut self, policy: &Policy) {
         let streamtype = self.streamtype;
-        for (key, set) in [("server", streamtype.server), ("local_sink", streamtype.local_sink)] {
-            if set {
-                let message = format!("clients cannot use {}: it is a `{key}`", self.what());
-                let help = "a proxy refuses to create such streams for its clients";
-                self.warning(Code::Refused, key, message, help);
-            }
-        }
         let certs =
             [("server_cert", &streamtype.server_cert), ("server_key", &streamtype.server_key)];
         for (key, name) in certs {

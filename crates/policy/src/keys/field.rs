@@ -1,5 +1,6 @@
 //! What a key of a streamtype is: its type, where its value goes, and the protocols that use it.
 
+use super::status::Status;
 use crate::template::Template;
 use crate::types::{Protocol, StreamType};
 
@@ -78,6 +79,12 @@ impl<T> Clone for Field<T> {
 
 impl<T> Copy for Field<T> {}
 
+impl<T: PartialEq> Field<T> {
+    fn differs(self, streamtype: &StreamType, fresh: &StreamType) -> bool {
+        (self.get)(streamtype) != (self.get)(fresh)
+    }
+}
+
 impl<T: Clone> Field<T> {
     fn reset(self, streamtype: &mut StreamType, fresh: &StreamType) {
         (self.get_mut)(streamtype).clone_from((self.get)(fresh));
@@ -114,6 +121,10 @@ pub(crate) struct Key {
     pub(crate) name: &'static str,
     pub(crate) kind: FieldKind,
     pub(crate) applies_to: AppliesTo,
+    pub(crate) status: Status,
+    pub(crate) meaning: &'static str,
+    /// Whether the reference does not know it.
+    pub(crate) is_ours: bool,
 }
 
 impl Key {
@@ -160,6 +171,32 @@ impl Key {
             FieldKind::Template(field) => (field.get)(streamtype).as_ref(),
             FieldKind::Url(field) => Some((field.get)(streamtype)),
             _ => None,
+        }
+    }
+
+    /// Whether it is at something else than its default. What is not kept never is.
+    pub(crate) fn is_set(&self, streamtype: &StreamType) -> bool {
+        let fresh = &StreamType::new(String::new());
+        match self.kind {
+            FieldKind::Flag(field) => field.differs(streamtype, fresh),
+            FieldKind::Text(_, field) => field.differs(streamtype, fresh),
+            FieldKind::Template(field) => field.differs(streamtype, fresh),
+            FieldKind::U8(_, field) => field.differs(streamtype, fresh),
+            FieldKind::U16(field) => field.differs(streamtype, fresh),
+            FieldKind::U32(field) => field.differs(streamtype, fresh),
+            FieldKind::Index(field) => field.differs(streamtype, fresh),
+            FieldKind::MaybeU16(field) => field.differs(streamtype, fresh),
+            FieldKind::MaybeU32(field) => field.differs(streamtype, fresh),
+            FieldKind::Protocol(field) => field.differs(streamtype, fresh),
+            FieldKind::Method(field) => field.differs(streamtype, fresh),
+            FieldKind::Url(field) => field.differs(streamtype, fresh),
+            FieldKind::Refer(Reference::Retry) => streamtype.retry.is_some(),
+            FieldKind::Refer(Reference::TrustStore) => streamtype.trust_store.is_some(),
+            FieldKind::Refer(Reference::Auth) => streamtype.use_auth.is_some(),
+            FieldKind::Metadata => !streamtype.metadata.is_empty(),
+            FieldKind::RespMap => !streamtype.http.resp_map.is_empty(),
+            FieldKind::Options => !streamtype.options.is_empty(),
+            FieldKind::Ignored => false,
         }
     }
 

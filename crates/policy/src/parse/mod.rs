@@ -19,7 +19,7 @@ use jsonc_parser::ast::Value;
 
 use crate::diagnostics::{Code, Diagnostic, Report};
 use crate::draft::Draft;
-use crate::keys::TOP_KEYS;
+use crate::keys::Section;
 use crate::quote::quote;
 use crate::source::{Document, Location, Source};
 use crate::types::{Policy, STREAMTYPE_NAME_MAX};
@@ -76,12 +76,16 @@ impl Policy {
     }
 }
 
+/// Where documents define things: by section and name, and the document's own keys by `""` and key.
+pub(crate) type Places = BTreeMap<(&'static str, String), Location>;
+
 /// A policy on its way: what the documents so far have said.
 #[derive(Default)]
 pub(crate) struct Builder {
     documents: Vec<Arc<Document>>,
     report: Report,
     tables: Tables,
+    places: Places,
     /// Whether a document could not be read at all: then nothing is known to be missing.
     unread: bool,
 }
@@ -111,6 +115,8 @@ impl Builder {
         let lists = ["retry", "certs", "trust_stores", "auth", "metrics", "s"];
         for property in context.properties(object, &lists) {
             let value = &property.value;
+            let place = (("", property.name.as_str().to_owned()), context.location(&property.name));
+            self.places.extend([place]);
             match property.name.as_str() {
                 "release" | "product" | "schema-version" => {}
                 "via-socks5" => via_socks5(&mut context, value, &mut self.tables.via_socks5),
@@ -126,9 +132,10 @@ impl Builder {
                 "s" => {
                     streamtypes(&mut context, value, &mut before.streams, &mut self.tables.streams)
                 }
-                _ => context.unknown_key(property, "the policy", TOP_KEYS),
+                _ => context.unknown_key(property, "the policy", Section::Top.names()),
             }
         }
+        self.places.extend(context.seen);
     }
 
     /// Looks up what is referred to, and checks it all.
@@ -137,7 +144,7 @@ impl Builder {
             Policy::default()
         } else {
             let elsewhere = self.documents.last().map(|last| Location::new(last, 0..0));
-            resolve::finish(self.tables, elsewhere.as_ref(), &mut self.report)
+            resolve::finish(self.tables, &self.places, elsewhere.as_ref(), &mut self.report)
         };
         self.report.sort(&self.documents);
         if self.report.has_errors() {

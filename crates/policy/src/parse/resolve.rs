@@ -8,13 +8,19 @@ use crate::check;
 use crate::diagnostics::{Code, Diagnostic, Report};
 use crate::draft::{Draft, key_of};
 use crate::keys::STREAM_KEYS;
+use crate::parse::Places;
 use crate::parse::tables::Tables;
 use crate::quote::quote;
 use crate::source::Location;
 use crate::types::{Policy, TrustStore};
 
 /// The policy that the tables make, as good as it can be made of them.
-pub(super) fn finish(tables: Tables, elsewhere: Option<&Location>, report: &mut Report) -> Policy {
+pub(super) fn finish(
+    tables: Tables,
+    places: &Places,
+    elsewhere: Option<&Location>,
+    report: &mut Report,
+) -> Policy {
     let mut policy = Policy {
         via_socks5: tables.via_socks5,
         retry: tables.retry.into_iter().map(|(name, retry)| (name, Arc::new(retry))).collect(),
@@ -44,6 +50,11 @@ pub(super) fn finish(tables: Tables, elsewhere: Option<&Location>, report: &mut 
     check::all(&drafts, &policy, elsewhere, report);
     policy.streamtypes =
         drafts.into_iter().map(|(name, draft)| (name, Arc::new(draft.streamtype))).collect();
+    check::undone::everywhere(&policy, places, report);
+    // A reference that is wrong leaves unused what it was meant for.
+    if !report.has_errors() {
+        check::unused::all(&policy, elsewhere, places, report);
+    }
     policy
 }
 

@@ -9,7 +9,7 @@ use jsonc_parser::ast::{Object, Value};
 
 use crate::diagnostics::{Code, Diagnostic};
 use crate::draft::StoreDraft;
-use crate::keys::{AUTH_KEYS, METRIC_KEYS, RETRY_KEYS, TRUST_STORE_KEYS};
+use crate::keys::Section;
 use crate::parse::tables::Earlier;
 use crate::parse::value::{ENTRIES_MAX, ITEMS_MAX, ParseContext};
 use crate::quote::quote;
@@ -64,7 +64,7 @@ fn retry_keys(context: &mut ParseContext<'_>, object: &Object<'_>, retry: &mut R
             "svalidping" => set(&mut retry.valid_ping_s, context.small(value, &what)),
             "svalidhup" => set(&mut retry.valid_hup_s, context.small(value, &what)),
             _ => {
-                context.unknown_key(property, &of, RETRY_KEYS);
+                context.unknown_key(property, &of, Section::Retry.names());
                 continue;
             }
         }
@@ -200,7 +200,10 @@ pub(crate) fn trust_stores(
     let elements = context.elements(value, WHAT, "trust stores", ENTRIES_MAX);
     for element in elements.unwrap_or_default() {
         let Some(object) = context.object(element, "a trust store") else { continue };
-        let long = object.properties.iter().any(|p| TRUST_STORE_KEYS.contains(&p.name.as_str()));
+        let long = object
+            .properties
+            .iter()
+            .any(|p| Section::TrustStore.names().any(|key| key == p.name.as_str()));
         if long {
             long_store(context, object, out);
         } else {
@@ -235,7 +238,7 @@ fn long_store(
                 }
             }
             "stack" => list = Some(&property.value),
-            _ => context.unknown_key(property, "a trust store", TRUST_STORE_KEYS),
+            _ => context.unknown_key(property, "a trust store", Section::TrustStore.names()),
         }
     }
     let Some(name) = name else {
@@ -307,7 +310,7 @@ pub(crate) fn auth(
                         .filter(|text| !text.is_empty());
                 }
                 "blob" => set(&mut auth.blob, context.small(value, "`blob` of an `auth` entry")),
-                _ => context.unknown_key(property, "an entry of `auth`", AUTH_KEYS),
+                _ => context.unknown_key(property, "an entry of `auth`", Section::Auth.names()),
             }
         }
         if auth.name.is_empty() {
@@ -337,7 +340,9 @@ pub(crate) fn metrics(context: &mut ParseContext<'_>, value: &Value<'_>, out: &m
                 "report" => {
                     metric.report = context.text(value, &what).filter(|text| !text.is_empty());
                 }
-                _ => context.unknown_key(property, "an entry of `metrics`", METRIC_KEYS),
+                _ => {
+                    context.unknown_key(property, "an entry of `metrics`", Section::Metric.names())
+                }
             }
         }
         let full = out.len() == ITEMS_MAX;

@@ -300,19 +300,42 @@ fn substitution_must_be_possible() {
 fn fragments_are_warned_of() {
     let help = "(write `%23` where `#` belongs to the path or the query)";
     check(
-        r#"{"s":[{"t":{"endpoint":"http://e/a#b","http_url":"/c${x}#d","metadata":[{"x":""}]}},
-{"u":{"endpoint":"+/run/a#b"}}]}"#,
+        r#"{"s":[{"t":{"endpoint":"http://e/a#b"}},
+{"u":{"endpoint":"+/run/a#b","http_url":"/c${x}#d","metadata":[{"x":""}]}}]}"#,
         &[
             &format!(
                 "p:1:35: warning: `endpoint` of streamtype `t` has a fragment, which is never sent \
                  {help}"
             ),
             &format!(
-                "p:1:57: warning: `http_url` of streamtype `t` has a fragment, which is never sent \
+                "p:2:48: warning: `http_url` of streamtype `u` has a fragment, which is never sent \
                  {help}"
             ),
         ],
     );
+}
+
+#[test]
+fn a_path_that_the_endpoint_replaces_is_warned_of() {
+    let check_one = |endpoint: &str, port: &str, discarded: bool| {
+        let text = format!(
+            r#"{{"s":[{{"t":{{"http_url":"x","endpoint":"{endpoint}"{port},"metadata":[{{"h":""}}]}}}}]}}"#
+        );
+        let warning = "p:1:24: warning: `http_url` of streamtype `t` has no effect (the endpoint is a \
+                       URL or has a port, and what is behind that is the path)";
+        let all = [warning];
+        check(&text, if discarded { &all } else { &[] });
+    };
+    for endpoint in
+        ["http://e/a?b", "http://e", "e:8080", "http://${h}.example.org/", "${h}.e.org:1"]
+    {
+        check_one(endpoint, "", true);
+    }
+    for endpoint in ["e", "${h}.example.org", "+/run/a"] {
+        check_one(endpoint, r#","port":80"#, false);
+    }
+    // What it is, the client says.
+    check_one("${h}", r#","port":80"#, false);
 }
 
 #[test]
@@ -439,19 +462,6 @@ fn mqtt() {
         &stream(r#""protocol":"mqtt""#),
         &["p:1:8: warning: streamtype `t` neither publishes nor subscribes (add `mqtt_topic`, \
            `mqtt_subscribe` or both)"],
-    );
-}
-
-#[test]
-fn what_a_proxy_refuses_is_said() {
-    check(
-        r#"{"s":[{"t":{"server":true}},{"u":{"local_sink":true}}]}"#,
-        &[
-            "p:1:22: warning: clients cannot use streamtype `t`: it is a `server` (a proxy \
-             refuses to create such streams for its clients)",
-            "p:1:48: warning: clients cannot use streamtype `u`: it is a `local_sink` (a proxy \
-             refuses to create such streams for its clients)",
-        ],
     );
 }
 

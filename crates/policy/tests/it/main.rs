@@ -7,10 +7,11 @@ mod endpoints;
 mod faults;
 mod limits;
 mod meaning;
-
 mod overlay;
 mod properties;
 mod show;
 mod support;
 mod syntax;
+mod undone;
+mod unused;
 mod values;

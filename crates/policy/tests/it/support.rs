@@ -1,14 +1,30 @@
 //! What parsing says about a text, as lines.
 
-use sspc_policy::{Policy, Source};
+use sspc_policy::{Code, Diagnostic, Policy, Report, Source};
 
-/// Every line that parsing says about a policy, errors or not.
-pub(crate) fn lines(text: &str) -> Vec<String> {
-    let report = match Policy::parse(&Source::new("p", text)) {
+/// All that parsing says about a policy.
+pub(crate) fn report(text: &str) -> Report {
+    match Policy::parse(&Source::new("p", text)) {
         Ok(parsed) => parsed.warnings,
         Err(report) => report,
-    };
-    report.to_string().lines().map(str::to_owned).collect()
+    }
+}
+
+/// Whether it says something about the policy itself, and not what the proxy cannot do yet or what
+/// an example defines and has no use for.
+pub(crate) fn is_fault(diagnostic: &Diagnostic) -> bool {
+    match diagnostic.code {
+        Code::NotDone | Code::Unused => false,
+        Code::Refused => !diagnostic.message.ends_with(" is not supported"),
+        _ => true,
+    }
+}
+
+/// Every line that parsing says about the faults of a policy, errors or not.
+pub(crate) fn lines(text: &str) -> Vec<String> {
+    let report = report(text);
+    let faults = report.diagnostics().iter().filter(|diagnostic| is_fault(diagnostic));
+    faults.map(ToString::to_string).collect()
 }
 
 /// A policy with one streamtype `t` that connects, and more keys in it.

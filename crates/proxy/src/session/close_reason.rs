@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use sspc_policy::Undone;
 use sspc_wire::FrameError;
 
 use crate::descriptors::REMEDY;
@@ -58,17 +59,10 @@ pub(crate) enum Refusal {
         /// What [`sspc_policy::suggest`] has to say.
         suggestion: Option<String>,
     },
-    #[error("streamtype {name:?} is a server, which this proxy does not offer to clients")]
-    Server { name: String },
-    #[error("streamtype {name:?} is a local sink, and there is none in this proxy")]
-    LocalSink { name: String },
-    #[error("streamtype {name:?} uses protocol {protocol}, which this proxy does not speak")]
+    #[error("the policy has streamtype {name:?}, but {undone} is not supported: {}", undone.what)]
+    NotDone { name: String, undone: Undone },
+    #[error("streamtype {name:?} uses protocol {protocol}, which this proxy is built without")]
     Protocol { name: String, protocol: String },
-    #[error(
-        "the policy gives {key} for streamtype {name:?}, which this proxy does not do yet; \
-         it does not connect without"
-    )]
-    NotDone { name: String, key: &'static str },
 }
 
 /// Which limit leaves no place for a client's session.

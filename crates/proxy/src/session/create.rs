@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sspc_policy::{MetadataItem, StreamType};
+use sspc_policy::{MetadataItem, Policy, Protocol, StreamType};
 use sspc_wire::Streamtype;
 use sspc_wire::limits::{STREAMTYPE_LIST_MAX, STREAMTYPE_NAME_MAX, VERSION};
 use tracing::info;
@@ -31,36 +31,37 @@ pub(super) fn create<D: AttemptStarter>(
     }
     let name = String::from_utf8_lossy(asked.name).into_owned();
     tracing::Span::current().record("streamtype", &name);
-    let Some(streamtype) = policy.streamtype(&name) else {
-        let known = policy.streamtypes.keys().map(String::as_str);
-        let suggestion = sspc_policy::suggest(&name, known);
-        return Err(CloseReason::Refused(Refusal::Unknown { name, suggestion }));
-    };
-    let protocol = streamtype.protocol;
-    if streamtype.server {
-        return Err(CloseReason::Refused(Refusal::Server { name }));
-    }
-    if streamtype.local_sink {
-        return Err(CloseReason::Refused(Refusal::LocalSink { name }));
-    }
-    if !starter.supports(protocol) {
-        let protocol = protocol.to_string();
-        return Err(CloseReason::Refused(Refusal::Protocol { name, protocol }));
-    }
-    // To go out unsigned, or past the proxy that the policy names, is not for us to decide.
-    if streamtype.use_auth.is_some() {
-        return Err(CloseReason::Refused(Refusal::NotDone { name, key: "use_auth" }));
-    }
-    if policy.via_socks5.is_some() {
-        return Err(CloseReason::Refused(Refusal::NotDone { name, key: "via-socks5" }));
-    }
+    let supports = |protocol| starter.supports(protocol);
+    let streamtype = streamtype(policy, &name, supports).map_err(CloseReason::Refused)?;
     info!(
-        %protocol,
+        protocol = %streamtype.protocol,
         pid = asked.process_id(),
         honours_credit = asked.honours_credit(),
         "stream created"
     );
     Ok(Stream::create(context, policy.rideshare_chain(&name), Arc::clone(streamtype), asked, link))
+}
+
+/// The streamtype of this name, if clients can have streams of it.
+pub(crate) fn streamtype<'p>(
+    policy: &'p Policy,
+    name: &str,
+    supports: impl Fn(Protocol) -> bool,
+) -> Result<&'p Arc<StreamType>, Refusal> {
+    let Some(streamtype) = policy.streamtype(name) else {
+        let known = policy.streamtypes.keys().map(String::as_str);
+        let suggestion = sspc_policy::suggest(name, known);
+        return Err(Refusal::Unknown { name: name.to_owned(), suggestion });
+    };
+    // To go out unsigned, or past the proxy that the policy names, is not for us to decide.
+    if let Some(undone) = policy.refusal(streamtype) {
+        return Err(Refusal::NotDone { name: name.to_owned(), undone });
+    }
+    if !supports(streamtype.protocol) {
+        let protocol = streamtype.protocol.to_string();
+        return Err(Refusal::Protocol { name: name.to_owned(), protocol });
+    }
+    Ok(streamtype)
 }
 
 /// Whether a stream of this type can ever take payload.
@@ -82,4 +83,45 @@ pub(super) fn name_list(chain: &[Arc<StreamType>]) -> Vec<u8> {
         list.extend_from_slice(streamtype.name.as_bytes());
     }
     list
+}
+
+#[cfg(test)]
+mod tests {
+    use sspc_policy::{Status, protocol_status};
+
+    use super::*;
+    use crate::onward::Onward;
+
+    /// What this proxy says of a streamtype that this makes.
+    fn refusal(change: &dyn Fn(&mut StreamType)) -> String {
+        let mut all = Policy::default();
+        let mut s = StreamType::new("s");
+        change(&mut s);
+        all.streamtypes.insert("s".to_owned(), Arc::new(s));
+        match streamtype(&all, "s", Onward::supports) {
+            Ok(_) => String::new(),
+            Err(refusal) => refusal.to_string(),
+        }
+    }
+
+    /// The policy's table says what documentation and checks say; the runners are what acts.
+    #[test]
+    fn the_proxy_speaks_the_protocols_of_the_table() {
+        for protocol in Protocol::ALL {
+            let says = matches!(protocol_status(protocol), Status::Acts | Status::Partly(_));
+            assert_eq!(Onward::supports(protocol), says, "{protocol}");
+        }
+    }
+
+    #[test]
+    fn what_is_defined_and_not_supported_is_refused_with_its_key() {
+        assert_eq!(refusal(&|_| {}), "");
+        let cases: [(&str, &dyn Fn(&mut StreamType)); 2] =
+            [("`server`", &|s| s.server = true), ("`local_sink`", &|s| s.local_sink = true)];
+        for (key, change) in cases {
+            let says = refusal(change);
+            let start = format!("the policy has streamtype \"s\", but {key} is not supported: ");
+            assert!(says.starts_with(&start), "{says}");
+        }
+    }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 #[cfg(test)]
 use sspc_policy::Protocol;
-use sspc_policy::{StreamType, Target};
+use sspc_policy::{Instead, StreamType, Target};
 use sspc_wire::Flags;
 
 pub(crate) use self::failure::{Failure, FailureKind, Whose};
@@ -158,11 +158,9 @@ impl Attempt {
 
     /// Where the policy and the metadata say to connect.
     pub(crate) fn target(&self) -> Result<Target, Failure> {
-        if self.stream.client_cert.is_some() {
-            return Err(Failure::new(
-                FailureKind::Policy,
-                "client_cert: this proxy has no client certificates",
-            ));
+        if let Some(undone) = self.stream.undone().find(|undone| undone.instead == Instead::Fails) {
+            let why = format!("{undone} is not supported: {}", undone.what);
+            return Err(Failure::new(FailureKind::Policy, why));
         }
         Target::resolve(&self.stream, |name| self.lookup(name))
             .map_err(|error| Failure::new(FailureKind::Request, format!("endpoint: {error}")))

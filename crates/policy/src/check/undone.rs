@@ -1,0 +1,53 @@
+//! What a policy asks for and the proxy does not do.
+
+use crate::check::Check;
+use crate::diagnostics::{Code, Diagnostic, Report};
+use crate::keys::{Instead, SPECIAL, Status};
+use crate::parse::Places;
+use crate::types::Policy;
+use crate::undone::Undone;
+
+impl Check<'_> {
+    pub(super) fn undone(&mut self) {
+        let streamtype = self.streamtype;
+        for undone in streamtype.undone() {
+            let what = self.what();
+            let (code, message) = match undone.instead {
+                Instead::Refused => (
+                    Code::Refused,
+                    format!("clients cannot open {what}: {undone} is not supported"),
+                ),
+                Instead::Fails => {
+                    (Code::NotDone, format!("{what} never connects: {undone} is not supported"))
+                }
+                Instead::Ignored => {
+                    (Code::NotDone, format!("{} is not supported", self.key(undone.key)))
+                }
+            };
+            self.warning(code, undone.key, message, undone.what);
+        }
+        let name = &streamtype.name;
+        if let Some(special) = SPECIAL.iter().find(|special| special.name == name)
+            && let Status::NotDone(_, instead) = special.status
+        {
+            let message = format!("{} has no meaning of its own", self.what());
+            self.warning(Code::NotDone, "", message, &format!("{}; {instead}", special.meaning));
+        }
+    }
+}
+
+/// What the documents ask for, for all streamtypes.
+pub(crate) fn everywhere(policy: &Policy, places: &Places, report: &mut Report) {
+    for undone in policy.undone() {
+        let Undone { key, what, .. } = undone;
+        let Some(location) = places.get(&("", key.to_owned())) else { continue };
+        let (code, message) = match undone.instead {
+            Instead::Refused => (
+                Code::Refused,
+                format!("clients cannot open any streamtype: {undone} is not supported"),
+            ),
+            _ => (Code::NotDone, format!("{undone} is not supported")),
+        };
+        report.push(Diagnostic::warning(code, location, message).help(what));
+    }
+}

@@ -1,0 +1,67 @@
+//! What the proxy does about keys, protocols and names: the words for it, and what follows.
+
+use crate::types::Protocol;
+
+use Instead::{Ignored, Refused};
+use Status::{Acts, NotDone};
+
+/// What the proxy does about a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Status {
+    /// What the key means.
+    Acts,
+    /// What the key means, but for this.
+    Partly(&'static str),
+    /// It depends on the value: see [`protocol_status`].
+    ByValue,
+    /// Nothing, and neither does the reference, for this reason.
+    Inert(&'static str),
+    /// Not what it means: what happens instead, in a word and in a sentence.
+    NotDone(Instead, &'static str),
+    /// It belongs to this other key, and has its status.
+    With(&'static str),
+}
+
+/// What happens to a stream whose policy asks for what the proxy does not do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Instead {
+    /// It works as if the key were not there.
+    Ignored,
+    /// Every attempt to connect fails.
+    Fails,
+    /// Clients cannot open it.
+    Refused,
+}
+
+/// What the proxy does about a protocol. When it learns one, this is what changes.
+pub const fn protocol_status(protocol: Protocol) -> Status {
+    match protocol {
+        Protocol::H1 | Protocol::H2 | Protocol::Ws | Protocol::Raw => Acts,
+        Protocol::H3 => NotDone(Refused, "the proxy does not speak HTTP/3"),
+        Protocol::Mqtt => NotDone(Refused, "the proxy does not speak MQTT"),
+    }
+}
+
+/// A name of a streamtype that means something to the reference by itself.
+pub(crate) struct Special {
+    pub(crate) name: &'static str,
+    /// What the reference does with it.
+    pub(crate) meaning: &'static str,
+    pub(crate) status: Status,
+}
+
+/// All such names but `_lws_smd`, which no policy can define.
+pub(crate) const SPECIAL: [Special; 2] = [
+    Special {
+        name: "fetch_policy",
+        meaning: "libwebsockets fetches its policy with it at start",
+        status: NotDone(Ignored, "the proxy does not fetch policies; clients may use the stream"),
+    },
+    Special {
+        name: "captive_portal_detect",
+        meaning: "libwebsockets finds captive portals with it at start",
+        status: NotDone(Ignored, "the proxy does not look for any; clients may use the stream"),
+    },
+];
