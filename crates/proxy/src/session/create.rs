@@ -93,7 +93,7 @@ mod tests {
     use crate::onward::Onward;
 
     /// What this proxy says of a streamtype that this makes.
-    fn refusal(change: &dyn Fn(&mut StreamType)) -> String {
+    fn refusal(change: fn(&mut StreamType)) -> String {
         let mut all = Policy::default();
         let mut s = StreamType::new("s");
         change(&mut s);
@@ -115,9 +115,9 @@ mod tests {
 
     #[test]
     fn what_is_defined_and_not_supported_is_refused_with_its_key() {
-        assert_eq!(refusal(&|_| {}), "");
-        let cases: [(&str, &dyn Fn(&mut StreamType)); 2] =
-            [("`server`", &|s| s.server = true), ("`local_sink`", &|s| s.local_sink = true)];
+        assert_eq!(refusal(|_| {}), "");
+        let cases: [(&str, fn(&mut StreamType)); 2] =
+            [("`server`", |s| s.server = true), ("`local_sink`", |s| s.local_sink = true)];
         for (key, change) in cases {
             let says = refusal(change);
             let start = format!("the policy has streamtype \"s\", but {key} is not supported: ");
