@@ -115,13 +115,13 @@ mod tests {
 
     #[test]
     fn what_is_defined_and_not_supported_is_refused_with_its_key() {
-        assert_eq!(refusal(|_| {}), "");
-        let cases: [(&str, fn(&mut StreamType)); 2] =
-            [("`server`", |s| s.server = true), ("`local_sink`", |s| s.local_sink = true)];
-        for (key, change) in cases {
+        let refused_for = |key: &str, change: fn(&mut StreamType)| {
             let says = refusal(change);
             let start = format!("the policy has streamtype \"s\", but {key} is not supported: ");
             assert!(says.starts_with(&start), "{says}");
-        }
+        };
+        assert_eq!(refusal(|_| {}), "");
+        refused_for("`server`", |s| s.server = true);
+        refused_for("`local_sink`", |s| s.local_sink = true);
     }
 }
