@@ -14,11 +14,14 @@ pub(crate) struct Loaded {
     pub(crate) policy: Policy,
     /// What its author should look at.
     pub(crate) warnings: Report,
+    /// What the reference would do otherwise.
+    pub(crate) differences: Report,
 }
 
 impl From<Parsed> for Loaded {
     fn from(parsed: Parsed) -> Self {
-        Self { policy: parsed.policy, warnings: parsed.warnings }
+        let Parsed { policy, warnings, differences, .. } = parsed;
+        Self { policy, warnings, differences }
     }
 }
 
@@ -45,7 +48,8 @@ pub(crate) fn load(policy: Option<&Path>, overlays: &[PathBuf]) -> Result<Loaded
 }
 
 fn builtin(overlays: &[Source]) -> Result<Loaded, Report> {
-    let base = Loaded { policy: Policy::builtin(), warnings: Report::default() };
+    let (warnings, differences) = (Report::default(), Report::default());
+    let base = Loaded { policy: Policy::builtin(), warnings, differences };
     overlays.iter().try_fold(base, |below, overlay| {
         let parsed = below.policy.with_overlay(overlay)?;
         for warning in below.warnings.diagnostics() {
@@ -80,7 +84,7 @@ pub(crate) fn name(path: &Path) -> String {
     if is_stdin(path) { "<stdin>".to_owned() } else { path.display().to_string() }
 }
 
-fn is_stdin(path: &Path) -> bool {
+pub(crate) fn is_stdin(path: &Path) -> bool {
     path == Path::new("-")
 }
 

@@ -81,11 +81,13 @@ pub enum Code {
     Unused,
     /// Valid, but unlikely to be meant.
     Suspicious,
+    /// What the reference would read or do otherwise.
+    Reference,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Code; 18] = [
+    pub const ALL: [Code; 19] = [
         Code::Syntax,
         Code::Truncated,
         Code::Limit,
@@ -104,6 +106,7 @@ impl Code {
         Code::NotDone,
         Code::Unused,
         Code::Suspicious,
+        Code::Reference,
     ];
 
     /// The code as tools see it.
@@ -127,6 +130,7 @@ impl Code {
             Code::NotDone => "not-done",
             Code::Unused => "unused",
             Code::Suspicious => "suspicious",
+            Code::Reference => "reference",
         }
     }
 }
@@ -196,6 +200,12 @@ impl Diagnostic {
 
     pub(crate) fn warning(code: Code, location: &Location, message: impl Into<String>) -> Self {
         Self::new(Severity::Warning, code, location, message)
+    }
+
+    /// What the reference would do otherwise.
+    pub(crate) fn difference(location: &Location, message: impl Into<String>, help: &str) -> Self {
+        let difference = Self::warning(Code::Reference, location, message);
+        if help.is_empty() { difference } else { difference.help(help) }
     }
 
     pub(crate) fn expected(mut self, expected: impl Into<String>) -> Self {
@@ -320,6 +330,18 @@ impl Report {
     /// How many errors were pushed so far.
     pub(crate) fn error_count(&self) -> usize {
         self.errors
+    }
+
+    /// Adds what another report has, each at its place.
+    pub fn extend(&mut self, other: Report) {
+        other.diagnostics.into_iter().for_each(|diagnostic| self.push(diagnostic));
+        let mut documents: Vec<Arc<Document>> = Vec::new();
+        for Diagnostic { document, .. } in &self.diagnostics {
+            if !documents.iter().any(|known| Arc::ptr_eq(known, document)) {
+                documents.push(Arc::clone(document));
+            }
+        }
+        self.sort(&documents);
     }
 
     /// Puts diagnostics in the order of their documents as given, and of the text in each.

@@ -70,6 +70,66 @@ fn a_machine_gets_an_object_for_each_diagnostic() {
     assert_eq!(summary["message"], "the policy has 1 error");
 }
 
+const WARNED: &str = r#"{"s": [{"hello": {"endpoint": "e", "port": 80, "server": true}}]}"#;
+
+#[test]
+fn strict_fails_on_warnings() {
+    let output = run_with(&["policy", "check", "-"], WARNED.as_bytes());
+    assert_exit(&output, 0);
+    let output = run_with(&["policy", "check", "--strict", "-"], WARNED.as_bytes());
+    assert_exit(&output, 1);
+    let stderr = text(&output.stderr);
+    assert!(stderr.starts_with("warning[refused]: clients cannot open"), "{stderr}");
+    let end = "sspc: the policy has warnings, and --strict allows none\n";
+    assert!(stderr.ends_with(end), "{stderr}");
+    assert_exit(&run_with(&["policy", "check", "--strict", "-"], good().as_bytes()), 0);
+}
+
+#[test]
+fn several_files_are_each_named_and_summed_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = [("a.json", good()), ("b.json", WARNED.to_owned()), ("c.json", GOOD.to_owned())];
+    let paths = paths.map(|(name, policy)| file(&dir, name, &policy).display().to_string());
+    let [a, b, c] = paths.each_ref().map(String::as_str);
+    let last = |args: &[&str], code| {
+        let output = run(&[&["policy", "check"], args].concat());
+        assert_exit(&output, code);
+        let stderr = text(&output.stderr);
+        let lines: Vec<String> = stderr.lines().map(str::to_owned).collect();
+        lines.into_iter().rev().take(2).collect::<Vec<_>>()
+    };
+    assert_eq!(last(&[a, a], 0)[0], "2 files: all are right");
+    let right = last(&[b, a], 0);
+    assert_eq!(right[0], "2 files: 1 with warnings");
+    assert_eq!(right[1], format!("{a}: ok: 1 streamtype, 0 warnings"));
+    assert_eq!(
+        last(&["--strict", a, b], 1)[0],
+        "sspc: 2 files: 1 with warnings, and --strict allows none"
+    );
+    let wrong = last(&[a, b, c], 1);
+    assert_eq!(wrong[0], "sspc: 3 files: 1 wrong, 1 with warnings");
+    assert_eq!(wrong[1], format!("{c}: the policy has 1 error"));
+    let missing = last(&["/nowhere/p.json", a], 1);
+    assert_eq!(missing[0], "sspc: 2 files: 1 wrong");
+    // stdin can be read once.
+    assert_exit(&run_with(&["policy", "check", "-", "-"], b"{}"), 2);
+}
+
+#[test]
+fn what_libwebsockets_reads_otherwise_is_said_if_asked_for() {
+    let output = run_with(&["policy", "check", "-"], good().as_bytes());
+    assert!(!text(&output.stderr).contains("libwebsockets"));
+    let output = run_with(&["policy", "check", "--reference", "-"], good().as_bytes());
+    assert_exit(&output, 0);
+    let stderr = text(&output.stderr);
+    assert!(stderr.starts_with("warning[reference]: libwebsockets crashes when it"), "{stderr}");
+    assert!(stderr.ends_with("ok: 1 streamtype, 1 warning\n"), "{stderr}");
+    assert_exit(
+        &run_with(&["policy", "check", "--reference", "--strict", "-"], good().as_bytes()),
+        1,
+    );
+}
+
 #[test]
 fn stdin_is_a_file_too() {
     let output = run_with(&["policy", "check", "-"], good().as_bytes());

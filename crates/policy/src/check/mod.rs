@@ -1,6 +1,7 @@
 //! What is wrong with a streamtype although each of its values is valid.
 
 mod mqtt;
+pub(crate) mod reference;
 pub(crate) mod undone;
 pub(crate) mod unused;
 

@@ -38,6 +38,9 @@ pub struct Parsed {
     pub policy: Policy,
     /// What its author should look at; never contains an error.
     pub warnings: Report,
+    /// What the reference would read or do otherwise, all of [`Code::Reference`]: for those whose
+    /// policy is also for deployed proxies.
+    pub differences: Report,
 }
 
 impl Policy {
@@ -86,6 +89,9 @@ pub(crate) struct Builder {
     report: Report,
     tables: Tables,
     places: Places,
+    differences: Report,
+    /// Whether there is a policy below.
+    is_overlay: bool,
     /// Whether a document could not be read at all: then nothing is known to be missing.
     unread: bool,
 }
@@ -93,7 +99,7 @@ pub(crate) struct Builder {
 impl Builder {
     /// A builder that starts from a finished policy.
     fn of(policy: &Policy) -> Self {
-        Self { tables: Tables::of(policy), ..Self::default() }
+        Self { tables: Tables::of(policy), is_overlay: true, ..Self::default() }
     }
 
     /// Applies a document on top of what is there.
@@ -108,8 +114,14 @@ impl Builder {
             self.unread = true;
             return;
         };
-        let mut context =
-            ParseContext { document: &document, report: &mut self.report, seen: HashMap::new() };
+        let mut context = ParseContext {
+            document: &document,
+            report: &mut self.report,
+            differences: &mut self.differences,
+            is_overlay: std::mem::replace(&mut self.is_overlay, true),
+            seen: HashMap::new(),
+        };
+        context.check_start();
         let Some(object) = context.object(&root, "the policy") else { return };
         let mut before = Before::default();
         let lists = ["retry", "certs", "trust_stores", "auth", "metrics", "s"];
@@ -144,13 +156,16 @@ impl Builder {
             Policy::default()
         } else {
             let elsewhere = self.documents.last().map(|last| Location::new(last, 0..0));
-            resolve::finish(self.tables, &self.places, elsewhere.as_ref(), &mut self.report)
+            let elsewhere = elsewhere.as_ref();
+            let (report, differences) = (&mut self.report, &mut self.differences);
+            resolve::finish(self.tables, &self.places, elsewhere, report, differences)
         };
         self.report.sort(&self.documents);
+        self.differences.sort(&self.documents);
         if self.report.has_errors() {
             return Err(self.report);
         }
-        Ok(Parsed { policy, warnings: self.report })
+        Ok(Parsed { policy, warnings: self.report, differences: self.differences })
     }
 }
 
@@ -199,6 +214,13 @@ fn streamtypes(
         let earlier = before.of(name, out);
         if entry.value.as_null_keyword().is_some() && out.remove(name).is_some() {
             continue;
+        }
+        if context.is_overlay && earlier.is_none() {
+            context.differs(
+                &entry.name,
+                "libwebsockets never shows a streamtype of an overlay",
+                "",
+            );
         }
         let mut draft = earlier.unwrap_or_else(|| Draft::new(name));
         draft.location = Some(context.location(&entry.name));

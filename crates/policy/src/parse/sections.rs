@@ -20,6 +20,10 @@ use crate::types::{Auth, Metric};
 pub const BACKOFF_MAX: usize = 64;
 /// Most certificates in one trust store.
 pub const STACK_MAX: usize = 64;
+/// The reference refuses certificates from this size on, bytes.
+const REFERENCE_DER_MAX: usize = 3_072;
+/// Most certificates of a trust store in the reference.
+const REFERENCE_STACK_MAX: usize = 6;
 /// Longest text of a certificate in bytes.
 const CERTIFICATE_TEXT_MAX: usize = 64 << 10;
 
@@ -49,7 +53,8 @@ pub(crate) fn retry(
 
 fn retry_keys(context: &mut ParseContext<'_>, object: &Object<'_>, retry: &mut Retry) {
     let of = format!("retry policy {}", quote(&retry.name));
-    for property in context.properties(object, &[]) {
+    let properties = context.properties(object, &[]);
+    for (index, property) in properties.iter().enumerate() {
         let value = &property.value;
         let key = property.name.as_str();
         let what = format!("`{key}` of {of}");
@@ -65,6 +70,7 @@ fn retry_keys(context: &mut ParseContext<'_>, object: &Object<'_>, retry: &mut R
             "svalidhup" => set(&mut retry.valid_hup_s, context.small(value, &what)),
             _ => {
                 context.unknown_key(property, &of, Section::Retry.names());
+                context.begins_another(property, "retry policy", properties.len() - index - 1);
                 continue;
             }
         }
@@ -117,6 +123,9 @@ fn set<T>(field: &mut T, value: Option<T>) {
 fn backoff(context: &mut ParseContext<'_>, value: &Value<'_>, what: &str) -> Option<Vec<u32>> {
     let delays = context.elements(value, what, "delays in ms", BACKOFF_MAX)?;
     let item = format!("a delay in {what}");
+    if delays.len() > 1 {
+        context.differs(value, format!("libwebsockets keeps only the first delay of {what}"), "");
+    }
     Some(delays.iter().filter_map(|delay| context.small(delay, &item)).collect())
 }
 
@@ -135,6 +144,15 @@ pub(crate) fn certs(
         };
         match certificate(&text) {
             Ok(der) => {
+                if text.trim_start().starts_with('-') {
+                    let message = format!("libwebsockets refuses the policy: {what} is PEM");
+                    context.differs(&entry.value, message, "it reads the base64 of DER alone");
+                } else if der.len() >= REFERENCE_DER_MAX {
+                    let (bytes, max) = (der.len(), REFERENCE_DER_MAX - 1);
+                    let message = format!("libwebsockets refuses the policy: {what} is too long");
+                    let help = format!("it has {bytes} bytes of DER, and at most {max} are read");
+                    context.differs(&entry.value, message, &help);
+                }
                 out.insert(name.to_owned(), der.into());
             }
             Err(fault) => {
@@ -214,6 +232,9 @@ pub(crate) fn trust_stores(
                 }
                 let name = property.name.as_str();
                 context.again("trust_stores", name, &property.name, "the last one wins");
+                let message = format!("libwebsockets does not read trust store {}", quote(name));
+                let help = "it knows `{\"name\": …, \"stack\": […]}` alone";
+                context.differs(&property.name, message, help);
                 let draft = stack(context, &property.value, name);
                 out.insert(name.to_owned(), draft);
             }
@@ -237,7 +258,13 @@ fn long_store(
                     context.again("trust_stores", name, &property.value, "the last one wins");
                 }
             }
-            "stack" => list = Some(&property.value),
+            "stack" => {
+                if name.is_none() {
+                    let message = "libwebsockets crashes: `stack` is before `name`";
+                    context.differs(&property.name, message, "");
+                }
+                list = Some(&property.value);
+            }
             _ => context.unknown_key(property, "a trust store", Section::TrustStore.names()),
         }
     }
@@ -263,6 +290,10 @@ fn stack(context: &mut ParseContext<'_>, value: &Value<'_>, name: &str) -> Store
     let what = format!("trust store {}", quote(name));
     let names = context.elements(value, &what, "names of certificates", STACK_MAX);
     let Some(names) = names else { return draft };
+    if let Some(excess) = names.get(REFERENCE_STACK_MAX) {
+        let message = format!("libwebsockets refuses the policy: {what} is too long");
+        context.differs(excess, message, &format!("at most {REFERENCE_STACK_MAX} are read"));
+    }
     if names.is_empty() {
         context.bad_value(value, format!("{what} is empty"), "at least one certificate");
     }

@@ -16,8 +16,12 @@ use crate::types::{METADATA_NAME_MAX, MetadataItem, Protocol, RESP_MAP_MAX};
 /// Applies an object to a draft: only what is given changes, `null` takes a key back.
 pub(crate) fn apply(context: &mut ParseContext<'_>, object: &Object<'_>, draft: &mut Draft) {
     let of = format!("streamtype {}", quote(&draft.streamtype.name));
-    for property in context.properties(object, &["metadata"]) {
+    let properties = context.properties(object, &["metadata"]);
+    for (index, property) in properties.iter().enumerate() {
         let name = property.name.as_str();
+        if stream_key(name).is_none_or(|key| key.is_ours) {
+            context.begins_another(property, "streamtype", properties.len() - index - 1);
+        }
         let Some(key) = stream_key(name) else {
             match ALIASES.iter().find(|(alias, _)| *alias == name) {
                 Some((_, meant)) => {

@@ -14,6 +14,9 @@ use crate::source::{Document, Location};
 /// Longest string in bytes, except for certificates.
 pub const STRING_MAX: usize = 4_096;
 
+/// Longest string that the reference keeps whole.
+const REFERENCE_STRING_MAX: usize = 253;
+
 /// Most entries of a list inside an entry, such as `metadata`, and of `metrics`.
 pub const ITEMS_MAX: usize = 256;
 
@@ -24,6 +27,10 @@ pub const ENTRIES_MAX: usize = 10_000;
 pub(crate) struct ParseContext<'a> {
     pub(crate) document: &'a Arc<Document>,
     pub(crate) report: &'a mut Report,
+    /// What the reference would read otherwise.
+    pub(crate) differences: &'a mut Report,
+    /// Whether there is a policy below.
+    pub(crate) is_overlay: bool,
     /// What this document has defined so far, by section and name.
     pub(crate) seen: HashMap<(&'static str, String), Location>,
 }
@@ -81,7 +88,44 @@ impl ParseContext<'_> {
 
     /// A string of ordinary length.
     pub(crate) fn text(&mut self, value: &Value<'_>, what: &str) -> Option<String> {
-        self.text_of(value, what, STRING_MAX)
+        let text = self.text_of(value, what, STRING_MAX)?;
+        if text.len() > REFERENCE_STRING_MAX {
+            // It comes to the reference's parser in pieces.
+            let kept = text.len() % (REFERENCE_STRING_MAX + 1);
+            let message = format!("libwebsockets keeps only the last {kept} bytes of {what}");
+            let help = format!("at most {REFERENCE_STRING_MAX} are kept whole");
+            self.differs(value, message, &help);
+        }
+        Some(text)
+    }
+
+    /// Something that the reference would read otherwise.
+    pub(crate) fn differs(&mut self, node: &impl Ranged, message: impl Into<String>, help: &str) {
+        let location = self.location(node);
+        self.differences.push(Diagnostic::difference(&location, message, help));
+    }
+
+    /// A key that the reference takes for the name of another definition.
+    pub(crate) fn begins_another(&mut self, property: &ObjectProp<'_>, kind: &str, rest: usize) {
+        let name = quote(property.name.as_str());
+        let message = format!("libwebsockets takes {name} for the name of a new {kind}");
+        let help = match rest {
+            0 => "no key comes after it, so that one is empty".to_owned(),
+            1 => "the key after it becomes the new one's".to_owned(),
+            rest => format!("the {rest} keys after it become the new one's"),
+        };
+        self.differs(&property.name, message, &help);
+    }
+
+    /// The reference takes a text that does not begin with a brace for a file's name.
+    pub(crate) fn check_start(&mut self) {
+        if !self.document.text.starts_with('{') {
+            let location = Location::new(self.document, 0..0);
+            let message =
+                "libwebsockets takes a text that does not begin with `{` for a file's name";
+            let help = "that is for texts in programs; in a file it is no matter";
+            self.differences.push(Diagnostic::difference(&location, message, help));
+        }
     }
 
     /// A number of at most `max`: digits, bare or in quotes.
@@ -139,6 +183,10 @@ impl ParseContext<'_> {
     /// A flag; anything but a literal leaves it as it is.
     pub(crate) fn flag(&mut self, value: &Value<'_>, what: &str) -> Option<bool> {
         if let Some(literal) = value.as_boolean_lit() {
+            if self.is_overlay && !literal.value {
+                let help = "flags can be set in an overlay, and not cleared";
+                self.differs(value, format!("libwebsockets leaves {what} as it is"), help);
+            }
             return Some(literal.value);
         }
         let location = self.location(value);

@@ -9,6 +9,7 @@ mod limits;
 mod meaning;
 mod overlay;
 mod properties;
+mod reference;
 mod show;
 mod support;
 mod syntax;

@@ -1,47 +1,22 @@
-//! `sspc policy`: check a policy, or show what it says.
+//! `sspc policy`: check policies, or show what they say.
+
+mod check;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
 use sspc_policy::{Policy, suggest};
 
-use crate::console::{Console, count, print};
+use crate::console::{Console, print};
 use crate::exit::{Exit, Failure};
 use crate::policy_files;
 
 /// Check a policy, or show what it says
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
-    Check(CheckArgs),
+    Check(check::CheckArgs),
     Show(ShowArgs),
 }
-
-/// Find every mistake in a policy, with line and column
-///
-/// Diagnostics go to stderr. Exit code 0 if there are no errors, with or without warnings; 1 if
-/// there are errors or the file cannot be read.
-#[derive(Debug, Args)]
-#[command(after_long_help = CHECK_HELP)]
-pub(crate) struct CheckArgs {
-    /// The policy; `-` is stdin
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) file: PathBuf,
-
-    /// Check it with this policy on top; may be given several times
-    #[arg(short, long = "overlay", value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) overlays: Vec<PathBuf>,
-}
-
-const CHECK_HELP: &str = "\
-Examples:
-  sspc policy check policy.json
-  sspc policy check policy.json --overlay site.json
-  generate-policy | sspc policy check -
-
-Exit codes:
-  0  no errors; there may be warnings
-  1  errors, or a file that cannot be read
-  2  the command line is wrong";
 
 /// Show the effective settings: defaults filled in, references resolved
 ///
@@ -75,24 +50,10 @@ Exit codes:
 /// Runs the command to its end.
 pub(crate) fn run(command: &PolicyCommand, console: Console) -> Result<Exit, Failure> {
     match command {
-        PolicyCommand::Check(args) => check(args, console),
+        PolicyCommand::Check(args) => check::run(args, console),
         PolicyCommand::Show(args) => show(args, console),
     }
     .map(|()| Exit::Ok)
-}
-
-fn check(args: &CheckArgs, console: Console) -> Result<(), Failure> {
-    match policy_files::load(Some(&args.file), &args.overlays) {
-        Ok(parsed) => {
-            console.diagnose(&parsed.warnings);
-            let warnings = count(parsed.warnings.warnings().count(), "warning");
-            let streamtypes = count(parsed.policy.streamtypes.len(), "streamtype");
-            console
-                .say(&format!("{}: ok: {streamtypes}, {warnings}", policy_files::name(&args.file)));
-            Ok(())
-        }
-        Err(error) => Err(policy_files::refuse(error, console)),
-    }
 }
 
 fn show(args: &ShowArgs, console: Console) -> Result<(), Failure> {
