@@ -76,7 +76,7 @@ impl Running {
 
     /// Payload of the client, if the attempt takes it now.
     pub fn send(&self, bytes: Bytes, flags: Flags) -> bool {
-        self.0.body.try_send(TxChunk { bytes, flags }).is_ok()
+        self.0.body.try_send(TxChunk::new(bytes, flags)).is_ok()
     }
 }
 

@@ -20,7 +20,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use rand::{Rng as _, SeedableRng as _};
 use rand_xoshiro::SplitMix64;
-use sspc_policy::StreamType;
+use sspc_policy::{Protocol, StreamType};
 use sspc_wire::{Flags, State, Timeout};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
@@ -90,9 +90,11 @@ impl Lifecycle {
     /// A stream without a state; [`Lifecycle::create`] begins it. The seed is for jitter.
     pub(crate) fn new(stream: Arc<StreamType>, retry_after_max: Duration, seed: u64) -> Self {
         Self {
-            stream,
             phase: Phase::Idle,
-            state_filter: StateFilter::default(),
+            state_filter: match stream.protocol {
+                Protocol::Mqtt => StateFilter::repeating_verdicts(),
+                _ => StateFilter::default(),
+            },
             actions: VecDeque::new(),
             failures: 0,
             retry_after_max,
@@ -100,6 +102,7 @@ impl Lifecycle {
             length_hint: None,
             is_draining: false,
             jitter: SplitMix64::seed_from_u64(seed),
+            stream,
         }
     }
 
@@ -148,6 +151,11 @@ impl Lifecycle {
     /// The length of the next message, if the client announced it.
     pub(crate) fn length_hint(&self) -> Option<u32> {
         self.length_hint
+    }
+
+    /// The same, which from now on is no longer announced.
+    pub(crate) fn take_length_hint(&mut self) -> Option<u32> {
+        self.length_hint.take()
     }
 
     /// True if the running attempt takes one message, and has not answered it.
@@ -334,6 +342,10 @@ impl Lifecycle {
 
     fn answered(&mut self, state: State, ends_transaction: bool) {
         self.failures = 0;
+        if !ends_transaction {
+            // What the client waits for with a timeout has come.
+            self.timeout_at = None;
+        }
         self.say(state);
         if let Phase::Connected { answered, .. } = &mut self.phase {
             *answered |= ends_transaction;

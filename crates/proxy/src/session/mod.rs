@@ -13,6 +13,7 @@ mod frame_writer;
 mod input;
 mod lifecycle;
 mod link;
+mod metadata;
 mod peer;
 mod state_filter;
 mod stream;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use sspc_policy::StreamType;
-use sspc_wire::limits::{METADATA_NAME_MAX, channel_ahead_max};
+use bytes::Bytes;
+use sspc_policy::{Protocol, StreamType};
+use sspc_wire::limits::channel_ahead_max;
 use sspc_wire::{Flags, PayloadHead, Piece, State, Streamtype, Timeout, ToClient};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
@@ -20,12 +20,13 @@ use super::frame_writer::{FrameWriter, FramingMode};
 use super::input::Read;
 use super::lifecycle::{Action, Lifecycle};
 use super::link::LinkKind;
+use super::metadata::Metadata;
 use super::tx_queue::{self, Pushed, TxQueue};
 use crate::config::Limits;
 use crate::counters::Counts;
 use crate::identity::Identity;
 use crate::memory::{Account, Held, Way};
-use crate::onward::{Attempt, End, Event, Failure, FailureKind, Takes, TxChunk};
+use crate::onward::{Attempt, End, Event, Failure, FailureKind, MessageSettings, Takes, TxChunk};
 use crate::payload;
 
 /// The longest metadata value for the client, in bytes; longer ones are left out.
@@ -92,9 +93,7 @@ pub(crate) struct Stream<D: AttemptStarter> {
     held: Holdings,
     streamtype: Arc<StreamType>,
     chain: Vec<Arc<StreamType>>,
-    metadata: Vec<(String, Bytes)>,
-    /// A metadata value that is still coming, by its name.
-    gathering: Option<(String, BytesMut)>,
+    metadata: Metadata,
     lifecycle: Lifecycle,
     attempt: Option<D::RunningAttempt>,
     tx_queue: TxQueue,
@@ -154,8 +153,7 @@ impl<D: AttemptStarter> Stream<D> {
             lifecycle: Lifecycle::new(Arc::clone(&streamtype), timeouts.retry_after_max, seed),
             streamtype,
             chain,
-            metadata: Vec::new(),
-            gathering: None,
+            metadata: Metadata::default(),
             attempt: None,
             tx_queue: TxQueue::new(),
             watermarks,
@@ -239,14 +237,8 @@ impl<D: AttemptStarter> Stream<D> {
 
     /// Charges what waits in here.
     fn charge(&mut self) {
-        self.held.onward.set(self.tx_queue.cost() + self.settings_size());
+        self.held.onward.set(self.tx_queue.cost() + self.metadata.size());
         self.held.back.set(self.frame_writer.cost());
-    }
-
-    /// What the client's metadata takes, in bytes.
-    fn settings_size(&self) -> usize {
-        let gathering = self.gathering.as_ref().map_or(0, |(_, value)| value.capacity());
-        self.metadata.iter().map(|(_, value)| value.len()).sum::<usize>() + gathering
     }
 
     /// What the driver can wait for.
@@ -301,11 +293,13 @@ impl<D: AttemptStarter> Stream<D> {
             }
             return;
         }
+        let flags = head.flags_of(piece) & KNOWN;
         let piece = tx_queue::Piece {
             bytes: piece.data,
             shared: shared(read, piece.data),
-            flags: head.flags_of(piece) & KNOWN,
+            flags,
             ends_frame: piece.is_last(),
+            settings: self.message_settings(flags),
         };
         match self.tx_queue.push(piece) {
             Pushed::Kept => self.lifecycle.handle_demand(),
@@ -319,6 +313,15 @@ impl<D: AttemptStarter> Stream<D> {
             }
         }
         self.settle();
+    }
+
+    /// What holds for the message that a piece with these flags begins, if the protocol asks.
+    fn message_settings(&mut self, flags: Flags) -> Option<Arc<MessageSettings>> {
+        if self.streamtype.protocol != Protocol::Mqtt || !self.tx_queue.begins_message(flags) {
+            return None;
+        }
+        let length_hint = self.lifecycle.take_length_hint().filter(|bytes| *bytes > 0);
+        Some(self.metadata.for_message(length_hint, &self.account))
     }
 
     pub(crate) fn handle_length_hint(&mut self, bytes: u32) {
@@ -358,39 +361,7 @@ impl<D: AttemptStarter> Stream<D> {
         name: &[u8],
         value: &Piece<'_>,
     ) -> Result<(), ProtocolError> {
-        if value.is_first() {
-            let item = std::str::from_utf8(name)
-                .ok()
-                .filter(|name| name.len() <= METADATA_NAME_MAX)
-                .and_then(|name| self.streamtype.metadata_item(name));
-            let Some(item) = item else {
-                return Err(ProtocolError::UndeclaredMetadata {
-                    streamtype: self.streamtype.name.clone(),
-                    name: String::from_utf8_lossy(name).into_owned(),
-                });
-            };
-            if value.total == 0 {
-                return Err(ProtocolError::EmptyMetadata {
-                    streamtype: self.streamtype.name.clone(),
-                    name: item.name.clone(),
-                });
-            }
-            self.gathering = Some((item.name.clone(), BytesMut::new()));
-        }
-        if let Some((_, gathered)) = &mut self.gathering {
-            gathered.extend_from_slice(value.data);
-        }
-        if value.is_last()
-            && let Some((name, gathered)) = self.gathering.take()
-        {
-            debug!(name, bytes = gathered.len(), "METADATA");
-            let value = gathered.freeze();
-            match self.metadata.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, known)) => *known = value,
-                None => self.metadata.push((name, value)),
-            }
-        }
-        Ok(())
+        self.metadata.handle(&self.streamtype, name, value)
     }
 
     // ---- what happens
@@ -452,9 +423,13 @@ impl<D: AttemptStarter> Stream<D> {
             match attempt.queues().1.try_reserve() {
                 Ok(room) => match self.tx_queue.pop() {
                     Some((chunk, _)) if chunk.bytes.is_empty() && chunk.flags == Flags::NONE => {}
-                    Some((chunk, size)) => {
-                        let bytes = self.account.attach(Way::Onward, chunk.bytes, size);
-                        room.send(TxChunk { bytes, flags: chunk.flags });
+                    Some((mut chunk, size)) => {
+                        let bytes = self.account.attach(
+                            Way::Onward,
+                            std::mem::take(&mut chunk.bytes),
+                            size,
+                        );
+                        room.send(TxChunk { bytes, ..chunk });
                     }
                     None => break,
                 },
@@ -558,7 +533,7 @@ impl<D: AttemptStarter> Stream<D> {
             account: Arc::clone(&self.account),
             stream: Arc::clone(&self.streamtype),
             chain: self.chain.clone(),
-            metadata: self.metadata.clone(),
+            metadata: self.metadata.values().to_vec(),
             length_hint: self.lifecycle.length_hint(),
         }));
     }

@@ -1,11 +1,12 @@
 //! Payload on its way from the client to the remote peer.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sspc_wire::Flags;
 
-use crate::onward::TxChunk;
+use crate::onward::{MessageSettings, TxChunk};
 use crate::payload::Waiting;
 
 /// What a waiting chunk takes beside its payload, in bytes: its place in the queue, and what the
@@ -53,11 +54,13 @@ struct Position {
 struct Chunk {
     payload: Waiting,
     flags: Flags,
+    settings: Option<Arc<MessageSettings>>,
 }
 
 impl Chunk {
     fn cost(&self) -> usize {
-        self.payload.size() + CHUNK_COST
+        let settings = self.settings.as_ref().map_or(0, |settings| settings.held.bytes());
+        self.payload.size() + settings + CHUNK_COST
     }
 
     /// Adds payload behind if it is more of the same message; what is left, `None` if all of it was
@@ -86,6 +89,8 @@ pub(crate) struct Piece<'a> {
     pub(crate) flags: Flags,
     /// Nothing more of the same frame is to come.
     pub(crate) ends_frame: bool,
+    /// For the message that it begins, if such are wanted.
+    pub(crate) settings: Option<Arc<MessageSettings>>,
 }
 
 /// What became of a chunk.
@@ -128,9 +133,14 @@ impl TxQueue {
         }
     }
 
+    /// True if a piece with these flags begins a message.
+    pub(crate) fn begins_message(&self, flags: Flags) -> bool {
+        flags.contains(Flags::SOM) || !self.at.in_message
+    }
+
     /// Takes a piece, if it is wanted.
     pub(crate) fn push(&mut self, piece: Piece<'_>) -> Pushed {
-        let Piece { bytes, shared, flags, ends_frame } = piece;
+        let Piece { bytes, shared, flags, ends_frame, settings } = piece;
         let starts = flags.contains(Flags::SOM);
         let ends = flags.contains(Flags::EOM);
         let was_in_message = self.at.in_message;
@@ -178,10 +188,11 @@ impl TxQueue {
         }
         let payload = match shared {
             Some((bytes, buffer)) => Some(Waiting::AsRead { bytes, buffer }),
+            None if settings.is_some() => Some(Waiting::copy_of(bytes)),
             None => self.join(bytes, flags).map(Waiting::copy_of),
         };
         if let Some(payload) = payload {
-            let chunk = Chunk { payload, flags };
+            let chunk = Chunk { payload, flags, settings };
             self.cost += chunk.cost();
             self.chunks.push_back(chunk);
             self.open += 1;
@@ -224,7 +235,8 @@ impl TxQueue {
         let cost = chunk.cost();
         self.cost -= cost;
         self.left += chunk.payload.len();
-        Some((TxChunk { bytes: chunk.payload.into_bytes(), flags: chunk.flags }, cost))
+        let Chunk { payload, flags, settings } = chunk;
+        Some((TxChunk { bytes: payload.into_bytes(), flags, settings }, cost))
     }
 
     /// A transaction that takes one message has begun: unless the message is here, the client sends
@@ -303,7 +315,8 @@ mod tests {
         flags: Flags,
         ends_frame: bool,
     ) -> Pushed {
-        tx_queue.push(Piece { bytes: text.as_bytes(), shared: None, flags, ends_frame })
+        let bytes = text.as_bytes();
+        tx_queue.push(Piece { bytes, shared: None, flags, ends_frame, settings: None })
     }
 
     /// Pushes; true if the chunk waits.

@@ -17,7 +17,7 @@ use sspc_wire::Flags;
 pub(crate) use self::failure::{Failure, FailureKind, Whose};
 use self::queue::SessionGone;
 use crate::identity::Identity;
-use crate::memory::Account;
+use crate::memory::{Account, Held};
 
 /// What one connection attempt is made from; values as they are when it starts.
 #[derive(Debug)]
@@ -43,6 +43,27 @@ pub(crate) struct TxChunk {
     pub(crate) bytes: Bytes,
     /// [`Flags::SOM`] and [`Flags::EOM`] tell where a message begins and ends.
     pub(crate) flags: Flags,
+    /// With the first of a message, for protocols that send each message by settings of its own.
+    pub(crate) settings: Option<Arc<MessageSettings>>,
+}
+
+impl TxChunk {
+    /// Without settings of its own.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) const fn new(bytes: Bytes, flags: Flags) -> Self {
+        Self { bytes, flags, settings: None }
+    }
+}
+
+/// What the client had set when it began a message.
+#[derive(Debug)]
+pub(crate) struct MessageSettings {
+    /// The client's metadata by the policy's name.
+    pub(crate) metadata: Vec<(String, Bytes)>,
+    /// Bytes of payload that it announced for this message.
+    pub(crate) length_hint: Option<u32>,
+    /// For the metadata.
+    pub(crate) held: Held,
 }
 
 /// What a running attempt reports, in the order in which the client must get it.
@@ -147,13 +168,22 @@ impl Attempt {
     /// The value of a metadata item for `${name}`: empty if declared and unset, `None` if the
     /// policy does not declare it.
     pub(crate) fn lookup<'a>(&'a self, name: &str) -> Option<&'a [u8]> {
+        self.lookup_in(&self.metadata, name)
+    }
+
+    /// The same of other values of the client than those that it had at the beginning.
+    pub(crate) fn lookup_in<'a>(
+        &self,
+        metadata: &'a [(String, Bytes)],
+        name: &str,
+    ) -> Option<&'a [u8]> {
         self.stream.metadata_item(name)?;
-        Some(self.value(name).map_or(&[], |value| value))
+        Some(value_in(metadata, name).map_or(&[], |value| value))
     }
 
     /// What the client set this item to.
     pub(crate) fn value(&self, name: &str) -> Option<&Bytes> {
-        self.metadata.iter().find(|(given, _)| given == name).map(|(_, value)| value)
+        value_in(&self.metadata, name)
     }
 
     /// Where the policy and the metadata say to connect.
@@ -165,4 +195,8 @@ impl Attempt {
         Target::resolve(&self.stream, |name| self.lookup(name))
             .map_err(|error| Failure::new(FailureKind::Request, format!("endpoint: {error}")))
     }
+}
+
+fn value_in<'a>(metadata: &'a [(String, Bytes)], name: &str) -> Option<&'a Bytes> {
+    metadata.iter().find(|(given, _)| given == name).map(|(_, value)| value)
 }

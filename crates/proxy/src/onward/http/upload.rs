@@ -356,7 +356,7 @@ mod tests {
     use super::*;
 
     fn chunk(text: &'static str, flags: Flags) -> TxChunk {
-        TxChunk { bytes: Bytes::from_static(text.as_bytes()), flags }
+        TxChunk::new(Bytes::from_static(text.as_bytes()), flags)
     }
 
     async fn next(cursor: &mut Cursor) -> Option<Result<Piece, Fault>> {
@@ -402,7 +402,7 @@ mod tests {
         let mut cursor = upload.cursor().unwrap();
         for _ in 0..2 {
             let bytes = Bytes::from(vec![0; 600]);
-            sender.send(TxChunk { bytes, flags: Flags::NONE }).await.unwrap();
+            sender.send(TxChunk::new(bytes, Flags::NONE)).await.unwrap();
             next(&mut cursor).await.unwrap().unwrap();
         }
         assert!(upload.cursor().is_none() && !upload.can_restart());

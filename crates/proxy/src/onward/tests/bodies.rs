@@ -125,7 +125,7 @@ async fn a_session_that_leaves_before_eom_ends_the_attempt() {
     let mut running = onward().start(attempt(&post(Protocol::H1, &server)));
     let (other, _) = tokio::sync::mpsc::channel(1);
     let body = std::mem::replace(&mut running.body, other);
-    let chunk = TxChunk { bytes: Bytes::from_static(b"half"), flags: Flags::SOM };
+    let chunk = TxChunk::new(Bytes::from_static(b"half"), Flags::SOM);
     body.send(chunk).await.unwrap();
     drop(body);
     let report = report(&mut running.events).await;
@@ -144,7 +144,7 @@ async fn responses_flow_while_the_body_is_sent() {
         let mut running = onward().start(attempt(&post(protocol, &server)));
         for i in 0..10_u8 {
             let flags = if i == 9 { Flags::EOM } else { Flags::NONE };
-            running.body.send(TxChunk { bytes: Bytes::from(vec![i]), flags }).await.unwrap();
+            running.body.send(TxChunk::new(Bytes::from(vec![i]), flags)).await.unwrap();
             loop {
                 match running.events.recv().await.unwrap() {
                     crate::onward::Event::Payload { bytes, .. } => {
@@ -240,7 +240,7 @@ async fn upload(protocol: Protocol) {
             while !body.is_empty() {
                 let bytes = body.split_to(body.len().min(16_000));
                 let flags = if body.is_empty() { Flags::EOM } else { Flags::NONE };
-                sender.send(TxChunk { bytes, flags }).await.unwrap();
+                sender.send(TxChunk::new(bytes, flags)).await.unwrap();
             }
         });
         let report = report(&mut running.events).await;
@@ -276,7 +276,7 @@ async fn messages_of_a_rideshare_chain_become_one_form() {
         let mut running = onward().start(attempt);
         for text in ["1", "22"] {
             let bytes = Bytes::from_static(text.as_bytes());
-            running.body.send(TxChunk { bytes, flags: Flags::WHOLE }).await.unwrap();
+            running.body.send(TxChunk::new(bytes, Flags::WHOLE)).await.unwrap();
         }
         let report = report(&mut running.events).await;
         let text = report.text();

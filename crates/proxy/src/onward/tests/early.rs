@@ -24,7 +24,7 @@ fn post(protocol: Protocol, server: &Server) -> StreamType {
 }
 
 fn chunk(bytes: Bytes, flags: Flags) -> TxChunk {
-    TxChunk { bytes, flags }
+    TxChunk::new(bytes, flags)
 }
 
 /// Sends the first half of a message and waits for the end of the answer to it.

@@ -436,15 +436,15 @@ async fn methods_without_a_body_take_none() {
     let server = Server::http(false, |_| async { Response::new(full("")) }).await;
     let running = onward().start(attempt(&stream(Protocol::H1, server.address)));
     tokio::time::timeout(PATIENCE, running.body.closed()).await.unwrap();
-    let chunk = TxChunk { bytes: Bytes::new(), flags: Flags::WHOLE };
+    let chunk = TxChunk::new(Bytes::new(), Flags::WHOLE);
     assert!(running.body.try_send(chunk).is_err());
 }
 
 #[tokio::test]
 async fn what_this_proxy_cannot_do_fails_plainly() {
     let address = ([127, 0, 0, 1], 1).into();
-    let report = run(&onward(), attempt(&stream(Protocol::Mqtt, address))).await;
-    assert!(report.failure().contains("mqtt"));
+    let report = run(&onward(), attempt(&stream(Protocol::H3, address))).await;
+    assert!(report.failure().contains("h3"));
     let mut policy = stream(Protocol::H1, address);
     policy.http.method = "CONNECT".to_owned();
     assert!(run(&onward(), attempt(&policy)).await.failure().contains("CONNECT"));

@@ -213,7 +213,7 @@ async fn stalled_uploads_do_not_starve_others() {
         let mut sent = 0;
         // Fills what there is to fill.
         loop {
-            let chunk = TxChunk { bytes: Bytes::from(vec![0; 16_000]), flags: Flags::NONE };
+            let chunk = TxChunk::new(Bytes::from(vec![0; 16_000]), Flags::NONE);
             let sending = running.body.send(chunk);
             match tokio::time::timeout(Duration::from_millis(200), sending).await {
                 Ok(result) => result.unwrap(),

@@ -18,7 +18,7 @@ async fn raw_streams_carry_bytes_both_ways() {
     })
     .await;
     let mut running = onward().start(attempt(&stream(Protocol::Raw, server.address)));
-    let chunk = TxChunk { bytes: Bytes::from_static(b"hello"), flags: Flags::NONE };
+    let chunk = TxChunk::new(Bytes::from_static(b"hello"), Flags::NONE);
     running.body.send(chunk).await.unwrap();
     let report = report(&mut running.events).await;
     assert_eq!(report.order, ["Connected", "Payload"]);
@@ -37,7 +37,7 @@ async fn a_stream_that_is_to_leave_lets_its_peer_finish() {
     })
     .await;
     let mut running = onward().start(attempt(&stream(Protocol::Raw, server.address)));
-    let chunk = TxChunk { bytes: Bytes::from_static(b"hello"), flags: Flags::NONE };
+    let chunk = TxChunk::new(Bytes::from_static(b"hello"), Flags::NONE);
     running.body.send(chunk).await.unwrap();
     running.body = mpsc::channel(1).0;
     let report = report(&mut running.events).await;

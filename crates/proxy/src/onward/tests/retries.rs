@@ -133,7 +133,7 @@ async fn a_body_that_is_still_coming_begins_again_at_its_front() {
     .await;
     let mut running = onward().start(attempt(&post(Protocol::H1, &server, 1)));
     let chunk =
-        |text: &'static str, flags| TxChunk { bytes: Bytes::from_static(text.as_bytes()), flags };
+        |text: &'static str, flags| TxChunk::new(Bytes::from_static(text.as_bytes()), flags);
     running.body.send(chunk("abc", Flags::SOM)).await.unwrap();
     let second_try = async {
         while server.accepted() < 2 {

@@ -192,7 +192,7 @@ pub(super) async fn send_message(body: tokio::sync::mpsc::Sender<TxChunk>, mut m
         let last = message.is_empty();
         let flags = std::mem::replace(&mut flags, Flags::NONE);
         let flags = if last { flags | Flags::EOM } else { flags };
-        if body.send(TxChunk { bytes, flags }).await.is_err() || last {
+        if body.send(TxChunk::new(bytes, flags)).await.is_err() || last {
             return;
         }
     }

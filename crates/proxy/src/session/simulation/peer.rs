@@ -247,7 +247,7 @@ impl Peer {
 
     /// Takes a chunk; the message if it is whole with it.
     fn take(&mut self, chunk: TxChunk) -> Result<Option<Vec<u8>>, Stop> {
-        let TxChunk { bytes, flags } = chunk;
+        let TxChunk { bytes, flags, .. } = chunk;
         self.play.flow.take(bytes.len());
         let starts = flags.contains(Flags::SOM);
         assert_eq!(starts, self.open.is_none(), "SOM on each message's first piece: {flags}");

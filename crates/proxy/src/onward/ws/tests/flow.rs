@@ -30,7 +30,7 @@ async fn both_ways(deflate: Option<DeflateParams>, len: usize) {
         for i in 0..pieces {
             let som = if i == 0 { Flags::SOM } else { Flags::NONE };
             let eom = if i + 1 == pieces { Flags::EOM } else { Flags::NONE };
-            let chunk = crate::onward::TxChunk { bytes: piece(i), flags: som | eom };
+            let chunk = crate::onward::TxChunk::new(piece(i), som | eom);
             body.send(chunk).await.unwrap();
         }
         body
@@ -152,7 +152,7 @@ async fn a_server_that_does_not_read_stops_the_client_and_not_its_own_messages()
     let mut queued = 0;
     loop {
         let flags = if queued == 0 { Flags::SOM } else { Flags::NONE };
-        let chunk = crate::onward::TxChunk { bytes: piece(queued), flags };
+        let chunk = crate::onward::TxChunk::new(piece(queued), flags);
         let patience = std::time::Duration::from_millis(300);
         match tokio::time::timeout(patience, body.send(chunk)).await {
             Ok(sent) => sent.unwrap(),
@@ -181,7 +181,7 @@ async fn neither_direction_waits_for_the_other() {
     let filling = tokio::spawn(async move {
         for i in 0..16 * MIB / 4096 {
             let flags = if i == 0 { Flags::SOM } else { Flags::NONE };
-            let chunk = crate::onward::TxChunk { bytes: piece(i), flags };
+            let chunk = crate::onward::TxChunk::new(piece(i), flags);
             body.send(chunk).await.unwrap();
         }
     });

@@ -142,9 +142,9 @@ async fn answers_pass_payload_that_waits() {
     let sending = tokio::spawn(async move {
         for i in 0..100 {
             let flags = if i == 0 { Flags::SOM } else { Flags::NONE };
-            body.send(TxChunk { bytes: Bytes::from(vec![i; 16 * 1024]), flags }).await.unwrap();
+            body.send(TxChunk::new(Bytes::from(vec![i; 16 * 1024]), flags)).await.unwrap();
         }
-        body.send(TxChunk { bytes: Bytes::new(), flags: Flags::EOM }).await.unwrap();
+        body.send(TxChunk::new(Bytes::new(), Flags::EOM)).await.unwrap();
         body
     });
     let (wire, answers) = pings(10);

@@ -101,7 +101,7 @@ impl Client {
     }
 
     pub(super) async fn send(&self, bytes: impl Into<Bytes>, flags: Flags) {
-        let chunk = TxChunk { bytes: bytes.into(), flags };
+        let chunk = TxChunk::new(bytes.into(), flags);
         self.body.as_ref().unwrap().send(chunk).await.unwrap();
     }
 

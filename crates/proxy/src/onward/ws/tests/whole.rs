@@ -62,7 +62,7 @@ where
 {
     let event = running.events.recv().await;
     assert!(matches!(event, Some(Event::Connected { .. })), "{event:?}");
-    let chunk = TxChunk { bytes: "hello".into(), flags: Flags::WHOLE };
+    let chunk = TxChunk::new("hello".into(), Flags::WHOLE);
     running.body.send(chunk).await.unwrap();
     assert_eq!(server.next().await, Seen::Message(MessageKind::Binary, b"hello".to_vec()));
     server.binary(b"good day").await;
