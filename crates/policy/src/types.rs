@@ -453,6 +453,8 @@ pub struct Mqtt {
     pub will: MqttMessage,
     /// The `mqtt_birth_*` keys: published once a connection, before CONNECTED.
     pub birth: MqttMessage,
+    /// `mqtt_v5`: speak MQTT 5 rather than 3.1.1.
+    pub v5: bool,
     /// `aws_iot`: handle shadow topics.
     pub aws_iot: bool,
 }

@@ -101,6 +101,11 @@ pub struct Limits("limit") {
     /// Bytes that an h2 peer may send on a stream ahead of what its client takes. More is faster over
     /// a long way, and as much memory may wait in each stalled stream.
     pub h2_stream_window: u32 = Bytes(256 * 1024),
+    /// Bytes of a message that a client may publish with mqtt: it is sent when all of it is here.
+    pub mqtt_message: u32 = Bytes(1024 * 1024),
+    /// Bytes that an mqtt broker may send a stream ahead of what its client takes; beyond it the
+    /// connection, which a client's streams share, is not read.
+    pub mqtt_stream_window: u32 = Bytes(256 * 1024),
     /// Names that are looked up at a time, each with two sockets; fewer if the process may not open
     /// descriptors enough for them.
     pub lookups: usize = Count(128),
@@ -155,6 +160,10 @@ pub struct Timeouts("timeout") {
     pub body_idle: Duration = Time(Duration::from_secs(30)),
     /// How long a connection that no stream uses is kept for the next one.
     pub keep_warm: Duration = Time(Duration::from_secs(5)),
+    /// From a message to an mqtt broker to its acknowledgement. Then it is sent again, three times with
+    /// MQTT 3.1.1, which 5 forbids; after four times this without an answer its client hears
+    /// QOS_NACK_REMOTE.
+    pub mqtt_ack: Duration = Time(Duration::from_secs(3)),
     /// The longest Retry-After of a peer that is believed.
     pub retry_after_max: Duration = Time(Duration::from_secs(3600)),
     /// How long transactions may go on once the proxy shuts down.
@@ -167,7 +176,8 @@ pub struct Timeouts("timeout") {
 }
 }
 
-/// Values of the device that policies refer to by header names; clients never see them. Empty ones
+/// Values of the device that policies refer to by header names, or that brokers ask for; clients never
+/// see them. Empty ones
 /// are not set.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -180,6 +190,12 @@ pub struct DeviceCredentials {
     pub firmware_version: Bytes,
     /// For `http_devtype_header`: the device's type.
     pub device_type: Bytes,
+    /// The client id for mqtt brokers; each connection has a random one if it is empty.
+    pub mqtt_client_id: Bytes,
+    /// The user's name for mqtt brokers.
+    pub mqtt_user: Bytes,
+    /// The password for mqtt brokers; sent only with a user's name.
+    pub mqtt_password: Bytes,
 }
 
 /// Sizes only: these are secrets.
@@ -190,6 +206,9 @@ impl fmt::Debug for DeviceCredentials {
             .field("serial_number", &self.serial_number.len())
             .field("firmware_version", &self.firmware_version.len())
             .field("device_type", &self.device_type.len())
+            .field("mqtt_client_id", &self.mqtt_client_id.len())
+            .field("mqtt_user", &self.mqtt_user.len())
+            .field("mqtt_password", &self.mqtt_password.len())
             .finish()
     }
 }

@@ -7,6 +7,7 @@
 
 mod heads;
 mod memory;
+mod mqtt;
 mod observations;
 mod support;
 
@@ -49,6 +50,7 @@ fn timeouts() -> Vec<Row> {
         response: [2_000, 100_000] => silent_http_server & silent_websocket_server,
         body_idle: [2_500, 120_000] => silence_inside_a_body & silence_inside_an_answered_request,
         keep_warm: [300, 130_000] => idle_h1_connection & idle_h2_connection,
+        mqtt_ack: [500, 20_000] => unacknowledged_message,
         retry_after_max: [7_000, 10_800_000] => busy_before_connected & busy_after_connected,
         drain: [400, 140_000] => transaction_at_shutdown,
         flush: [200, 150_000] => refused_client_that_stays,
@@ -67,6 +69,8 @@ fn limits() -> Vec<Row> {
         request_head: [1_000, 40_000] => largest_http_head & largest_websocket_head,
         h2_streams: [2, 300] => streams_of_the_first_h2_connection,
         h2_stream_window: [30_000, 2_000_000] => h2_window,
+        mqtt_message: [900, 3_000_000] => largest_announced_message,
+        mqtt_stream_window: [20_000, 1_000_000] => largest_message_among_strangers,
         lookups: [2, 9] => names_asked_for_many_clients,
         lookups_per_client: [3, 20] => names_asked_for_one_client,
         memory: [2_000_000, 20_000_000] => held_for_one_client & held_of_one_client,

@@ -10,6 +10,7 @@ mod attempt;
 pub(crate) mod connect;
 mod fair;
 pub(crate) mod http;
+mod mqtt;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -27,7 +28,8 @@ use tracing::Instrument as _;
 pub(crate) use self::attempt::queue::EventReceiver;
 use self::attempt::queue::{self, EventSender};
 pub(crate) use self::attempt::{
-    Attempt, End, Event, Failure, FailureKind, PAYLOAD_EVENT_MAX, Takes, TxChunk, Whose,
+    Attempt, End, Event, Failure, FailureKind, MessageSettings, PAYLOAD_EVENT_MAX, Takes, TxChunk,
+    Whose,
 };
 pub(crate) use self::connect::NameFiles;
 #[cfg(test)]
@@ -75,6 +77,7 @@ pub(crate) struct Onward {
     connector: Connector,
     h1: h1::Pool,
     h2: h2::Pool,
+    mqtt: mqtt::Pool,
 }
 
 /// While a connection waits for a descriptor.
@@ -85,6 +88,7 @@ const CLOSE_IDLE_EVERY: Duration = Duration::from_millis(100);
 enum Runner {
     Http,
     Ws,
+    Mqtt,
     Raw,
 }
 
@@ -94,6 +98,7 @@ impl Runner {
         match protocol {
             Protocol::H1 | Protocol::H2 => Some(Runner::Http),
             Protocol::Ws => Some(Runner::Ws),
+            Protocol::Mqtt => Some(Runner::Mqtt),
             Protocol::Raw => Some(Runner::Raw),
             _ => None,
         }
@@ -108,6 +113,7 @@ impl Onward {
         Arc::new(Self {
             h1: h1::Pool::new(config.timeouts.keep_warm),
             h2: h2::Pool::default(),
+            mqtt: mqtt::Pool::default(),
             connector: Connector::new(config.timeouts.connect, resolver, config.allow_to.clone()),
             config,
         })
@@ -187,6 +193,7 @@ impl Onward {
         match Runner::of(protocol) {
             Some(Runner::Http) => http::run(self, attempt, out, chunks).await,
             Some(Runner::Ws) => ws::run(self, attempt, out, chunks).await,
+            Some(Runner::Mqtt) => mqtt::run(self, attempt, out, chunks).await,
             Some(Runner::Raw) => raw::run(self, attempt, out, chunks).await,
             None => {
                 let why = format!("this proxy does not speak {protocol}");

@@ -27,6 +27,8 @@ mod flow;
 mod lifetime;
 mod line_replay;
 mod liveness;
+mod mosquitto;
+mod mqtt;
 mod nginx;
 mod origin;
 mod pipes;

@@ -223,6 +223,9 @@ pub(super) async fn keepalive_of_a_tcp_client(config: Config) -> u64 {
 // ---- limits
 
 pub(super) use super::heads::{largest_http_head, largest_websocket_head};
+pub(super) use super::mqtt::{
+    largest_announced_message, largest_message_among_strangers, unacknowledged_message,
+};
 
 pub(super) async fn served_links(config: Config) -> u64 {
     let asked = config.limits.sessions + 3;

@@ -26,12 +26,14 @@ use crate::onward::{Failure, FailureKind};
 const CONFIGS_MAX: usize = 64;
 
 /// The protocols that a connection offers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Alpn {
     /// h2, or http/1.1 where the peer has no h2.
     H2,
     /// http/1.1 alone, also for websockets.
     H1,
+    /// What AWS IoT asks of mqtt on the port of https.
+    AwsMqtt,
     /// Nothing.
     Raw,
 }
@@ -41,6 +43,7 @@ impl Alpn {
         match self {
             Alpn::H2 => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
             Alpn::H1 => vec![b"http/1.1".to_vec()],
+            Alpn::AwsMqtt => vec![b"x-amzn-mqtt-ca".to_vec()],
             Alpn::Raw => Vec::new(),
         }
     }
