@@ -137,9 +137,4 @@ impl Pool {
             }
         }
     }
-
-    #[cfg(test)]
-    pub(super) fn connections(&self) -> usize {
-        self.links().values().map(Vec::len).sum()
-    }
 }
