@@ -153,6 +153,17 @@ where
         self.state == State::Closed
     }
 
+    /// True if a peer was heard in the handshake that is under way or was the last.
+    #[cfg(feature = "host")]
+    pub const fn has_heard(&self) -> bool {
+        self.peer_epoch != 0
+    }
+
+    /// True if it takes datagrams: [`receive_datagram`](Self::receive_datagram).
+    pub const fn takes_datagrams(&self) -> bool {
+        self.config.datagrams
+    }
+
     /// The round trip of packets, smoothed, in µs; 0 before the first one.
     pub const fn rtt_us(&self) -> u32 {
         self.sender.rtt_us

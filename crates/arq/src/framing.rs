@@ -66,9 +66,11 @@ where
     T: AsRef<[u8]> + AsMut<[u8]>,
 {
     /// A line of which nothing is known yet. If packets are encrypted the choice is
-    /// [`Reliable`](Choice::Reliable), whatever is given: nobody turns encryption off from outside.
+    /// [`Reliable`](Choice::Reliable), whatever is given: nobody turns encryption off from outside. The
+    /// same if packets are datagrams: there is nothing plain then.
     pub fn new(choice: Choice, arq: Arq<P, R, T>) -> Self {
-        let choice = if arq.protection().encrypts() { Choice::Reliable } else { choice };
+        let is_reliable = arq.protection().encrypts() || arq.takes_datagrams();
+        let choice = if is_reliable { Choice::Reliable } else { choice };
         let in_packets = matches!(choice, Choice::Reliable);
         Self { choice, in_packets, arq, seen_us: 0, refused: false, plain_pings: 0 }
     }
@@ -111,7 +113,7 @@ where
     }
 
     /// Takes bytes that came off the front of `input`, up to the next thing that concerns the mux. Until
-    /// it returns `None`, there is more, even if the input is used up.
+    /// it returns `None`, there is more, even if the input is used up. Of datagrams `input` is one, whole.
     pub fn receive<'s, 'i: 's>(
         &'s mut self,
         now: Instant,
@@ -139,7 +141,12 @@ where
             }
         }
         if self.in_packets {
-            return Some(match self.arq.receive(now, input)? {
+            let received = if self.arq.takes_datagrams() {
+                self.arq.receive_datagram(now, core::mem::take(input))
+            } else {
+                self.arq.receive(now, input)
+            };
+            return Some(match received? {
                 Received::Opened => Input::Reset,
                 Received::Data(bytes) => Input::Bytes(bytes),
             });

@@ -35,6 +35,8 @@ mod device;
 #[cfg(feature = "host")]
 mod either;
 mod framing;
+#[cfg(all(feature = "psk", feature = "host"))]
+mod greeter;
 mod packet;
 mod protection;
 mod receive;
@@ -54,6 +56,8 @@ pub use device::DeviceFraming;
 #[cfg(feature = "host")]
 pub use either::Either;
 pub use framing::{Choice, Framing, Input};
+#[cfg(all(feature = "psk", feature = "host"))]
+pub use greeter::{Greeted, Greeter};
 pub use protection::{Checked, Order, Protection, Refusal};
 #[cfg(all(feature = "psk", feature = "host"))]
 pub use sealed::KeyTable;

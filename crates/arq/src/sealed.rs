@@ -21,7 +21,11 @@ use keys::Id;
 pub use keys::KeyTable;
 pub use keys::{ID_MAX, Keys, OwnKey};
 pub use secret::Key;
-use secret::{NONCE, expand, extract, hmac, mac};
+#[cfg(feature = "host")]
+pub(crate) use secret::hmac;
+#[cfg(not(feature = "host"))]
+use secret::hmac;
+use secret::{NONCE, expand, extract, mac};
 use way::{KEY_BITS, Receives, SHORT, Sends};
 
 /// What every derived key begins with.

@@ -20,7 +20,7 @@ impl Key {
         Self(bytes)
     }
 
-    pub(super) const fn bytes(&self) -> &[u8; HASH] {
+    pub(crate) const fn bytes(&self) -> &[u8; HASH] {
         &self.0
     }
 }
@@ -52,7 +52,7 @@ pub(super) fn mac(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
 }
 
 /// HMAC-SHA256 over the parts.
-pub(super) fn hmac(key: &[u8], parts: &[&[u8]]) -> Zeroizing<[u8; HASH]> {
+pub(crate) fn hmac(key: &[u8], parts: &[&[u8]]) -> Zeroizing<[u8; HASH]> {
     Zeroizing::new(mac(key, parts).finalize().into_bytes().into())
 }
 

@@ -4,3 +4,4 @@ mod attacks;
 mod ends;
 mod handshake;
 mod packets;
+mod strangers;
