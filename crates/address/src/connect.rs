@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::{SerialAddress, WELL_KNOWN_NAME};
+use crate::{NetworkAddress, SerialAddress, WELL_KNOWN_NAME};
 
 /// Where a client finds its proxy.
 ///
@@ -18,7 +18,7 @@ pub enum Address {
     Abstract(String),
     /// `uds:/path`: a Unix socket in the file system.
     Path(PathBuf),
-    /// `tcp:host:port`.
+    /// `tcp:host:port`: a connection for each stream.
     Tcp {
         /// A name, an IPv4 address, or an IPv6 address without brackets.
         host: String,
@@ -28,6 +28,9 @@ pub enum Address {
     /// `serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast`: a serial line, which all streams
     /// of the process that use it share.
     Serial(SerialAddress),
+    /// `udp:host:port?keys=/path` or `tcp:host:port?keys=/path`: a line over a network, which all
+    /// streams of the process that use it share.
+    Network(NetworkAddress),
     /// A link that the program made itself; no text gives one.
     Own {
         /// What messages call it.
@@ -50,6 +53,7 @@ impl fmt::Display for Address {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
             Self::Serial(serial) => serial.fmt(f),
+            Self::Network(network) => network.fmt(f),
             Self::Own { name } => f.write_str(name),
         }
     }

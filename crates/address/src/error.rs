@@ -2,6 +2,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
+use crate::network::Carrier;
 use crate::place::Place;
 use crate::serial::BAUD_FAST_MIN;
 
@@ -38,18 +39,31 @@ pub(crate) enum Mistake {
     },
     Mode,
     Owner,
-    NoPort,
+    NoPort {
+        carrier: Carrier,
+    },
     Port {
         least: u16,
     },
-    Brackets,
-    NoHost,
+    Brackets {
+        carrier: Carrier,
+    },
+    NoHost {
+        carrier: Carrier,
+    },
     Baud,
     RtsCts,
     Profile,
     Framing,
     Keys,
     PlainKeys,
+    /// A tap passes encrypted bytes as they are.
+    KeysOfTap,
+    /// Plain TCP has a connection for each stream, and no line.
+    PlainTcp,
+    NetworkOption {
+        option: String,
+    },
     SerialOption {
         option: String,
     },
@@ -94,14 +108,29 @@ impl fmt::Display for AddressError {
             Mistake::Owner => {
                 f.write_str("owner must name a user, a group or both: owner=user:group")
             }
-            Mistake::NoPort => f.write_str("the port is missing; write tcp:host:port"),
+            Mistake::NoPort { carrier } => {
+                write!(f, "the port is missing; write {}:host:port", carrier.word())
+            }
             Mistake::Port { least } => {
                 write!(f, "the port must be a number from {least} to {}", u16::MAX)
             }
-            Mistake::Brackets => {
-                f.write_str("write an IPv6 address in brackets, such as tcp:[::1]:7681")
+            Mistake::Brackets { carrier } => write!(
+                f,
+                "write an IPv6 address in brackets, such as {}:[::1]:7681",
+                carrier.word()
+            ),
+            Mistake::NoHost { carrier } => {
+                write!(f, "the host is missing; write {}:host:port", carrier.word())
             }
-            Mistake::NoHost => f.write_str("the host is missing; write tcp:host:port"),
+            Mistake::KeysOfTap => f.write_str("a tap passes bytes on and takes no keys"),
+            Mistake::PlainTcp => f.write_str(
+                "tcp: is a line only with keys; write tcp:host:port?keys=/path",
+            ),
+            Mistake::NetworkOption { option } => write!(
+                f,
+                "\"{}\" is not an option of udp: or tcp:; there is keys=",
+                option.escape_debug()
+            ),
             Mistake::Baud => f.write_str("baud must be a number of bits per second"),
             Mistake::RtsCts => f.write_str("rtscts must be 0 or 1"),
             Mistake::Profile => f.write_str("profile must be default or fast"),

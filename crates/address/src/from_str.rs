@@ -5,7 +5,7 @@ use std::str::FromStr;
 use crate::error::AddressError;
 use crate::parse::{Parsed, parse};
 use crate::place::Place;
-use crate::{Address, ClientEnd, LineEnd, ListenAddress, ProxyEnd, SerialAddress};
+use crate::{Address, ClientEnd, LineAddress, LineEnd, ListenAddress, ProxyEnd, SerialAddress};
 
 impl FromStr for Address {
     type Err = AddressError;
@@ -32,6 +32,18 @@ impl FromStr for SerialAddress {
         match parse(text, Place::Serial)? {
             Parsed::Serial(address) => Ok(address),
             _ => Err(AddressError::kind(text, Place::Serial)),
+        }
+    }
+}
+
+impl FromStr for LineAddress {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        match parse(text, Place::Line)? {
+            Parsed::Serial(address) => Ok(address.into()),
+            Parsed::Network(address) => Ok(address.into()),
+            _ => Err(AddressError::kind(text, Place::Line)),
         }
     }
 }
@@ -73,6 +85,7 @@ fn connect(parsed: Parsed) -> Option<Address> {
         Parsed::Path { path, .. } => Address::Path(path),
         Parsed::Tcp { host, port } => Address::Tcp { host, port },
         Parsed::Serial(serial) => Address::Serial(serial),
+        Parsed::Network(network) => Address::Network(network),
         Parsed::Pty(_) => return None,
     })
 }
@@ -84,6 +97,7 @@ fn listen(parsed: Parsed) -> Option<ListenAddress> {
         Parsed::Path { path, mode, owner } => ListenAddress::Path { path, mode, owner },
         Parsed::Tcp { host, port } => ListenAddress::Tcp { host, port },
         Parsed::Serial(serial) => ListenAddress::Serial(serial),
+        Parsed::Network(network) => ListenAddress::Network(network),
         Parsed::Pty(_) => return None,
     })
 }

@@ -4,10 +4,11 @@
 //!
 //! | place | type | kinds |
 //! |---|---|---|
-//! | a client's, to find its proxy | [`Address`] | `uds:`, `tcp:` with a port, `serial:` |
-//! | a proxy's, to listen at | [`ListenAddress`] | `uds:` with mode and owner, `tcp:` with any port, `serial:` |
+//! | a client's, to find its proxy | [`Address`] | `uds:`, `tcp:` with a port, `serial:`, `udp:` |
+//! | a proxy's, to listen at | [`ListenAddress`] | `uds:` with mode and owner, `tcp:` with any port, `serial:`, `udp:` |
+//! | a line's, with many streams | [`LineAddress`] | `serial:`, `udp:`, `tcp:` with keys |
 //! | a port alone | [`SerialAddress`] | `serial:` |
-//! | the ends of a tap | [`ClientEnd`], [`ProxyEnd`] | the same and `pty:` |
+//! | the ends of a tap | [`ClientEnd`], [`ProxyEnd`] | `uds:`, `tcp:`, `serial:` and `pty:` |
 //!
 //! ```
 //! use sspc_address::{Address, ListenAddress};
@@ -28,7 +29,9 @@ mod connect;
 mod end;
 mod error;
 mod from_str;
+mod line;
 mod listen;
+mod network;
 mod parse;
 mod place;
 mod serial;
@@ -36,7 +39,9 @@ mod serial;
 pub use connect::Address;
 pub use end::{ClientEnd, LineEnd, ProxyEnd};
 pub use error::AddressError;
+pub use line::LineAddress;
 pub use listen::{ListenAddress, Owner};
+pub use network::{Carrier, NetworkAddress};
 pub use serial::{LineFraming, Profile, SerialAddress};
 
 /// The abstract name at which proxies listen, and clients look for them, if no other address is

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::{SerialAddress, WELL_KNOWN_NAME};
+use crate::{NetworkAddress, SerialAddress, WELL_KNOWN_NAME};
 
 /// An address that a proxy can listen at.
 ///
@@ -13,6 +13,7 @@ use crate::{SerialAddress, WELL_KNOWN_NAME};
 ///     "uds:/run/ss?mode=0660&owner=root:ss",
 ///     "tcp:[::1]:7681",
 ///     "serial:/dev/ttyUSB0?baud=2000000&profile=fast",
+///     "udp:[::]:7682?keys=/etc/sspc.keys",
 /// ] {
 ///     let address: ListenAddress = text.parse()?;
 ///     assert_eq!(address.to_string(), text);
@@ -45,6 +46,9 @@ pub enum ListenAddress {
     /// `serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast`: a serial port, where the streams
     /// of a client share one line.
     Serial(SerialAddress),
+    /// `udp:host:port?keys=/path` or `tcp:host:port?keys=/path`: lines over a network, one for each
+    /// peer, where the streams of a client share its line. Port 0 takes any free one.
+    Network(NetworkAddress),
 }
 
 /// The owner of a socket file.
@@ -82,6 +86,7 @@ impl fmt::Display for ListenAddress {
             Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
             Self::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
             Self::Serial(address) => address.fmt(f),
+            Self::Network(address) => address.fmt(f),
         }
     }
 }

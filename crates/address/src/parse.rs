@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::{AddressError, Mistake, UNIX_NAME_MAX};
 use crate::listen::Owner;
+use crate::network::{Carrier, NetworkAddress};
 use crate::place::{Kind, Place};
 use crate::serial::{BAUD_FAST_MIN, LineFraming, Profile, SerialAddress};
 
@@ -14,6 +15,7 @@ pub(crate) enum Parsed {
     Path { path: PathBuf, mode: Option<u32>, owner: Option<Owner> },
     Tcp { host: String, port: u16 },
     Serial(SerialAddress),
+    Network(NetworkAddress),
     Pty(PathBuf),
 }
 
@@ -27,6 +29,7 @@ fn parse_kind(text: &str, place: Place) -> Result<Parsed, Mistake> {
     let kind = match kind {
         "uds" => Kind::Unix,
         "tcp" => Kind::Tcp,
+        "udp" => Kind::Udp,
         "serial" => Kind::Serial,
         "pty" => Kind::Pty,
         _ => return Err(Mistake::Kind),
@@ -42,7 +45,8 @@ fn parse_kind(text: &str, place: Place) -> Result<Parsed, Mistake> {
             Some(name) => parse_abstract(name),
             None => parse_path(rest, place),
         },
-        Kind::Tcp => parse_tcp(rest, place),
+        Kind::Tcp => parse_network(rest, Carrier::Tcp, place),
+        Kind::Udp => parse_network(rest, Carrier::Udp, place),
         Kind::Serial => parse_serial(rest).map(Parsed::Serial),
         Kind::Pty if rest.starts_with('/') => Ok(Parsed::Pty(rest.into())),
         Kind::Pty => Err(Mistake::RelativePty),
@@ -98,8 +102,9 @@ fn parse_owner(names: &str) -> Result<Owner, Mistake> {
     }
 }
 
-fn parse_tcp(text: &str, place: Place) -> Result<Parsed, Mistake> {
-    let (host, port) = text.rsplit_once(':').ok_or(Mistake::NoPort)?;
+fn parse_network(text: &str, carrier: Carrier, place: Place) -> Result<Parsed, Mistake> {
+    let (text, options) = text.split_once('?').unwrap_or((text, ""));
+    let (host, port) = text.rsplit_once(':').ok_or(Mistake::NoPort { carrier })?;
     // Port 0 is any that is free.
     let least = if place.listens() { 0 } else { 1 };
     let port = match port.parse() {
@@ -107,14 +112,27 @@ fn parse_tcp(text: &str, place: Place) -> Result<Parsed, Mistake> {
         _ => return Err(Mistake::Port { least }),
     };
     let host = match host.strip_prefix('[') {
-        Some(rest) => rest.strip_suffix(']').ok_or(Mistake::Brackets)?,
-        None if host.contains(':') => return Err(Mistake::Brackets),
+        Some(rest) => rest.strip_suffix(']').ok_or(Mistake::Brackets { carrier })?,
+        None if host.contains(':') => return Err(Mistake::Brackets { carrier }),
         None => host,
     };
     if host.is_empty() {
-        return Err(Mistake::NoHost);
+        return Err(Mistake::NoHost { carrier });
     }
-    Ok(Parsed::Tcp { host: host.into(), port })
+    let mut keys = None;
+    for option in options.split('&').filter(|option| !option.is_empty()) {
+        match option.split_once('=') {
+            Some(("keys", _)) if place.is_tap() => return Err(Mistake::KeysOfTap),
+            Some(("keys", path)) if path.starts_with('/') => keys = Some(path.into()),
+            Some(("keys", _)) => return Err(Mistake::Keys),
+            _ => return Err(Mistake::NetworkOption { option: option.into() }),
+        }
+    }
+    match (carrier, &keys) {
+        (Carrier::Tcp, None) if place == Place::Line => Err(Mistake::PlainTcp),
+        (Carrier::Tcp, None) => Ok(Parsed::Tcp { host: host.into(), port }),
+        _ => Ok(Parsed::Network(NetworkAddress { carrier, host: host.into(), port, keys })),
+    }
 }
 
 fn parse_serial(text: &str) -> Result<SerialAddress, Mistake> {

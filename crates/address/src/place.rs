@@ -6,6 +6,7 @@ pub(crate) enum Place {
     Connect,
     Listen,
     Serial,
+    Line,
     ClientEnd,
     ProxyEnd,
 }
@@ -17,6 +18,7 @@ impl Place {
             Self::Connect => "proxy address",
             Self::Listen => "listen address",
             Self::Serial => "serial address",
+            Self::Line => "line",
             Self::ClientEnd | Self::ProxyEnd => "end of a tap",
         }
     }
@@ -25,9 +27,10 @@ impl Place {
     pub(crate) const fn forms(self) -> &'static str {
         match self {
             Self::Connect | Self::Listen => {
-                "uds:@name, uds:/path, tcp:host:port or serial:/dev/name"
+                "uds:@name, uds:/path, tcp:host:port, serial:/dev/name or udp:host:port"
             }
             Self::Serial => "serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast",
+            Self::Line => "serial:/dev/name, udp:host:port?keys=/path or tcp:host:port?keys=/path",
             Self::ClientEnd | Self::ProxyEnd => {
                 "pty:/path, serial:/dev/name, uds:@name, uds:/path or tcp:host:port"
             }
@@ -37,9 +40,16 @@ impl Place {
     pub(crate) const fn accepts(self, kind: Kind) -> bool {
         match kind {
             Kind::Serial => true,
-            Kind::Unix | Kind::Tcp => !matches!(self, Self::Serial),
+            Kind::Unix => !matches!(self, Self::Serial | Self::Line),
+            Kind::Tcp => !matches!(self, Self::Serial),
+            Kind::Udp => matches!(self, Self::Connect | Self::Listen | Self::Line),
             Kind::Pty => matches!(self, Self::ClientEnd | Self::ProxyEnd),
         }
+    }
+
+    /// True for the ends of a tap, which passes bytes on and has no key.
+    pub(crate) const fn is_tap(self) -> bool {
+        matches!(self, Self::ClientEnd | Self::ProxyEnd)
     }
 
     /// True where a socket is made, false where one that others made is connected to.
@@ -52,6 +62,7 @@ impl Place {
 pub(crate) enum Kind {
     Unix,
     Tcp,
+    Udp,
     Serial,
     Pty,
 }

@@ -25,7 +25,7 @@ pub(crate) async fn connect(address: &Address) -> io::Result<OwnedFd> {
         }
         Address::Path(path) => Ok(UnixStream::connect(path).await?.into_std()?.into()),
         Address::Tcp { host, port } => tcp(TcpStream::connect((host.as_str(), *port)).await?),
-        Address::Serial(_) | Address::Own { .. } => {
+        Address::Serial(_) | Address::Network(_) | Address::Own { .. } => {
             let text = format!("{address} is not a socket");
             Err(io::Error::new(io::ErrorKind::InvalidInput, text))
         }

@@ -1,11 +1,23 @@
 //! How one end of a line is run.
 
-use sspc_address::{LineFraming, Profile, SerialAddress};
+use sspc_address::{Carrier, LineAddress, LineFraming, Profile, SerialAddress};
 use sspc_arq::{Choice, Config as ArqConfig};
 use sspc_mux::Config;
 
+use crate::keys::{LineKeys, chance};
+
+/// The longest datagram that goes over UDP: what any path carries, as RFC 9000, 14 has it.
+pub(crate) const UDP_DATAGRAM_MAX: u16 = 1200;
+
+/// What a packet adds to its payload when it is encrypted: counter, head and tag.
+const SEALED_OVERHEAD: u16 = 20;
+
+/// The mux over a network: packets may have to be sent more than once before they arrive.
+const NETWORK_MUX: Config =
+    Config { pong_ms: 8000, retry_max_ms: 4000, channel_ms: 8000, ..Config::DEFAULT };
+
 /// How one end of a line is run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct LineConfig {
     /// The mux's part.
@@ -14,7 +26,10 @@ pub struct LineConfig {
     pub framing: Choice,
     /// The packets' part.
     pub packets: ArqConfig,
-    /// Where random numbers start; give each end another one.
+    /// The keys of this end: packets are encrypted, whatever the framing says, and no other peer is
+    /// spoken to.
+    pub keys: Option<LineKeys>,
+    /// Where random numbers start; give each end another one. Default: drawn by the system.
     pub seed: u32,
     /// Bytes kept of a channel whose reader is behind. When more come, that channel is closed: the
     /// others cannot wait for it, and a peer that honours credit never sends so much. Default 1 MiB.
@@ -27,10 +42,17 @@ impl Default for LineConfig {
             mux: Config::DEFAULT,
             framing: Choice::Plain,
             packets: ArqConfig::DEFAULT,
-            seed: std::process::id() ^ 0x6c69_6e65,
+            keys: None,
+            seed: seed(),
             unread_max: 1 << 20,
         }
     }
+}
+
+/// Another one for each line.
+fn seed() -> u32 {
+    let drawn = chance().ok().and_then(|bytes| bytes.first_chunk().copied());
+    drawn.map_or_else(std::process::id, u32::from_ne_bytes)
 }
 
 impl LineConfig {
@@ -52,6 +74,39 @@ impl LineConfig {
             LineFraming::Reliable => Choice::Reliable,
         };
         Self { framing, ..Self::for_rate(mux, address.baud) }
+    }
+
+    /// The configuration for a line at this address.
+    pub fn for_line(address: &LineAddress) -> Self {
+        match address {
+            LineAddress::Serial(address) => Self::for_port(address),
+            LineAddress::Network(address) => Self::for_network(address.carrier),
+        }
+    }
+
+    /// The configuration for a way that carries datagrams of at most `longest` bytes, encrypted or not:
+    /// for `Line::over_datagrams`. It suits a radio that loses a fifth of them, as an answer may take
+    /// 20 s; a lower [`pong_ms`](Config::pong_ms) finds a dead link sooner where fewer are lost.
+    pub fn datagrams(longest: u16) -> Self {
+        let packets = ArqConfig::datagrams(longest.saturating_sub(SEALED_OVERHEAD));
+        let mux = Config { pong_ms: 20_000, ..NETWORK_MUX };
+        Self { framing: Choice::Reliable, packets, mux, ..Self::default() }
+    }
+
+    /// The configuration for a line over a network.
+    pub fn for_network(carrier: Carrier) -> Self {
+        match carrier {
+            Carrier::Udp => Self { mux: NETWORK_MUX, ..Self::datagrams(UDP_DATAGRAM_MAX) },
+            Carrier::Tcp => {
+                // TCP sends again what was lost, and is not to be asked for it too soon.
+                let packets = ArqConfig {
+                    wait_first_us: 1_000_000,
+                    wait_max_us: 3_000_000,
+                    ..ArqConfig::DEFAULT
+                };
+                Self { framing: Choice::Reliable, packets, mux: NETWORK_MUX, ..Self::default() }
+            }
+        }
     }
 
     /// The configuration for a line of so many bit/s.

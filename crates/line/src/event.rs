@@ -19,6 +19,10 @@ pub(crate) const ECHO: &str = "the line answers with its own bytes (a loopback p
 pub(crate) const NO_PACKETS: &str = "nobody answers in packets at the other end of the line, and this \
                                      end speaks in nothing else";
 
+/// The same of a line over a network, whose other end answers none that it has no key of.
+pub(crate) const NO_ANSWER: &str = "nobody answers there: no proxy listens, or it has another key for \
+                                    this device, or none";
+
 /// Why a peer is not spoken with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -110,6 +114,13 @@ pub enum LineEvent {
     },
     /// The port is there again.
     PortBack,
+    /// The connection over the network ended; another one is made as soon as that goes.
+    ConnectionLost {
+        /// What the system says.
+        error: Arc<io::Error>,
+    },
+    /// There is a connection again.
+    ConnectionBack,
     /// A channel was closed because more bytes came on it than its reader took and the line keeps
     /// for it; the others were not held up.
     Overflow {
@@ -134,6 +145,8 @@ impl LineEvent {
             Self::PeerClock { .. } => "peer_clock",
             Self::PortLost { .. } => "port_lost",
             Self::PortBack => "port_back",
+            Self::ConnectionLost { .. } => "connection_lost",
+            Self::ConnectionBack => "connection_back",
             Self::Overflow { .. } => "overflow",
         }
     }
@@ -149,12 +162,14 @@ impl LineEvent {
             | Self::Echo
             | Self::Refused { .. }
             | Self::PortLost { .. }
+            | Self::ConnectionLost { .. }
             | Self::Overflow { .. } => true,
             Self::Up { .. }
             | Self::Packets { .. }
             | Self::RoundTrip { .. }
             | Self::PeerClock { .. }
-            | Self::PortBack => false,
+            | Self::PortBack
+            | Self::ConnectionBack => false,
         }
     }
 }
@@ -184,6 +199,10 @@ impl fmt::Display for LineEvent {
                 write!(f, "the port is lost: {error}; it is opened again when it is back")
             }
             Self::PortBack => f.write_str("the port is back"),
+            Self::ConnectionLost { error } => {
+                write!(f, "the connection is lost: {error}; another one is made when that goes")
+            }
+            Self::ConnectionBack => f.write_str("there is a connection again"),
             Self::Overflow { channel, kept } => write!(
                 f,
                 "channel {channel} was closed: its reader is {kept} bytes behind, and it does not \
@@ -208,7 +227,7 @@ const fn cause(why: LinkLoss) -> &'static str {
 pub struct Status {
     /// The link is up.
     pub up: bool,
-    /// The port is there.
+    /// The port, or the connection, is there.
     pub port: bool,
     /// The line sends back what this end writes: there is no peer.
     pub echo: bool,

@@ -1,5 +1,6 @@
 //! Files of keys: whose key is which, for lines that encrypt.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
@@ -13,18 +14,27 @@ use sspc_mux::Role;
 /// The longest file: some 10,000 devices.
 const FILE_MAX: u64 = 1 << 20;
 
-/// The keys of one end, and chance for its handshakes.
-pub(crate) struct LineKeys {
-    pub(crate) keys: Arc<dyn Keys + Send + Sync>,
+/// The keys of one end of lines that encrypt. Cheap to clone.
+#[derive(Clone)]
+pub struct LineKeys(Arc<dyn Keys + Send + Sync>);
+
+/// The keys of one end of one line, and chance for its handshakes.
+pub(crate) struct SeededKeys {
+    pub(crate) keys: LineKeys,
     pub(crate) chance: [u8; 32],
 }
 
 impl LineKeys {
+    /// Keys from somewhere else than a file.
+    pub fn new(keys: impl Keys + Send + Sync + 'static) -> Self {
+        Self(Arc::new(keys))
+    }
+
     /// Reads a file of keys. A proxy has any number of them; a client has one, which is its own.
     ///
     /// # Errors
     /// The file cannot be read, others may read it, or what is in it is not keys.
-    pub(crate) fn read(path: &Path, role: Role) -> io::Result<Self> {
+    pub fn read(path: &Path, role: Role) -> io::Result<Self> {
         let failed = |what: String| {
             io::Error::new(io::ErrorKind::InvalidData, format!("{}: {what}", path.display()))
         };
@@ -46,21 +56,70 @@ impl LineKeys {
             return Err(failed(format!("it is longer than {FILE_MAX} bytes")));
         }
         let mut table = parse(&text).map_err(failed)?;
-        let keys: Arc<dyn Keys + Send + Sync> = match role {
-            Role::Proxy => Arc::new(table),
+        match role {
+            Role::Proxy => Ok(Self::new(table)),
             Role::Client => match (table.pop_first(), table.len()) {
-                (Some((id, key)), 0) => Arc::new(OwnKey::new(id, key)),
-                (_, rest) => {
-                    return Err(failed(format!(
-                        "a client has one key, its own, and this file has {}",
-                        rest + 1
-                    )));
-                }
+                (Some((id, key)), 0) => Ok(Self::new(OwnKey::new(id, key))),
+                (_, rest) => Err(failed(format!(
+                    "a client has one key, its own, and this file has {}",
+                    rest + 1
+                ))),
             },
-        };
-        let mut chance = [0; 32];
-        getrandom(&mut chance, GetRandomFlags::empty())?;
-        Ok(Self { keys, chance })
+        }
+    }
+
+    /// The same keys, of which only the one of this id is known.
+    #[must_use]
+    pub fn of_device(&self, id: &[u8]) -> Self {
+        Self::new(OfDevice { all: self.clone(), id: id.to_vec() })
+    }
+
+    /// For one more line.
+    pub(crate) fn seeded(&self) -> io::Result<SeededKeys> {
+        Ok(SeededKeys { keys: self.clone(), chance: chance()? })
+    }
+}
+
+/// 32 bytes that nobody can guess.
+///
+/// # Errors
+/// The system has no random numbers.
+pub fn chance() -> io::Result<[u8; 32]> {
+    let mut chance = [0; 32];
+    getrandom(&mut chance, GetRandomFlags::empty())?;
+    Ok(chance)
+}
+
+impl Keys for LineKeys {
+    fn own_id(&self) -> &[u8] {
+        self.0.own_id()
+    }
+
+    fn key(&self, id: &[u8]) -> Option<Key> {
+        self.0.key(id)
+    }
+}
+
+/// Without the keys.
+impl fmt::Debug for LineKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LineKeys(..)")
+    }
+}
+
+/// The key of one device, for a proxy.
+struct OfDevice {
+    all: LineKeys,
+    id: Vec<u8>,
+}
+
+impl Keys for OfDevice {
+    fn own_id(&self) -> &[u8] {
+        self.all.own_id()
+    }
+
+    fn key(&self, id: &[u8]) -> Option<Key> {
+        if id == self.id { self.all.key(id) } else { None }
     }
 }
 
@@ -119,7 +178,7 @@ mod tests {
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         match LineKeys::read(&path, role) {
-            Ok(keys) => String::from_utf8_lossy(keys.keys.own_id()).into_owned(),
+            Ok(keys) => String::from_utf8_lossy(keys.own_id()).into_owned(),
             Err(error) => error.to_string().split_once("keys: ").unwrap().1.to_owned(),
         }
     }

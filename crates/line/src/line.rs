@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use sspc_mux::Instant;
 
-use crate::event::{ECHO, NO_PACKETS, Status};
+use crate::event::{ECHO, NO_ANSWER, NO_PACKETS, Status};
 use crate::state::LineState;
 
 /// One end of a line with its mux, which something else drives: a thread or a task. Cheap to
@@ -79,8 +79,12 @@ impl Line {
             return io::Error::new(io::ErrorKind::TimedOut, why.to_string());
         }
         let why = match status {
+            Status { port: false, .. } if line.is_connection => {
+                "the connection to the proxy is lost"
+            }
             Status { port: false, .. } => "the serial port is gone",
             Status { echo: true, .. } => ECHO,
+            Status { up: false, .. } if line.is_connection => NO_ANSWER,
             Status { up: false, .. } if line.is_reliable() => NO_PACKETS,
             Status { up: false, .. } => "nobody answers at the other end of the line",
             Status { up: true, .. } => "the peer does not answer the request for a channel",

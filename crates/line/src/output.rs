@@ -25,6 +25,8 @@ pub(crate) struct Output {
     /// What of them is still to be written.
     at: usize,
     end: usize,
+    /// What it is written to does not say by itself when it has enough.
+    is_paced: bool,
     pacer: Pacer,
     /// The longest frame, and the longest packet.
     frame_max: u16,
@@ -36,14 +38,16 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    pub(crate) fn new(baud: u32, config: &LineConfig) -> Self {
+    /// For a port of this rate, or a socket, which takes no more than it can send soon.
+    pub(crate) fn new(baud: Option<u32>, config: &LineConfig) -> Self {
         let bytes = vec![0; config.output_size()];
-        let pacer = Pacer::new(baud, config.mux.frame_max);
+        let pacer = Pacer::new(baud.unwrap_or(1), config.mux.frame_max);
         let (frame_max, packet_max) = (config.mux.frame_max, config.packets.packet_max);
         Self {
             bytes,
             at: 0,
             end: 0,
+            is_paced: baud.is_some(),
             pacer,
             frame_max,
             packet_max,
@@ -59,12 +63,16 @@ impl Output {
 
     /// All is written, and the port is about to need more.
     pub(crate) fn is_due(&self, now: Instant) -> bool {
-        self.at == self.end && self.pacer.ahead(now) <= self.ahead
+        self.at == self.end && !(self.is_paced && self.pacer.ahead(now) > self.ahead)
     }
 
     /// Takes frames from the line if it is due.
     pub(crate) fn fill(&mut self, now: Instant, line: &mut LineState) {
         if !self.is_due(now) {
+            return;
+        }
+        if !self.is_paced {
+            (self.at, self.end) = (0, line.transmit(now, &mut self.bytes));
             return;
         }
         self.pacer.set_frame_max(if line.in_packets() { self.packet_max } else { self.frame_max });
@@ -97,12 +105,14 @@ impl Output {
     /// So many bytes were given to the port.
     pub(crate) fn wrote(&mut self, now: Instant, length: usize) {
         self.at += length;
-        self.pacer.wrote(now, length);
+        if self.is_paced {
+            self.pacer.wrote(now, length);
+        }
     }
 
     /// Takes what the line heard about the wire.
     pub(crate) fn learn(&mut self, line: &mut LineState) {
-        match line.take_probe() {
+        match line.take_probe().filter(|_| self.is_paced) {
             Some(Probe::Answered(answer)) => self.pacer.answered(answer),
             Some(Probe::Lost) => self.pacer.restart(),
             None => {}

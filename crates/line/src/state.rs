@@ -17,7 +17,7 @@ use sspc_wire::limits::MUX_CHANNELS_MAX;
 use crate::channel_state::{ChannelEnd, ChannelState, Phase};
 use crate::config::LineConfig;
 use crate::event::{LineEvent, Status};
-use crate::keys::LineKeys;
+use crate::keys::SeededKeys;
 use crate::pacer::{Answer, Probe};
 use crate::restart_guard::RestartGuard;
 use crate::state::packets::Packets;
@@ -67,6 +67,8 @@ pub(crate) struct LineState {
     /// The id of the peer whose packets are encrypted.
     device: Option<Arc<str>>,
     closed: bool,
+    /// It is over a network.
+    pub(crate) is_connection: bool,
     /// [`MuxConfig::ping_ms`](sspc_mux::Config) while there are channels.
     ping_ms: u32,
     /// There are some.
@@ -74,7 +76,7 @@ pub(crate) struct LineState {
 }
 
 impl LineState {
-    pub(crate) fn new(role: Role, config: &LineConfig, keys: Option<LineKeys>) -> Self {
+    pub(crate) fn new(role: Role, config: &LineConfig, keys: Option<SeededKeys>) -> Self {
         let in_packets = config.framing == Choice::Reliable || keys.is_some();
         Self {
             mux: Mux::new(role, config.mux, config.seed),
@@ -99,6 +101,7 @@ impl LineState {
             packed_ping: false,
             device: None,
             closed: false,
+            is_connection: false,
             ping_ms: config.mux.ping_ms,
             is_used: true,
         }
@@ -321,13 +324,20 @@ impl LineState {
     /// The port is gone.
     pub(crate) fn port_lost(&mut self, error: std::io::Error) {
         self.status.port = false;
-        self.events.push_back(LineEvent::PortLost { error: error.into() });
+        let error = error.into();
+        self.events.push_back(match self.is_connection {
+            true => LineEvent::ConnectionLost { error },
+            false => LineEvent::PortLost { error },
+        });
         self.reset();
     }
 
     pub(crate) fn port_back(&mut self) {
         self.status.port = true;
-        self.events.push_back(LineEvent::PortBack);
+        self.events.push_back(match self.is_connection {
+            true => LineEvent::ConnectionBack,
+            false => LineEvent::PortBack,
+        });
         self.reset();
     }
 

@@ -15,11 +15,12 @@ use tokio::time::{Instant as TokioInstant, sleep_until};
 use crate::channel::{Channel, ReadHalf, WriteHalf};
 use crate::config::LineConfig;
 use crate::event::LineEvent;
+use crate::keys::LineKeys;
 use crate::line::{Line, Shared, Wake};
 use crate::state::LineState;
 
 /// How long what was written last may take to be sent when the line is closed.
-const LINGER: Duration = Duration::from_secs(1);
+pub(crate) const LINGER: Duration = Duration::from_secs(1);
 
 impl Line {
     /// A line over a byte pipe of one's own, and the future that runs it: until the pipe ends, or
@@ -33,7 +34,7 @@ impl Line {
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// let (here, there) = duplex(1024);
     /// let ((reader, writer), config) = (split(here), LineConfig::default());
-    /// let (device, running) = Line::over(reader, writer, Role::Client, config, |_| {});
+    /// let (device, running) = Line::over(reader, writer, Role::Client, config.clone(), |_| {});
     /// tokio::spawn(running);
     /// let (reader, writer) = split(there);
     /// let (gateway, running) = Line::over(reader, writer, Role::Proxy, config, |_| {});
@@ -67,20 +68,91 @@ impl Line {
         R: AsyncRead + Send + Unpin,
         W: AsyncWrite + Send + Unpin,
     {
-        let notifier = Arc::new(Notifier { changed: Notify::new(), clock: TokioInstant::now() });
-        let shared = Arc::new(Shared::new(
-            LineState::new(role, &config, None),
-            Box::new(Arc::clone(&notifier)),
-        ));
-        let driver = Driver {
-            shared: Arc::clone(&shared),
-            notifier,
-            observer: Box::new(observer),
-            output: vec![0; config.output_size()],
-            output_at: 0,
-            output_end: 0,
+        let (line, end) = LineEnd::new(role, &config, Box::new(observer));
+        let running = async move {
+            let driver = Driver {
+                end: end?,
+                output: vec![0; config.output_size()],
+                output_at: 0,
+                output_end: 0,
+            };
+            driver.run(reader, writer).await
         };
-        (Self::new(shared), driver.run(reader, writer))
+        (line, running)
+    }
+}
+
+/// What those have in common that drive a line as a future. When it is dropped the line has ended.
+pub(crate) struct LineEnd {
+    pub(crate) alarm: Alarm,
+    observer: Box<dyn FnMut(LineEvent) + Send>,
+}
+
+/// A line's state, the time, and when there is something to do about it.
+#[derive(Clone, Debug)]
+pub(crate) struct Alarm {
+    pub(crate) shared: Arc<Shared>,
+    notifier: Arc<Notifier>,
+}
+
+impl LineEnd {
+    /// With the line's users' side.
+    ///
+    /// # Errors
+    /// The system has no random numbers for keys. The line has ended then.
+    pub(crate) fn new(
+        role: Role,
+        config: &LineConfig,
+        observer: Box<dyn FnMut(LineEvent) + Send>,
+    ) -> (Line, io::Result<Self>) {
+        let keys = config.keys.as_ref().map(LineKeys::seeded).transpose();
+        let (keys, failed) = match keys {
+            Ok(keys) => (keys, None),
+            Err(error) => (None, Some(error)),
+        };
+        let notifier = Arc::new(Notifier { changed: Notify::new(), clock: TokioInstant::now() });
+        let state = LineState::new(role, config, keys);
+        let shared = Arc::new(Shared::new(state, Box::new(Arc::clone(&notifier))));
+        let alarm = Alarm { shared: Arc::clone(&shared), notifier };
+        let end = Self { alarm, observer };
+        (Line::new(shared), failed.map_or(Ok(end), Err))
+    }
+
+    /// Calls the observer with what happened.
+    pub(crate) fn observe(&mut self) {
+        loop {
+            let event = self.alarm.shared.lock().pop_event();
+            let Some(event) = event else { return };
+            (self.observer)(event);
+        }
+    }
+}
+
+impl Alarm {
+    pub(crate) fn now(&self) -> Instant {
+        self.notifier.now()
+    }
+
+    /// Ready when a user of the line has done something.
+    pub(crate) async fn changed(&self) {
+        self.notifier.changed.notified().await;
+    }
+
+    /// Ready when the line has something to do though nothing happened, and at `also` at the latest.
+    pub(crate) async fn due(&self, also: Option<TokioInstant>) {
+        let deadline = self.shared.lock().deadline();
+        let deadline =
+            deadline.map(|at| self.notifier.clock + Duration::from_micros(at.as_micros()));
+        match deadline.into_iter().chain(also).min() {
+            Some(at) => sleep_until(at).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Drop for LineEnd {
+    fn drop(&mut self) {
+        self.alarm.shared.lock().abort();
     }
 }
 
@@ -102,19 +174,11 @@ impl Wake for Arc<Notifier> {
 }
 
 struct Driver {
-    shared: Arc<Shared>,
-    notifier: Arc<Notifier>,
-    observer: Box<dyn FnMut(LineEvent) + Send>,
+    end: LineEnd,
     /// What is to be written: the bytes from `output_at` to `output_end`.
     output: Vec<u8>,
     output_at: usize,
     output_end: usize,
-}
-
-impl Drop for Driver {
-    fn drop(&mut self) {
-        self.shared.lock().abort();
-    }
 }
 
 impl Driver {
@@ -140,8 +204,8 @@ impl Driver {
         // When to stop at the latest, once nobody uses the line.
         let mut leave_at = None;
         loop {
-            self.observe();
-            if leave_at.is_none() && self.shared.lock().is_unused() {
+            self.end.observe();
+            if leave_at.is_none() && self.end.alarm.shared.lock().is_unused() {
                 leave_at = Some(TokioInstant::now() + LINGER);
             }
             if matches!(sending, Sending::Done) && self.fill_output() {
@@ -152,16 +216,6 @@ impl Driver {
                 return sending.into_result();
             }
             let output = self.output.get(self.output_at..self.output_end).unwrap_or_default();
-            let deadline = self.shared.lock().deadline();
-            let deadline =
-                deadline.map(|at| self.notifier.clock + Duration::from_micros(at.as_micros()));
-            let wake_at = deadline.into_iter().chain(leave_at).min();
-            let due = async {
-                match wake_at {
-                    Some(at) => sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
             let length = tokio::select! {
                 read = reader.read(&mut input) => match read {
                     Ok(length @ 1..) => length,
@@ -181,28 +235,20 @@ impl Driver {
                     }
                     0
                 }
-                () = self.notifier.changed.notified() => 0,
-                () = due => 0,
+                () = self.end.alarm.changed() => 0,
+                () = self.end.alarm.due(leave_at) => 0,
             };
-            let now = self.notifier.now();
-            let mut line = self.shared.lock();
+            let now = self.end.alarm.now();
+            let mut line = self.end.alarm.shared.lock();
             line.receive(now, input.get(..length).unwrap_or_default());
             line.handle_timeout(now);
         }
     }
 
-    fn observe(&mut self) {
-        loop {
-            let event = self.shared.lock().pop_event();
-            let Some(event) = event else { return };
-            (self.observer)(event);
-        }
-    }
-
     /// Fills the output; false if there is nothing to be sent.
     fn fill_output(&mut self) -> bool {
-        let now = self.notifier.now();
-        let length = self.shared.lock().transmit(now, &mut self.output);
+        let now = self.end.alarm.now();
+        let length = self.end.alarm.shared.lock().transmit(now, &mut self.output);
         (self.output_at, self.output_end) = (0, length);
         length > 0
     }

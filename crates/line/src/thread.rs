@@ -1,4 +1,4 @@
-//! Runs a line over a serial port, on a thread of its own.
+//! Runs a line over a serial port or a socket of its own, on a thread of its own.
 
 use std::fmt;
 use std::io::{self, PipeReader, PipeWriter, Read, Write, pipe};
@@ -8,19 +8,17 @@ use std::time::{Duration, Instant as StdInstant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use serial2::SerialPort;
-use sspc_address::{Profile, SerialAddress};
+use sspc_address::LineAddress;
 use sspc_mux::{Instant, Role};
 
 use crate::config::LineConfig;
 use crate::event::LineEvent;
 use crate::keys::LineKeys;
-use crate::latency;
 use crate::line::{Line, Shared, Wake};
 use crate::output::Output;
-use crate::port;
 use crate::port_errors::PortErrorCounters;
 use crate::state::LineState;
+use crate::wire::{self, Wire};
 
 /// The waits between attempts to open a port that went away.
 const REOPEN: [Duration; 4] = [
@@ -40,18 +38,23 @@ const ASK_BAUD_MAX: u32 = 256_000;
 type Observer = Box<dyn FnMut(LineEvent) + Send>;
 
 impl Line {
-    /// Opens a serial port, takes it for itself alone, and runs the line on a thread of its own
-    /// until the last [`Line`] and [`Channel`](crate::Channel) of it are dropped. `observer` is
-    /// called on that thread for each event and must not block.
+    /// Opens a serial port and takes it for itself alone, or connects to a proxy over a network; and
+    /// runs the line on a thread of its own until the last [`Line`] and [`Channel`](crate::Channel) of
+    /// it are dropped. `observer` is called on that thread for each event and must not block.
+    ///
+    /// A port that vanishes is opened again when it is back; a connection that ends is made again.
     ///
     /// # Errors
-    /// The port is not there, is in use, is not a serial port, or does not take the settings.
+    /// The port is not there, is in use, is not a serial port, or does not take the settings; the proxy
+    /// cannot be connected to; the file of keys cannot be used, or there must be one.
     pub fn open(
-        address: &SerialAddress,
+        address: impl Into<LineAddress>,
         role: Role,
         observer: impl FnMut(LineEvent) + Send + 'static,
     ) -> io::Result<Self> {
-        Self::open_with(address, role, LineConfig::for_port(address), observer)
+        let address = address.into();
+        let config = LineConfig::for_line(&address);
+        Self::open_with(address, role, config, observer)
     }
 
     /// The same with a configuration of one's own.
@@ -59,26 +62,30 @@ impl Line {
     /// # Errors
     /// As [`Line::open`].
     pub fn open_with(
-        address: &SerialAddress,
+        address: impl Into<LineAddress>,
         role: Role,
         config: LineConfig,
         observer: impl FnMut(LineEvent) + Send + 'static,
     ) -> io::Result<Self> {
-        start(address, role, &config, Box::new(observer))
+        start(address.into(), role, &config, Box::new(observer))
     }
 }
 
 /// Opens the port and starts its thread.
 fn start(
-    address: &SerialAddress,
+    address: LineAddress,
     role: Role,
     config: &LineConfig,
     observer: Observer,
 ) -> io::Result<Line> {
-    let keys = address.keys.as_deref().map(|path| LineKeys::read(path, role)).transpose()?;
-    let port = port::open(address)?;
-    if let Err(error) = lower_latency(address) {
-        tracing::warn!("{}: {error}", address.path.display());
+    let keys = match address.keys() {
+        Some(path) => Some(LineKeys::read(path, role)?),
+        None => config.keys.clone(),
+    };
+    let keys = keys.map(|keys| keys.seeded()).transpose()?;
+    let port = Wire::open(&address)?;
+    if let Err(error) = wire::lower_latency(&address) {
+        tracing::warn!("{address}: {error}");
     }
     let (receiver, sender) = pipe()?;
     let clock = StdInstant::now();
@@ -86,18 +93,20 @@ fn start(
     let notifier =
         Notifier { sender, is_notified: AtomicBool::new(false), clock, end: Arc::clone(&end) };
     let notifier = Arc::new(notifier);
-    let shared =
-        Arc::new(Shared::new(LineState::new(role, config, keys), Box::new(Arc::clone(&notifier))));
+    let mut state = LineState::new(role, config, keys);
+    state.is_connection = matches!(address, LineAddress::Network(_));
+    let shared = Arc::new(Shared::new(state, Box::new(Arc::clone(&notifier))));
+    let baud = wire::baud(&address);
     let mut driver = Driver {
         shared: Arc::clone(&shared),
-        address: address.clone(),
-        counters: PortErrorCounters::of(&port),
+        address,
+        counters: port.error_counters(),
         port: Some(port),
         attempts: 0,
         receiver,
         notifier,
         clock,
-        output: Output::new(address.baud, config),
+        output: Output::new(baud, config),
         is_full: false,
         observer,
         closed_at: None,
@@ -109,14 +118,6 @@ fn start(
         end.announce();
     })?;
     Ok(Line::new(shared))
-}
-
-/// Does what `profile=fast` needs of the port's adapter.
-fn lower_latency(address: &SerialAddress) -> io::Result<()> {
-    match address.profile {
-        Profile::Fast => latency::lower(&address.path),
-        Profile::Default => Ok(()),
-    }
 }
 
 /// Wakes the thread out of its `poll`.
@@ -168,9 +169,9 @@ impl ThreadEnd {
 
 struct Driver {
     shared: Arc<Shared>,
-    address: SerialAddress,
+    address: LineAddress,
     /// None while it is gone.
-    port: Option<SerialPort>,
+    port: Option<Wire>,
     /// What its driver counts.
     counters: Option<PortErrorCounters>,
     /// How often it was tried to open it again.
@@ -276,7 +277,7 @@ impl Driver {
         let Some(port) = self.port.as_ref().filter(|_| self.output.is_due(now)) else {
             return Ok(());
         };
-        if self.address.baud <= ASK_BAUD_MAX {
+        if wire::baud(&self.address).is_some_and(|baud| baud <= ASK_BAUD_MAX) {
             let mut polled = [PollFd::new(port, PollFlags::OUT)];
             poll_for(&mut polled, Some(Duration::ZERO))?;
             self.is_full = polled.iter().all(|fd| fd.revents().is_empty());
@@ -291,25 +292,15 @@ impl Driver {
     fn write(&mut self) -> io::Result<()> {
         let rest = self.output.pending();
         let (Some(port), false) = (&self.port, rest.is_empty()) else { return Ok(()) };
-        match rustix::io::write(port, rest) {
-            Ok(length) => {
-                let now = self.now();
-                self.output.wrote(now, length);
-                Ok(())
-            }
-            Err(Errno::AGAIN | Errno::INTR) => Ok(()),
-            Err(error) => Err(error.into()),
+        if let Some(length) = port.write(rest)? {
+            let now = self.now();
+            self.output.wrote(now, length);
         }
+        Ok(())
     }
 
     fn read(&self, input: &mut [u8]) -> io::Result<usize> {
-        let Some(port) = &self.port else { return Ok(0) };
-        match rustix::io::read(port, input) {
-            Ok(0) => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it hung up")),
-            Ok(length) => Ok(length),
-            Err(Errno::AGAIN | Errno::INTR) => Ok(0),
-            Err(error) => Err(error.into()),
-        }
+        self.port.as_ref().map_or(Ok(0), |port| port.read(input))
     }
 
     /// Waits for bytes, for room if something is to be written, for a notification or the deadline.
@@ -379,11 +370,11 @@ impl Driver {
             }
         }
         self.attempts += 1;
-        let Ok(port) = port::open(&self.address) else { return false };
-        self.counters = PortErrorCounters::of(&port);
+        let Ok(port) = Wire::open(&self.address) else { return false };
+        self.counters = port.error_counters();
         self.port = Some(port);
         // That it cannot be was said when the line was opened.
-        let _ = lower_latency(&self.address);
+        let _ = wire::lower_latency(&self.address);
         self.shared.lock().port_back();
         true
     }

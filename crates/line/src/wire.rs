@@ -9,6 +9,7 @@ use serial2::SerialPort;
 use sspc_address::{Carrier, LineAddress, Profile};
 
 use crate::network::{connect_tcp, connect_udp, is_lost_datagram};
+use crate::port_errors::PortErrorCounters;
 use crate::{latency, port};
 
 /// What a line's bytes go over. Reading and writing do not block.
@@ -28,6 +29,14 @@ impl Wire {
                 Carrier::Tcp => connect_tcp(address).map(Self::Tcp),
                 Carrier::Udp => connect_udp(address).map(Self::Udp),
             },
+        }
+    }
+
+    /// What the driver of a serial port counts, if it does.
+    pub(crate) fn error_counters(&self) -> Option<PortErrorCounters> {
+        match self {
+            Self::Serial(port) => PortErrorCounters::of(port),
+            Self::Tcp(_) | Self::Udp(_) => None,
         }
     }
 

@@ -83,6 +83,11 @@ pub struct Limits("limit") {
     /// Sessions at a time of one client: of one user of the machine, of one host over TCP, or of one
     /// line.
     pub sessions_per_client: usize = Count(4_096),
+    /// Lines at a time: peers at `udp:` addresses, and connections at `tcp:` addresses with keys. Each
+    /// takes 80 KiB of memory at most beside its sessions.
+    pub lines: usize = Count(1_024),
+    /// Of these, lines of one device; without keys, or before it has proved to have one, of one host.
+    pub lines_per_client: usize = Count(64),
     /// Bytes of payload held in each direction of a stream whose policy gives no `proxy_buflen`.
     pub stream_buffer: u32 = Bytes(64 * 1024),
     /// Bytes of payload that a client may send ahead while its stream has no connection, or while
@@ -170,6 +175,9 @@ pub struct Timeouts("timeout") {
     pub drain: Duration = Time(Duration::from_secs(5)),
     /// How long a client may take to read the last frames of its stream.
     pub flush: Duration = Time(Duration::from_secs(1)),
+    /// How long a peer at a `udp:` address, or at a `tcp:` address with keys, may be without a link
+    /// before it is given up.
+    pub link: Duration = Time(Duration::from_secs(10)),
     /// How long a TCP client may leave all that TCP sends it unanswered, for instance without power,
     /// before its session ends.
     pub client_gone: Duration = Time(Duration::from_secs(60)),

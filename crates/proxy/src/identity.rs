@@ -14,6 +14,9 @@ pub(crate) enum Identity {
     /// The device at the other end of a serial line or of a byte pipe, by a number that no other one
     /// has and what logs call it.
     Line { number: u64, name: Arc<str> },
+    /// The device of this id, whose key proves it, at the address with this number that a proxy listens
+    /// at: each has keys of its own.
+    Device { listener: u64, id: Arc<str> },
     /// The system does not say.
     Unknown,
 }
@@ -41,6 +44,7 @@ impl fmt::Display for Identity {
             }
             Self::Host(address) => write!(f, "host {address}"),
             Self::Line { name, .. } => f.write_str(name),
+            Self::Device { id, .. } => write!(f, "device {id:?}"),
             Self::Unknown => f.write_str("unknown"),
         }
     }

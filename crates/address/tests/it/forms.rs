@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use sspc_address::{
-    Address, AddressError, ClientEnd, LineEnd, ListenAddress, ProxyEnd, SerialAddress,
+    Address, AddressError, Carrier, ClientEnd, LineAddress, LineEnd, ListenAddress, NetworkAddress,
+    ProxyEnd, SerialAddress,
 };
 
 const SERIAL: [&str; 6] = [
@@ -16,6 +17,8 @@ const SERIAL: [&str; 6] = [
     "serial:/dev/ttyS1?baud=9600&keys=/etc/sspc/keys",
     "serial:/dev/ttyS1?baud=3000000&profile=fast&framing=reliable",
 ];
+const NETWORK: [&str; 3] =
+    ["udp:gateway:7682?keys=/etc/keys", "udp:[::1]:7682?keys=/a b", "tcp:gateway:1?keys=/etc/keys"];
 const SOCKETS: [&str; 5] =
     ["uds:@proxy.ss.lws", "uds:/run/ss.sock", "uds:/a b", "tcp:localhost:7681", "tcp:[::1]:80"];
 const LISTEN: [&str; 6] = [
@@ -36,8 +39,10 @@ fn check<A: FromStr<Err = AddressError> + Display>(texts: &[&str]) {
 #[test]
 fn every_form_survives_a_round_trip() {
     check::<SerialAddress>(&SERIAL);
-    check::<Address>(&[SERIAL.as_slice(), &SOCKETS].concat());
-    check::<ListenAddress>(&[SERIAL.as_slice(), &SOCKETS, &LISTEN].concat());
+    check::<LineAddress>(&[SERIAL.as_slice(), &NETWORK, &["udp:127.0.0.1:1"]].concat());
+    check::<Address>(&[SERIAL.as_slice(), &NETWORK, &SOCKETS].concat());
+    check::<ListenAddress>(&[SERIAL.as_slice(), &NETWORK, &SOCKETS, &LISTEN].concat());
+    check::<ListenAddress>(&["udp:127.0.0.1:0", "tcp:[::]:0?keys=/k"]);
     check::<ProxyEnd>(&[SERIAL.as_slice(), &SOCKETS, &["pty:/tmp/a"]].concat());
     check::<ClientEnd>(&[SERIAL.as_slice(), &SOCKETS, &LISTEN, &["pty:/tmp/a"]].concat());
 }
@@ -48,6 +53,8 @@ fn hosts_have_no_brackets_and_paths_no_options() {
     assert_eq!("tcp:[::1]:80".parse(), Ok(tcp));
     assert_eq!("uds:/a b".parse(), Ok(Address::Path(PathBuf::from("/a b"))));
     assert_eq!("serial:/dev/ttyS0".parse(), Ok(SerialAddress::new("/dev/ttyS0")));
+    let udp = NetworkAddress::new(Carrier::Udp, "::1", 80);
+    assert_eq!("udp:[::1]:80".parse(), Ok(Address::Network(udp)));
 }
 
 #[test]

@@ -2,7 +2,9 @@
 
 use std::str::FromStr;
 
-use sspc_address::{Address, AddressError, ClientEnd, ListenAddress, ProxyEnd, SerialAddress};
+use sspc_address::{
+    Address, AddressError, ClientEnd, LineAddress, ListenAddress, ProxyEnd, SerialAddress,
+};
 
 /// What a place calls its addresses, and what it says of a wrong one.
 type Place = (&'static str, fn(&str) -> Option<AddressError>);
@@ -14,6 +16,7 @@ fn error<A: FromStr<Err = AddressError>>(text: &str) -> Option<AddressError> {
 const CONNECT: Place = ("proxy address", error::<Address>);
 const LISTEN: Place = ("listen address", error::<ListenAddress>);
 const SERIAL: Place = ("serial address", error::<SerialAddress>);
+const LINE: Place = ("line", error::<LineAddress>);
 const CLIENT_END: Place = ("end of a tap", error::<ClientEnd>);
 const PROXY_END: Place = ("end of a tap", error::<ProxyEnd>);
 const SOCKETS: [Place; 4] = [CONNECT, LISTEN, CLIENT_END, PROXY_END];
@@ -33,13 +36,36 @@ fn check(places: &[Place], mistakes: &[(&str, &str)]) {
 
 #[test]
 fn what_begins_like_no_kind_says_what_to_write() {
-    let sockets = "write uds:@name, uds:/path, tcp:host:port or serial:/dev/name";
-    let wrong = ["", "uds", "/run/sspc", "udp:host:1", "pty:/tmp/a"];
+    let sockets = "write uds:@name, uds:/path, tcp:host:port, serial:/dev/name or udp:host:port";
+    let wrong = ["", "uds", "/run/sspc", "quic:host:1", "pty:/tmp/a"];
     check(&[CONNECT, LISTEN], &wrong.map(|text| (text, sockets)));
     let serial = "write serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast";
-    check(&[SERIAL], &["uds:/x", "/dev/ttyUSB0", "tcp:a:1"].map(|text| (text, serial)));
+    check(&[SERIAL], &["uds:/x", "/dev/ttyUSB0", "tcp:a:1", "udp:a:1"].map(|text| (text, serial)));
     let ends = "write pty:/path, serial:/dev/name, uds:@name, uds:/path or tcp:host:port";
     check(&[CLIENT_END, PROXY_END], &["", "pty", "udp:x", "/dev/x"].map(|text| (text, ends)));
+}
+
+#[test]
+fn lines_over_a_network() {
+    let line = "write serial:/dev/name, udp:host:port?keys=/path or tcp:host:port?keys=/path";
+    check(&[LINE], &["", "uds:/x", "pty:/x"].map(|text| (text, line)));
+    check(
+        &[CONNECT, LISTEN, LINE],
+        &[
+            ("udp:host", "the port is missing; write udp:host:port"),
+            ("udp::1", "the host is missing; write udp:host:port"),
+            ("udp:::1:1", "write an IPv6 address in brackets, such as udp:[::1]:7681"),
+            ("udp:a:1?keys=k", "write keys= with the file's whole path"),
+            ("tcp:a:1?keys=", "write keys= with the file's whole path"),
+            ("udp:a:1?baud=9600", "\"baud=9600\" is not an option of udp: or tcp:; there is keys="),
+            ("tcp:a:1?keys=/k&x", "\"x\" is not an option of udp: or tcp:; there is keys="),
+        ],
+    );
+    check(&[LINE], &[("tcp:a:1", "tcp: is a line only with keys; write tcp:host:port?keys=/path")]);
+    check(
+        &[CLIENT_END, PROXY_END],
+        &[("tcp:a:1?keys=/k", "a tap passes bytes on and takes no keys")],
+    );
 }
 
 #[test]

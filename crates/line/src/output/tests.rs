@@ -70,7 +70,7 @@ impl End {
         let framing = setup.framing;
         let config = LineConfig { framing, seed, ..LineConfig::for_rate(setup.mux, setup.baud) };
         let line = LineState::new(role, &config, None);
-        Self { side, line, output: Output::new(setup.baud, &config), wakes_us: 0 }
+        Self { side, line, output: Output::new(Some(setup.baud), &config), wakes_us: 0 }
     }
 
     /// As the thread does it.

@@ -2,37 +2,36 @@
 
 use std::sync::Arc;
 
-use sspc_arq::{
-    Arq, ChaCha20Poly1305, Checked, Either, Framing, Input, Keys, Refusal, Sealed, SoftCrc,
-};
+use sspc_arq::{Arq, ChaCha20Poly1305, Checked, Either, Framing, Input, Refusal, Sealed, SoftCrc};
 use sspc_mux::{Instant, LinkLoss, Role};
 
 use super::LineState;
 use crate::config::LineConfig;
 use crate::event::{LineEvent, Refused};
-use crate::keys::LineKeys;
+use crate::keys::{LineKeys, SeededKeys};
 
 /// The layer of a host: packets that come before their turn wait for those before them.
 pub(super) type Packets = Framing<Protection, Vec<u8>, Vec<u8>>;
 
 /// Check sums, or with keys encryption.
-type Protection =
-    Either<Checked<SoftCrc>, Sealed<SoftCrc, ChaCha20Poly1305, Arc<dyn Keys + Send + Sync>>>;
+type Protection = Either<Checked<SoftCrc>, Sealed<SoftCrc, ChaCha20Poly1305, LineKeys>>;
 
 /// How many packets may be on their way to here, and how many of the longest from here.
 const PLACES: usize = 32;
 
-pub(super) fn layer(role: Role, config: &LineConfig, keys: Option<LineKeys>) -> Packets {
+pub(super) fn layer(role: Role, config: &LineConfig, keys: Option<SeededKeys>) -> Packets {
     let packet = usize::from(config.packets.packet_max) + 32;
     // What is never used is never written, and takes no memory.
     let (storage, replay) = (vec![0; packet * (PLACES + 1)], vec![0; packet * PLACES]);
     let protection = match keys {
-        Some(LineKeys { keys, chance }) => {
+        Some(SeededKeys { keys, chance }) => {
             Either::That(Sealed::new(SoftCrc, ChaCha20Poly1305, keys, chance))
         }
         None => Either::This(Checked::new(SoftCrc)),
     };
-    let arq = Arq::new(role, config.packets, config.seed, protection, storage, replay);
+    // Two ends that draw the same numbers take each other for an echo.
+    let seed = config.seed ^ role as u32;
+    let arq = Arq::new(role, config.packets, seed, protection, storage, replay);
     Framing::new(config.framing, arq)
 }
 
@@ -40,6 +39,12 @@ impl LineState {
     /// True if the line carries packets, or is about to.
     pub(crate) const fn in_packets(&self) -> bool {
         self.status.in_packets
+    }
+
+    /// All that was given to packets has arrived, as far as is known.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn has_arrived(&self) -> bool {
+        self.packets.as_ref().is_none_or(|packets| packets.arq().in_flight() == 0)
     }
 
     /// Whether packets are encrypted, and for which device.

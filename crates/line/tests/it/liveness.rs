@@ -175,7 +175,7 @@ async fn the_last_bytes_of_a_closed_line_arrive() {
         let (a, b) = duplex(capacity);
         let (reader, writer) = split(a);
         let config = LineConfig::default();
-        let (client, running) = Line::over(reader, writer, Role::Client, config, |_| {});
+        let (client, running) = Line::over(reader, writer, Role::Client, config.clone(), |_| {});
         let running = tokio::spawn(running);
         let (reader, writer) = split(b);
         let (proxy, other) = Line::over(reader, writer, Role::Proxy, config, |_| {});

@@ -24,7 +24,7 @@ fn pair(config: LineConfig) -> Pair {
     let noted = Arc::clone(&events);
     let note = move |event: LineEvent| noted.lock().unwrap().push(event.to_string());
     let (reader, writer) = split(a);
-    let (client, running) = Line::over(reader, writer, Role::Client, config, |_| {});
+    let (client, running) = Line::over(reader, writer, Role::Client, config.clone(), |_| {});
     tokio::spawn(running);
     let (reader, writer) = split(b);
     let (proxy, running) = Line::over(reader, writer, Role::Proxy, config, note);
@@ -41,7 +41,7 @@ async fn channel(pair: &Pair) -> (Channel, Channel) {
 async fn a_reader_that_stops_holds_up_nobody_and_loses_only_its_own_channel() {
     let mut config = LineConfig::default();
     config.unread_max = 64 * 1024;
-    let pair = pair(config);
+    let pair = pair(config.clone());
     let (mut stuck, unread) = channel(&pair).await;
     let (mut lively, mut read) = channel(&pair).await;
     let flood = tokio::spawn(async move {
@@ -72,7 +72,7 @@ async fn a_writer_waits_when_the_line_does_not_move() {
     let (a, _b) = duplex(64);
     let (reader, writer) = split(a);
     let config = LineConfig::default();
-    let (client, running) = Line::over(reader, writer, Role::Client, config, |_| {});
+    let (client, running) = Line::over(reader, writer, Role::Client, config.clone(), |_| {});
     tokio::spawn(running);
     let opening = client.open_channel(Priority::default());
     timeout(Duration::from_secs(60), opening).await.expect_err("the link never came up");
@@ -113,7 +113,7 @@ async fn an_ended_pipe_ends_everything() {
     let (a, b) = duplex(4096);
     let (reader, writer) = split(a);
     let config = LineConfig::default();
-    let (client, running) = Line::over(reader, writer, Role::Client, config, |_| {});
+    let (client, running) = Line::over(reader, writer, Role::Client, config.clone(), |_| {});
     let running = tokio::spawn(running);
     let (reader, writer) = split(b);
     let (proxy, other) = Line::over(reader, writer, Role::Proxy, config, |_| {});
@@ -161,7 +161,7 @@ async fn a_dead_peer_is_found(is_used_before: bool) {
             *noted.lock().unwrap() = Some(Instant::now());
         }
     };
-    let (client, running) = Line::over(reader, writer, Role::Client, config, note);
+    let (client, running) = Line::over(reader, writer, Role::Client, config.clone(), note);
     tokio::spawn(running);
     let sent = |client: &Line| client.status().bytes_out;
 

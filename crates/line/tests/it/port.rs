@@ -29,7 +29,7 @@ impl Bench {
 
     fn open(&self, side: usize, role: Role) -> (Line, Receiver<LineEvent>) {
         let (tell, events) = channel();
-        let line = Line::open(&self.address(side), role, move |event| {
+        let line = Line::open(self.address(side), role, move |event| {
             let _ = tell.send(event);
         });
         (line.unwrap(), events)
@@ -109,7 +109,7 @@ fn a_dropped_channel_says_its_last_bytes_and_its_end() {
 fn a_port_is_for_one_alone() {
     let bench = Bench::new();
     let (_line, _events) = bench.open(0, Role::Client);
-    let error = Line::open(&bench.address(0), Role::Client, |_| {}).unwrap_err();
+    let error = Line::open(bench.address(0), Role::Client, |_| {}).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ResourceBusy, "{error}");
     assert!(error.to_string().contains("another process uses it"), "{error}");
 }
@@ -118,7 +118,7 @@ fn a_port_is_for_one_alone() {
 fn what_is_no_port_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let open = |path: &std::path::Path| {
-        Line::open(&SerialAddress::new(path), Role::Client, |_| {}).unwrap_err()
+        Line::open(SerialAddress::new(path), Role::Client, |_| {}).unwrap_err()
     };
     let missing = open(&folder.path().join("ttyUSB9"));
     assert_eq!(missing.kind(), io::ErrorKind::NotFound);
@@ -217,7 +217,8 @@ fn the_client_is_told_the_proxys_clock_as_soon_as_the_link_is_up() {
     let open = |side: usize, role| {
         // The default profile, in which no PING is due for long.
         let path = bench.cable.port(side);
-        let address = format!("serial:{}?baud=2000000", path.display()).parse().unwrap();
+        let address: SerialAddress =
+            format!("serial:{}?baud=2000000", path.display()).parse().unwrap();
         let (tell, events) = channel();
         (Line::open(&address, role, move |event| drop(tell.send(event))).unwrap(), events)
     };

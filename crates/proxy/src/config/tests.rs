@@ -8,6 +8,7 @@
 mod heads;
 mod memory;
 mod mqtt;
+mod network;
 mod observations;
 mod support;
 
@@ -54,6 +55,7 @@ fn timeouts() -> Vec<Row> {
         retry_after_max: [7_000, 10_800_000] => busy_before_connected & busy_after_connected,
         drain: [400, 140_000] => transaction_at_shutdown,
         flush: [200, 150_000] => refused_client_that_stays,
+        link: [3_000, 45_000] => silence_before_the_link,
         client_gone: [20_000, 120_000] => keepalive_of_a_tcp_client,
     })
 }
@@ -63,6 +65,8 @@ fn limits() -> Vec<Row> {
     rows!(limits: Limits {
         sessions: [1, 4] => served_links,
         sessions_per_client: [2, 5] => served_sockets & served_channels,
+        lines: [2, 5] => lines_of_many_hosts,
+        lines_per_client: [2, 5] => lines_of_one_host,
         stream_buffer: [50_000, 1_000_000] => first_credit & held_for_a_client_that_does_not_read,
         ahead_buffer: [200_000, 700_000] => sent_ahead,
         channel_buffer: [50_000, 400_000] => sent_on_a_channel,

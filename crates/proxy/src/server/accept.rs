@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::bind::{Bound, Socket};
 use super::line;
+use super::network;
 use super::shared::Shared;
 use super::tcp::{self, TcpReader};
 use crate::descriptors::REMEDY;
@@ -34,6 +35,9 @@ pub(super) async fn accept_all(shared: Arc<Shared>, bound: Bound) {
         Socket::Line(line) => {
             line::accept_port(&shared, line, &line::name(&address)).await;
             None
+        }
+        Socket::Network(socket) => {
+            network::accept(&shared, socket, line::name(&address)).await.err()
         }
     };
     if let Some(error) = result {

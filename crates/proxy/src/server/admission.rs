@@ -19,6 +19,10 @@ use crate::session::{self, Excess, Peer, SessionContext};
 pub(crate) struct Admitted {
     sessions: usize,
     by_client: HashMap<Identity, usize>,
+    lines: usize,
+    lines_by_client: HashMap<Identity, usize>,
+    /// Of the lines, those with a descriptor of their own.
+    connections: usize,
     /// Links that are open only until their clients know that they get no session.
     turned_away: usize,
 }
@@ -54,13 +58,14 @@ impl Quota {
 
     fn excess(&self, admitted: &Admitted, client: &Identity) -> Option<Excess> {
         let own = admitted.by_client.get(client).copied().unwrap_or(0);
-        let (client, Bound { limit, descriptors }) = if admitted.sessions >= self.sessions.limit {
-            (None, self.sessions)
-        } else if own >= self.of_client.limit {
-            (Some(client.clone()), self.of_client)
-        } else {
-            return None;
-        };
+        let (client, Bound { limit, descriptors }) =
+            if admitted.sessions + admitted.connections >= self.sessions.limit {
+                (None, self.sessions)
+            } else if own >= self.of_client.limit {
+                (Some(client.clone()), self.of_client)
+            } else {
+                return None;
+            };
         Some(Excess { client, limit, descriptors })
     }
 }
@@ -163,6 +168,86 @@ impl Shared {
         }
         drop(admitted);
         Some(Admission { id: self.next_id(), peer, excess, line: None, shared: Arc::clone(self) })
+    }
+}
+
+/// The place of a line over a network among the counted ones; given back when dropped.
+pub(crate) struct LinePlace {
+    client: Identity,
+    is_connection: bool,
+    shared: Arc<Shared>,
+}
+
+impl Admitted {
+    fn has_all_lines(&self, client: &Identity, limits: &Limits) -> bool {
+        self.lines_by_client.get(client).is_some_and(|own| *own >= limits.lines_per_client)
+    }
+
+    fn forget_line(&mut self, client: &Identity) {
+        if let Some(own) = self.lines_by_client.get_mut(client) {
+            *own -= 1;
+            if *own == 0 {
+                self.lines_by_client.remove(client);
+            }
+        }
+    }
+}
+
+impl Shared {
+    /// A place for a line of `client`, if no limit is reached; `is_connection` if it has a descriptor of
+    /// its own.
+    pub(crate) fn admit_line(
+        self: &Arc<Self>,
+        client: Identity,
+        is_connection: bool,
+    ) -> Option<LinePlace> {
+        let limits = &self.config.limits;
+        let links_max = self.quota().sessions.limit;
+        let mut admitted = lock(&self.admitted);
+        let is_full = admitted.lines >= limits.lines
+            || admitted.has_all_lines(&client, limits)
+            || is_connection && admitted.sessions + admitted.connections >= links_max;
+        if is_full {
+            self.counts.over_limit.add(1);
+            return None;
+        }
+        admitted.lines += 1;
+        admitted.connections += usize::from(is_connection);
+        *admitted.lines_by_client.entry(client.clone()).or_default() += 1;
+        drop(admitted);
+        Some(LinePlace { client, is_connection, shared: Arc::clone(self) })
+    }
+}
+
+impl LinePlace {
+    /// Whose line it is.
+    pub(crate) const fn client(&self) -> &Identity {
+        &self.client
+    }
+
+    /// The line has turned out to be this client's. False if that one has too many already.
+    pub(crate) fn belongs_to(&mut self, client: Identity) -> bool {
+        if self.client == client {
+            return true;
+        }
+        let mut admitted = lock(&self.shared.admitted);
+        if admitted.has_all_lines(&client, &self.shared.config.limits) {
+            self.shared.counts.over_limit.add(1);
+            return false;
+        }
+        admitted.forget_line(&self.client);
+        *admitted.lines_by_client.entry(client.clone()).or_default() += 1;
+        self.client = client;
+        true
+    }
+}
+
+impl Drop for LinePlace {
+    fn drop(&mut self) {
+        let mut admitted = lock(&self.shared.admitted);
+        admitted.lines -= 1;
+        admitted.connections -= usize::from(self.is_connection);
+        admitted.forget_line(&self.client);
     }
 }
 

@@ -16,6 +16,7 @@ use nix::unistd::{Group, User};
 use sspc_address::{ListenAddress, Owner};
 use sspc_line::{Line, LineConfig, LineEvent, Role};
 
+use super::network::{self, NetworkSocket};
 use crate::config::Limits;
 
 /// An address cannot be listened at.
@@ -82,6 +83,7 @@ pub(crate) enum Socket {
     Unix(UnixListener),
     Tcp(TcpListener),
     Line(Line),
+    Network(NetworkSocket),
 }
 
 /// Binds `address`; `limits` and `observer` are for a line.
@@ -116,6 +118,7 @@ pub(crate) fn bind(
             listen(&socket, Backlog::MAXCONN).map_err(|error| failed("listen")(error.into()))?;
             adopt_tcp(socket)
         }
+        ListenAddress::Network(network) => network::bind(network),
         ListenAddress::Serial(port) => {
             let config = limits.limit_line(LineConfig::for_port(port));
             let line = Line::open_with(port, Role::Proxy, config, observer);

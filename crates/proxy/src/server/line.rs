@@ -12,13 +12,17 @@ use tracing::{debug, info, warn};
 use super::Handle;
 use super::shared::Shared;
 use crate::counters::Counts;
+use crate::identity::Identity;
 use crate::session::{AnyPipe, Peer};
-use sspc_address::ListenAddress;
+use sspc_address::{ListenAddress, NetworkAddress};
 
 /// What logs call a line: its port without the settings.
 pub(crate) fn name(address: &ListenAddress) -> String {
     match address {
         ListenAddress::Serial(port) => format!("serial:{}", port.path.display()),
+        ListenAddress::Network(network) => {
+            NetworkAddress::new(network.carrier, &*network.host, network.port).to_string()
+        }
         other => other.to_string(),
     }
 }
@@ -79,7 +83,8 @@ impl Drop for LineLog {
 /// Serves the channels of a serial port until the proxy stops, and leaves what is to be seen to
 /// after that to a task among `shared.lines`.
 pub(crate) async fn accept_port(shared: &Arc<Shared>, line: Line, name: &str) {
-    let sessions = accept_channels(shared, &line, name).await;
+    let client = by_line(shared, name);
+    let sessions = accept_channels(shared, &line, client).await;
     shared.lines.spawn(async move {
         sessions.wait().await;
         // The port's thread has its last bytes to send, which the line's last user waits for.
@@ -87,19 +92,31 @@ pub(crate) async fn accept_port(shared: &Arc<Shared>, line: Line, name: &str) {
     });
 }
 
-/// Serves the channels of a line until it ends or the proxy stops; the sessions that are left.
-async fn accept_channels(shared: &Arc<Shared>, line: &Line, name: &str) -> TaskTracker {
-    let number = shared.next_id();
-    let name = Arc::<str>::from(name);
-    let sessions = TaskTracker::new();
-    let stopping = &shared.stopping;
-    while let Some(Some(channel)) = stopping.run_until_cancelled(line.accept()).await {
-        let index = channel.index().unwrap_or_default();
+/// Whom the clients of a line count as that is the only one of its kind, and what logs call it.
+fn by_line(shared: &Shared, name: &str) -> impl Fn(&Line) -> (Identity, Arc<str>) + use<> {
+    let (number, name) = (shared.next_id(), Arc::<str>::from(name));
+    move |line| {
         let name = match line.device() {
             Some(device) => format!("{name} device {device:?}").into(),
             None => Arc::clone(&name),
         };
-        let peer = Peer::Channel { line: number, name, channel: index };
+        (Identity::Line { number, name: Arc::clone(&name) }, name)
+    }
+}
+
+/// Serves the channels of a line until it ends or the proxy stops; the sessions that are left.
+/// `client` says whose a channel is, and what logs call the line.
+pub(super) async fn accept_channels(
+    shared: &Arc<Shared>,
+    line: &Line,
+    client: impl Fn(&Line) -> (Identity, Arc<str>),
+) -> TaskTracker {
+    let sessions = TaskTracker::new();
+    let stopping = &shared.stopping;
+    while let Some(Some(channel)) = stopping.run_until_cancelled(line.accept()).await {
+        let index = channel.index().unwrap_or_default();
+        let (client, name) = client(line);
+        let peer = Peer::Channel { client, name, channel: index };
         let Some(mut open) = shared.admit(peer) else { continue };
         open.line = Some(sessions.token());
         let (reader, writer) = channel.into_split();
@@ -162,7 +179,8 @@ impl Handle {
             let observer = move |event: LineEvent| log.note(&event);
             let (line, running) = Line::over(reader, writer, Role::Proxy, config, observer);
             let accepting = async {
-                let sessions = accept_channels(&shared, &line, &name).await;
+                let client = by_line(&shared, &name);
+                let sessions = accept_channels(&shared, &line, client).await;
                 sessions.wait().await;
                 // Its last user: now the line ends when all is sent.
                 drop(line);

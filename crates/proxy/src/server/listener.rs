@@ -48,7 +48,7 @@ impl Listener {
     /// # Panics
     /// Outside of a tokio runtime with I/O.
     pub fn bind(address: &ListenAddress) -> Result<Self, ListenError> {
-        if matches!(address, ListenAddress::Serial(_)) {
+        if matches!(address, ListenAddress::Serial(_) | ListenAddress::Network(_)) {
             return Err(not_a_socket(address.clone()));
         }
         Self::new(bind::bind(address, &Limits::default(), |_| {})?)
@@ -82,7 +82,7 @@ impl Listener {
         let socket = match socket {
             Socket::Unix(socket) => UnixListener::from_std(socket).map(AsyncSocket::Unix),
             Socket::Tcp(socket) => TcpListener::from_std(socket).map(AsyncSocket::Tcp),
-            Socket::Line(_) => return Err(not_a_socket(address)),
+            Socket::Line(_) | Socket::Network(_) => return Err(not_a_socket(address)),
         };
         match socket {
             Ok(socket) => Ok(Self { address, socket, _file: file }),
@@ -112,6 +112,6 @@ impl Listener {
 }
 
 fn not_a_socket(address: ListenAddress) -> ListenError {
-    let error = io::Error::new(io::ErrorKind::Unsupported, "it is not a socket");
+    let error = io::Error::new(io::ErrorKind::Unsupported, "it is a line");
     ListenError::System { address, action: "accept connections", error }
 }

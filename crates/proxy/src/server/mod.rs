@@ -5,6 +5,7 @@ mod admission;
 mod bind;
 mod line;
 mod listener;
+mod network;
 mod shared;
 mod tcp;
 

@@ -15,8 +15,8 @@ pub(crate) enum Peer {
     Process { pid: Option<i32>, uid: u32 },
     /// Over TCP.
     Address(SocketAddr),
-    /// A channel of a line. `line` is its number, `name` what logs call it.
-    Channel { line: u64, name: Arc<str>, channel: u8 },
+    /// A channel of a line. `name` is what logs call it.
+    Channel { client: Identity, name: Arc<str>, channel: u8 },
     /// A byte pipe that is none of these, by a number and what logs call it.
     Pipe { pipe: u64, name: Arc<str> },
     /// The system does not tell.
@@ -29,7 +29,8 @@ impl Peer {
         match self {
             Peer::Process { uid, .. } => Identity::User(*uid),
             Peer::Address(address) => Identity::of_address(address.ip()),
-            Peer::Channel { line: number, name, .. } | Peer::Pipe { pipe: number, name } => {
+            Peer::Channel { client, .. } => client.clone(),
+            Peer::Pipe { pipe: number, name } => {
                 Identity::Line { number: *number, name: Arc::clone(name) }
             }
             Peer::Unknown => Identity::Unknown,

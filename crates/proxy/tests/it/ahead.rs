@@ -25,7 +25,7 @@ async fn most_unread(world: &World, window: u32) -> usize {
     let (reader, writer) = split(far);
     let mut config = LineConfig::default();
     config.mux = MuxConfig { pong_ms: 60_000, ..config.mux };
-    let serving = tokio::spawn(world.proxy.serve_line(reader, writer, config, "line"));
+    let serving = tokio::spawn(world.proxy.serve_line(reader, writer, config.clone(), "line"));
 
     let stream = Config { window, ..Config::DEFAULT };
     let slots =

@@ -29,6 +29,7 @@ mod line_replay;
 mod liveness;
 mod mosquitto;
 mod mqtt;
+mod network;
 mod nginx;
 mod origin;
 mod pipes;

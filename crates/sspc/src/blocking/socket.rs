@@ -26,14 +26,14 @@ impl Socket {
     ) -> io::Result<Self> {
         let limit = options.connect_timeout;
         match address {
-            Address::Serial(serial) => {
-                let line = match line {
-                    Some(line) => line,
-                    None => line.insert(client_line(serial)?),
+            Address::Serial(_) | Address::Network(_) | Address::Own { .. } => {
+                let line = match (line, address.line()) {
+                    (Some(line), _) => line,
+                    (line, Some(address)) => line.insert(client_line(address)?),
+                    (None, None) => return Err(io::ErrorKind::NotFound.into()),
                 };
                 line.channel(options.priority, Some(limit)).map(Self::Channel)
             }
-            Address::Own { .. } => Err(io::ErrorKind::NotFound.into()),
             Address::Abstract(name) => abstract_socket(name).map(Self::Unix),
             Address::Path(path) => UnixStream::connect(path).map(Self::Unix),
             Address::Tcp { host, port } => {

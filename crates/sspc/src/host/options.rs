@@ -46,7 +46,7 @@ impl Options {
         let config = Config { seed, ..self.config };
         match address {
             Address::Abstract(_) | Address::Path(_) | Address::Tcp { .. } => config,
-            Address::Serial(_) | Address::Own { .. } => Config {
+            Address::Serial(_) | Address::Network(_) | Address::Own { .. } => Config {
                 window: config.window.min(LINE_WINDOW),
                 frame_payload: config.frame_payload.min(PAYLOAD_SAFE as u16),
                 frame_payload_managed: config.frame_payload_managed.min(PAYLOAD_SAFE as u16),

@@ -39,10 +39,10 @@ impl ProxyTarget {
         if let Some(line) = self.line.get() {
             return Ok(line.clone());
         }
-        let Address::Serial(serial) = self.address.clone() else {
+        let Some(address) = self.address.line() else {
             return Err(io::ErrorKind::NotFound.into());
         };
-        let opened = spawn_blocking(move || client_line(&serial)).await;
+        let opened = spawn_blocking(move || client_line(address)).await;
         let line = opened.unwrap_or_else(|_| Err(io::ErrorKind::Interrupted.into()))?;
         Ok(self.line.get_or_init(|| line).clone())
     }
@@ -68,7 +68,7 @@ impl Conn {
 
     async fn connect(target: &ProxyTarget, priority: Priority) -> io::Result<Self> {
         match &target.address {
-            Address::Serial(_) | Address::Own { .. } => {
+            Address::Serial(_) | Address::Network(_) | Address::Own { .. } => {
                 let line = target.line().await?;
                 Ok(Self::Channel(line.open_channel(priority).await?))
             }

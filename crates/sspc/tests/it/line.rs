@@ -33,7 +33,7 @@ impl Bench {
     }
 
     fn proxy(&self) -> Listener {
-        Listener::Line(Line::open(&self.port(1), Role::Proxy, |_| {}).unwrap())
+        Listener::Line(Line::open(self.port(1), Role::Proxy, |_| {}).unwrap())
     }
 
     fn address(&self) -> Address {
@@ -192,7 +192,7 @@ async fn over_a_pipe_of_ones_own() {
     let (here, there) = duplex(512);
     let (reader, writer) = split(here);
     let config = LineConfig::default();
-    let (line, running) = Line::over(reader, writer, Role::Client, config, |_| {});
+    let (line, running) = Line::over(reader, writer, Role::Client, config.clone(), |_| {});
     tokio::spawn(running);
     let (reader, writer) = split(there);
     let (proxy, running) = Line::over(reader, writer, Role::Proxy, config, |_| {});

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
-use sspc_line::{Line, LineEvent, Role, SerialAddress};
+use sspc_line::{Line, LineAddress, LineEvent, Role};
 use sspc_proxy::{Accepted, ListenAddress, Listener};
 use tokio::sync::Semaphore;
 use tracing::{Instrument, info, warn, warn_span};
@@ -20,9 +20,9 @@ use crate::exit::{Exit, Failure};
 use crate::service::{self, Passed, SignalEvent, Signals, notify};
 use relay::CloseReason;
 
-/// Connect local programs to the proxy at the other end of a serial line
+/// Connect local programs to the proxy at the other end of a line
 ///
-/// For a device without a network. Programs connect to Unix sockets, as they would to a proxy on
+/// For a device whose way to the gateway is a serial line, or an encrypted line over a network. Programs connect to Unix sockets, as they would to a proxy on
 /// this machine; each connection becomes a channel of the line to the gateway's proxy. Prints one
 /// line to stderr when ready; the link may come up later.
 #[derive(Debug, Args)]
@@ -36,12 +36,13 @@ pub(crate) struct BridgeArgs {
     #[arg(short, long = "listen", value_name = "ADDR", value_parser = parse_socket)]
     pub(crate) listen: Vec<ListenAddress>,
 
-    /// The line to the proxy: serial:/DEVICE?baud=N&rtscts=1&profile=fast
+    /// The line to the proxy: serial:/DEVICE?baud=N&rtscts=1&profile=fast, udp:HOST:PORT?keys=FILE or
+    /// tcp:HOST:PORT?keys=FILE
     ///
-    /// Both ends need the same baud rate; the default is 115200. `profile=fast` finds a dead link
+    /// Both ends of a serial line need the same baud rate; the default is 115200. `profile=fast` finds a dead link
     /// within 300 ms and needs 1,000,000 baud or more.
     #[arg(short, long, value_name = "ADDR")]
-    pub(crate) proxy: SerialAddress,
+    pub(crate) proxy: LineAddress,
 }
 
 const HELP: &str = "\
@@ -49,12 +50,15 @@ Examples:
   sspc bridge --proxy 'serial:/dev/ttyUSB0?baud=2000000&profile=fast'
       Let every program on this machine that looks for a proxy find the gateway's.
 
+  sspc bridge --proxy 'udp:gateway:7682?keys=/etc/sspc.key'
+      The same over a network, encrypted with the device's key.
+
   sspc bridge -p serial:/dev/ttyS1 -l uds:@proxy.ss.lws -l 'uds:/run/sspc.sock?mode=0660' -v
       Listen at two addresses, on a line of 115,200 baud, and log link and connections.
 
 While the link is down, a new connection waits for it for up to 2.5 seconds and is then closed. When
 the link is lost, all connections are closed; that is how clients notice, and they connect again.
-The serial port may vanish and come back.
+The serial port may vanish and come back, and so may the network.
 
 A program that stops reading, or sends more than its server takes, does not hold up the others: the
 bridge manages credit for programs that do not.
@@ -70,7 +74,7 @@ Service managers:
 
 Exit codes:
   0  ended by a signal
-  1  the port or an address cannot be used; nothing was served
+  1  the line or an address cannot be used; nothing was served
   2  the command line is wrong";
 
 /// Connections at a time. A line has 253 channels; what is refused one, or waits for the line, is among these.
@@ -113,7 +117,7 @@ fn listen(args: &BridgeArgs, passed: ListenFd) -> Result<Vec<Listener>, Failure>
     Ok(listeners)
 }
 
-fn open(address: &SerialAddress) -> Result<Line, Failure> {
+fn open(address: &LineAddress) -> Result<Line, Failure> {
     Line::open(address, Role::Client, |event| log(&event))
         .map_err(|error| Failure::new(format!("cannot use {address}: {error}")))
 }
@@ -216,7 +220,7 @@ async fn accept_all(listener: Listener, line: Line, places: Arc<Semaphore>) {
 
 fn parse_socket(text: &str) -> Result<ListenAddress, String> {
     match text.parse() {
-        Ok(ListenAddress::Serial(_)) => {
+        Ok(ListenAddress::Serial(_) | ListenAddress::Network(_)) => {
             Err("a bridge listens at sockets; the line goes to --proxy".to_owned())
         }
         Ok(address) => Ok(address),

@@ -38,10 +38,11 @@ fn no_link(address: &Address, error: &io::Error) -> String {
             "the proxy at {address} closed the connection before it answered; if a bridge listens \
              there, its line is down, and its log says so"
         ),
-        (Address::Serial(_), io::ErrorKind::TimedOut) => {
+        (Address::Serial(_) | Address::Network(_), io::ErrorKind::TimedOut)
+        | (Address::Network(_), io::ErrorKind::ConnectionRefused) => {
             format!("no proxy at {address}: {error}; is `sspc proxy` running there?")
         }
-        (Address::Serial(_), _) => format!("cannot use {address}: {error}"),
+        (Address::Serial(_) | Address::Network(_), _) => format!("cannot use {address}: {error}"),
         (_, io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => format!(
             "no proxy at {address}: {error}; start one with `sspc proxy --listen {address}`, or \
              name another with --proxy"

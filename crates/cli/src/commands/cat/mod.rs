@@ -38,11 +38,13 @@ pub(crate) struct CatArgs {
     #[arg(value_name = "STREAMTYPE", value_parser = Name::new)]
     pub(crate) streamtype: Name,
 
-    /// The proxy: uds:@NAME, uds:/PATH, tcp:HOST:PORT or serial:/DEVICE?baud=N
+    /// The proxy: uds:@NAME, uds:/PATH, tcp:HOST:PORT, serial:/DEVICE?baud=N or
+    /// udp:HOST:PORT?keys=FILE
     ///
     /// `serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast` is the serial line to a gateway's
     /// proxy; without `?baud=` it runs at 115200. Only one process can use the port at a time; run
-    /// `sspc bridge` to share it.
+    /// `sspc bridge` to share it. `udp:HOST:PORT?keys=FILE` and `tcp:HOST:PORT?keys=FILE` are encrypted
+    /// lines over a network; the file has this device's id and key.
     #[arg(short, long, value_name = "ADDR", default_value_t)]
     pub(crate) proxy: Address,
 

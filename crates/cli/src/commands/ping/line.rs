@@ -1,8 +1,8 @@
-//! Over a serial line: the link's own PING.
+//! Over a line: the link's own PING.
 
 use std::time::{Duration, Instant, SystemTime};
 
-use sspc_line::{Line, LineEvent, Role, SerialAddress};
+use sspc_line::{Line, LineAddress, LineEvent, Role};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 
@@ -24,7 +24,7 @@ type TimedEvent = (LineEvent, SystemTime);
 /// Sends as many as are wanted; returns also why nothing was answered.
 pub(super) async fn run(
     args: &PingArgs,
-    address: &SerialAddress,
+    address: &LineAddress,
     mut stopped: oneshot::Receiver<Exit>,
 ) -> Result<(Tally, String), Failure> {
     let (tell, mut events) = mpsc::channel::<TimedEvent>(EVENTS_MAX);

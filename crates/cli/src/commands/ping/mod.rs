@@ -18,13 +18,14 @@ use crate::service;
 
 /// Check whether a proxy can be reached, and how fast it answers
 ///
-/// Over a serial line it shows whether the link is up, the round-trip time, and the other end's clock
-/// (UTC). Over sockets it only connects and sends nothing: an answer means that somebody listens
-/// there.
+/// Over a line, serial or of packets over a network, it shows whether the link is up, the round-trip
+/// time, and the other end's clock (UTC). Over other sockets it only connects and sends nothing: an
+/// answer means that somebody listens there.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct PingArgs {
-    /// The proxy: serial:/DEVICE?baud=N, uds:@NAME, uds:/PATH or tcp:HOST:PORT
+    /// The proxy: serial:/DEVICE?baud=N, udp:HOST:PORT?keys=FILE, uds:@NAME, uds:/PATH or
+    /// tcp:HOST:PORT
     #[arg(value_name = "ADDR")]
     pub(crate) address: Address,
 
@@ -52,7 +53,7 @@ log (-v).
 
 Exit codes:
   0  at least one was answered
-  1  the port cannot be used
+  1  the port, the connection or the file of keys cannot be used
   2  the command line is wrong
   8  none was answered";
 
@@ -64,9 +65,9 @@ pub(crate) fn run(args: &PingArgs) -> Result<Exit, Failure> {
     let stopped = service::ending_signal(END_LIMIT)?;
     let runtime = service::single_threaded()?;
     let done = runtime.block_on(async {
-        match &args.address {
-            Address::Serial(address) => line::run(args, address, stopped).await,
-            address => socket::run(args, address, stopped).await,
+        match args.address.line() {
+            Some(address) => line::run(args, &address, stopped).await,
+            None => socket::run(args, &args.address, stopped).await,
         }
     });
     // A name may still be looked up.

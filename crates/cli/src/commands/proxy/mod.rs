@@ -38,13 +38,15 @@ pub(crate) struct ProxyArgs {
     #[arg(short, long = "overlay", value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) overlays: Vec<PathBuf>,
 
-    /// Listen here: uds:@NAME, uds:/PATH, tcp:HOST:PORT or serial:/DEVICE?baud=N; may be given
-    /// several times
+    /// Listen here: uds:@NAME, uds:/PATH, tcp:HOST:PORT, serial:/DEVICE?baud=N or
+    /// udp:HOST:PORT?keys=FILE; may be given several times
     ///
     /// `uds:@NAME` is a name in Linux' abstract namespace, without a file. `uds:/PATH` makes a socket
     /// file and removes it at the end; `uds:/PATH?mode=0660&owner=USER:GROUP` sets who may use it.
     /// `serial:/dev/ttyS1?baud=2000000&rtscts=1&profile=fast` is a line to one device, whose
-    /// streams share it; both ends need the same baud rate, and the default is 115200. The default
+    /// streams share it; both ends need the same baud rate, and the default is 115200.
+    /// `udp:HOST:PORT?keys=FILE` and `tcp:HOST:PORT?keys=FILE` serve any number of devices over a
+    /// network, each on an encrypted line of its own; the file has their ids and keys. The default
     /// address is `uds:@proxy.ss.lws`, where every client looks first, unless a service manager
     /// passes sockets (see below).
     #[arg(short, long = "listen", value_name = "ADDR")]

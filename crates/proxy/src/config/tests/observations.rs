@@ -29,6 +29,8 @@ const H2: &str = r#""protocol": "h2", "opportunistic": true"#;
 
 // ---- timeouts
 
+pub(super) use super::network::silence_before_the_link;
+
 pub(super) async fn silence_before_streamtype(config: Config) -> u64 {
     let (mut client, _) = Client::over_pipe(&Proxy::new(config).unwrap(), 64);
     let start = Instant::now();
@@ -226,6 +228,7 @@ pub(super) use super::heads::{largest_http_head, largest_websocket_head};
 pub(super) use super::mqtt::{
     largest_announced_message, largest_message_among_strangers, unacknowledged_message,
 };
+pub(super) use super::network::{lines_of_many_hosts, lines_of_one_host};
 
 pub(super) async fn served_links(config: Config) -> u64 {
     let asked = config.limits.sessions + 3;

@@ -69,7 +69,8 @@ impl Rig {
         let mut config = LineConfig::default();
         config.unread_max = WINDOW as usize;
         let (reader, writer) = split(client_end);
-        let (client_line, running) = Line::over(reader, writer, Role::Client, config, |_| {});
+        let (client_line, running) =
+            Line::over(reader, writer, Role::Client, config.clone(), |_| {});
         tokio::spawn(running);
         let (tell, events) = mpsc::unbounded_channel();
         let (reader, writer) = split(proxy_end);
@@ -346,7 +347,7 @@ async fn on_a_line_frames_are_short_for_a_client_that_takes_long_ones() {
     let (ours, theirs) = duplex(512);
     let config = LineConfig::default();
     let (reader, writer) = split(ours);
-    let (device, running) = Line::over(reader, writer, Role::Client, config, |_| {});
+    let (device, running) = Line::over(reader, writer, Role::Client, config.clone(), |_| {});
     tokio::spawn(running);
     let (reader, writer) = split(theirs);
     let (gateway, running) = Line::over(reader, writer, Role::Proxy, config, |_| {});
