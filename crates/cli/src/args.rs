@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::{ArgAction, Args, ValueEnum};
+use sspc_wire::limits::METADATA_NAME_MAX;
 
 /// What is logged, and how. Logs go to stderr.
 #[derive(Debug, Clone, Copy, Args)]
@@ -35,6 +36,19 @@ pub(crate) fn parse_seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A metadata item, as in `--meta NAME=VALUE`.
+pub(crate) fn parse_metadata(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some(("", _)) | None => Err("expected NAME=VALUE".to_owned()),
+        // Deployed proxies hang up on an empty value.
+        Some((name, "")) => Err(format!("the value of {name} is empty; leave it out instead")),
+        Some((name, _)) if name.len() > METADATA_NAME_MAX => {
+            Err(format!("a name has at most {METADATA_NAME_MAX} bytes, this one {}", name.len()))
+        }
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,6 +58,15 @@ mod tests {
         assert_eq!(parse_seconds("0.25"), Ok(Duration::from_millis(250)));
         for wrong in ["0", "-1", "NaN", "inf", "1e300", "soon"] {
             assert!(parse_seconds(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn metadata_splits_at_its_first_equals_sign() {
+        let split = parse_metadata("endpoint=https://x/?a=b").unwrap();
+        assert_eq!(split, ("endpoint".to_owned(), "https://x/?a=b".to_owned()));
+        for wrong in ["endpoint", "=x", "endpoint=", ""] {
+            assert!(parse_metadata(wrong).is_err(), "{wrong:?}");
         }
     }
 }

@@ -18,6 +18,7 @@ mod allow_to;
 mod config;
 mod counters;
 mod descriptors;
+mod explain;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -36,6 +37,7 @@ pub use config::{
     Config, DeviceCredentials, Knob, KnobError, Limits, MemoryBound, Sharing, Timeouts,
 };
 pub use counters::Counters;
+pub use explain::{Destination, Explanation, RequestHead, Secret, explain};
 pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};
 pub use sspc_address::{AddressError, ListenAddress, Owner};
 pub use sspc_line::{LineConfig, MuxConfig, Profile, SerialAddress};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::support::{assert_exit, run, text};
 
 /// Every command, with some of its options; the help is the judge of what there is.
-const COMMANDS: [&[&str]; 12] = [
+const COMMANDS: [&[&str]; 13] = [
     &["proxy"],
     &["cat"],
     &["bridge"],
@@ -13,6 +13,7 @@ const COMMANDS: [&[&str]; 12] = [
     &["policy"],
     &["policy", "check"],
     &["policy", "show"],
+    &["policy", "explain"],
     &["decode"],
     &["tap"],
     &["demo"],

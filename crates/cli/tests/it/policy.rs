@@ -173,6 +173,79 @@ fn one_streamtype_can_be_shown_alone() {
     assert_eq!(text(&output.stderr), "sspc: no streamtype \"three\"; the policy has: one, two\n");
 }
 
+const EXPLAINED: &str = r#"{"retry": [{"r": {"backoff": [1000, 2000, 3200], "conceal": 3, "jitterpc": 1}}],
+  "s": [
+    {"weather": {"endpoint": "api.example.com", "port": 443, "tls": true, "protocol": "h2",
+                 "http_url": "now?city=${city}", "retry": "r", "client_buflen": 1,
+                 "metadata": [{"city": ""}, {"auth": "authorization"}]}},
+    {"forecast": {"endpoint": "api.example.com", "port": 443, "tls": true, "protocol": "h2",
+                  "http_method": "POST", "h2q_oflow_txcr": true}},
+    {"free": {"endpoint": "${url}", "port": 80, "metadata": [{"url": ""}]}},
+    {"sink": {"local_sink": true}}]}"#;
+
+fn explain(args: &[&str], code: i32) -> (String, String) {
+    let output = run_with(&[&["policy", "explain", "-"], args].concat(), EXPLAINED.as_bytes());
+    assert_exit(&output, code);
+    (text(&output.stdout).to_owned(), text(&output.stderr).to_owned())
+}
+
+#[test]
+fn a_stream_is_explained_without_connecting() {
+    let (said, _) = explain(&["weather", "-m", "city=Tai pei", "-m", "auth=secret"], 0);
+    for line in [
+        "streamtype  weather, h2",
+        "request     GET https://api.example.com:443/now?city=Tai%20pei",
+        "            authorization: (hidden)",
+        "connects to api.example.com:443",
+        "TLS         for api.example.com, trust: the system's trust store",
+        "h2 with     1 streamtype, in streams of one client: forecast",
+        "payload     none is taken",
+        "CONNECTED   the head of the response is here",
+        "ACK         the response is complete, with a 2xx status; else NACK",
+        "retries     3 retries over 6.2 s, then ALL_RETRIES_FAILED",
+    ] {
+        assert!(said.lines().any(|said| said == line), "{line}\n{said}");
+    }
+    assert!(!said.contains("secret") && !said.contains("unset"), "{said}");
+    let (said, _) = explain(&["weather"], 0);
+    assert!(said.contains("\nunset       metadata city; --meta city=VALUE sets it\n"), "{said}");
+    let (said, _) = explain(&["forecast", "--length", "7"], 0);
+    assert!(said.contains("\npayload     the body, 7 bytes\n"), "{said}");
+    assert!(said.contains("            content-length: 7\n"), "{said}");
+}
+
+/// docs/cli.md explains the policy of five lines of docs/policy.md.
+#[test]
+fn the_explanation_of_the_documentation_is_what_is_printed() {
+    let between = |text: &str, start: &str, end: &str| {
+        let (_, rest) = text.split_once(start).unwrap();
+        rest.split_once(end).unwrap().0.to_owned()
+    };
+    let policy = include_str!("../../../../docs/policy.md");
+    let policy = between(policy, "```json policy\n", "```");
+    let command = "$ sspc policy explain policy.json weather --meta city=Taipei\n";
+    let shown = between(include_str!("../../../../docs/cli.md"), command, "```");
+    let args = ["policy", "explain", "-", "weather", "--meta", "city=Taipei"];
+    let output = run_with(&args, policy.as_bytes());
+    assert_exit(&output, 0);
+    assert_eq!(text(&output.stdout), shown);
+}
+
+#[test]
+fn what_keeps_a_stream_from_connecting_is_explained_too() {
+    let (_, said) = explain(&["sink"], 1);
+    let start = "sspc: clients are refused: the policy has streamtype \"sink\", but `local_sink`";
+    assert!(said.starts_with(start), "{said}");
+    let (_, said) = explain(&["free"], 1);
+    assert_eq!(said, "sspc: each attempt to connect fails: endpoint: the endpoint has no host\n");
+    let (_, said) = explain(&["free", "-m", "url=http://10.0.0.1/"], 1);
+    assert!(said.contains("10.0.0.1 is an address of a private network"), "{said}");
+    let (_, said) = explain(&["forecast", "-m", "city=x"], 1);
+    assert!(said.contains("declares no metadata \"city\""), "{said}");
+    let (_, said) = explain(&["forecats"], 1);
+    assert_eq!(said, "sspc: no streamtype \"forecats\"; did you mean `forecast`?\n");
+}
+
 #[test]
 fn what_is_no_file_and_what_is_no_command() {
     let output = run(&["policy", "check", "/nowhere/policy.json"]);

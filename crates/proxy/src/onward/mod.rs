@@ -11,6 +11,7 @@ pub(crate) mod connect;
 mod fair;
 pub(crate) mod http;
 mod mqtt;
+mod plan;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -36,6 +37,7 @@ pub(crate) use self::connect::NameFiles;
 pub(crate) use self::connect::NameServer;
 use self::connect::{Alpn, Caller, Connector, Perf, Reach, Resolver, Route, Transport};
 use self::http::{h1, h2};
+pub(crate) use self::plan::Planned;
 use crate::allow_to::AllowTo;
 use crate::config::{DeviceCredentials, Limits, Sharing, Timeouts};
 use crate::descriptors::{Descriptor, Descriptors, REMEDY};

@@ -32,7 +32,7 @@ pub(super) fn create<D: AttemptStarter>(
     let name = String::from_utf8_lossy(asked.name).into_owned();
     tracing::Span::current().record("streamtype", &name);
     let supports = |protocol| starter.supports(protocol);
-    let streamtype = streamtype(policy, &name, supports).map_err(CloseReason::Refused)?;
+    let streamtype = look_up(policy, &name, supports).map_err(CloseReason::Refused)?;
     info!(
         protocol = %streamtype.protocol,
         pid = asked.process_id(),
@@ -43,7 +43,7 @@ pub(super) fn create<D: AttemptStarter>(
 }
 
 /// The streamtype of this name, if clients can have streams of it.
-pub(crate) fn streamtype<'p>(
+pub(crate) fn look_up<'p>(
     policy: &'p Policy,
     name: &str,
     supports: impl Fn(Protocol) -> bool,
@@ -98,7 +98,7 @@ mod tests {
         let mut s = StreamType::new("s");
         change(&mut s);
         all.streamtypes.insert("s".to_owned(), Arc::new(s));
-        match streamtype(&all, "s", Onward::supports) {
+        match look_up(&all, "s", Onward::supports) {
             Ok(_) => String::new(),
             Err(refusal) => refusal.to_string(),
         }

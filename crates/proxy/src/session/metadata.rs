@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use sspc_policy::StreamType;
+use sspc_policy::{MetadataItem, StreamType};
 use sspc_wire::Piece;
 use sspc_wire::limits::METADATA_NAME_MAX;
 use tracing::debug;
@@ -41,22 +41,7 @@ impl Metadata {
         value: &Piece<'_>,
     ) -> Result<(), ProtocolError> {
         if value.is_first() {
-            let item = std::str::from_utf8(name)
-                .ok()
-                .filter(|name| name.len() <= METADATA_NAME_MAX)
-                .and_then(|name| streamtype.metadata_item(name));
-            let Some(item) = item else {
-                return Err(ProtocolError::UndeclaredMetadata {
-                    streamtype: streamtype.name.clone(),
-                    name: String::from_utf8_lossy(name).into_owned(),
-                });
-            };
-            if value.total == 0 {
-                return Err(ProtocolError::EmptyMetadata {
-                    streamtype: streamtype.name.clone(),
-                    name: item.name.clone(),
-                });
-            }
+            let item = metadata_item(streamtype, name, value.total.into())?;
             self.gathering = Some((item.name.clone(), BytesMut::new()));
         }
         if let Some((_, gathered)) = &mut self.gathering {
@@ -92,4 +77,26 @@ impl Metadata {
         self.taken = Some(Arc::clone(&taken));
         taken
     }
+}
+
+/// The metadata item that a client may set to a value of this length.
+pub(crate) fn metadata_item<'s>(
+    streamtype: &'s StreamType,
+    name: &[u8],
+    length: usize,
+) -> Result<&'s MetadataItem, ProtocolError> {
+    let item = std::str::from_utf8(name)
+        .ok()
+        .filter(|name| name.len() <= METADATA_NAME_MAX)
+        .and_then(|name| streamtype.metadata_item(name));
+    let streamtype = || streamtype.name.clone();
+    let Some(item) = item else {
+        let name = String::from_utf8_lossy(name).into_owned();
+        return Err(ProtocolError::UndeclaredMetadata { streamtype: streamtype(), name });
+    };
+    if length == 0 {
+        let name = item.name.clone();
+        return Err(ProtocolError::EmptyMetadata { streamtype: streamtype(), name });
+    }
+    Ok(item)
 }

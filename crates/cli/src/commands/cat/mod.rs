@@ -12,11 +12,10 @@ use std::time::Duration;
 use clap::{Args, ValueHint};
 use sspc::tokio::{Client, Error, Event, Flags, Options, State, StreamHandle};
 use sspc::{Address, Config, Name};
-use sspc_wire::limits::METADATA_NAME_MAX;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use crate::args::parse_seconds;
+use crate::args::{parse_metadata, parse_seconds};
 use crate::console::{Console, printable};
 use crate::exit::{Exit, Failure};
 use crate::service;
@@ -354,31 +353,5 @@ async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
-    }
-}
-
-fn parse_metadata(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some(("", _)) | None => Err("expected NAME=VALUE".to_owned()),
-        // Deployed proxies hang up on an empty value.
-        Some((name, "")) => Err(format!("the value of {name} is empty; leave it out instead")),
-        Some((name, _)) if name.len() > METADATA_NAME_MAX => {
-            Err(format!("a name has at most {METADATA_NAME_MAX} bytes, this one {}", name.len()))
-        }
-        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn metadata_splits_at_its_first_equals_sign() {
-        let split = parse_metadata("endpoint=https://x/?a=b").unwrap();
-        assert_eq!(split, ("endpoint".to_owned(), "https://x/?a=b".to_owned()));
-        for wrong in ["endpoint", "=x", "endpoint=", ""] {
-            assert!(parse_metadata(wrong).is_err(), "{wrong:?}");
-        }
     }
 }

@@ -1,6 +1,7 @@
 //! `sspc policy`: check policies, or show what they say.
 
 mod check;
+mod explain;
 
 use std::path::PathBuf;
 
@@ -11,11 +12,12 @@ use crate::console::{Console, print};
 use crate::exit::{Exit, Failure};
 use crate::policy_files;
 
-/// Check a policy, or show what it says
+/// Check policies, show and explain them
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
     Check(check::CheckArgs),
     Show(ShowArgs),
+    Explain(explain::ExplainArgs),
 }
 
 /// Show the effective settings: defaults filled in, references resolved
@@ -52,6 +54,7 @@ pub(crate) fn run(command: &PolicyCommand, console: Console) -> Result<Exit, Fai
     match command {
         PolicyCommand::Check(args) => check::run(args, console),
         PolicyCommand::Show(args) => show(args, console),
+        PolicyCommand::Explain(args) => explain::run(args, console),
     }
     .map(|()| Exit::Ok)
 }

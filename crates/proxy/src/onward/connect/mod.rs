@@ -25,6 +25,7 @@ pub(crate) use self::resolve::tests::server::NameServer;
 pub(crate) use self::resolve::{NameFiles, Resolver};
 pub(crate) use self::route::{Caller, Route, Trust};
 pub(crate) use self::scope::{Reach, Scope};
+pub(crate) use self::tcp::permitted;
 pub(crate) use self::tls::Alpn;
 #[cfg(test)]
 pub(crate) use self::transport::Socket;

@@ -48,7 +48,7 @@ impl TcpConnector {
         match address {
             Address::Tcp { host, port } => {
                 let addresses = self.resolver.lookup(&caller.client, host, *port, perf).await?;
-                let addresses = self.permitted(route, host, addresses, perf)?;
+                let addresses = permitted(&self.allow_to, route, host, addresses, perf)?;
                 let start = Instant::now();
                 let result = race(&addresses, caller.socket, descriptor).await;
                 perf.connect = start.elapsed();
@@ -75,40 +75,37 @@ impl TcpConnector {
     }
 }
 
-impl TcpConnector {
-    /// Those of these addresses that the route may lead to. They are the ones that are connected
-    /// to, so that a name cannot stand for another address meanwhile.
-    fn permitted(
-        &self,
-        route: &Route,
-        host: &str,
-        addresses: Vec<SocketAddr>,
-        perf: &mut Perf,
-    ) -> Result<Vec<SocketAddr>, Failure> {
-        let is_permitted = |address: &SocketAddr| {
-            let (ip, port) = (address.ip(), address.port());
-            route.reach.covers(ip) || self.allow_to.iter().any(|rule| rule.allows(host, ip, port))
-        };
-        let (permitted, forbidden): (Vec<_>, Vec<_>) =
-            addresses.into_iter().partition(is_permitted);
-        let Some(first) = forbidden.first().map(SocketAddr::ip) else { return Ok(permitted) };
-        // Who may not connect to an address need not learn of it either.
-        perf.dns_permits(permitted.iter().map(SocketAddr::ip));
-        if !permitted.is_empty() {
-            return Ok(permitted);
-        }
-        let scope = Scope::of(first);
-        let (kind, who) = match route.reach {
-            Reach::Redirect(_) => (FailureKind::Refused, "a redirect from a more public server"),
-            Reach::Policy | Reach::Client => (FailureKind::Forbidden, "a client's metadata"),
-        };
-        let why = format!(
-            "must not connect to {}: {first} is {scope}, where {who} does not lead; to permit it, start \
-             the proxy with --allow-to {first} or set `allow_private` in the streamtype",
-            route.address
-        );
-        Err(Failure::new(kind, why))
+/// Those of these addresses that the route may lead to. They are the ones that are connected
+/// to, so that a name cannot stand for another address meanwhile.
+pub(crate) fn permitted(
+    allow_to: &[AllowTo],
+    route: &Route,
+    host: &str,
+    addresses: Vec<SocketAddr>,
+    perf: &mut Perf,
+) -> Result<Vec<SocketAddr>, Failure> {
+    let is_permitted = |address: &SocketAddr| {
+        let (ip, port) = (address.ip(), address.port());
+        route.reach.covers(ip) || allow_to.iter().any(|rule| rule.allows(host, ip, port))
+    };
+    let (permitted, forbidden): (Vec<_>, Vec<_>) = addresses.into_iter().partition(is_permitted);
+    let Some(first) = forbidden.first().map(SocketAddr::ip) else { return Ok(permitted) };
+    // Who may not connect to an address need not learn of it either.
+    perf.dns_permits(permitted.iter().map(SocketAddr::ip));
+    if !permitted.is_empty() {
+        return Ok(permitted);
     }
+    let scope = Scope::of(first);
+    let (kind, who) = match route.reach {
+        Reach::Redirect(_) => (FailureKind::Refused, "a redirect from a more public server"),
+        Reach::Policy | Reach::Client => (FailureKind::Forbidden, "a client's metadata"),
+    };
+    let why = format!(
+        "must not connect to {}: {first} is {scope}, where {who} does not lead; to permit it, start \
+         the proxy with --allow-to {first} or set `allow_private` in the streamtype",
+        route.address
+    );
+    Err(Failure::new(kind, why))
 }
 
 fn refused(address: &Address, why: &dyn std::fmt::Display) -> Failure {

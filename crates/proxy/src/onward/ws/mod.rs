@@ -46,7 +46,10 @@ use self::upgrade::{Upgrade, UpgradeError, upgrade};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
 use crate::onward::connect::{Alpn, Caller, Perf, Route, Transport};
 use crate::onward::http::{head, response};
-use crate::onward::{Attempt, End, Event, Failure, FailureKind, Onward, Takes, TxChunk};
+use crate::onward::plan::{Planned, Request};
+use crate::onward::{
+    Attempt, End, Event, Failure, FailureKind, Onward, OnwardConfig, Takes, TxChunk,
+};
 
 /// Most bytes that are read, inflated or put into a frame at a time.
 const BUFFER_MAX: usize = 16 * 1024;
@@ -88,17 +91,25 @@ struct Dialled {
 }
 
 async fn dial(onward: &Onward, attempt: &Attempt, perf: &mut Perf) -> Result<Dialled, Failure> {
-    let target = attempt.target()?;
-    let path = path_for(&attempt.stream, &target, |name| attempt.lookup(name))
-        .map_err(|error| Failure::new(FailureKind::Request, format!("http_url: {error}")))?;
-    let route = onward.config.route(attempt, &target);
-    let subprotocol = attempt.stream.ws.subprotocol.as_deref();
-    let request = Upgrade { route: &route, path: &path, subprotocol };
-    let size = request.head_size().map_err(|error| failure(&request, error))?;
-    head::check(attempt, size, onward.config.limits.request_head)?;
+    let Planned { route, request } = plan(&onward.config, attempt)?;
+    let path = request.map(|request| request.path).unwrap_or_default();
     let caller = Caller::of(attempt);
     let transport = onward.connect(&route, &caller, Alpn::H1, perf).await?;
     Ok(Dialled { transport, route, path })
+}
+
+/// Where the attempt leads, and what it asks for there; Sec-WebSocket-Key is yet to be drawn.
+pub(super) fn plan(config: &OnwardConfig, attempt: &Attempt) -> Result<Planned, Failure> {
+    let target = attempt.target()?;
+    let path = path_for(&attempt.stream, &target, |name| attempt.lookup(name))
+        .map_err(|error| Failure::new(FailureKind::Request, format!("http_url: {error}")))?;
+    let route = config.route(attempt, &target);
+    let subprotocol = attempt.stream.ws.subprotocol.as_deref();
+    let upgrade = Upgrade { route: &route, path: &path, subprotocol };
+    let headers = upgrade.headers().map_err(|error| failure(&upgrade, error))?;
+    head::check(attempt, head::size(&path, &headers), config.limits.request_head)?;
+    let request = Request { method: http::Method::GET, path, headers };
+    Ok(Planned { route, request: Some(request) })
 }
 
 /// Speaks WebSocket on a connection that is up, from the upgrade to the end.

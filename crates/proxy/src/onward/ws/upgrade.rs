@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::onward::FailureKind;
 use crate::onward::connect::Route;
-use crate::onward::http::{h1, head, response, usual_headers};
+use crate::onward::http::{h1, response, usual_headers};
 
 /// What we offer; the parent module's documentation has the reason.
 const OFFER: DeflateOffer = DeflateOffer {
@@ -39,11 +39,10 @@ pub(super) struct Upgrade<'a> {
 }
 
 impl Upgrade<'_> {
-    /// The bytes of the request's path and headers.
-    pub(super) fn head_size(&self) -> Result<usize, UpgradeError> {
-        // All keys are of one length.
+    /// The request's headers, with a key of no use: all are of one length.
+    pub(super) fn headers(&self) -> Result<HeaderMap, UpgradeError> {
         let request = request(self, &handshake::client_key([0; 16]))?;
-        Ok(head::size(self.path, request.headers()))
+        Ok(request.into_parts().0.headers)
     }
 }
 

@@ -1,0 +1,196 @@
+//! What a stream would do, without doing it: what its session and its attempts decide before the
+//! first packet, by the same code.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION};
+use sspc_policy::{Address, Policy, Protocol, StreamType};
+
+use crate::config::Config;
+use crate::identity::Identity;
+use crate::memory::Memory;
+use crate::onward::connect::{Reach, Trust};
+use crate::onward::{Attempt, Onward, OnwardConfig, Planned};
+use crate::session;
+
+/// What a stream of a streamtype would do.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Explanation {
+    /// Its settings.
+    pub streamtype: Arc<StreamType>,
+    /// The streamtypes of the parts of its body, itself included; just itself without `rideshare`.
+    pub chain: Vec<Arc<StreamType>>,
+    /// Where it leads, or why every attempt fails.
+    pub destination: Result<Destination, String>,
+}
+
+/// Where a stream leads.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Destination {
+    /// The host or the socket.
+    pub address: Address,
+    /// Whose word the peer's certificate needs, in words; `None` without TLS.
+    pub trust: Option<String>,
+    /// The name that the certificate has to be for.
+    pub server_name: String,
+    /// Whether the client chooses the host, which then has to be public.
+    pub is_clients: bool,
+    /// What is asked for there; `None` if the protocol has no requests.
+    pub request: Option<RequestHead>,
+    /// The other streamtypes of the policy whose streams use the same connection, as far as that can
+    /// be told without their metadata.
+    pub shared_with: Vec<String>,
+}
+
+/// The head of a request.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct RequestHead {
+    /// `GET` and the like.
+    pub method: String,
+    /// The whole URL.
+    pub url: String,
+    /// Names and values, in the order of sending, as far as it is fixed.
+    pub headers: Vec<(String, Secret)>,
+}
+
+/// A value that may be a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Secret {
+    /// It may be seen.
+    Shown(String),
+    /// It may not; so many bytes.
+    Hidden(usize),
+}
+
+/// Says what a stream of this streamtype would do, if its client sets this metadata and announces a
+/// payload of so many bytes.
+///
+/// # Errors
+/// Clients cannot open the streamtype, or set this metadata; in words.
+pub fn explain(
+    config: &Config,
+    streamtype: &str,
+    metadata: &[(String, Bytes)],
+    length: Option<u32>,
+) -> Result<Explanation, String> {
+    let policy = &config.policy;
+    let found = session::look_up(policy, streamtype, Onward::supports)
+        .map_err(|refusal| format!("clients are refused: {refusal}"))?;
+    for (name, value) in metadata {
+        session::metadata_item(found, name.as_bytes(), value.len())
+            .map_err(|error| format!("clients are cut off: {error}"))?;
+    }
+    let onward = OnwardConfig {
+        limits: config.limits.clone(),
+        timeouts: config.timeouts.clone(),
+        credentials: config.credentials.clone(),
+        sharing: config.sharing,
+        allow_to: config.allow_to.clone(),
+        ..OnwardConfig::default()
+    };
+    let planned = Planned::new(&onward, &attempt(policy, found, metadata, length));
+    let destination = match planned {
+        Ok(planned) => Ok(Destination {
+            shared_with: sharers(policy, found, &planned, &onward),
+            is_clients: planned.route.reach == Reach::Client,
+            ..destination(found, planned)
+        }),
+        Err(failure) => Err(failure.to_string()),
+    };
+    let chain = policy.rideshare_chain(streamtype);
+    Ok(Explanation { streamtype: Arc::clone(found), chain, destination })
+}
+
+fn attempt(
+    policy: &Policy,
+    stream: &Arc<StreamType>,
+    metadata: &[(String, Bytes)],
+    length: Option<u32>,
+) -> Attempt {
+    Attempt {
+        client: Identity::Unknown,
+        account: Arc::<Memory>::default().open_account(Identity::Unknown),
+        stream: Arc::clone(stream),
+        chain: policy.rideshare_chain(&stream.name),
+        metadata: metadata.to_vec(),
+        length_hint: length,
+    }
+}
+
+fn destination(stream: &StreamType, planned: Planned) -> Destination {
+    let Planned { route, request } = planned;
+    let scheme = match (stream.protocol, route.tls.is_some()) {
+        (Protocol::Ws, true) => "wss",
+        (Protocol::Ws, false) => "ws",
+        _ => route.scheme(),
+    };
+    let request = request.map(|request| RequestHead {
+        method: request.method.to_string(),
+        url: format!("{scheme}://{}{}", authority(&route.address), request.path),
+        headers: headers(stream, &request.headers),
+    });
+    Destination {
+        server_name: route.server_name().to_owned(),
+        trust: route.tls.as_ref().map(Trust::to_string),
+        address: route.address,
+        is_clients: false,
+        request,
+        shared_with: Vec::new(),
+    }
+}
+
+/// Host and port, even if it is the usual one.
+fn authority(address: &Address) -> String {
+    match address {
+        Address::Tcp { .. } => address.to_string(),
+        other => other.authority(false),
+    }
+}
+
+fn headers(stream: &StreamType, headers: &HeaderMap) -> Vec<(String, Secret)> {
+    let http = &stream.http;
+    let given = [&http.auth_header, &http.dsn_header, &http.fwv_header, &http.devtype_header];
+    let secret = |name: &HeaderName| {
+        [AUTHORIZATION, COOKIE, PROXY_AUTHORIZATION].contains(name)
+            || given.into_iter().flatten().any(|given| given.eq_ignore_ascii_case(name.as_str()))
+    };
+    let shown = headers.iter().map(|(name, value)| {
+        let value = match secret(name) || value.is_sensitive() {
+            true => Secret::Hidden(value.len()),
+            false => Secret::Shown(String::from_utf8_lossy(value.as_bytes()).into_owned()),
+        };
+        (name.to_string(), value)
+    });
+    shown.collect()
+}
+
+/// The other streamtypes that use the same h2 connection.
+fn sharers(
+    policy: &Policy,
+    stream: &StreamType,
+    planned: &Planned,
+    onward: &OnwardConfig,
+) -> Vec<String> {
+    let shares = |stream: &StreamType| stream.protocol == Protocol::H2;
+    if !shares(stream) {
+        return Vec::new();
+    }
+    let others = policy.streamtypes.values().filter(|other| other.name != stream.name);
+    others
+        .filter(|other| shares(other) && policy.refusal(other).is_none())
+        .filter(|other| {
+            Planned::new(onward, &attempt(policy, other, &[], None))
+                .is_ok_and(|other| other.route == planned.route)
+        })
+        .map(|other| other.name.clone())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
