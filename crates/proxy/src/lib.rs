@@ -1,9 +1,8 @@
 //! The Secure Streams proxy, as a library.
 //!
-//! A [`Proxy`] listens on Unix sockets, TCP and serial lines for clients that speak Serialized
+//! A [`Proxy`] listens on Unix sockets, TCP, UDP and serial lines for clients that speak Serialized
 //! Secure Streams; over any other byte pipe it serves them with [`Handle::serve_line`] and
-//! [`Handle::serve_link`]. A
-//! client names a streamtype; the [policy](sspc_policy::Policy) tells what that means: an HTTP
+//! [`Handle::serve_link`], over datagrams with [`Handle::serve_datagrams`]. A client names a streamtype; the [policy](sspc_policy::Policy) tells what that means: an HTTP
 //! request or a WebSocket, at which endpoint, with which trust anchors. The proxy fulfils the
 //! stream there and reports states, metadata and payload back. `docs/protocol.md` describes what
 //! passes between the two.
@@ -39,8 +38,8 @@ pub use config::{
 pub use counters::Counters;
 pub use explain::{Destination, Explanation, RequestHead, Secret, explain};
 pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};
-pub use sspc_address::{AddressError, ListenAddress, Owner};
-pub use sspc_line::{LineConfig, MuxConfig, Profile, SerialAddress};
+pub use sspc_address::{AddressError, ListenAddress, NetworkAddress, Owner};
+pub use sspc_line::{Datagrams, LineConfig, LineKeys, MuxConfig, Profile, SerialAddress};
 pub use unread::all_read;
 
 /// The examples of docs/transports.md, compiled and run.

@@ -8,6 +8,7 @@ mod decode;
 mod demo;
 mod generate;
 mod limits;
+mod network;
 mod ping;
 mod policy;
 mod proxy;

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::sync::Arc;
 
-use sspc_line::{Line, LineConfig, LineEvent, Role};
+use sspc_line::{Datagrams, Line, LineConfig, LineEvent, Role};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 use tracing::{debug, info, warn};
@@ -127,6 +127,32 @@ pub(super) async fn accept_channels(
     sessions
 }
 
+impl Shared {
+    /// What logs and counts the events of a line that is the only one of its kind.
+    fn line_observer(&self, name: &str) -> impl FnMut(LineEvent) + Send + use<> {
+        let mut log = LineLog::new(name.to_owned(), Arc::clone(&self.counts));
+        move |event| log.note(&event)
+    }
+}
+
+/// Serves a line of the program's own until it ends, or the proxy stops.
+async fn serve(
+    shared: &Arc<Shared>,
+    line: Line,
+    running: impl Future<Output = io::Result<()>>,
+    name: &str,
+) -> io::Result<()> {
+    let accepting = async {
+        let client = by_line(shared, name);
+        let sessions = accept_channels(shared, &line, client).await;
+        sessions.wait().await;
+        // Its last user: now the line ends when all is sent.
+        drop(line);
+    };
+    let both = async { tokio::join!(running, accepting).0 };
+    shared.lines.track_future(both).await
+}
+
 impl Handle {
     /// Serves a line that is not a serial port: any pair of byte pipes that keep bytes in order and
     /// lose none. The [mux](sspc_line) runs on it, so that it carries many streams and its link is
@@ -175,18 +201,38 @@ impl Handle {
         let config = shared.config.limits.limit_line(config);
         let name = name.to_owned();
         async move {
-            let mut log = LineLog::new(name.clone(), Arc::clone(&shared.counts));
-            let observer = move |event: LineEvent| log.note(&event);
+            let observer = shared.line_observer(&name);
             let (line, running) = Line::over(reader, writer, Role::Proxy, config, observer);
-            let accepting = async {
-                let client = by_line(&shared, &name);
-                let sessions = accept_channels(&shared, &line, client).await;
-                sessions.wait().await;
-                // Its last user: now the line ends when all is sent.
-                drop(line);
-            };
-            let both = async { tokio::join!(running, accepting).0 };
-            shared.lines.track_future(both).await
+            serve(&shared, line, running, &name).await
+        }
+    }
+
+    /// Serves a line over whatever carries datagrams: a radio, BLE, a socket that is connected to one
+    /// device. Packets below the mux send again what is lost, and with
+    /// [`LineConfig::keys`](sspc_line::LineConfig::keys) are encrypted. All else is as with
+    /// [`serve_line`](Self::serve_line); docs/transports.md has an example.
+    ///
+    /// # Errors
+    /// What sending or receiving ended with.
+    ///
+    /// # Panics
+    /// The future, outside of a tokio runtime with its timer.
+    pub fn serve_datagrams<D>(
+        &self,
+        datagrams: D,
+        config: LineConfig,
+        name: &str,
+    ) -> impl Future<Output = io::Result<()>> + Send + use<D>
+    where
+        D: Datagrams + Send + Sync + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        let config = shared.config.limits.limit_line(config);
+        let name = name.to_owned();
+        async move {
+            let observer = shared.line_observer(&name);
+            let (line, running) = Line::over_datagrams(datagrams, Role::Proxy, config, observer);
+            serve(&shared, line, running, &name).await
         }
     }
 
