@@ -12,7 +12,9 @@ use sspc_wire::{Piece, ToClient};
 
 use crate::support::origin::{HELLO, MESSAGES, Origin};
 use crate::support::script::ScriptedProxy;
-use crate::support::{Proxy, assert_exit, finish, random_address, run, signal, sspc, text, wait};
+use crate::support::{
+    Proxy, Stderr, assert_exit, finish, random_address, run, signal, sspc, text, wait,
+};
 
 #[test]
 fn payload_comes_to_stdout_byte_for_byte() {
@@ -209,6 +211,45 @@ fn an_unknown_streamtype_is_exit_code_6() {
     let output = proxy.cat(&["nonesuch"]);
     assert_exit(&output, 6);
     assert!(text(&output.stderr).contains("refuses the streamtype \"nonesuch\""));
+}
+
+/// "Does its policy define it?" was what a client heard whose proxy had no room, or whose policy does
+/// define it. What it hears must be true of each reason, and the log must name the one.
+#[test]
+fn each_reason_of_a_refusal_is_true_at_the_client_and_named_in_the_log() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = server.local_addr().unwrap().port();
+    let policy = format!(
+        r#"{{"s": [{{"open": {{"endpoint": "127.0.0.1", "port": {port}, "protocol": "raw"}}}},
+                   {{"sink": {{"local_sink": true}}}}]}}"#
+    );
+    let address = random_address();
+    let mut proxy = Proxy::start_at(&policy, &address, &["--limit", "sessions=1"]);
+    let refused = |proxy: &Proxy, name: &str| {
+        let output = proxy.cat(&[name]);
+        assert_exit(&output, 6);
+        let said = text(&output.stderr);
+        assert!(!said.contains('?') && !said.contains("result"), "{said}");
+        let start = format!("sspc: the proxy refuses the streamtype \"{name}\": ");
+        assert!(said.starts_with(&start), "{said}");
+        for reason in ["policy does not have it", "does not support", "no room for another stream"]
+        {
+            assert!(said.contains(reason), "{said}");
+        }
+    };
+    refused(&proxy, "opne");
+    let said = proxy.wait_for("refused: ");
+    assert!(said.contains("has no streamtype \"opne\"; did you mean `open`?"), "{said}");
+    refused(&proxy, "sink");
+    let said = proxy.wait_for("refused: ");
+    assert!(said.contains("has streamtype \"sink\", but `local_sink` is not supported"), "{said}");
+    let mut other = proxy.cat_spawn(&["open", "--states"]);
+    Stderr::of(&mut other).wait_for("CONNECTED");
+    refused(&proxy, "open");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    let said = proxy.wait_for("refused: ");
+    assert!(said.contains("--limit sessions=N raises that"), "{said}");
 }
 
 #[test]

@@ -157,6 +157,20 @@ fn limits_and_timeouts_are_set_on_the_command_line() {
     proxy.wait_for("no STREAMTYPE within 200ms");
 }
 
+/// They found their connections closed, and the log said nothing.
+#[test]
+fn who_is_turned_away_without_an_answer_is_in_the_log() {
+    let address = random_address();
+    let limits = ["--limit", "sessions=1", "--timeout", "streamtype=60"];
+    let mut proxy = Proxy::start_at(&Origin::start().policy(), &address, &limits);
+    let mut served = Client::connect(&proxy.address);
+    assert_eq!(served.create("any"), Some(0));
+    // 64 at most are kept to be told so.
+    let _others: Vec<_> = (0..100).map(|_| Client::connect(&proxy.address)).collect();
+    let said = proxy.wait_for("turned away without an answer");
+    assert!(said.contains("--limit sessions=N raises that"), "{said}");
+}
+
 /// There was a line for each of them.
 #[test]
 fn refusals_of_one_client_are_one_line() {

@@ -154,9 +154,12 @@ impl Shared {
         let client = peer.identity();
         let mut admitted = lock(&self.admitted);
         let excess = quota.excess(&admitted, &client);
-        if excess.is_some() {
+        if let Some(excess) = &excess {
             self.counts.over_limit.add(1);
             if admitted.turned_away >= budget.turned_away {
+                drop(admitted);
+                let kind = "turned_away";
+                warn!(%client, kind, "turned away without an answer, as many others are: {excess}");
                 return None;
             }
             admitted.turned_away += 1;

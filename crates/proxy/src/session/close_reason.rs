@@ -37,7 +37,8 @@ impl CloseReason {
             Self::Link(_) => "link",
             Self::Shutdown => "shutdown",
             Self::Refused(Refusal::Excess(_)) => "over_limit",
-            Self::Refused(_) => "refused",
+            Self::Refused(Refusal::Unknown { .. }) => "unknown_streamtype",
+            Self::Refused(_) => "not_supported",
             Self::Protocol(_) => "protocol",
         }
     }
