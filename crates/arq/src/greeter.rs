@@ -30,7 +30,9 @@ type Protection<'k, K> = Either<Checked<SoftCrc>, Sealed<SoftCrc, ChaCha20Poly13
 /// from a device with the key. Then the proxy begins with an [`Arq`] of its own, which the device
 /// takes for a proxy that has just restarted; so that no nonce is that of two sessions.
 ///
-/// An answer is never longer than what it answers.
+/// An answer is never longer than what it answers, and is itself answered by nobody.
+///
+/// Without keys there is nothing to be proved, and each HELLO is let in.
 pub struct Greeter<K> {
     config: Config,
     keys: Option<K>,
@@ -78,7 +80,10 @@ impl<K: Keys> Greeter<K> {
                 return Greeted::Refused(refusal);
             }
             if arq.has_heard() {
-                return self.answer(period, from, datagram.len());
+                return match self.keys {
+                    Some(_) => self.answer(period, from, datagram.len()),
+                    None => Greeted::Proven(Vec::new()),
+                };
             }
         }
         Greeted::Nothing

@@ -84,7 +84,7 @@ pub struct Limits("limit") {
     /// line.
     pub sessions_per_client: usize = Count(4_096),
     /// Lines at a time: peers at `udp:` addresses, and connections at `tcp:` addresses with keys. Each
-    /// takes 80 KiB of memory at most beside its sessions.
+    /// takes 200 KiB of memory at most beside its sessions.
     pub lines: usize = Count(1_024),
     /// Of these, lines of one device; without keys, or before it has proved to have one, of one host.
     pub lines_per_client: usize = Count(64),

@@ -476,7 +476,7 @@ fn a_port_that_is_no_port_is_told() {
     assert!(text(&output.stderr).contains("the line goes to --proxy"));
     let output = run(&["bridge", "--proxy", "uds:@name"]);
     assert_exit(&output, 2);
-    assert!(text(&output.stderr).contains("write serial:/dev/ttyUSB0"));
+    assert!(text(&output.stderr).contains("write serial:/dev/name, udp:host:port?keys=/path or"));
 }
 
 #[test]

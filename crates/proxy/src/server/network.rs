@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener as StdTcpListener, UdpSocket as StdUdpSoc
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sys::socket::{Backlog, listen};
 use sspc_address::{Carrier, ListenAddress, NetworkAddress};
 use sspc_line::{
     Datagrams, Greeted, Greeter, Line, LineConfig, LineEvent, LineKeys, Role, chance, resolve,
@@ -63,6 +64,8 @@ pub(super) fn bind(network: &NetworkAddress) -> Result<Bound, ListenError> {
     let (kind, local) = match network.carrier {
         Carrier::Tcp => {
             let socket = StdTcpListener::bind(&found[..]).map_err(failed("bind"))?;
+            // After a restart all devices come at once.
+            listen(&socket, Backlog::MAXCONN).map_err(|error| failed("listen")(error.into()))?;
             socket.set_nonblocking(true).map_err(failed("make it non-blocking"))?;
             let local = socket.local_addr();
             (Kind::Tcp(socket), local)
