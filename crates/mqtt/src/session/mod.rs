@@ -2,8 +2,6 @@
 
 mod in_flight;
 mod liveness;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
