@@ -2,13 +2,14 @@
 
 use std::time::Instant;
 
+use sspc_mqtt::Version::{V3, V5};
 use sspc_mqtt::{Connect, Session, SessionError, Settings, Version};
 
 /// What the broker accepts a connection with.
 fn accepted(version: Version) -> Vec<u8> {
     match version {
-        Version::V3 => vec![0x20, 2, 0, 0],
-        Version::V5 => vec![0x20, 3, 0, 0, 0],
+        V3 => vec![0x20, 2, 0, 0],
+        V5 => vec![0x20, 3, 0, 0, 0],
     }
 }
 
@@ -31,8 +32,6 @@ fn error_of(version: Version, sent: &[u8], size: usize) -> Option<SessionError> 
     }
     None
 }
-
-use Version::{V3, V5};
 
 /// What is wrong, the edition, whether the connection is accepted before, the bytes, and how the
 /// error's text ends.

@@ -20,10 +20,6 @@ impl Sent {
         self.first >> 1 & 3
     }
 
-    pub(crate) fn is_copy(&self) -> bool {
-        self.first & 8 != 0
-    }
-
     /// The topic, the packet identifier and the payload of a PUBLISH of 3.1.1.
     pub(crate) fn message(&self) -> (&[u8], Option<u16>, &[u8]) {
         let topic = 2 + usize::from(u16::from_be_bytes([self.body[0], self.body[1]]));

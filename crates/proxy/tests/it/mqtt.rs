@@ -346,3 +346,30 @@ async fn a_session_that_the_broker_kept_is_taken_up_again() {
         assert_eq!(gateway.broker.count("Received SUBSCRIBE from device"), 1);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_streams_share_one_connection() {
+    let settings = r#""mqtt_topic": "t/${n}", "mqtt_subscribe": "t/${n}", "mqtt_qos": 1,
+        "metadata": [{"n": ""}]"#;
+    let gateway = Gateway::of(&[("both", settings)]).await;
+    let client = gateway.client();
+    let mut users = Vec::new();
+    for n in 0..1000 {
+        let user = User::open(&client, "both").await;
+        user.set_metadata("n", n.to_string()).unwrap();
+        user.connect();
+        users.push(user);
+    }
+    for user in &mut users {
+        user.until("CONNECTED").await;
+    }
+    for (n, user) in users.iter_mut().enumerate() {
+        user.send_message(format!("message {n}").as_bytes()).await.unwrap();
+    }
+    for (n, user) in users.iter_mut().enumerate() {
+        user.until_messages(1).await;
+        assert_eq!(user.messages[0].data, format!("message {n}").as_bytes());
+        assert_eq!(user.messages.len(), 1);
+    }
+    assert_eq!(gateway.broker.count("New client connected"), 1);
+}

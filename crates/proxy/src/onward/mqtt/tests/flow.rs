@@ -1,0 +1,151 @@
+//! Clients that do not read, and memory that is short.
+
+use std::time::Duration;
+
+use sspc_wire::Flags;
+use tokio::time::timeout;
+
+use super::support::{Broker, World, message};
+use crate::identity::Identity;
+
+/// After so long all is done that needs no waiting.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// Sends messages until no more of them are taken, at most so many; how many were.
+async fn fill(broker: &mut Broker, topic: &str, size: usize, count: usize) -> usize {
+    let packet = message(topic, &vec![b'x'; size]);
+    for sent in 0..count {
+        if timeout(MOMENT, broker.send(&packet)).await.is_err() {
+            return sent;
+        }
+    }
+    count
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_stops_its_broker_and_loses_nothing() {
+    let world = World::new();
+    let mut slow = world.start(&world.subscribed_to("slow"));
+    let mut quick = world.start(&world.subscribed_to("quick"));
+    let mut broker = world.connected().await;
+    for _ in 0..2 {
+        broker.grant().await;
+    }
+    slow.is_connected().await;
+    quick.is_connected().await;
+    // While it is within bounds its neighbour gets all.
+    assert_eq!(fill(&mut broker, "slow", 10_000, 20).await, 20);
+    broker.publish("quick", b"passes").await;
+    assert_eq!(quick.message().await, b"passes");
+    // 256 KiB for the stream, 64 KiB of its queue, and what the socket holds.
+    let sent = 20 + fill(&mut broker, "slow", 10_000, 1000).await;
+    assert!(sent < 100, "{sent} messages were taken for a client that takes none");
+    assert!(world.counts.memory_held.read() < 500_000);
+    // The rest of the one that was cut in its middle.
+    let rest = vec![b'x'; 10_003];
+    let writing = tokio::spawn(async move {
+        broker.send(&rest).await;
+        broker
+    });
+    for _ in 0..sent {
+        assert_eq!(slow.message().await.len(), 10_000);
+    }
+    drop(writing);
+}
+
+/// One client's stream must not stop another client's.
+#[tokio::test(start_paused = true)]
+async fn strangers_on_one_connection_do_not_wait_for_each_other() {
+    let world = World::with(|config| config.credentials.mqtt_client_id = "device".into());
+    let policy = world.subscribed_to("t");
+    let slow = world.start_for(&Identity::User(1), &policy);
+    let mut broker = world.connected().await;
+    broker.grant().await;
+    let mut quick = world.start_for(&Identity::User(2), &policy);
+    broker.grant().await;
+    quick.is_connected().await;
+    for n in 0..200_u32 {
+        let mut payload = vec![0; 20_000];
+        payload[..4].copy_from_slice(&n.to_be_bytes());
+        broker.publish("t", &payload).await;
+        assert_eq!(quick.message().await[..4], n.to_be_bytes());
+    }
+    assert!(world.counts.memory_held.read() < 600_000);
+    drop(slow);
+}
+
+/// Two halves of messages held all the memory there was, and neither ever got its rest.
+#[tokio::test(start_paused = true)]
+async fn half_a_message_that_there_is_no_memory_for_is_refused() {
+    let world = World::bounded(300_000, |_| {});
+    let policy = world.stream(|stream| stream.mqtt.topic = Some("t".into()));
+    let mut streams = [world.start(&policy), world.start(&policy)];
+    let mut broker = world.connected().await;
+    for stream in &mut streams {
+        stream.is_connected().await;
+        for piece in 0..4 {
+            let flags = if piece == 0 { Flags::SOM } else { Flags::NONE };
+            stream.send(&[b'x'; 16_000], flags).await;
+        }
+    }
+    for stream in &mut streams {
+        assert!(!stream.verdict().await);
+        stream.send(b"the end of it", Flags::EOM).await;
+        stream.send(b"short", Flags::WHOLE).await;
+        assert!(stream.verdict().await);
+        assert_eq!(broker.packet().await.1, b"\x00\x01tshort");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_may_be_longer_than_all_that_waits_for_a_stream() {
+    let world = World::new();
+    let mut stream = world.start(&world.subscribed_to("t"));
+    let mut broker = world.connected().await;
+    broker.grant().await;
+    stream.is_connected().await;
+    let long = message("t", &vec![b'x'; 3_000_000]);
+    tokio::spawn(async move { broker.send(&long).await });
+    assert_eq!(stream.message().await.len(), 3_000_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn so_many_messages_are_on_their_way_at_a_time_and_no_more() {
+    let world = World::new();
+    let policy = world.stream(|stream| {
+        stream.mqtt.topic = Some("t".into());
+        stream.mqtt.qos = 1;
+    });
+    let streams: Vec<_> = (0..8).map(|_| world.start(&policy)).collect();
+    let mut broker = world.connected().await;
+    let mut sending = Vec::new();
+    for mut stream in streams {
+        stream.is_connected().await;
+        sending.push(tokio::spawn(async move {
+            for _ in 0..20 {
+                stream.send(b"message", Flags::WHOLE).await;
+            }
+            for _ in 0..20 {
+                assert!(stream.verdict().await);
+            }
+        }));
+    }
+    // 64 of the connection; what comes behind them is a copy of the first.
+    let mut ids = Vec::new();
+    while let Ok((0x32, body)) = timeout(Duration::from_secs(1), broker.packet()).await {
+        ids.push(body[3..5].to_vec());
+    }
+    assert_eq!(ids.len(), 64);
+    for answered in 0..160 {
+        if answered >= ids.len() {
+            let (first, body) = broker.packet().await;
+            assert_eq!(first, 0x32);
+            ids.push(body[3..5].to_vec());
+        }
+        let id = &ids[answered];
+        broker.send(&[0x40, 2, id[0], id[1]]).await;
+    }
+    for sending in sending {
+        sending.await.unwrap();
+    }
+}
