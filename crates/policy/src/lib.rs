@@ -19,6 +19,7 @@
 
 mod builtin;
 mod check;
+mod codegen;
 mod diagnostics;
 mod draft;
 mod endpoint;
@@ -27,6 +28,7 @@ mod parse;
 mod payload;
 mod quote;
 mod retry;
+mod schema;
 mod show;
 mod source;
 mod suggest;
@@ -34,6 +36,7 @@ mod template;
 mod types;
 mod undone;
 
+pub use codegen::Language;
 pub use diagnostics::{Code, DIAGNOSTICS_MAX, Diagnostic, Report, Severity};
 pub use endpoint::{Address, EndpointError, Target, path_for, request_path};
 pub use keys::{Instead, KeyInfo, Section, Status, key_reference, not_done, protocol_status};
@@ -41,6 +44,7 @@ pub use parse::{
     BACKOFF_MAX, ENTRIES_MAX, ITEMS_MAX, NESTING_MAX, Parsed, STACK_MAX, STRING_MAX, VALUES_MAX,
 };
 pub use retry::Retry;
+pub use schema::schema;
 pub use source::{SOURCE_MAX, Source};
 pub use suggest::suggest;
 pub use template::{EXPANSION_MAX, ExpandError, NAME_MAX as TEMPLATE_NAME_MAX, Template};

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod app;
+mod names;
 #[cfg(feature = "arq")]
 mod packets;
 
@@ -42,8 +43,8 @@ static CLIENT: ConstStaticCell<Streams> = ConstStaticCell::new(Client::new(
     LINK,
     SEED,
     [
-        Slot::new(Name::literal("page"), STREAM, Priority::LOWEST, []),
-        Slot::new(Name::literal("ticker"), STREAM, Priority::HIGHEST, []),
+        Slot::new(Name::literal(names::page::STREAMTYPE), STREAM, Priority::LOWEST, []),
+        Slot::new(Name::literal(names::ticker::STREAMTYPE), STREAM, Priority::HIGHEST, []),
     ],
 ));
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::support::{assert_exit, run, text};
 
 /// Every command, with some of its options; the help is the judge of what there is.
-const COMMANDS: [&[&str]; 13] = [
+const COMMANDS: [&[&str]; 15] = [
     &["proxy"],
     &["cat"],
     &["bridge"],
@@ -14,6 +14,8 @@ const COMMANDS: [&[&str]; 13] = [
     &["policy", "check"],
     &["policy", "show"],
     &["policy", "explain"],
+    &["policy", "schema"],
+    &["policy", "codegen"],
     &["decode"],
     &["tap"],
     &["demo"],

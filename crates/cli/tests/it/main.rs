@@ -11,6 +11,7 @@ mod limits;
 mod network;
 mod ping;
 mod policy;
+mod policy_names;
 mod proxy;
 mod serial;
 mod service;

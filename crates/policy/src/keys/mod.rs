@@ -8,7 +8,7 @@ mod table;
 
 pub(crate) use field::{FieldKind, Key, Reference, TextRule};
 pub(crate) use sections::{
-    AUTH_KEYS, METRIC_KEYS, PlainKey, RETRY_KEYS, TOP_KEYS, TRUST_STORE_KEYS,
+    AUTH_KEYS, METRIC_KEYS, PlainKey, PlainKind, RETRY_KEYS, TOP_KEYS, TRUST_STORE_KEYS,
 };
 pub(crate) use status::SPECIAL;
 pub use status::{Instead, Status, protocol_status};

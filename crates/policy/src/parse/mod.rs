@@ -28,6 +28,7 @@ pub use lex::{NESTING_MAX, VALUES_MAX};
 pub use sections::{BACKOFF_MAX, STACK_MAX};
 use tables::{Before, Earlier, Tables};
 pub use value::{ENTRIES_MAX, ITEMS_MAX, STRING_MAX};
+pub(crate) use value::{NUMBER, TOKEN_PATTERN};
 use value::{ParseContext, name_fault};
 
 /// What a successful parse gives.

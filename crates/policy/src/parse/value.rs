@@ -11,6 +11,11 @@ use crate::diagnostics::{Code, Diagnostic, Report};
 use crate::quote::quote;
 use crate::source::{Document, Location};
 
+/// Numbers in quotes, as a regular expression.
+pub(crate) const NUMBER: &str = "^[0-9]+$";
+/// What [`is_token`] takes, as a regular expression.
+pub(crate) const TOKEN_PATTERN: &str = "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$";
+
 /// Longest string in bytes, except for certificates.
 pub const STRING_MAX: usize = 4_096;
 

@@ -2,6 +2,7 @@
 
 mod check;
 mod explain;
+mod generate;
 
 use std::path::PathBuf;
 
@@ -12,12 +13,14 @@ use crate::console::{Console, print};
 use crate::exit::{Exit, Failure};
 use crate::policy_files;
 
-/// Check policies, show and explain them
+/// Check policies, show and explain them, and print what is made of them
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
     Check(check::CheckArgs),
     Show(ShowArgs),
     Explain(explain::ExplainArgs),
+    Schema(generate::SchemaArgs),
+    Codegen(generate::CodegenArgs),
 }
 
 /// Show the effective settings: defaults filled in, references resolved
@@ -55,6 +58,8 @@ pub(crate) fn run(command: &PolicyCommand, console: Console) -> Result<Exit, Fai
         PolicyCommand::Check(args) => check::run(args, console),
         PolicyCommand::Show(args) => show(args, console),
         PolicyCommand::Explain(args) => explain::run(args, console),
+        PolicyCommand::Schema(_) => generate::schema(),
+        PolicyCommand::Codegen(args) => generate::codegen(args, console),
     }
     .map(|()| Exit::Ok)
 }
