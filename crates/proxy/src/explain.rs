@@ -41,6 +41,8 @@ pub struct Destination {
     pub is_clients: bool,
     /// What is asked for there; `None` if the protocol has no requests.
     pub request: Option<RequestHead>,
+    /// The topics of MQTT, by the keys that name them, with the metadata that is set.
+    pub topics: Vec<(&'static str, String)>,
     /// The other streamtypes of the policy whose streams use the same connection, as far as that can
     /// be told without their metadata.
     pub shared_with: Vec<String>,
@@ -124,7 +126,7 @@ fn attempt(
 }
 
 fn destination(stream: &StreamType, planned: Planned) -> Destination {
-    let Planned { route, request } = planned;
+    let Planned { route, request, topics } = planned;
     let scheme = match (stream.protocol, route.tls.is_some()) {
         (Protocol::Ws, true) => "wss",
         (Protocol::Ws, false) => "ws",
@@ -141,6 +143,7 @@ fn destination(stream: &StreamType, planned: Planned) -> Destination {
         address: route.address,
         is_clients: false,
         request,
+        topics,
         shared_with: Vec::new(),
     }
 }
@@ -170,7 +173,7 @@ fn headers(stream: &StreamType, headers: &HeaderMap) -> Vec<(String, Secret)> {
     shown.collect()
 }
 
-/// The other streamtypes that use the same h2 connection.
+/// The other streamtypes that use the same h2 connection. Those of MQTT share by more than that.
 fn sharers(
     policy: &Policy,
     stream: &StreamType,

@@ -127,6 +127,19 @@ fn streamtypes_that_share_a_connection_are_named() {
 }
 
 #[test]
+fn topics_are_said() {
+    let config = config(
+        r#"{"s":[{"t":{"endpoint":"e","port":1883,"protocol":"mqtt","mqtt_topic":"a/${x}",
+            "mqtt_subscribe":"b/+","mqtt_birth_topic":"up","metadata":[{"x":""}]}}]}"#,
+    );
+    let topics = explained(&config, "t", &[("x", "y")]).topics;
+    let text = |key: &'static str, topic: &str| (key, topic.to_owned());
+    let expected =
+        [text("mqtt_topic", "a/y"), text("mqtt_subscribe", "b/+"), text("mqtt_birth_topic", "up")];
+    assert_eq!(topics, expected);
+}
+
+#[test]
 fn what_clients_choose_is_said() {
     let config = Config::new(Policy::builtin());
     let chosen = explained(&config, "__default", &[("endpoint", "https://h/x?y")]);

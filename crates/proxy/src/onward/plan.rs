@@ -7,7 +7,7 @@ use sspc_policy::Address;
 
 use super::connect::{Perf, Route, permitted};
 use super::http::request::Plan;
-use super::{Attempt, Failure, OnwardConfig, Runner, ws};
+use super::{Attempt, Failure, OnwardConfig, Runner, mqtt, ws};
 
 /// What an attempt would ask for, made by what runs attempts.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub(crate) struct Planned {
     pub(crate) route: Route,
     /// `None` if the protocol has no requests.
     pub(crate) request: Option<Request>,
+    /// The topics of MQTT by their keys, with the metadata that is set now.
+    pub(crate) topics: Vec<(&'static str, String)>,
 }
 
 /// A request's head.
@@ -46,12 +48,14 @@ impl Planned {
                 let (head, ()) = if plan.h2 { plan.h2()? } else { plan.h1(())? }.into_parts();
                 let path = head.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
                 let request = Request { method: head.method, path, headers: head.headers };
-                Ok(Self { route: plan.route, request: Some(request) })
+                Ok(Self { route: plan.route, request: Some(request), topics: Vec::new() })
             }
             Some(Runner::Ws) => ws::plan(config, attempt),
+            Some(Runner::Mqtt) => mqtt::plan(config, attempt),
             _ => {
                 let target = attempt.target()?;
-                Ok(Self { route: config.route(attempt, &target), request: None })
+                let route = config.route(attempt, &target);
+                Ok(Self { route, request: None, topics: Vec::new() })
             }
         }
     }

@@ -121,6 +121,9 @@ impl Text {
                 self.line("", format!("{name}: {value}"));
             }
         }
+        for (key, topic) in &destination.topics {
+            self.line("topic", format!("{topic}, of `{key}`"));
+        }
         let whose =
             if destination.is_clients { ", which the client chooses: a public one" } else { "" };
         self.line("connects to", format!("{}{whose}", destination.address));
@@ -158,7 +161,10 @@ impl Text {
             Protocol::Ws if streamtype.ws.binary => "binary messages, both ways".to_owned(),
             Protocol::Ws => "text messages out, any back".to_owned(),
             Protocol::Raw => "bytes, both ways".to_owned(),
-            Protocol::Mqtt if streamtype.mqtt.topic.is_some() => "published".to_owned(),
+            Protocol::Mqtt if streamtype.mqtt.topic.is_some() => {
+                format!("messages, published with QoS {}", streamtype.mqtt.qos)
+            }
+            Protocol::Mqtt => "none is taken".to_owned(),
             _ if !streamtype.takes_payload(None) => {
                 "taken only if metadata announces a content-length".to_owned()
             }
@@ -198,7 +204,17 @@ impl Text {
             }
             Protocol::Ws => ("the server has taken the upgrade", "never".to_owned()),
             Protocol::Raw => ("the connection is there, and TLS", "never".to_owned()),
-            _ => ("the broker has accepted the connection", "the broker acknowledges".to_owned()),
+            _ => {
+                let connected = match streamtype.mqtt.subscribe {
+                    Some(_) => "the broker has accepted the connection and the subscription",
+                    None => "the broker has accepted the connection",
+                };
+                let acknowledged = match streamtype.mqtt.qos {
+                    0 => "a message is written to the broker; else NACK",
+                    _ => "the broker has acknowledged a message; else NACK",
+                };
+                (connected, acknowledged.to_owned())
+            }
         };
         self.line("CONNECTED", connected);
         self.line("ACK", acknowledged);

@@ -38,7 +38,9 @@ use self::link::{Place, failure};
 use self::params::{Params, expand, qos};
 pub(crate) use self::pool::Pool;
 use self::publish::Publisher;
-use super::{Attempt, End, Event, Failure, FailureKind, Onward, Takes, TxChunk};
+use super::{
+    Attempt, End, Event, Failure, FailureKind, Onward, OnwardConfig, Planned, Takes, TxChunk,
+};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
 use crate::onward::connect::{Caller, Perf};
 
@@ -71,6 +73,23 @@ pub(super) async fn run(
         Ok(()) => end,
         Err(gone) => gone.into(),
     }
+}
+
+/// Where the attempt leads, and the topics there.
+pub(super) fn plan(config: &OnwardConfig, attempt: &Attempt) -> Result<Planned, Failure> {
+    let params = Params::of(attempt, config)?;
+    let mqtt = &attempt.stream.mqtt;
+    let text = |topic: &[u8]| String::from_utf8_lossy(topic).into_owned();
+    let mut topics = Vec::new();
+    for (key, topic) in [("mqtt_topic", &mqtt.topic), ("mqtt_subscribe", &mqtt.subscribe)] {
+        if let Some(topic) = topic {
+            topics.push((key, text(&expand(attempt, &attempt.metadata, topic, key)?)));
+        }
+    }
+    for (key, message) in [("mqtt_will_topic", &params.will), ("mqtt_birth_topic", &params.birth)] {
+        topics.extend(message.iter().map(|message| (key, text(&message.topic))));
+    }
+    Ok(Planned { route: params.key.route, request: None, topics })
 }
 
 async fn join(onward: &Arc<Onward>, attempt: &Attempt, perf: &mut Perf) -> Result<Place, Failure> {

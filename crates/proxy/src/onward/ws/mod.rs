@@ -91,7 +91,7 @@ struct Dialled {
 }
 
 async fn dial(onward: &Onward, attempt: &Attempt, perf: &mut Perf) -> Result<Dialled, Failure> {
-    let Planned { route, request } = plan(&onward.config, attempt)?;
+    let Planned { route, request, .. } = plan(&onward.config, attempt)?;
     let path = request.map(|request| request.path).unwrap_or_default();
     let caller = Caller::of(attempt);
     let transport = onward.connect(&route, &caller, Alpn::H1, perf).await?;
@@ -109,7 +109,7 @@ pub(super) fn plan(config: &OnwardConfig, attempt: &Attempt) -> Result<Planned, 
     let headers = upgrade.headers().map_err(|error| failure(&upgrade, error))?;
     head::check(attempt, head::size(&path, &headers), config.limits.request_head)?;
     let request = Request { method: http::Method::GET, path, headers };
-    Ok(Planned { route, request: Some(request) })
+    Ok(Planned { route, request: Some(request), topics: Vec::new() })
 }
 
 /// Speaks WebSocket on a connection that is up, from the upgrade to the end.
