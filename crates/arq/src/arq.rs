@@ -169,6 +169,13 @@ where
         self.sender.rtt_us
     }
 
+    /// How often the peer has acknowledged packets so far: what is sent gets there, and what comes back
+    /// gets here.
+    #[cfg(feature = "host")]
+    pub const fn acknowledgements(&self) -> u64 {
+        self.sender.acked
+    }
+
     /// How many packets are on their way.
     pub const fn in_flight(&self) -> u8 {
         self.sender.in_flight()

@@ -118,6 +118,9 @@ pub(crate) struct Sender<T> {
     /// How often packets were sent again, modulo 2^32.
     #[cfg(feature = "host")]
     pub(crate) resent: u64,
+    /// How often the peer has acknowledged packets, modulo 2^64.
+    #[cfg(feature = "host")]
+    pub(crate) acked: u64,
 }
 
 /// A packet to be sent: its number, and where its payload is in the replay buffer.
@@ -153,6 +156,8 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Sender<T> {
             faults: 0,
             #[cfg(feature = "host")]
             resent: 0,
+            #[cfg(feature = "host")]
+            acked: 0,
         }
     }
 
@@ -340,6 +345,10 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Sender<T> {
         }
         self.mark_kept(now_us, kept, &mut newest);
         if let Some(newest) = newest {
+            #[cfg(feature = "host")]
+            {
+                self.acked = self.acked.wrapping_add(1);
+            }
             note(&mut self.newest, newest);
             self.silences = 0;
             self.lose_before(newest, terms);

@@ -65,6 +65,9 @@ pub(crate) struct Link {
     state: State,
     at: Instant,
     ping_due: bool,
+    /// The second PING was given more time, as this end came late.
+    #[cfg(feature = "host")]
+    is_last_chance: bool,
     /// The wait behind the next attempt to bring the link up, in ms, if it is within the bounds.
     wait_ms: u32,
     pong_due: bool,
@@ -91,6 +94,8 @@ impl Link {
             state: State::Down,
             at: Instant::NEVER,
             ping_due: true,
+            #[cfg(feature = "host")]
+            is_last_chance: false,
             wait_ms: 0,
             pong_due: false,
             pongack_due: false,
@@ -162,11 +167,41 @@ impl Link {
         }
         if FOR_HOST && self.state == State::Probing {
             self.set(State::ProbingAgain, now.plus_millis(config.pong_ms.div_ceil(2)));
+            #[cfg(feature = "host")]
+            {
+                self.is_last_chance = false;
+            }
             self.ping_due = true;
+            return false;
+        }
+        #[cfg(feature = "host")]
+        if self.was_late(now, config) {
             return false;
         }
         self.ping(now, config);
         self.is_up() && now >= self.at
+    }
+
+    /// Gives the peer more time, once, if this end comes too late to know whether it answered in time: what
+    /// came meanwhile may not be read yet.
+    #[cfg(feature = "host")]
+    fn was_late(&mut self, now: Instant, config: &Config) -> bool {
+        let is_late = self.state == State::ProbingAgain
+            && !self.is_last_chance
+            && now > self.at.plus_millis(config.pong_ms / 8);
+        if is_late {
+            self.is_last_chance = true;
+            self.at = now.plus_millis(config.pong_ms.div_ceil(2));
+        }
+        is_late
+    }
+
+    /// The peer need not answer its last PING before the time for that has passed once more.
+    #[cfg(feature = "host")]
+    pub(crate) fn peer_answered(&mut self, now: Instant, config: &Config) {
+        if self.state == State::ProbingAgain {
+            self.at = now.plus_millis(config.pong_ms);
+        }
     }
 
     /// Goes down, to begin the handshake at once.

@@ -308,6 +308,13 @@ impl Mux {
         }
     }
 
+    /// The layer below knows that the peer is there and that bytes pass both ways: a PONG that is awaited
+    /// may take its time once more, as it may stand behind what is sent again.
+    #[cfg(feature = "host")]
+    pub fn peer_answered(&mut self, now: Instant) {
+        self.link.peer_answered(now, &self.config);
+    }
+
     /// Does what the time has come for. Until it returns `None`, there is more.
     pub fn handle_timeout(&mut self, now: Instant) -> Option<Event<'static>> {
         if self.link.handle_timeout(now, &self.config) {

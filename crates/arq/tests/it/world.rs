@@ -136,6 +136,8 @@ pub(crate) struct End {
     free_us: u64,
     /// Until when it does nothing.
     pub(crate) stalls_until_us: u64,
+    /// How often what it sent was acknowledged.
+    acknowledgements: u64,
     /// What the mux was given, since each time that it was reset; if that is recorded.
     got: Option<Vec<Vec<u8>>>,
 }
@@ -172,7 +174,17 @@ impl End {
             doubts: false,
         };
         let mux = Mux::new(role, MuxConfig::FAST.for_line(2_000_000), seed);
-        Self { side, life, mux, layer, app, free_us: 0, stalls_until_us: 0, got: None }
+        Self {
+            side,
+            life,
+            mux,
+            layer,
+            app,
+            free_us: 0,
+            stalls_until_us: 0,
+            acknowledgements: 0,
+            got: None,
+        }
     }
 
     fn receive(&mut self, now: Instant, mut raw: &[u8]) {
@@ -193,6 +205,12 @@ impl End {
                 self.app.see(&event);
                 act(&mut self.mux, &event);
             }
+        }
+        if let Layer::Host(layer) = &self.layer
+            && layer.arq().acknowledgements()
+                != std::mem::replace(&mut self.acknowledgements, layer.arq().acknowledgements())
+        {
+            self.mux.peer_answered(now);
         }
         while let Some(event) = self.mux.handle_timeout(now) {
             self.app.see(&event);

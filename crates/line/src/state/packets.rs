@@ -58,6 +58,7 @@ impl LineState {
     /// Takes bytes that came, or none.
     pub(super) fn feed(&mut self, now: Instant, mut input: &[u8]) {
         let Some(mut packets) = self.packets.take() else { return };
+        let before = packets.arq().acknowledgements();
         while let Some(came) = packets.receive(now, &mut input, &self.mux) {
             match came {
                 Input::Bytes(bytes) => self.feed_mux(now, bytes),
@@ -73,6 +74,9 @@ impl LineState {
                     );
                 }
             }
+        }
+        if packets.arq().acknowledgements() != before {
+            self.mux.peer_answered(now);
         }
         self.status.in_packets = packets.in_packets();
         self.status.packets = packets.arq().counters();

@@ -250,6 +250,47 @@ fn a_long_sleep_is_not_taken_for_a_dead_peer() {
     assert_eq!(bench.mux.handle_timeout(bench.now()), None);
 }
 
+/// Up to its second PING, which is sent.
+fn probed_twice() -> Bench {
+    let mut bench = Bench::up(Role::Client, Config::DEFAULT);
+    bench.now_us = bench.mux.deadline().unwrap().as_micros();
+    for wait_us in [1_000_000, 0] {
+        assert_eq!(bench.sent().len(), 9);
+        bench.now_us += wait_us;
+    }
+    bench
+}
+
+/// A process that does not run for a while sees late that the time has passed, and what came meanwhile
+/// is not all read yet.
+#[test]
+fn an_end_that_comes_late_looks_once_more_before_it_gives_up() {
+    let mut bench = probed_twice();
+    bench.now_us += 1_000_000 + 100_000;
+    assert_eq!(bench.wait_ms(0), [Seen::Down(LinkLoss::NoPong)], "it was hardly late");
+
+    let mut bench = probed_twice();
+    bench.now_us += 1_000_000 + 700_000;
+    assert_eq!(bench.wait_ms(0), []);
+    assert_eq!(bench.mux.deadline(), Some(us(bench.now_us + 1_000_000)));
+    // However late it is then.
+    bench.now_us += 2_000_000;
+    assert_eq!(bench.wait_ms(0), [Seen::Down(LinkLoss::NoPong)]);
+}
+
+/// In packets, a PONG may stand behind some that are sent again.
+#[test]
+fn a_link_lives_while_the_layer_below_has_answers() {
+    let mut bench = probed_twice();
+    for _ in 0..10 {
+        bench.now_us += 900_000;
+        bench.mux.peer_answered(bench.now());
+        assert_eq!(bench.wait_ms(0), []);
+    }
+    assert_eq!(bench.wait_ms(1999), []);
+    assert_eq!(bench.wait_ms(1), [Seen::Down(LinkLoss::NoPong)]);
+}
+
 #[test]
 fn nothing_but_the_handshake_is_sent_while_down() {
     let mut bench = Bench::up(Role::Client, Config::DEFAULT);
