@@ -245,7 +245,7 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
         "whether it is retained"),
     own("mqtt_v5", Mqtt, Flag(field!(mqtt.v5)), Acts,
         "speak MQTT 5 rather than 3.1.1"),
-    key("aws_iot", Mqtt, Flag(field!(mqtt.aws_iot)), Partly("shadows are not handled"),
-        "the broker is AWS IoT: topics have at most 256 bytes, TLS asks for `x-amzn-mqtt-ca`, and \
-         shadows are handled"),
+    key("aws_iot", Mqtt, Flag(field!(mqtt.aws_iot)), Acts,
+        "the broker is AWS IoT: topics have at most 256 bytes, TLS asks for `x-amzn-mqtt-ca`, and what is \
+         published to a shadow is answered"),
 ];

@@ -494,6 +494,11 @@ impl Core {
         }
     }
 
+    /// Whether there is a piece for a stream.
+    pub(super) fn has_piece(&self, id: u64) -> bool {
+        self.members.get(&id).is_some_and(|member| !member.inbox.is_empty())
+    }
+
     /// The next piece for a stream.
     pub(super) fn take(&mut self, id: u64) -> Option<Piece> {
         let member = self.members.get_mut(&id)?;

@@ -142,6 +142,24 @@ impl Place {
         self.link.ended().await
     }
 
+    /// Another place on the same connection; `None` if that is at its end.
+    pub(super) fn join(&self, joining: Joining) -> Option<Place> {
+        self.link.join(joining)
+    }
+
+    /// Ready when there is a piece of a message, or the connection is over.
+    pub(super) async fn arrived(&self) {
+        loop {
+            {
+                let core = self.link.core();
+                if core.has_piece(self.id) || core.phase == Phase::Down {
+                    return;
+                }
+            }
+            self.arrived.notified().await;
+        }
+    }
+
     /// The next piece of a message for this stream; why there is none once the connection is over and
     /// all is taken.
     pub(super) async fn next(&self) -> Result<Piece, Failure> {

@@ -26,12 +26,14 @@ mod link;
 mod params;
 mod pool;
 mod publish;
+mod shadow;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use sspc_wire::Flags;
+use tokio::sync::{Mutex, mpsc};
 
 use self::core::Joining;
 use self::link::{Place, failure};
@@ -63,9 +65,10 @@ pub(super) async fn run(
     if out.event(Event::Connected { takes: Takes::Messages }).await.is_err() {
         return SessionGone.into();
     }
-    let mut publisher = Publisher::new(attempt, &onward.config, &place, out);
+    let turn = Arc::default();
+    let mut publisher = Publisher::new(attempt, &onward.config, &place, out, &turn);
     let end = tokio::select! {
-        end = receive(&place, out) => end,
+        end = receive(&place, out, &turn) => end,
         end = publisher.run(chunks) => end,
     };
     // What was acknowledged before the end was so.
@@ -117,15 +120,24 @@ async fn join(onward: &Arc<Onward>, attempt: &Attempt, perf: &mut Perf) -> Resul
 }
 
 /// Hands on what the broker sends until the connection is over.
-async fn receive(place: &Place, out: &EventSender) -> End {
+async fn receive(place: &Place, out: &EventSender, turn: &Mutex<()>) -> End {
+    loop {
+        place.arrived().await;
+        if let Err(end) = receive_message(place, out, turn).await {
+            return end;
+        }
+    }
+}
+
+/// Hands on a message. It is the turn of one message at a time.
+async fn receive_message(place: &Place, out: &EventSender, turn: &Mutex<()>) -> Result<(), End> {
+    let _turn = turn.lock().await;
     loop {
         out.memory().await;
-        let piece = match place.next().await {
-            Ok(piece) => piece,
-            Err(failure) => return End::Failed(failure),
-        };
-        if let Err(gone) = out.payload(piece.bytes, piece.flags).await {
-            return gone.into();
+        let piece = place.next().await.map_err(End::Failed)?;
+        out.payload(piece.bytes, piece.flags).await?;
+        if piece.flags.contains(Flags::EOM) {
+            return Ok(());
         }
     }
 }

@@ -7,13 +7,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use sspc_mqtt::{Message, Outcome, PublishError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 
 use super::core::Verdict;
 use super::joiner::{Joiner, Step};
 use super::link::Place;
 use super::params::{expand, qos};
+use super::shadow::{self, Answer};
 use crate::memory::Way;
 use crate::onward::attempt::queue::{EventSender, SessionGone};
 use crate::onward::{
@@ -33,6 +34,11 @@ pub(super) struct Publisher<'a> {
     joiner: Joiner,
     /// The longest message, in bytes.
     max: usize,
+    /// For a message to the client.
+    turn: &'a Arc<Mutex<()>>,
+    /// The message that was published last waits for it.
+    answer: Option<Answer>,
+    answer_max: Duration,
     /// How long a message may wait for its rest while there is no memory for it.
     starving_max: Duration,
     /// What came of the client's messages, in order.
@@ -64,6 +70,7 @@ impl<'a> Publisher<'a> {
         config: &OnwardConfig,
         place: &'a Place,
         out: &'a EventSender,
+        turn: &'a Arc<Mutex<()>>,
     ) -> Self {
         let max = usize::try_from(config.limits.mqtt_message).unwrap_or(usize::MAX);
         Self {
@@ -72,6 +79,9 @@ impl<'a> Publisher<'a> {
             out,
             joiner: Joiner::new(Arc::clone(&attempt.account), max),
             max,
+            turn,
+            answer: None,
+            answer_max: config.timeouts.response,
             starving_max: config.timeouts.mqtt_ack,
             pending: VecDeque::new(),
         }
@@ -99,13 +109,14 @@ impl<'a> Publisher<'a> {
 
     async fn publish_all(&mut self, chunks: &mut mpsc::Receiver<TxChunk>) -> Result<(), End> {
         loop {
-            let may_take = self.pending.len() < WINDOW;
+            let may_take = self.pending.len() < WINDOW && self.answer.is_none();
             tokio::select! {
                 fate = front(&mut self.pending) => self.report(fate).await?,
                 chunk = chunks.recv(), if may_take => match chunk {
                     Some(chunk) => self.take(chunk).await?,
                     None => return Ok(()),
                 },
+                () = answered(&mut self.answer) => self.answer = None,
                 () = sleep(self.starving_max), if self.joiner.is_within() => {
                     self.give_up_if_starving();
                 }
@@ -155,6 +166,17 @@ impl<'a> Publisher<'a> {
                 return Ok(());
             }
         };
+        if mqtt.aws_iot && shadow::is_request(&topic) {
+            let Self { place, attempt, out, turn, answer_max, .. } = *self;
+            match Answer::to(&topic, place, attempt, out, turn, answer_max).await {
+                Ok(answer) => self.answer = Some(answer),
+                Err(failure) => {
+                    tracing::warn!(why = failure.why, "a message is refused");
+                    self.refuse();
+                    return Ok(());
+                }
+            }
+        }
         let message = Message { topic: &topic, payload, qos: qos(mqtt.qos), retain: mqtt.retain };
         let verdict = self.place.publish(message).await.map_err(End::Failed)?;
         self.pending.push_back(Pending::Sent(verdict));
@@ -209,6 +231,13 @@ impl<'a> Publisher<'a> {
             tracing::warn!(why, "a message is not published");
         }
         self.out.event(Event::Nacked { ends_transaction }).await
+    }
+}
+
+async fn answered(answer: &mut Option<Answer>) {
+    match answer {
+        Some(answer) => answer.done().await,
+        None => std::future::pending().await,
     }
 }
 

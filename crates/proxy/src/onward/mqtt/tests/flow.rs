@@ -149,3 +149,53 @@ async fn so_many_messages_are_on_their_way_at_a_time_and_no_more() {
         sending.await.unwrap();
     }
 }
+
+/// The answer comes between the messages of the stream's own subscription, and never into one.
+#[tokio::test(start_paused = true)]
+async fn what_is_published_to_a_shadow_is_answered() {
+    let world = World::new();
+    let mut stream = world.start(&world.stream(|stream| {
+        stream.mqtt.topic = Some("$aws/things/lamp/shadow/get".into());
+        stream.mqtt.subscribe = Some("own".into());
+        stream.mqtt.aws_iot = true;
+    }));
+    let mut broker = world.connected().await;
+    assert_eq!(broker.grant().await, b"own");
+    stream.is_connected().await;
+    for answer in ["accepted", "rejected"] {
+        stream.send(b"", Flags::WHOLE).await;
+        let mut filters = [broker.grant().await, broker.grant().await];
+        filters.sort();
+        let expected = ["accepted", "rejected"]
+            .map(|answer| format!("$aws/things/lamp/shadow/get/{answer}").into_bytes());
+        assert_eq!(filters, expected);
+        assert_eq!(broker.packet().await.0, 0x30, "it is published when that is granted");
+        assert!(stream.verdict().await);
+        // A long one of the stream's own is under way.
+        let own = message("own", &[b'o'; 40_000]);
+        broker.send(&own[..20_000]).await;
+        broker.send(&own[20_000..]).await;
+        broker.publish(&format!("$aws/things/lamp/shadow/get/{answer}"), answer.as_bytes()).await;
+        let mut came = [stream.message().await, stream.message().await];
+        came.sort_by_key(Vec::len);
+        assert!(came == [answer.as_bytes().to_vec(), vec![b'o'; 40_000]]);
+        for _ in 0..2 {
+            let (first, body) = broker.packet().await;
+            assert_eq!(first, 0xa2, "both are given up");
+            broker.send(&[0xb0, 2, body[0], body[1]]).await;
+        }
+    }
+    // No answer: the next message goes all the same.
+    for _ in 0..2 {
+        stream.send(b"", Flags::WHOLE).await;
+        broker.grant().await;
+        broker.grant().await;
+        assert_eq!(broker.packet().await.0, 0x30);
+        assert!(stream.verdict().await);
+        for _ in 0..2 {
+            let (first, body) = broker.packet().await;
+            assert_eq!(first, 0xa2);
+            broker.send(&[0xb0, 2, body[0], body[1]]).await;
+        }
+    }
+}
