@@ -57,6 +57,8 @@ pub(crate) enum Mistake {
     Framing,
     Keys,
     PlainKeys,
+    Secrecy,
+    SecrecyWithoutKeys,
     /// A tap passes encrypted bytes as they are.
     KeysOfTap,
     /// Plain TCP has a connection for each stream, and no line.
@@ -122,13 +124,17 @@ impl fmt::Display for AddressError {
             Mistake::NoHost { carrier } => {
                 write!(f, "the host is missing; write {}:host:port", carrier.word())
             }
+            Mistake::Secrecy => f.write_str("forward_secrecy must be auto, required or off"),
+            Mistake::SecrecyWithoutKeys => {
+                f.write_str("forward_secrecy= is for encrypted lines; add keys=/path")
+            }
             Mistake::KeysOfTap => f.write_str("a tap passes bytes on and takes no keys"),
             Mistake::PlainTcp => f.write_str(
                 "tcp: is a line only with keys; write tcp:host:port?keys=/path",
             ),
             Mistake::NetworkOption { option } => write!(
                 f,
-                "\"{}\" is not an option of udp: or tcp:; there is keys=",
+                "\"{}\" is not an option of udp: or tcp:; there are keys= and forward_secrecy=",
                 option.escape_debug()
             ),
             Mistake::Baud => f.write_str("baud must be a number of bits per second"),
@@ -142,7 +148,7 @@ impl fmt::Display for AddressError {
             Mistake::SerialOption { option } => write!(
                 f,
                 "\"{}\" is not an option of a serial line; there are baud=, rtscts=, profile=, \
-                 framing= and keys=",
+                 framing=, keys= and forward_secrecy=",
                 option.escape_debug()
             ),
             Mistake::TooSlow { baud } => write!(

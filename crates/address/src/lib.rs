@@ -34,6 +34,7 @@ mod listen;
 mod network;
 mod parse;
 mod place;
+mod secrecy;
 mod serial;
 
 pub use connect::Address;
@@ -42,6 +43,7 @@ pub use error::AddressError;
 pub use line::LineAddress;
 pub use listen::{ListenAddress, Owner};
 pub use network::{Carrier, NetworkAddress};
+pub use secrecy::ForwardSecrecy;
 pub use serial::{LineFraming, Profile, SerialAddress};
 
 /// The abstract name at which proxies listen, and clients look for them, if no other address is

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::path::Path;
 
-use crate::{Address, NetworkAddress, SerialAddress};
+use crate::{Address, ForwardSecrecy, NetworkAddress, SerialAddress};
 
 /// What a line, on which many streams share a mux, runs over.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -37,6 +37,14 @@ impl From<&LineAddress> for LineAddress {
 }
 
 impl LineAddress {
+    /// Whether keys alone open what was recorded.
+    pub fn forward_secrecy(&self) -> ForwardSecrecy {
+        match self {
+            Self::Serial(address) => address.forward_secrecy,
+            Self::Network(address) => address.forward_secrecy,
+        }
+    }
+
     /// The file of keys, if packets are to be encrypted.
     pub fn keys(&self) -> Option<&Path> {
         match self {

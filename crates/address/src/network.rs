@@ -1,6 +1,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::ForwardSecrecy;
+
 /// A line over a network: packets on which many streams share a mux, as on a serial line.
 ///
 /// ```
@@ -23,6 +25,8 @@ pub struct NetworkAddress {
     /// A file of keys: packets are encrypted, and no other peer is spoken to. Needed unless the host
     /// is this machine itself.
     pub keys: Option<PathBuf>,
+    /// With keys: whether they alone open what was recorded.
+    pub forward_secrecy: ForwardSecrecy,
 }
 
 /// What carries the packets of a line over a network.
@@ -37,7 +41,7 @@ pub enum Carrier {
 impl NetworkAddress {
     /// An address without keys.
     pub fn new(carrier: Carrier, host: impl Into<String>, port: u16) -> Self {
-        Self { carrier, host: host.into(), port, keys: None }
+        Self { carrier, host: host.into(), port, keys: None, forward_secrecy: ForwardSecrecy::Auto }
     }
 }
 
@@ -53,14 +57,14 @@ impl Carrier {
 
 impl fmt::Display for NetworkAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { carrier, host, port, keys } = self;
+        let Self { carrier, host, port, keys, forward_secrecy } = self;
         let word = carrier.word();
         match host.contains(':') {
             true => write!(f, "{word}:[{host}]:{port}")?,
             false => write!(f, "{word}:{host}:{port}")?,
         }
         match keys {
-            Some(path) => write!(f, "?keys={}", path.display()),
+            Some(path) => write!(f, "?keys={}{forward_secrecy}", path.display()),
             None => Ok(()),
         }
     }

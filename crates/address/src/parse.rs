@@ -6,6 +6,7 @@ use crate::error::{AddressError, Mistake, UNIX_NAME_MAX};
 use crate::listen::Owner;
 use crate::network::{Carrier, NetworkAddress};
 use crate::place::{Kind, Place};
+use crate::secrecy::ForwardSecrecy;
 use crate::serial::{BAUD_FAST_MIN, LineFraming, Profile, SerialAddress};
 
 /// Any address.
@@ -119,20 +120,33 @@ fn parse_network(text: &str, carrier: Carrier, place: Place) -> Result<Parsed, M
     if host.is_empty() {
         return Err(Mistake::NoHost { carrier });
     }
-    let mut keys = None;
+    let (mut keys, mut forward_secrecy) = (None, None);
     for option in options.split('&').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
             Some(("keys", _)) if place.is_tap() => return Err(Mistake::KeysOfTap),
             Some(("keys", path)) if path.starts_with('/') => keys = Some(path.into()),
             Some(("keys", _)) => return Err(Mistake::Keys),
+            Some(("forward_secrecy", word)) => forward_secrecy = Some(parse_secrecy(word)?),
             _ => return Err(Mistake::NetworkOption { option: option.into() }),
         }
     }
+    if keys.is_none() && forward_secrecy.is_some() {
+        return Err(Mistake::SecrecyWithoutKeys);
+    }
+    let forward_secrecy = forward_secrecy.unwrap_or_default();
     match (carrier, &keys) {
         (Carrier::Tcp, None) if place == Place::Line => Err(Mistake::PlainTcp),
         (Carrier::Tcp, None) => Ok(Parsed::Tcp { host: host.into(), port }),
-        _ => Ok(Parsed::Network(NetworkAddress { carrier, host: host.into(), port, keys })),
+        _ => {
+            let host = host.into();
+            let network = NetworkAddress { carrier, host, port, keys, forward_secrecy };
+            Ok(Parsed::Network(network))
+        }
     }
+}
+
+fn parse_secrecy(word: &str) -> Result<ForwardSecrecy, Mistake> {
+    ForwardSecrecy::parse(word).ok_or(Mistake::Secrecy)
 }
 
 fn parse_serial(text: &str) -> Result<SerialAddress, Mistake> {
@@ -140,7 +154,7 @@ fn parse_serial(text: &str) -> Result<SerialAddress, Mistake> {
     if !path.starts_with('/') {
         return Err(Mistake::RelativeDevice);
     }
-    let mut address = SerialAddress::new(path);
+    let (mut address, mut forward_secrecy) = (SerialAddress::new(path), None);
     for option in options.split('&').filter(|option| !option.is_empty()) {
         let (key, value) = option.split_once('=').unwrap_or((option, ""));
         match (key, value) {
@@ -160,9 +174,14 @@ fn parse_serial(text: &str) -> Result<SerialAddress, Mistake> {
             ("framing", _) => return Err(Mistake::Framing),
             ("keys", path) if path.starts_with('/') => address.keys = Some(path.into()),
             ("keys", _) => return Err(Mistake::Keys),
+            ("forward_secrecy", word) => forward_secrecy = Some(parse_secrecy(word)?),
             _ => return Err(Mistake::SerialOption { option: option.into() }),
         }
     }
+    if address.keys.is_none() && forward_secrecy.is_some() {
+        return Err(Mistake::SecrecyWithoutKeys);
+    }
+    address.forward_secrecy = forward_secrecy.unwrap_or_default();
     if address.keys.is_some() && address.framing == LineFraming::Plain {
         return Err(Mistake::PlainKeys);
     }

@@ -1,6 +1,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::ForwardSecrecy;
+
 const BAUD_DEFAULT: u32 = 115_200;
 /// Below this the fast profile would take a busy line for a dead one.
 pub(crate) const BAUD_FAST_MIN: u32 = 1_000_000;
@@ -29,6 +31,8 @@ pub struct SerialAddress {
     pub framing: LineFraming,
     /// A file of keys: packets are encrypted, and no other peer is spoken to.
     pub keys: Option<PathBuf>,
+    /// With keys: whether they alone open what was recorded.
+    pub forward_secrecy: ForwardSecrecy,
 }
 
 /// How the link is supervised.
@@ -63,6 +67,7 @@ impl SerialAddress {
             profile: Profile::Default,
             framing: LineFraming::Auto,
             keys: None,
+            forward_secrecy: ForwardSecrecy::Auto,
         }
     }
 }
@@ -83,7 +88,7 @@ impl fmt::Display for SerialAddress {
             LineFraming::Reliable => f.write_str("&framing=reliable")?,
         }
         match &self.keys {
-            Some(path) => write!(f, "&keys={}", path.display()),
+            Some(path) => write!(f, "&keys={}{}", path.display(), self.forward_secrecy),
             None => Ok(()),
         }
     }

@@ -59,6 +59,8 @@ pub use framing::{Choice, Framing, Input};
 #[cfg(all(feature = "psk", feature = "host"))]
 pub use greeter::{Greeted, Greeter};
 pub use protection::{Checked, Order, Protection, Refusal};
+#[cfg(feature = "x25519")]
+pub use sealed::ForwardSecrecy;
 #[cfg(all(feature = "psk", feature = "host"))]
 pub use sealed::KeyTable;
 #[cfg(feature = "psk")]

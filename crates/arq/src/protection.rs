@@ -82,6 +82,9 @@ pub enum Refusal {
     UnknownId,
     /// The peer has another key for the id, or somebody made its HELLO up.
     WrongKey,
+    /// This end requires forward secrecy, and the peer does not offer it.
+    #[cfg(feature = "x25519")]
+    NoForwardSecrecy,
 }
 
 /// Check sums: they find what a line does to packets, not what somebody does on purpose. What is

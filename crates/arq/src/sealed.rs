@@ -1,11 +1,16 @@
 //! Packets that only those can read and make who share a key.
 //!
 //! HELLO ends with: a nonce (16 bytes), the cipher (1), the length of the client's id (1) and the id,
-//! none from a proxy; what later versions add; and a MAC (16).
+//! none from a proxy; with forward secrecy X25519's number (1) and a public key (32); what later versions
+//! add; and a MAC (16).
 
 mod cipher;
+#[cfg(feature = "x25519")]
+mod exchange;
 mod keys;
 mod secret;
+#[cfg(all(test, feature = "x25519"))]
+mod tests;
 mod way;
 
 use hmac::Mac;
@@ -16,6 +21,8 @@ use crate::crc::Crc32;
 use crate::protection::{Order, Protection, Refusal, session};
 use cipher::TAG;
 pub use cipher::{Aead, ChaCha20Poly1305};
+#[cfg(feature = "x25519")]
+pub use exchange::ForwardSecrecy;
 use keys::Id;
 #[cfg(feature = "host")]
 pub use keys::KeyTable;
@@ -60,6 +67,8 @@ pub struct Sealed<C, A, K> {
     handshake: Handshake,
     session: Option<Session>,
     key_bits: u32,
+    #[cfg(feature = "x25519")]
+    exchange: exchange::Exchange,
 }
 
 /// What is known of a handshake, of the session also once it has begun.
@@ -94,7 +103,23 @@ impl<C: Crc32, A: Aead, K: Keys> Sealed<C, A, K> {
             handshake: Handshake { nonce: NOT_HEARD, peer_nonce: NOT_HEARD, peer: None },
             session: None,
             key_bits: KEY_BITS,
+            #[cfg(feature = "x25519")]
+            exchange: exchange::Exchange::NEW,
         }
+    }
+
+    /// Says whether sessions are to have forward secrecy. Default: with a peer that offers it.
+    #[cfg(feature = "x25519")]
+    #[must_use]
+    pub fn with_forward_secrecy(mut self, mode: ForwardSecrecy) -> Self {
+        self.exchange.mode = mode;
+        self
+    }
+
+    /// True if the session that is open, or was the last, has forward secrecy.
+    #[cfg(feature = "x25519")]
+    pub const fn has_forward_secrecy(&self) -> bool {
+        self.exchange.is_used
     }
 
     /// Changes keys every 2^`bits` packets instead of every 2^20, 4 to 20. Both ends need the same: for tests.
@@ -123,7 +148,10 @@ impl<C: Crc32, A: Aead, K: Keys> Sealed<C, A, K> {
 
 impl<C: Crc32, A: Aead, K: Keys> Protection for Sealed<C, A, K> {
     const AROUND_MAX: usize = SHORT + TAG;
+    #[cfg(not(feature = "x25519"))]
     const GREETING_MAX: usize = NONCE + 2 + ID_MAX + MAC;
+    #[cfg(feature = "x25519")]
+    const GREETING_MAX: usize = NONCE + 2 + ID_MAX + exchange::SHARE + MAC;
 
     fn before(&self) -> usize {
         SHORT
@@ -148,6 +176,8 @@ impl<C: Crc32, A: Aead, K: Keys> Protection for Sealed<C, A, K> {
         if let Some(nonce) = drawn.first_chunk() {
             self.handshake.nonce = *nonce;
         }
+        #[cfg(feature = "x25519")]
+        self.exchange.begin(&mut self.seed, &numbers);
     }
 
     fn greet(&mut self, role: Role, hello: &[u8], is_answer: bool, out: &mut [u8]) -> usize {
@@ -158,6 +188,17 @@ impl<C: Crc32, A: Aead, K: Keys> Protection for Sealed<C, A, K> {
         to.u8(id.len() as u8);
         to.bytes(id);
         let length = NONCE + 2 + id.len();
+        // What a proxy says before it has heard the client is not to be trusted, this neither.
+        #[cfg(feature = "x25519")]
+        let share = self.exchange.share().filter(|_| is_answer || role == Role::Client);
+        #[cfg(feature = "x25519")]
+        let length = match share {
+            Some(share) => {
+                to.bytes(&share);
+                length + share.len()
+            }
+            None => length,
+        };
         let Some((said, to_mac)) = out.split_at_mut_checked(length) else { return 0 };
         let Some(to_mac) = to_mac.first_chunk_mut::<MAC>() else { return 0 };
         let own = if is_answer { None } else { self.peer(role, &[]).ok() };
@@ -192,6 +233,10 @@ impl<C: Crc32, A: Aead, K: Keys> Protection for Sealed<C, A, K> {
         if !is_open && mac.verify_truncated_left(greeting.mac).is_err() {
             return Err(Refusal::WrongKey);
         }
+        #[cfg(feature = "x25519")]
+        if is_answer {
+            self.exchange.hear(greeting.more)?;
+        }
         self.handshake.peer_nonce = *greeting.nonce;
         self.handshake.peer = Some(peer);
         Ok(())
@@ -203,7 +248,13 @@ impl<C: Crc32, A: Aead, K: Keys> Protection for Sealed<C, A, K> {
             Role::Client => [nonce, peer_nonce],
             Role::Proxy => [peer_nonce, nonce],
         };
+        #[cfg(not(feature = "x25519"))]
         let prk = extract(salt, peer.key.bytes());
+        #[cfg(feature = "x25519")]
+        let prk = match self.exchange.take() {
+            Some(shared) => secret::extract_both(salt, [peer.key.bytes(), shared.bytes()]),
+            None => extract(salt, peer.key.bytes()),
+        };
         let epochs = session(client, proxy);
         let key =
             |from: Role| expand(&prk, [LABEL, &[from as u8, A::SUITE], &epochs, peer.id.bytes()]);
@@ -249,6 +300,9 @@ fn hello_mac(
 struct Greeting<'a> {
     nonce: &'a [u8; NONCE],
     id: &'a [u8],
+    /// What is behind the id.
+    #[cfg(feature = "x25519")]
+    more: &'a [u8],
     /// All that the MAC is over.
     said: &'a [u8],
     mac: &'a [u8; MAC],
@@ -260,8 +314,17 @@ impl<'a> Greeting<'a> {
         let (said, mac) = rest.split_last_chunk::<MAC>()?;
         let (nonce, behind) = said.split_first_chunk::<NONCE>()?;
         let (&[suite, length], behind) = behind.split_first_chunk::<2>()?;
+        #[cfg(feature = "x25519")]
+        let more = behind.get(length.into()..)?;
         let id = behind.get(..usize::from(length))?;
-        (suite == A::SUITE).then_some(Self { nonce, id, said, mac })
+        (suite == A::SUITE).then_some(Self {
+            nonce,
+            id,
+            #[cfg(feature = "x25519")]
+            more,
+            said,
+            mac,
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! How one end of a line is run.
 
-use sspc_address::{Carrier, LineAddress, LineFraming, Profile, SerialAddress};
+use sspc_address::{Carrier, ForwardSecrecy, LineAddress, LineFraming, Profile, SerialAddress};
 use sspc_arq::{Choice, Config as ArqConfig};
 use sspc_mux::Config;
 
@@ -29,6 +29,9 @@ pub struct LineConfig {
     /// The keys of this end: packets are encrypted, whatever the framing says, and no other peer is
     /// spoken to.
     pub keys: Option<LineKeys>,
+    /// With keys: whether they alone open what was recorded. Default: not with a peer that offers
+    /// forward secrecy.
+    pub forward_secrecy: ForwardSecrecy,
     /// Where random numbers start; give each end another one. Default: drawn by the system.
     pub seed: u32,
     /// Bytes kept of a channel whose reader is behind. When more come, that channel is closed: the
@@ -43,6 +46,7 @@ impl Default for LineConfig {
             framing: Choice::Plain,
             packets: ArqConfig::DEFAULT,
             keys: None,
+            forward_secrecy: ForwardSecrecy::Auto,
             seed: seed(),
             unread_max: 1 << 20,
         }

@@ -54,6 +54,10 @@ impl fmt::Display for Refused {
                 "the peer has another key for its id, or somebody else says to be it: compare the \
                  keys of both ends"
             }
+            Self::Packets(Refusal::NoForwardSecrecy) => {
+                "the peer does not offer forward secrecy, and this end requires it: update the peer, or \
+                 use forward_secrecy=auto"
+            }
             Self::Packets(_) => "the peer encrypts in another way than this end",
         })
     }
@@ -71,6 +75,8 @@ pub enum LineEvent {
         in_packets: bool,
         /// They are encrypted, for the device of this id.
         device: Option<Arc<str>>,
+        /// Who learns the device's key later cannot read what was recorded.
+        forward_secrecy: bool,
     },
     /// The link is lost and with it all channels.
     Down {
@@ -178,12 +184,15 @@ impl fmt::Display for LineEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |time: &Duration| time.as_secs_f64() * 1e3;
         match self {
-            Self::Up { round_trip, in_packets, device } => {
+            Self::Up { round_trip, in_packets, device, forward_secrecy } => {
                 let how = if *in_packets { "in packets that lose nothing" } else { "plain" };
                 write!(f, "link up, round trip {:.3} ms, {how}", ms(round_trip))?;
-                match device {
-                    Some(device) => write!(f, ", encrypted for {:?}", &**device),
-                    None => Ok(()),
+                if let Some(device) = device {
+                    write!(f, ", encrypted for {:?}", &**device)?;
+                }
+                match forward_secrecy {
+                    true => f.write_str(" with forward secrecy"),
+                    false => Ok(()),
                 }
             }
             Self::Down { why } => write!(f, "link down: {why}{}", cause(*why)),

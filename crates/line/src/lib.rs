@@ -57,6 +57,8 @@ pub use network::resolve;
 pub use port::open_port;
 pub use port_errors::PortErrors;
 pub use registry::client_line;
-pub use sspc_address::{AddressError, LineAddress, NetworkAddress, Profile, SerialAddress};
+pub use sspc_address::{
+    AddressError, ForwardSecrecy, LineAddress, NetworkAddress, Profile, SerialAddress,
+};
 pub use sspc_arq::{Greeted, Greeter, Key, KeyTable, Keys, OwnKey};
 pub use sspc_mux::{Config as MuxConfig, LinkLoss, Priority, Role};

@@ -66,6 +66,8 @@ pub(crate) struct LineState {
     packed_ping: bool,
     /// The id of the peer whose packets are encrypted.
     device: Option<Arc<str>>,
+    /// Its session has forward secrecy.
+    forward_secrecy: bool,
     closed: bool,
     /// It is over a network.
     pub(crate) is_connection: bool,
@@ -100,6 +102,7 @@ impl LineState {
             wants_ping: false,
             packed_ping: false,
             device: None,
+            forward_secrecy: false,
             closed: false,
             is_connection: false,
             ping_ms: config.mux.ping_ms,
@@ -458,6 +461,7 @@ impl LineState {
                     round_trip: micros(rtt_us),
                     in_packets,
                     device,
+                    forward_secrecy: self.forward_secrecy,
                 });
             }
             Event::LinkDown { why } => self.link_down(why),

@@ -78,10 +78,12 @@ fn start(
     config: &LineConfig,
     observer: Observer,
 ) -> io::Result<Line> {
-    let keys = match address.keys() {
-        Some(path) => Some(LineKeys::read(path, role)?),
-        None => config.keys.clone(),
-    };
+    let mut config = config.clone();
+    if let Some(path) = address.keys() {
+        config.keys = Some(LineKeys::read(path, role)?);
+        config.forward_secrecy = address.forward_secrecy();
+    }
+    let (keys, config) = (config.keys.take(), &config);
     let keys = keys.map(|keys| keys.seeded()).transpose()?;
     let port = Wire::open(&address)?;
     if let Err(error) = wire::lower_latency(&address) {

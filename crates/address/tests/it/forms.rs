@@ -9,7 +9,8 @@ use sspc_address::{
     ProxyEnd, SerialAddress,
 };
 
-const SERIAL: [&str; 6] = [
+const SERIAL: [&str; 7] = [
+    "serial:/dev/ttyS1?baud=9600&keys=/etc/keys&forward_secrecy=off",
     "serial:/dev/ttyUSB0?baud=115200",
     "serial:/dev/serial/by-id/a b?baud=9600&rtscts=1",
     "serial:/dev/ttyS1?baud=3000000&rtscts=1&profile=fast",
@@ -17,8 +18,12 @@ const SERIAL: [&str; 6] = [
     "serial:/dev/ttyS1?baud=9600&keys=/etc/sspc/keys",
     "serial:/dev/ttyS1?baud=3000000&profile=fast&framing=reliable",
 ];
-const NETWORK: [&str; 3] =
-    ["udp:gateway:7682?keys=/etc/keys", "udp:[::1]:7682?keys=/a b", "tcp:gateway:1?keys=/etc/keys"];
+const NETWORK: [&str; 4] = [
+    "udp:gateway:7682?keys=/etc/keys&forward_secrecy=required",
+    "udp:gateway:7682?keys=/etc/keys",
+    "udp:[::1]:7682?keys=/a b",
+    "tcp:gateway:1?keys=/etc/keys",
+];
 const SOCKETS: [&str; 5] =
     ["uds:@proxy.ss.lws", "uds:/run/ss.sock", "uds:/a b", "tcp:localhost:7681", "tcp:[::1]:80"];
 const LISTEN: [&str; 6] = [

@@ -57,8 +57,22 @@ fn lines_over_a_network() {
             ("udp:::1:1", "write an IPv6 address in brackets, such as udp:[::1]:7681"),
             ("udp:a:1?keys=k", "write keys= with the file's whole path"),
             ("tcp:a:1?keys=", "write keys= with the file's whole path"),
-            ("udp:a:1?baud=9600", "\"baud=9600\" is not an option of udp: or tcp:; there is keys="),
-            ("tcp:a:1?keys=/k&x", "\"x\" is not an option of udp: or tcp:; there is keys="),
+            (
+                "udp:a:1?baud=9600",
+                "\"baud=9600\" is not an option of udp: or tcp:; there are keys= and forward_secrecy=",
+            ),
+            (
+                "udp:a:1?keys=/k&forward_secrecy=yes",
+                "forward_secrecy must be auto, required or off",
+            ),
+            (
+                "udp:a:1?forward_secrecy=off",
+                "forward_secrecy= is for encrypted lines; add keys=/path",
+            ),
+            (
+                "tcp:a:1?keys=/k&x",
+                "\"x\" is not an option of udp: or tcp:; there are keys= and forward_secrecy=",
+            ),
         ],
     );
     check(&[LINE], &[("tcp:a:1", "tcp: is a line only with keys; write tcp:host:port?keys=/path")]);
@@ -148,7 +162,7 @@ fn serial_lines() {
             (
                 "serial:/dev/x?parity=even",
                 "\"parity=even\" is not an option of a serial line; there are baud=, rtscts=, \
-                 profile=, framing= and keys=",
+                 profile=, framing=, keys= and forward_secrecy=",
             ),
             (
                 "serial:/dev/x?profile=fast",

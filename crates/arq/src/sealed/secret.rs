@@ -66,6 +66,16 @@ pub(super) fn extract([first, second]: [&[u8]; 2], secret: &[u8]) -> Zeroizing<[
     hmac(&salt, &[secret])
 }
 
+/// The same from a secret of two parts.
+#[cfg(feature = "x25519")]
+pub(super) fn extract_both(salt: [&[u8]; 2], parts: [&[u8]; 2]) -> Zeroizing<[u8; HASH]> {
+    let mut whole = [0; HASH];
+    for (to, from) in whole.iter_mut().zip(salt.into_iter().flatten()) {
+        *to = *from;
+    }
+    hmac(&whole, &parts)
+}
+
 /// HKDF-Expand of RFC 5869, to the length of one hash.
 pub(super) fn expand(prk: &[u8; HASH], [a, b, c, d]: [&[u8]; 4]) -> Key {
     Key(*hmac(prk, &[a, b, c, d, &[1]]))

@@ -4,4 +4,5 @@ mod attacks;
 mod ends;
 mod handshake;
 mod packets;
+mod secrecy;
 mod strangers;

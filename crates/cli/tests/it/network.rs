@@ -36,9 +36,12 @@ fn every_command_takes_a_line_over_a_network() {
 
         let ping = run(&["ping", &address, "-c", "2", "-i", "0.1"]);
         assert_exit(&ping, 0);
-        assert!(text(&ping.stdout).contains(", in packets, encrypted\n"), "{ping:?}");
+        assert!(
+            text(&ping.stdout).contains(", in packets, encrypted with forward secrecy\n"),
+            "{ping:?}"
+        );
         let up = proxy.wait_for("link up");
-        assert!(up.contains("encrypted for \"pump\""), "{up}");
+        assert!(up.contains("encrypted for \"pump\" with forward secrecy"), "{up}");
 
         let cat = run(&["cat", "hello", "--proxy", &address]);
         assert_exit(&cat, 0);

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use sspc_address::ForwardSecrecy;
 use sspc_arq::{Arq, ChaCha20Poly1305, Checked, Either, Framing, Input, Refusal, Sealed, SoftCrc};
 use sspc_mux::{Instant, LinkLoss, Role};
 
@@ -25,7 +26,12 @@ pub(super) fn layer(role: Role, config: &LineConfig, keys: Option<SeededKeys>) -
     let (storage, replay) = (vec![0; packet * (PLACES + 1)], vec![0; packet * PLACES]);
     let protection = match keys {
         Some(SeededKeys { keys, chance }) => {
-            Either::That(Sealed::new(SoftCrc, ChaCha20Poly1305, keys, chance))
+            let sealed = Sealed::new(SoftCrc, ChaCha20Poly1305, keys, chance);
+            Either::That(sealed.with_forward_secrecy(match config.forward_secrecy {
+                ForwardSecrecy::Auto => sspc_arq::ForwardSecrecy::Auto,
+                ForwardSecrecy::Required => sspc_arq::ForwardSecrecy::Required,
+                ForwardSecrecy::Off => sspc_arq::ForwardSecrecy::Off,
+            }))
         }
         None => Either::This(Checked::new(SoftCrc)),
     };
@@ -55,6 +61,11 @@ impl LineState {
         }
     }
 
+    /// The shared key and what was recorded do not give the session's keys.
+    fn secrecy_of(packets: &Packets) -> bool {
+        matches!(packets.arq().protection(), Either::That(sealed) if sealed.has_forward_secrecy())
+    }
+
     /// Takes bytes that came, or none.
     pub(super) fn feed(&mut self, now: Instant, mut input: &[u8]) {
         let Some(mut packets) = self.packets.take() else { return };
@@ -66,6 +77,7 @@ impl LineState {
                     // A session that ends did so for want of answers.
                     self.status.in_packets = packets.in_packets();
                     self.device = Self::device_of(&packets);
+                    self.forward_secrecy = Self::secrecy_of(&packets);
                     self.status.packets = packets.arq().counters();
                     let is_over = packets.arq().is_closed() && !packets.in_packets();
                     self.reset_mux(

@@ -58,7 +58,7 @@ fn a_device_with_the_right_key_is_served_and_no_other() {
     assert_eq!(theirs.read_within(&mut room, Some(LONG)).unwrap(), Some(5));
     assert_eq!(&room[..5], b"hello");
     let up = events.try_iter().find(|event| matches!(event, LineEvent::Up { .. })).unwrap();
-    assert!(up.to_string().ends_with("encrypted for \"pump-4\""), "{up}");
+    assert!(up.to_string().ends_with("encrypted for \"pump-4\" with forward secrecy"), "{up}");
     drop((ours, device));
     for (text, expected) in [
         (Some(format!("pump-3 {two}")), "the peer has another key for its id"),

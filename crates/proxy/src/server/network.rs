@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::socket::{Backlog, listen};
-use sspc_address::{Carrier, ListenAddress, NetworkAddress};
+use sspc_address::{Carrier, ForwardSecrecy, ListenAddress, NetworkAddress};
 use sspc_line::{
     Datagrams, Greeted, Greeter, Line, LineConfig, LineEvent, LineKeys, Role, chance, resolve,
 };
@@ -41,6 +41,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct NetworkSocket {
     kind: Kind,
     keys: Option<LineKeys>,
+    forward_secrecy: ForwardSecrecy,
 }
 
 #[derive(Debug)]
@@ -78,10 +79,14 @@ pub(super) fn bind(network: &NetworkAddress) -> Result<Bound, ListenError> {
         }
     };
     let local = local.map_err(failed("read its address"))?;
-    let mut network = network.clone();
+    let (mut network, forward_secrecy) = (network.clone(), network.forward_secrecy);
     (network.host, network.port) = (local.ip().to_string(), local.port());
     let address = ListenAddress::Network(network);
-    Ok(Bound { address, socket: Socket::Network(NetworkSocket { kind, keys }), file: None })
+    Ok(Bound {
+        address,
+        socket: Socket::Network(NetworkSocket { kind, keys, forward_secrecy }),
+        file: None,
+    })
 }
 
 /// Serves peers until the proxy stops, and leaves those that are there then to a task among
@@ -91,8 +96,10 @@ pub(super) async fn accept(
     socket: NetworkSocket,
     name: String,
 ) -> io::Result<()> {
-    let lines = Lines { shared: Arc::clone(shared), name, number: shared.next_id() };
-    match (socket.kind, socket.keys) {
+    let NetworkSocket { kind, keys, forward_secrecy } = socket;
+    let (number, shared_by) = (shared.next_id(), Arc::clone(shared));
+    let lines = Lines { shared: shared_by, name, number, forward_secrecy };
+    match (kind, keys) {
         (Kind::Udp(socket), keys) => {
             let mut peers = Peers::new(lines, UdpSocket::from_std(socket)?, keys)?;
             shared.lines.spawn(async move { peers.run().await });
@@ -114,6 +121,7 @@ struct Lines {
     name: String,
     /// A number that no other one has.
     number: u64,
+    forward_secrecy: ForwardSecrecy,
 }
 
 impl Lines {
@@ -124,7 +132,7 @@ impl Lines {
 
     fn config(&self, carrier: Carrier, keys: Option<LineKeys>) -> LineConfig {
         let mut config = LineConfig::for_network(carrier);
-        config.keys = keys;
+        (config.keys, config.forward_secrecy) = (keys, self.forward_secrecy);
         self.shared.config.limits.limit_line(config)
     }
 

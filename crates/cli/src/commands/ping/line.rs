@@ -98,12 +98,13 @@ impl LinkWatch {
 
     fn handle(&mut self, event: &LineEvent, at: SystemTime) -> Result<(), Failure> {
         match event {
-            LineEvent::Up { round_trip, in_packets, device } => {
+            LineEvent::Up { round_trip, in_packets, device, forward_secrecy } => {
                 let after = self.since.elapsed().as_secs_f64();
-                let how = match (in_packets, device) {
-                    (_, Some(_)) => ", in packets, encrypted",
-                    (true, None) => ", in packets",
-                    (false, None) => "",
+                let how = match (in_packets, device, forward_secrecy) {
+                    (_, Some(_), true) => ", in packets, encrypted with forward secrecy",
+                    (_, Some(_), false) => ", in packets, encrypted",
+                    (true, None, _) => ", in packets",
+                    (false, None, _) => "",
                 };
                 say(&format_args!("link up after {after:.3} s{how}"))?;
                 self.up = true;

@@ -1,0 +1,91 @@
+//! What the shared key alone opens, and what it does not.
+
+#![allow(clippy::unwrap_used, reason = "a test's helpers may panic as its tests do")]
+
+use std::vec::Vec;
+
+use super::*;
+use crate::SoftCrc;
+
+type End = Sealed<SoftCrc, ChaCha20Poly1305, OwnKey<&'static str>>;
+
+const EPOCHS: [u32; 2] = [11, 22];
+const COMMON: [u8; 13] = [1; 13];
+
+fn end(seed: u8, mode: ForwardSecrecy) -> End {
+    let keys = OwnKey::new("lamp", Key::new([1; 32]));
+    Sealed::new(SoftCrc, ChaCha20Poly1305, keys, [seed; 32]).with_forward_secrecy(mode)
+}
+
+fn greet(from: &mut End, role: Role, is_answer: bool) -> Vec<u8> {
+    let mut out = [0; End::GREETING_MAX];
+    let length = from.greet(role, &COMMON, is_answer, &mut out);
+    out[..length].to_vec()
+}
+
+/// Both ends of a session.
+fn session(mode: ForwardSecrecy) -> [End; 2] {
+    let (mut client, mut proxy) = (end(1, mode), end(2, mode));
+    let [c, p] = EPOCHS;
+    client.begin(c);
+    proxy.begin(p);
+    let hello = greet(&mut client, Role::Client, false);
+    proxy.check(Role::Proxy, &COMMON, &hello, false).unwrap();
+    let hello = greet(&mut proxy, Role::Proxy, true);
+    client.check(Role::Client, &COMMON, &hello, true).unwrap();
+    let hello = greet(&mut client, Role::Client, true);
+    proxy.check(Role::Proxy, &COMMON, &hello, true).unwrap();
+    client.start(Role::Client, c, p, true);
+    proxy.start(Role::Proxy, c, p, true);
+    [client, proxy]
+}
+
+/// Somebody recorded all that passed, and has the shared key now.
+#[test]
+fn the_shared_key_does_not_open_what_was_recorded() {
+    for mode in [ForwardSecrecy::Off, ForwardSecrecy::Auto, ForwardSecrecy::Required] {
+        let [mut client, mut proxy] = session(mode);
+        let mut packet = [7; 40];
+        client.seal(&mut packet);
+
+        let mut thief = end(3, ForwardSecrecy::Off);
+        thief.handshake = Handshake {
+            nonce: proxy.handshake.nonce,
+            peer_nonce: client.handshake.nonce,
+            peer: thief.peer(Role::Proxy, b"lamp").ok(),
+        };
+        thief.start(Role::Proxy, EPOCHS[0], EPOCHS[1], true);
+        let is_open = thief.open(&mut packet.clone()).is_some();
+        assert_eq!(is_open, mode == ForwardSecrecy::Off, "{mode:?}");
+        assert_eq!(proxy.open(&mut packet), Some(Order::Newest));
+        let is_used = mode != ForwardSecrecy::Off;
+        assert_eq!((client.has_forward_secrecy(), proxy.has_forward_secrecy()), (is_used, is_used));
+    }
+}
+
+/// Two sessions that differ in nothing but the secrets of which nobody but the ends knows.
+#[test]
+fn other_secrets_are_other_keys() {
+    let packet = |seed: Option<u8>| {
+        let [mut client, _] = {
+            let (mut client, mut proxy) =
+                (end(1, ForwardSecrecy::Auto), end(2, ForwardSecrecy::Auto));
+            client.begin(EPOCHS[0]);
+            proxy.begin(EPOCHS[1]);
+            if let Some(seed) = seed {
+                proxy.exchange.begin(&mut Key::new([seed; 32]), b"");
+            }
+            let hello = greet(&mut client, Role::Client, false);
+            proxy.check(Role::Proxy, &COMMON, &hello, false).unwrap();
+            let hello = greet(&mut proxy, Role::Proxy, true);
+            client.check(Role::Client, &COMMON, &hello, true).unwrap();
+            client.start(Role::Client, EPOCHS[0], EPOCHS[1], true);
+            [client, proxy]
+        };
+        let mut packet = [7; 40];
+        client.seal(&mut packet);
+        packet
+    };
+    assert_eq!(packet(None), packet(None));
+    assert_ne!(packet(None), packet(Some(4)));
+}
