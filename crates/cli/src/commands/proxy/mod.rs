@@ -22,8 +22,8 @@ use knobs::Setting;
 
 /// Run the proxy that fulfils streams by its policy
 ///
-/// Listens for clients, looks up each stream's name in the policy, and makes the connections: h1, h2
-/// and websocket, clear or over TLS. Prints one line to stderr when ready.
+/// Listens for clients, looks up each stream's name in the policy, and makes the connections: h1, h2,
+/// websocket and mqtt, clear or over TLS. Prints one line to stderr when ready.
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct ProxyArgs {
