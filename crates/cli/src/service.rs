@@ -10,11 +10,17 @@ use listenfd::ListenFd;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use sspc_address::ListenAddress;
-use sspc_proxy::ListenError;
+use sspc_proxy::{ListenError, WaysOut};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::exit::Failure;
 pub(crate) use signals::{SignalEvent, Signals, ending_signal};
+
+/// Through which servers connections go out, as the environment has it.
+pub(crate) fn ways_out() -> Result<WaysOut, Failure> {
+    WaysOut::from_env(|name| std::env::var(name).ok())
+        .map_err(|error| Failure::new(error.to_string()))
+}
 
 /// A runtime for one thread, this one.
 pub(crate) fn single_threaded() -> Result<Runtime, Failure> {

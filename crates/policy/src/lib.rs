@@ -35,6 +35,7 @@ mod suggest;
 mod template;
 mod types;
 mod undone;
+mod way_out;
 
 pub use codegen::Language;
 pub use diagnostics::{Code, DIAGNOSTICS_MAX, Diagnostic, Report, Severity};
@@ -53,3 +54,4 @@ pub use types::{
     RESP_MAP_MAX, RIDESHARE_MAX, STREAMTYPE_NAME_MAX, StreamType, Tos, TrustStore, Validity, Ws,
 };
 pub use undone::Undone;
+pub use way_out::{Login, WayOut, WayOutError};

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::retry::Retry;
 use crate::template::Template;
+use crate::way_out::WayOut;
 
 /// Longest streamtype name in bytes; the wire's STREAMTYPE frame holds no more.
 pub const STREAMTYPE_NAME_MAX: usize = 31;
@@ -25,7 +26,7 @@ pub const RIDESHARE_MAX: usize = 64;
 pub struct Policy {
     /// The streamtypes by their exact names.
     pub streamtypes: BTreeMap<String, Arc<StreamType>>,
-    /// `host:port` of a SOCKS5 proxy for every onward connection.
+    /// A SOCKS5 proxy for every onward connection, as [`WayOut`] reads it.
     pub via_socks5: Option<String>,
     /// The retry policies by name.
     pub retry: BTreeMap<String, Arc<Retry>>,
@@ -142,6 +143,8 @@ pub struct StreamType {
     pub trust_store: Option<Arc<TrustStore>>,
     /// `client_cert`: index of the device's client certificate; 0 is an index.
     pub client_cert: Option<u8>,
+    /// The document's `via-socks5`: the SOCKS5 proxy through which the stream connects.
+    pub way_out: Option<Arc<WayOut>>,
     /// `via-socks5` of the stream; has no effect.
     pub via_socks5: Option<String>,
     /// `opportunistic`: connect only when asked, never by itself after a loss.

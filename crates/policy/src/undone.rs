@@ -61,7 +61,6 @@ impl Policy {
     pub fn undone(&self) -> impl Iterator<Item = Undone> {
         TOP_KEYS.iter().filter_map(|key| {
             let is_set = match key.name {
-                "via-socks5" => self.via_socks5.is_some(),
                 "metrics" => !self.metrics.is_empty(),
                 _ => false,
             };
@@ -83,7 +82,7 @@ mod tests {
     /// A status of such a key would be ignored.
     #[test]
     fn of_the_documents_keys_only_some_can_be_undone() {
-        let mut policy = Policy { via_socks5: Some("h:1".to_owned()), ..Policy::default() };
+        let mut policy = Policy::default();
         policy.metrics.push(crate::Metric::default());
         let undone: Vec<&str> = policy.undone().map(|undone| undone.key).collect();
         let known = TOP_KEYS.iter().filter(|key| matches!(key.status, Status::NotDone(..)));

@@ -44,9 +44,15 @@ impl AllowTo {
     pub(crate) fn allows(&self, host: &str, address: IpAddr, port: u16) -> bool {
         let is_host = match &self.host {
             Host::Net(net) => net.contains(&address.to_canonical()),
-            Host::Name(name) => host.trim_end_matches('.').eq_ignore_ascii_case(name),
+            Host::Name(_) => return self.allows_name(host, port),
         };
         is_host && self.port.is_none_or(|own| own == port)
+    }
+
+    /// Whether it is for this name, whatever its addresses are.
+    pub(crate) fn allows_name(&self, host: &str, port: u16) -> bool {
+        matches!(&self.host, Host::Name(name) if host.trim_end_matches('.').eq_ignore_ascii_case(name))
+            && self.port.is_none_or(|own| own == port)
     }
 }
 

@@ -14,6 +14,7 @@ use self::knobs::knobs;
 pub use self::knobs::{Knob, KnobError};
 use crate::allow_to::AllowTo;
 use crate::onward::NameFiles;
+use crate::ways_out::WaysOut;
 
 /// What a [`Proxy`](crate::Proxy) is made from.
 ///
@@ -42,6 +43,8 @@ pub struct Config {
     /// Where clients may lead streams to although it is not public. What the policy writes itself it
     /// may reach in any case. Default: nowhere.
     pub allow_to: Vec<AllowTo>,
+    /// Through which servers connections go out. Default: through none.
+    pub ways_out: WaysOut,
     /// Where the system says how names are looked up; tests have files of their own.
     pub(crate) names: NameFiles,
 }
@@ -70,6 +73,7 @@ impl Config {
             credentials: DeviceCredentials::default(),
             sharing: Sharing::default(),
             allow_to: Vec::new(),
+            ways_out: WaysOut::default(),
             names: NameFiles::default(),
         }
     }

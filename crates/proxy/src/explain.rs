@@ -33,6 +33,8 @@ pub struct Explanation {
 pub struct Destination {
     /// The host or the socket.
     pub address: Address,
+    /// The proxy on the way there, in words; `None` without one.
+    pub via: Option<String>,
     /// Whose word the peer's certificate needs, in words; `None` without TLS.
     pub trust: Option<String>,
     /// The name that the certificate has to be for.
@@ -94,11 +96,13 @@ pub fn explain(
         credentials: config.credentials.clone(),
         sharing: config.sharing,
         allow_to: config.allow_to.clone(),
+        ways_out: config.ways_out.clone(),
         ..OnwardConfig::default()
     };
     let planned = Planned::new(&onward, &attempt(policy, found, metadata, length));
     let destination = match planned {
         Ok(planned) => Ok(Destination {
+            via: config.ways_out.of(&planned.route).map(|via| via.to_string()),
             shared_with: sharers(policy, found, &planned, &onward),
             is_clients: planned.route.reach == Reach::Client,
             ..destination(found, planned)
@@ -144,6 +148,7 @@ fn destination(stream: &StreamType, planned: Planned) -> Destination {
         is_clients: false,
         request,
         topics,
+        via: None,
         shared_with: Vec::new(),
     }
 }

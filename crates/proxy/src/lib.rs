@@ -30,6 +30,7 @@ mod payload;
 mod server;
 mod session;
 mod unread;
+mod ways_out;
 
 pub use allow_to::{AllowTo, AllowToError};
 pub use config::{
@@ -41,6 +42,7 @@ pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};
 pub use sspc_address::{AddressError, ListenAddress, NetworkAddress, Owner};
 pub use sspc_line::{Datagrams, LineConfig, LineKeys, MuxConfig, Profile, SerialAddress};
 pub use unread::all_read;
+pub use ways_out::{EnvironmentError, Via, ViaError, WaysOut};
 
 /// The examples of docs/transports.md, compiled and run.
 #[cfg(doctest)]

@@ -1,6 +1,6 @@
 //! The keys outside streamtypes.
 
-use super::status::Instead::{Ignored, Refused};
+use super::status::Instead::Ignored;
 use super::status::Status::{self, Acts, Inert, NotDone, With};
 
 /// A key outside streamtypes.
@@ -66,9 +66,8 @@ pub(crate) static TOP_KEYS: &[PlainKey] = &[
         "a text"),
     plain("schema-version", Number(U32), "none", FOR_PEOPLE,
         "a number"),
-    plain("via-socks5", Text, "none", NotDone(Refused,
-        "none is connected past the SOCKS5 proxy"),
-        "`host:port` of a SOCKS5 proxy for all onward connections"),
+    plain("via-socks5", Text, "none", Acts,
+        "`[user:password@]host:port` of a [SOCKS5 proxy](#via-socks5) for all onward connections"),
     plain("retry", List, "empty", Acts,
         "list of [retry policies](#retry)"),
     plain("certs", List, "empty", Acts,

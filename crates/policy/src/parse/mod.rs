@@ -23,6 +23,7 @@ use crate::keys::Section;
 use crate::quote::quote;
 use crate::source::{Document, Location, Source};
 use crate::types::{Policy, STREAMTYPE_NAME_MAX};
+use crate::way_out::WayOut;
 
 pub use lex::{NESTING_MAX, VALUES_MAX};
 pub use sections::{BACKOFF_MAX, STACK_MAX};
@@ -180,11 +181,11 @@ fn via_socks5(context: &mut ParseContext<'_>, value: &Value<'_>, out: &mut Optio
         *out = None;
         return;
     }
-    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty());
-    if port.and_then(|(_, port)| port.parse::<u16>().ok()).is_some_and(|port| port != 0) {
+    if text.parse::<WayOut>().is_ok() {
         *out = Some(text);
     } else {
-        context.bad_value(value, format!("`via-socks5` is {}", quote(&text)), "`host:port`");
+        let expected = "`host:port` or `user:password@host:port`";
+        context.bad_value(value, format!("`via-socks5` is {}", quote(&text)), expected);
     }
 }
 

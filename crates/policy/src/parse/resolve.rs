@@ -45,8 +45,10 @@ pub(super) fn finish(
         }
         policy.trust_stores.insert(name, Arc::new(store));
     }
+    let way_out = policy.via_socks5.as_ref().and_then(|text| text.parse().ok()).map(Arc::new);
     let mut drafts = tables.streams;
     for draft in drafts.values_mut() {
+        draft.streamtype.way_out = way_out.clone();
         names.references(draft, &policy);
         leave_out_other_protocols(draft, names.report);
     }

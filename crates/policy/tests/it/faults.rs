@@ -173,7 +173,9 @@ fn sections() {
     );
     check(
         r#"{"via-socks5":"host"}"#,
-        &["p:1:15: error: `via-socks5` is `host`; expected `host:port`"],
+        &[
+            "p:1:15: error: `via-socks5` is `host`; expected `host:port` or `user:password@host:port`",
+        ],
     );
     check(
         r#"{"s":{"t":{}}}"#,

@@ -42,6 +42,7 @@ use crate::allow_to::AllowTo;
 use crate::config::{DeviceCredentials, Limits, Sharing, Timeouts};
 use crate::descriptors::{Descriptor, Descriptors, REMEDY};
 use crate::memory::Memory;
+use crate::ways_out::WaysOut;
 
 /// What holds for all onward connections of a proxy.
 #[derive(Clone, Debug, Default)]
@@ -55,6 +56,8 @@ pub(crate) struct OnwardConfig {
     pub(crate) descriptors: Arc<Descriptors>,
     /// Where clients may lead streams to although it is not public.
     pub(crate) allow_to: Vec<AllowTo>,
+    /// Through which servers connections go out.
+    pub(crate) ways_out: WaysOut,
     /// Where the system says how names are looked up.
     pub(crate) names: NameFiles,
 }
@@ -116,7 +119,12 @@ impl Onward {
             h1: h1::Pool::new(config.timeouts.keep_warm),
             h2: h2::Pool::default(),
             mqtt: mqtt::Pool::default(),
-            connector: Connector::new(config.timeouts.connect, resolver, config.allow_to.clone()),
+            connector: Connector::new(
+                config.timeouts.connect,
+                resolver,
+                config.allow_to.clone(),
+                config.ways_out.clone(),
+            ),
             config,
         })
     }

@@ -46,6 +46,7 @@ impl Shared {
             sharing: config.sharing,
             descriptors: Arc::default(),
             allow_to: config.allow_to.clone(),
+            ways_out: config.ways_out.clone(),
             names: config.names.clone(),
         });
         Self {

@@ -47,5 +47,6 @@ mod support;
 mod tls;
 mod uploads;
 mod user;
+mod ways_out;
 mod websocket;
 mod world;

@@ -194,6 +194,12 @@ impl World {
         self.proxy.reload(policy(&self.nginx, streamtypes));
     }
 
+    /// Replaces it by one with [`WAYS`] that all lead through this SOCKS5 proxy.
+    pub(crate) fn reload_via(&self, server: &str) {
+        let more = format!(r#""via-socks5": "{server}","#);
+        self.proxy.reload(policy_with(&self.nginx, &[], &more));
+    }
+
     /// Asks the proxy to shut down.
     pub(crate) fn shut_down(&mut self) {
         self.shutdown.take();
@@ -243,12 +249,18 @@ fn serve(config: &Config, socket: &Path) -> Serving {
 }
 
 fn policy(nginx: &Nginx, streamtypes: &[Streamtype]) -> Policy {
+    policy_with(nginx, streamtypes, "")
+}
+
+/// With these keys of the document too.
+fn policy_with(nginx: &Nginx, streamtypes: &[Streamtype], more: &str) -> Policy {
     let mut all = ways(&nginx.ports);
     all.extend_from_slice(streamtypes);
     let all = all.iter().map(Streamtype::json).collect::<Vec<_>>().join(",\n");
     let authority = &nginx.authority;
     let text = format!(
         r#"{{
+            {more}
             "retry": [{{"quick": {{"backoff": [10], "conceal": 2, "jitterpc": 1}}}}],
             "certs": [{{"authority": "{authority}"}}],
             "trust_stores": [{{"name": "test", "stack": ["authority"]}}],

@@ -61,7 +61,8 @@ pub(super) fn run(args: &ExplainArgs, console: Console) -> Result<(), Failure> {
     if policy.streamtype(&args.streamtype).is_none() {
         return Err(no_streamtype(&policy, &args.streamtype));
     }
-    let config = Config::new(policy);
+    let mut config = Config::new(policy);
+    config.ways_out = crate::service::ways_out()?;
     let metadata: Vec<(String, Bytes)> = args
         .metadata
         .iter()
@@ -127,6 +128,9 @@ impl Text {
         let whose =
             if destination.is_clients { ", which the client chooses: a public one" } else { "" };
         self.line("connects to", format!("{}{whose}", destination.address));
+        if let Some(via) = &destination.via {
+            self.line("through", format!("{via}, which resolves the name"));
+        }
         match &destination.trust {
             Some(trust) => {
                 let name = &destination.server_name;

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use sspc_policy::Report;
-use sspc_proxy::{AllowTo, Config, Handle, ListenAddress, Proxy, Sharing};
+use sspc_proxy::{AllowTo, Config, Handle, ListenAddress, Proxy, Sharing, Via};
 use tokio::sync::oneshot;
 
 use crate::args::parse_seconds;
@@ -61,6 +61,16 @@ pub(crate) struct ProxyArgs {
     /// its addresses, `0.0.0.0/0` and `::/0` for all.
     #[arg(long, value_name = "HOST[:PORT]")]
     allow_to: Vec<AllowTo>,
+
+    /// Connect to all servers through this proxy: socks5://[USER:PASSWORD@]HOST:PORT or
+    /// http://[USER:PASSWORD@]HOST:PORT
+    ///
+    /// It resolves the servers' names; an HTTP proxy has to take CONNECT. Without this option
+    /// `https_proxy`, `http_proxy`, `socks_proxy`, `all_proxy` and `no_proxy` of the environment count,
+    /// but not for this machine. A policy's `via-socks5` comes before both. A password here can be seen
+    /// by others on this machine; in the environment or the policy it cannot.
+    #[arg(long, value_name = "URL")]
+    via: Option<Via>,
 
     /// Seconds that streams have to finish after SIGTERM; the same as --timeout drain=SECONDS
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
@@ -157,6 +167,8 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     let streamtypes = parsed.policy.streamtypes.len();
     let mut config = Config::new(parsed.policy);
     config.allow_to.clone_from(&args.allow_to);
+    config.ways_out = service::ways_out()?;
+    config.ways_out.all.clone_from(&args.via);
     // Both were checked as they were parsed.
     knobs::apply(&args.limits, &args.timeouts, &mut config)
         .map_err(|error| Failure::new(error.to_string()))?;

@@ -12,6 +12,7 @@ mod tcp;
 mod tls;
 mod transport;
 mod verifier;
+mod via;
 
 use std::time::Duration;
 
@@ -33,6 +34,7 @@ pub(crate) use self::transport::Transport;
 use crate::allow_to::AllowTo;
 use crate::descriptors::Descriptor;
 use crate::onward::{Failure, FailureKind};
+use crate::ways_out::WaysOut;
 
 /// Opens transports.
 #[derive(Debug)]
@@ -44,8 +46,14 @@ pub(crate) struct Connector {
 }
 
 impl Connector {
-    pub(crate) fn new(limit: Duration, resolver: Resolver, allow_to: Vec<AllowTo>) -> Self {
-        Self { tcp: tcp::TcpConnector::new(resolver, allow_to), tls: tls::Tls::new(), limit }
+    pub(crate) fn new(
+        limit: Duration,
+        resolver: Resolver,
+        allow_to: Vec<AllowTo>,
+        ways_out: WaysOut,
+    ) -> Self {
+        let tcp = tcp::TcpConnector::new(resolver, allow_to, ways_out);
+        Self { tcp, tls: tls::Tls::new(), limit }
     }
 
     /// A fresh transport to a peer, encrypted if the route asks for it.

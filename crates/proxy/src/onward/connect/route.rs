@@ -4,7 +4,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use sspc_policy::{Address, StreamType, TrustStore};
+use sspc_policy::{Address, StreamType, TrustStore, WayOut};
 
 use super::scope::Reach;
 use crate::identity::Identity;
@@ -57,6 +57,8 @@ pub(crate) struct Route {
     pub(crate) tls: Option<Trust>,
     /// How far it may lead: a connection is not shared by who could not have opened it.
     pub(crate) reach: Reach,
+    /// The policy's SOCKS5 proxy.
+    pub(crate) way_out: Option<Arc<WayOut>>,
 }
 
 impl Route {
@@ -72,7 +74,8 @@ impl Route {
             Address::Tcp { host, port } => Address::Tcp { host: host.to_ascii_lowercase(), port },
             other => other,
         };
-        Self { client, address, tls: tls.then(|| Trust::of(stream)), reach }
+        let tls = tls.then(|| Trust::of(stream));
+        Self { client, address, tls, reach, way_out: stream.way_out.clone() }
     }
 
     /// The name that the peer's certificate has to be for.

@@ -17,9 +17,11 @@ use super::resolve::Resolver;
 use super::route::{Caller, Route, SocketOptions};
 use super::scope::{Reach, Scope};
 use super::transport::Socket;
+use super::via;
 use crate::allow_to::AllowTo;
 use crate::descriptors::Descriptor;
 use crate::onward::{Failure, FailureKind};
+use crate::ways_out::{Via, WaysOut};
 
 /// How long one address is tried alone before the next one joins in (RFC 8305 §5).
 const HEAD_START: Duration = Duration::from_millis(250);
@@ -29,11 +31,12 @@ const HEAD_START: Duration = Duration::from_millis(250);
 pub(crate) struct TcpConnector {
     resolver: Resolver,
     allow_to: Vec<AllowTo>,
+    ways_out: WaysOut,
 }
 
 impl TcpConnector {
-    pub(crate) fn new(resolver: Resolver, allow_to: Vec<AllowTo>) -> Self {
-        Self { resolver, allow_to }
+    pub(crate) fn new(resolver: Resolver, allow_to: Vec<AllowTo>, ways_out: WaysOut) -> Self {
+        Self { resolver, allow_to, ways_out }
     }
 
     /// A connected socket; the caller limits the time.
@@ -47,6 +50,11 @@ impl TcpConnector {
         let address = &route.address;
         match address {
             Address::Tcp { host, port } => {
+                if let Some(via) = self.ways_out.of(route) {
+                    return self
+                        .connect_via(descriptor, route, caller, (&via, host, *port), perf)
+                        .await;
+                }
                 let addresses = self.resolver.lookup(&caller.client, host, *port, perf).await?;
                 let addresses = permitted(&self.allow_to, route, host, addresses, perf)?;
                 let start = Instant::now();
@@ -73,6 +81,64 @@ impl TcpConnector {
             )),
         }
     }
+}
+
+impl TcpConnector {
+    /// The same through a proxy, which resolves the server's name.
+    async fn connect_via(
+        &self,
+        descriptor: Descriptor,
+        route: &Route,
+        caller: &Caller,
+        (via, host, port): (&Via, &str, u16),
+        perf: &mut Perf,
+    ) -> Result<Socket, Failure> {
+        permitted_unseen(&self.allow_to, route, host, port, via)?;
+        let server = via.server();
+        let addresses =
+            self.resolver.lookup(&caller.client, &server.host, server.port, perf).await?;
+        let start = Instant::now();
+        let failed = |why: &dyn std::fmt::Display| {
+            let why = format!("cannot connect to {} through {via}: {why}", route.address);
+            Failure::new(FailureKind::Connect, why)
+        };
+        let raced = race(&addresses, caller.socket, descriptor).await;
+        let (mut stream, descriptor, peer) = raced.map_err(|why| failed(&why))?;
+        let asked = via::ask(&mut stream, via, host, port).await;
+        perf.connect = start.elapsed();
+        perf.peer = peer.ip().to_string();
+        asked.map_err(|why| failed(&why))?;
+        Ok(Socket::Via(stream, descriptor))
+    }
+}
+
+/// Whether the route may lead to this host, whose addresses a proxy alone knows if it is a name. What
+/// a client or a redirect chooses must be a public address then, or allowed by its name.
+fn permitted_unseen(
+    allow_to: &[AllowTo],
+    route: &Route,
+    host: &str,
+    port: u16,
+    via: &Via,
+) -> Result<(), Failure> {
+    if let Ok(ip) = host.parse() {
+        let addresses = vec![SocketAddr::new(ip, port)];
+        return permitted(allow_to, route, host, addresses, &mut Perf::default()).map(|_| ());
+    }
+    let (kind, who) = match route.reach {
+        Reach::Policy => return Ok(()),
+        Reach::Redirect(_) => (FailureKind::Refused, "a redirect"),
+        Reach::Client => (FailureKind::Forbidden, "a client's metadata"),
+    };
+    if allow_to.iter().any(|rule| rule.allows_name(host, port)) {
+        return Ok(());
+    }
+    let why = format!(
+        "must not connect to {}: {who} leads there, and only {via} knows whether that is public; to \
+         permit it, start the proxy with --allow-to {host} or set `allow_private` in the streamtype",
+        route.address
+    );
+    Err(Failure::new(kind, why))
 }
 
 /// Those of these addresses that the route may lead to. They are the ones that are connected

@@ -17,6 +17,8 @@ use crate::descriptors::Descriptor;
 #[expect(dead_code, reason = "descriptors are held for their drop")]
 pub(crate) enum Socket {
     Tcp(TcpStream, Descriptor),
+    /// Through a proxy, behind which the peer is.
+    Via(TcpStream, Descriptor),
     Unix(UnixStream, Descriptor),
 }
 
@@ -38,6 +40,7 @@ impl Transport {
             Socket::Tcp(stream, _) => {
                 stream.peer_addr().map_or(Scope::Global, |address| Scope::of(address.ip()))
             }
+            Socket::Via(..) => Scope::Global,
             Socket::Unix(..) => Scope::Loopback,
         }
     }
@@ -108,5 +111,5 @@ macro_rules! forward {
     };
 }
 
-forward!(Socket, Socket::Tcp, Socket::Unix);
+forward!(Socket, Socket::Tcp, Socket::Via, Socket::Unix);
 forward!(Transport, Transport::Clear, Transport::Tls);

@@ -304,6 +304,7 @@ mod tests {
                 address: Address::Tcp { host, port },
                 tls: None,
                 reach: Reach::Policy,
+                way_out: None,
             };
             let descriptor = Arc::new(Descriptors::default()).try_take(None).unwrap();
             let transport = Transport::Clear(Socket::Unix(ours, descriptor));

@@ -194,7 +194,8 @@ impl Plan {
             } else {
                 self.route.reach.redirected_from(server)
             };
-            Route { client, address, tls, reach }
+            let way_out = self.route.way_out.clone();
+            Route { client, address, tls, reach, way_out }
         };
         let size = self.head_at(&path, &route).map_err(|failure| failure.to_string())?;
         if size > usize::try_from(self.head_max).unwrap_or(usize::MAX) {

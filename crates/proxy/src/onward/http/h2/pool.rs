@@ -378,7 +378,13 @@ mod tests {
 
     fn route(uid: u32, port: u16) -> Route {
         let address = Address::Tcp { host: "localhost".to_owned(), port };
-        Route { client: Some(Identity::User(uid)), address, tls: None, reach: Reach::Policy }
+        Route {
+            client: Some(Identity::User(uid)),
+            address,
+            tls: None,
+            reach: Reach::Policy,
+            way_out: None,
+        }
     }
 
     /// Once nothing more was remembered when there was enough, so that one client could see to it

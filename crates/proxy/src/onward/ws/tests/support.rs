@@ -68,6 +68,7 @@ pub(super) fn route() -> Route {
         address: Address::Tcp { host: "example.com".to_owned(), port: 8080 },
         tls: None,
         reach: Reach::Policy,
+        way_out: None,
     }
 }
 
