@@ -52,6 +52,8 @@ enum Written {
     Await(u16),
     /// An answer to the broker.
     Answer,
+    /// A ping.
+    Ping,
 }
 
 /// One connection to a broker, from CONNECT to the end; see the crate's documentation.
@@ -123,8 +125,10 @@ impl Session {
 
     /// The identifiers of messages of quality of service 2 that came and that the broker has not
     /// released: if the session is resumed they may come again, and are not to be taken for others.
+    /// One that has come in part is not among them: it comes again.
     pub fn received(&self) -> impl Iterator<Item = u16> + '_ {
-        self.received.iter().copied()
+        let begun = self.receiving.filter(|message| !message.is_copy).map(|message| message.id);
+        self.received.iter().copied().filter(move |id| Some(*id) != begun)
     }
 
     /// Resumes a session of which these came: to be called before the broker accepts. They are
@@ -255,7 +259,7 @@ impl Session {
                     }
                 }
                 Some(Written::Answer) => self.owed = self.owed.saturating_sub(length),
-                None => {}
+                Some(Written::Ping) | None => {}
             }
         }
     }
@@ -449,8 +453,10 @@ impl Session {
         if let Some(silent) = self.liveness.given_up(now) {
             return Err(SessionError::Silent(silent));
         }
-        if self.liveness.should_ping(now) {
-            self.push(Bytes::from_static(&encode::PINGREQ), None);
+        // A broker that takes nothing does not get more and more of them.
+        let waits = |segment: &Segment| matches!(segment.written, Some(Written::Ping));
+        if self.liveness.should_ping(now) && !self.out.iter().any(waits) {
+            self.push(Bytes::from_static(&encode::PINGREQ), Some(Written::Ping));
         }
         Ok(())
     }

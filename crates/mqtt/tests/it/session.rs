@@ -137,6 +137,43 @@ fn a_session_that_is_resumed_knows_what_came() {
     }
 }
 
+/// It was taken for a copy when it came again, and its client never got all of it.
+#[test]
+fn a_message_that_came_in_part_is_to_come_again() {
+    let now = Instant::now();
+    let mut session = connected(Version::V3, Settings::default(), now);
+    let publish = [0x34, 6, 0, 1, b't', 0, 9, b'x'];
+    receive(&mut session, &publish, now);
+    receive(&mut session, &[0x34, 7, 0, 1, b't', 0, 8, b'x'], now);
+    assert_eq!(session.received().collect::<Vec<_>>(), [9]);
+    receive(&mut session, b"y", now);
+    let mut received: Vec<_> = session.received().collect();
+    received.sort_unstable();
+    assert_eq!(received, [8, 9]);
+    // A copy in part: it came before.
+    receive(&mut session, &[0x3c, 6, 0, 1, b't', 0, 9], now);
+    assert_eq!(session.received().count(), 2);
+}
+
+/// Neither end reads: a ping for each keep-alive was put behind the others for ever.
+#[test]
+fn one_ping_waits_to_be_written_at_most() {
+    let start = Instant::now();
+    let connect = Connect { client_id: b"c", clean: true, keep_alive_s: 4, ..Connect::default() };
+    let mut session = Session::new(&connect, Settings::default(), start).unwrap();
+    written(&mut session, start);
+    receive(&mut session, &[0x20, 2, 0, 0], start);
+    session.set_reading(false, start);
+    for n in 1..=100 {
+        session.handle_deadline(start + seconds(3 * n)).unwrap();
+    }
+    assert_eq!(session.waiting(), 2);
+    let now = start + seconds(300);
+    assert_eq!(written(&mut session, now)[0].first, 0xc0);
+    session.handle_deadline(now + seconds(3)).unwrap();
+    assert_eq!(session.waiting(), 2, "the next one");
+}
+
 #[test]
 fn a_broker_of_5_may_refuse_a_message_and_set_limits() {
     let now = Instant::now();
