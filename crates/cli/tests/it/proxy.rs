@@ -1,6 +1,7 @@
 //! `sspc proxy`
 
-use std::io::Read;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::process::Child;
 
@@ -63,6 +64,55 @@ fn an_address_in_use_is_named_with_what_to_do() {
     assert!(stderr.contains(&listen), "{stderr}");
     assert!(stderr.contains("choose another with --listen"), "{stderr}");
     assert_eq!(stderr.lines().count(), 1, "{stderr}");
+}
+
+/// An HTTP proxy that connects to no server but answers in its place, once.
+fn http_proxy() -> (u16, std::thread::JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let running = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let heads: Vec<String> = [String::new(), format!("content-length: {}\r\n", HELLO.len())]
+            .map(|answer| {
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+                let head: Vec<_> =
+                    lines.map_while(Result::ok).take_while(|l| !l.is_empty()).collect();
+                write!(stream, "HTTP/1.1 200 OK\r\n{answer}\r\n").unwrap();
+                head.join("|")
+            })
+            .into();
+        stream.write_all(HELLO).unwrap();
+        heads[0].clone()
+    });
+    (port, running)
+}
+
+#[test]
+fn the_environments_proxy_is_the_way_out() {
+    let (port, running) = http_proxy();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("policy.json");
+    std::fs::write(
+        &file,
+        r#"{"s": [{"far": {"endpoint": "far.invalid", "port": 80, "opportunistic": true}}]}"#,
+    )
+    .unwrap();
+    let address = random_address();
+    let mut command = sspc(&["proxy", "--policy", file.to_str().unwrap(), "--listen", &address]);
+    command.env("http_proxy", format!("127.0.0.1:{port}"));
+    let mut proxy = Proxy::spawn(command, &address, dir);
+    proxy.wait_for("ready");
+    let output = proxy.cat(&["far"]);
+    assert_exit(&output, 0);
+    assert_eq!(output.stdout, HELLO);
+    let asked = running.join().unwrap();
+    assert_eq!(asked, "CONNECT far.invalid:80 HTTP/1.1|Host: far.invalid:80");
+
+    let mut command = sspc(&["proxy", "--listen", &random_address()]);
+    let output = command.env("ALL_PROXY", "ftp://x:1").output().unwrap();
+    assert_exit(&output, 1);
+    let stderr = text(&output.stderr);
+    assert!(stderr.starts_with("sspc: the environment's all_proxy is not a proxy"), "{stderr}");
 }
 
 #[test]

@@ -22,6 +22,9 @@ const HANGS: Duration = Duration::from_secs(60);
 pub(crate) fn sspc(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sspc"));
     command.args(args).env_remove("RUST_LOG").env_remove("NO_COLOR").stdin(Stdio::null());
+    for name in ["http_proxy", "https_proxy", "socks_proxy", "all_proxy", "no_proxy"] {
+        command.env_remove(name).env_remove(name.to_ascii_uppercase());
+    }
     command
 }
 
