@@ -31,6 +31,9 @@ pub enum ExpandError {
     TooLong,
     /// A value makes a segment `.` or `..` of a path that the policy writes a part of.
     DotSegment,
+    /// A value has this character, which would leave its level of a topic that the policy writes a
+    /// part of.
+    Topic(char),
 }
 
 impl fmt::Display for ExpandError {
@@ -50,6 +53,10 @@ impl fmt::Display for ExpandError {
             ExpandError::DotSegment => {
                 f.write_str("metadata may not make `.` or `..` a segment of the policy's path")
             }
+            ExpandError::Topic('$') => {
+                f.write_str("metadata may not begin the policy's topic with `$`")
+            }
+            ExpandError::Topic(c) => write!(f, "metadata may not have `{c}` in the policy's topic"),
         }
     }
 }
@@ -160,6 +167,31 @@ impl Template {
             }
         }
         Ok((out, values))
+    }
+
+    /// Like [`Template::expand`], for topics and topic filters of MQTT.
+    ///
+    /// The client chooses all of it if the template is one `${name}`. In any other a value stays in the
+    /// level where the policy puts it: it has no `/` and no wildcard, and does not begin the topic with
+    /// the `$` of the broker's own.
+    ///
+    /// # Errors
+    /// Those of `expand`, and [`ExpandError::Topic`].
+    pub fn expand_topic<'v>(
+        &self,
+        lookup: impl Fn(&str) -> Option<&'v [u8]>,
+    ) -> Result<Vec<u8>, ExpandError> {
+        if self.whole_name().is_some() {
+            return self.expand(lookup);
+        }
+        let (topic, values) = self.expand_checked(lookup, |_, value| {
+            let leaves = |byte: &&u8| matches!(byte, b'/' | b'+' | b'#');
+            value.iter().find(leaves).map_or(Ok(()), |&byte| Err(ExpandError::Topic(byte.into())))
+        })?;
+        if topic.first() == Some(&b'$') && values.iter().any(|value| value.contains(&0)) {
+            return Err(ExpandError::Topic('$'));
+        }
+        Ok(topic)
     }
 
     /// Like [`Template::expand`], for the path and query of a URL.
@@ -341,6 +373,40 @@ mod tests {
     fn declared_names_are_replaced_and_unset_ones_vanish() {
         assert_eq!(expand("a/${x}/b${unset}${x}").unwrap(), "a/value/bvalue");
         assert_eq!(expand("").unwrap(), "");
+    }
+
+    #[test]
+    fn values_stay_in_their_level_of_a_topic() {
+        let with = |text: &str, value: &str| {
+            let lookup = |name: &str| match name {
+                "x" => Some(value.as_bytes()),
+                _ => Some(b"".as_slice()),
+            };
+            Template::new(text).expand_topic(lookup).map(|topic| String::from_utf8(topic).unwrap())
+        };
+        for (text, value, expected) in [
+            ("a/${x}/b", "lamp", "a/lamp/b"),
+            ("a/${x}/b", "", "a//b"),
+            ("a/${x}/b", "$lamp", "a/$lamp/b"),
+            ("a/${x}/#", "lamp", "a/lamp/#"),
+            ("$share/${x}/t", "group", "$share/group/t"),
+            ("$SYS${unset}/${x}", "load", "$SYS/load"),
+            ("${x}", "$SYS/#", "$SYS/#"),
+            ("${x}", "a/+/b", "a/+/b"),
+        ] {
+            assert_eq!(with(text, value).as_deref(), Ok(expected), "{text} {value}");
+        }
+        for (text, value, forbidden) in [
+            ("a/${x}/b", "+", '+'),
+            ("a/${x}", "#", '#'),
+            ("a/${x}/b", "lamp/set", '/'),
+            ("a/${x}", "../b", '/'),
+            ("${x}/b", "$SYS", '$'),
+            ("${unset}${x}", "$SYS", '$'),
+            ("${x}/b", "$share/g", '/'),
+        ] {
+            assert_eq!(with(text, value), Err(ExpandError::Topic(forbidden)), "{text} {value}");
+        }
     }
 
     #[test]

@@ -316,11 +316,11 @@ async fn a_stream_comes_back_when_its_broker_does() {
 
 #[tokio::test]
 async fn a_subscription_that_the_broker_refuses_is_no_connection() {
-    let settings = r#""mqtt_subscribe": "$share/${n}", "metadata": [{"n": ""}], "mqtt_v5": true,
+    let settings = r#""mqtt_subscribe": "${n}", "metadata": [{"n": ""}], "mqtt_v5": true,
         "retry": "none""#;
     let gateway = Gateway::of(&[("in", settings)]).await;
     let mut user = gateway.open("in").await;
-    user.set_metadata("n", "a#").unwrap();
+    user.set_metadata("n", "$share/a#").unwrap();
     user.connect();
     user.until("CONNECTED|ALL_RETRIES_FAILED").await;
     assert_eq!(user.heard(), "CREATING CONNECTING UNREACHABLE ALL_RETRIES_FAILED");

@@ -37,7 +37,7 @@ use tokio::sync::{Mutex, mpsc};
 
 use self::core::Joining;
 use self::link::{Place, failure};
-use self::params::{Params, expand, qos};
+use self::params::{Params, expand_topic, qos};
 pub(crate) use self::pool::Pool;
 use self::publish::Publisher;
 use super::{
@@ -86,7 +86,7 @@ pub(super) fn plan(config: &OnwardConfig, attempt: &Attempt) -> Result<Planned, 
     let mut topics = Vec::new();
     for (key, topic) in [("mqtt_topic", &mqtt.topic), ("mqtt_subscribe", &mqtt.subscribe)] {
         if let Some(topic) = topic {
-            topics.push((key, text(&expand(attempt, &attempt.metadata, topic, key)?)));
+            topics.push((key, text(&expand_topic(attempt, &attempt.metadata, topic, key)?)));
         }
     }
     for (key, message) in [("mqtt_will_topic", &params.will), ("mqtt_birth_topic", &params.birth)] {
@@ -100,7 +100,7 @@ async fn join(onward: &Arc<Onward>, attempt: &Attempt, perf: &mut Perf) -> Resul
     let mqtt = &attempt.stream.mqtt;
     let filter = match &mqtt.subscribe {
         Some(filter) => {
-            let filter = expand(attempt, &attempt.metadata, filter, "mqtt_subscribe")?;
+            let filter = expand_topic(attempt, &attempt.metadata, filter, "mqtt_subscribe")?;
             sspc_mqtt::topic::check_filter(&filter).map_err(|error| {
                 Failure::new(FailureKind::Request, format!("mqtt_subscribe: {error}"))
             })?;

@@ -142,7 +142,7 @@ pub(super) fn qos(number: u8) -> Qos {
 }
 
 /// A template with the client's metadata in it; `key` is whose.
-pub(super) fn expand(
+fn expand(
     attempt: &Attempt,
     metadata: &[(String, Bytes)],
     template: &Template,
@@ -153,6 +153,18 @@ pub(super) fn expand(
         .map_err(|error| Failure::new(FailureKind::Request, format!("{key}: {error}")))
 }
 
+/// The same of a topic or a topic filter, in which no value leaves its level.
+pub(super) fn expand_topic(
+    attempt: &Attempt,
+    metadata: &[(String, Bytes)],
+    template: &Template,
+    key: &str,
+) -> Result<Vec<u8>, Failure> {
+    template
+        .expand_topic(|name| attempt.lookup_in(metadata, name))
+        .map_err(|error| Failure::new(FailureKind::Request, format!("{key}: {error}")))
+}
+
 fn message(
     attempt: &Attempt,
     message: &MqttMessage,
@@ -160,7 +172,7 @@ fn message(
     message_key: &str,
 ) -> Result<Option<OwnMessage>, Failure> {
     let Some(topic) = &message.topic else { return Ok(None) };
-    let topic = expand(attempt, &attempt.metadata, topic, topic_key)?;
+    let topic = expand_topic(attempt, &attempt.metadata, topic, topic_key)?;
     let payload = match &message.message {
         Some(text) => expand(attempt, &attempt.metadata, text, message_key)?,
         None => Vec::new(),

@@ -13,7 +13,7 @@ use tokio::time::{sleep, timeout};
 use super::core::Verdict;
 use super::joiner::{Joiner, Step};
 use super::link::Place;
-use super::params::{expand, qos};
+use super::params::{expand_topic, qos};
 use super::shadow::{self, Answer};
 use crate::memory::Way;
 use crate::onward::attempt::queue::{EventSender, SessionGone};
@@ -190,8 +190,11 @@ impl<'a> Publisher<'a> {
             return Err("its streamtype has no `mqtt_topic`".to_owned());
         };
         let metadata = settings.map_or(&self.attempt.metadata, |settings| &settings.metadata);
-        let topic = expand(self.attempt, metadata, template, "mqtt_topic")
+        let topic = expand_topic(self.attempt, metadata, template, "mqtt_topic")
             .map_err(|failure| failure.why)?;
+        // Before a shadow's answers are subscribed to: a wildcard would bring those to others.
+        sspc_mqtt::topic::check_name(&topic, "topic")
+            .map_err(|error| format!("mqtt_topic: {error}"))?;
         if mqtt.aws_iot && topic.len() > AWS_TOPIC_MAX {
             let length = topic.len();
             return Err(format!(

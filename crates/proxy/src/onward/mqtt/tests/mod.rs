@@ -5,3 +5,4 @@ mod broken;
 mod flow;
 mod sharing;
 mod support;
+mod topics;

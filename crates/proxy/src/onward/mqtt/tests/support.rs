@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sspc_policy::{Protocol, StreamType};
+use sspc_policy::{MetadataItem, Protocol, StreamType};
 use sspc_wire::Flags;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -59,6 +59,14 @@ impl World {
         stream
     }
 
+    /// A streamtype that declares the metadata `n`.
+    pub(super) fn with_n(&self, change: impl FnOnce(&mut StreamType)) -> StreamType {
+        self.stream(|stream| {
+            stream.metadata.push(MetadataItem { name: "n".to_owned(), header: None });
+            change(stream);
+        })
+    }
+
     pub(super) fn subscribed_to(&self, filter: &str) -> StreamType {
         self.stream(|stream| stream.mqtt.subscribe = Some(filter.into()))
     }
@@ -71,6 +79,19 @@ impl World {
             stream: Arc::new(stream.clone()),
             chain: Vec::new(),
             metadata: Vec::new(),
+            length_hint: None,
+        });
+        Stream { handle }
+    }
+
+    /// A stream whose client has set this.
+    pub(super) fn start_with(&self, stream: &StreamType, name: &str, value: &str) -> Stream {
+        let handle = self.onward.start(Attempt {
+            client: Identity::Unknown,
+            account: self.memory.open_account(Identity::Unknown),
+            stream: Arc::new(stream.clone()),
+            chain: Vec::new(),
+            metadata: vec![(name.to_owned(), value.to_owned().into())],
             length_hint: None,
         });
         Stream { handle }
