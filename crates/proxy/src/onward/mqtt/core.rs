@@ -46,6 +46,8 @@ pub(super) struct Core {
     /// goodbye to.
     patience: Option<Instant>,
     answer_timeout: Duration,
+    /// What the broker sends is read.
+    reads: bool,
     birth: Option<OwnMessage>,
     members: HashMap<u64, Member>,
     filters: HashMap<Vec<u8>, Filter>,
@@ -168,6 +170,7 @@ impl Core {
             phase: Phase::Opening,
             patience: None,
             answer_timeout: rules.answer_timeout,
+            reads: true,
             birth,
             members: HashMap::new(),
             filters: HashMap::new(),
@@ -278,7 +281,9 @@ impl Core {
         for (name, qos) in wanted {
             self.subscribe(name, qos);
         }
-        self.patience = now.checked_add(self.answer_timeout);
+        if !self.asked.is_empty() {
+            self.patience = now.checked_add(self.answer_timeout);
+        }
     }
 
     fn subscribe(&mut self, name: Vec<u8>, qos: Qos) {
@@ -432,9 +437,7 @@ impl Core {
     fn begin(&mut self, head: &MessageHead) {
         self.is_first_piece = true;
         self.receiving.clear();
-        let mut strangers = self.members.values().map(|member| &member.client);
-        let first = strangers.next();
-        let has_strangers = strangers.any(|client| Some(client) != first);
+        let has_strangers = self.has_strangers();
         for (id, member) in &mut self.members {
             let Some((name, _)) = &member.filter else { continue };
             let Some(filter) = self.filters.get(name) else { continue };
@@ -464,6 +467,13 @@ impl Core {
         if head.length == 0 {
             self.push(&Bytes::new(), true);
         }
+    }
+
+    /// Whether clients share the connection.
+    fn has_strangers(&self) -> bool {
+        let mut clients = self.members.values().map(|member| &member.client);
+        let first = clients.next();
+        clients.any(|client| Some(client) != first)
     }
 
     fn payload(&mut self, bytes: &[u8], last: bool, received: &Bytes) {
@@ -509,20 +519,38 @@ impl Core {
     }
 
     /// Whether the broker may be read.
-    pub(super) fn may_read(&self, memory: &Memory) -> bool {
-        self.session.owed() < OWED_MAX
-            && self.members.values().all(|member| member.cost < self.window)
-            && memory.allows_connection(self.gathered)
+    pub(super) fn may_read(&mut self, memory: &Memory, now: Instant) -> bool {
+        // A message for strangers has its place when it begins; what its pieces cost beside must not
+        // stop the others.
+        let max = match self.has_strangers() {
+            true => self.window.saturating_mul(2),
+            false => self.window,
+        };
+        let may_read = self.session.owed() < OWED_MAX
+            && self.members.values().all(|member| member.cost < max)
+            && memory.allows_connection(self.gathered);
+        if may_read && !self.reads && self.patience.is_some() && self.phase == Phase::Up {
+            // The answer may be there and was not read.
+            self.patience = now.checked_add(self.answer_timeout);
+        }
+        self.reads = may_read;
+        self.session.set_reading(may_read, now);
+        may_read
     }
 
     // ---- the end
 
+    /// When the broker is given up; never for answers to SUBSCRIBE that are not read.
+    fn give_up_at(&self) -> Option<Instant> {
+        self.patience.filter(|_| self.reads || self.phase != Phase::Up)
+    }
+
     pub(super) fn deadline(&self) -> Option<Instant> {
-        [self.patience, self.session.deadline()].into_iter().flatten().min()
+        [self.give_up_at(), self.session.deadline()].into_iter().flatten().min()
     }
 
     pub(super) fn handle_deadline(&mut self, now: Instant) -> Result<(), Failure> {
-        if self.patience.is_some_and(|until| until <= now) {
+        if self.give_up_at().is_some_and(|until| until <= now) {
             let what = match self.phase {
                 Phase::Opening => "CONNECT",
                 Phase::Up => "SUBSCRIBE",

@@ -95,9 +95,9 @@ where
 }
 
 fn may_read(link: &Link, memory: &Memory) -> bool {
-    let mut core = link.core();
-    let may_read = core.may_read(memory);
-    core.session.set_reading(may_read, now());
+    let may_read = link.core().may_read(memory, now());
+    // What is waited for may have changed.
+    link.timer.notify_one();
     may_read
 }
 

@@ -74,6 +74,76 @@ async fn strangers_on_one_connection_do_not_wait_for_each_other() {
     drop(slow);
 }
 
+/// Small messages cost more than their payload: the one that a stranger had just no room for stopped
+/// all.
+#[tokio::test(start_paused = true)]
+async fn small_messages_for_one_client_do_not_stop_another() {
+    for size in [0, 1, 100, 5000] {
+        let world = World::with(|config| config.credentials.mqtt_client_id = "device".into());
+        let policy = world.subscribed_to("t");
+        let slow = world.start_for(&Identity::User(1), &policy);
+        let mut broker = world.connected().await;
+        broker.grant().await;
+        let mut quick = world.start_for(&Identity::User(2), &policy);
+        broker.grant().await;
+        quick.is_connected().await;
+        for _ in 0..3000 {
+            broker.publish("t", &vec![b'x'; size]).await;
+            assert_eq!(quick.message().await.len(), size);
+        }
+        assert!(world.counts.memory_held.read() < 600_000);
+        drop(slow);
+    }
+}
+
+/// The broker has answered, and the answer waits behind messages that a client does not take.
+#[tokio::test(start_paused = true)]
+async fn a_subscription_whose_answer_is_not_read_yet_is_no_silent_broker() {
+    let world = World::new();
+    let mut slow = world.start(&world.subscribed_to("slow"));
+    let mut broker = world.connected().await;
+    broker.grant().await;
+    slow.is_connected().await;
+    let size = 100_000;
+    let writing = tokio::spawn(async move {
+        for _ in 0..10 {
+            broker.publish("slow", &vec![b'x'; size]).await;
+        }
+        assert_eq!(broker.grant().await, b"other");
+        broker
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut other = world.start(&world.subscribed_to("other"));
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    for _ in 0..10 {
+        assert_eq!(slow.message().await.len(), size);
+    }
+    other.is_connected().await;
+    writing.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_has_16_messages_on_their_way_at_most() {
+    let world = World::new();
+    let stream = world.start(&world.stream(|stream| {
+        stream.mqtt.topic = Some("t".into());
+        stream.mqtt.qos = 1;
+    }));
+    let mut broker = world.connected().await;
+    let sending = tokio::spawn(async move {
+        for _ in 0..20 {
+            stream.send(b"message", Flags::WHOLE).await;
+        }
+        stream
+    });
+    let mut count = 0;
+    while let Ok((0x32, _)) = timeout(Duration::from_secs(1), broker.packet()).await {
+        count += 1;
+    }
+    assert_eq!(count, 16);
+    drop(sending);
+}
+
 /// Two halves of messages held all the memory there was, and neither ever got its rest.
 #[tokio::test(start_paused = true)]
 async fn half_a_message_that_there_is_no_memory_for_is_refused() {
