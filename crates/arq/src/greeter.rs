@@ -12,6 +12,8 @@ use crate::config::Config;
 use crate::crc::SoftCrc;
 use crate::either::Either;
 use crate::protection::{Checked, Refusal};
+#[cfg(feature = "x25519")]
+use crate::sealed::ForwardSecrecy;
 use crate::sealed::{ChaCha20Poly1305, Key, Keys, Sealed, hmac};
 
 /// For how long a stranger may prove that it is there, in s: this period, and the one before.
@@ -109,11 +111,20 @@ impl<K: Keys> Greeter<K> {
         let numbers = *hmac(self.secret.bytes(), &[b"epoch", &period, from]);
         let seed = numbers.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
         let protection = match &self.keys {
-            Some(keys) => Either::That(Sealed::new(SoftCrc, ChaCha20Poly1305, keys, chance)),
+            Some(keys) => Either::That(sealed(keys, chance)),
             None => Either::This(Checked::new(SoftCrc)),
         };
         Arq::new(Role::Proxy, self.config, seed, protection, &mut self.storage[..], [])
     }
+}
+
+/// X25519 is for the line that the peer gets: nothing is sealed here, and strangers are not to have a
+/// proxy compute so much.
+fn sealed<K: Keys>(keys: &K, chance: [u8; 32]) -> Sealed<SoftCrc, ChaCha20Poly1305, &K> {
+    let sealed = Sealed::new(SoftCrc, ChaCha20Poly1305, keys, chance);
+    #[cfg(feature = "x25519")]
+    let sealed = sealed.with_forward_secrecy(ForwardSecrecy::Off);
+    sealed
 }
 
 /// Without keys and secret.

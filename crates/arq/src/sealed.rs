@@ -190,7 +190,9 @@ impl<C: Crc32, A: Aead, K: Keys> Protection for Sealed<C, A, K> {
         let length = NONCE + 2 + id.len();
         // What a proxy says before it has heard the client is not to be trusted, this neither.
         #[cfg(feature = "x25519")]
-        let share = self.exchange.share().filter(|_| is_answer || role == Role::Client);
+        let says_it = is_answer || role == Role::Client;
+        #[cfg(feature = "x25519")]
+        let share = if says_it { self.exchange.share() } else { None };
         #[cfg(feature = "x25519")]
         let length = match share {
             Some(share) => {

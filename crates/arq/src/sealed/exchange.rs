@@ -59,7 +59,7 @@ impl Exchange {
     pub(super) fn share(&mut self) -> Option<[u8; SHARE]> {
         let secret = self.secret.as_ref().filter(|_| self.mode != ForwardSecrecy::Off);
         if let (None, Some(secret)) = (self.public, secret) {
-            self.public = Some(x25519(*secret.bytes(), X25519_BASEPOINT_BYTES));
+            self.public = Some(multiply(secret, X25519_BASEPOINT_BYTES));
         }
         let public = self.public.filter(|_| self.mode != ForwardSecrecy::Off)?;
         let mut share = [GROUP; SHARE];
@@ -87,7 +87,7 @@ impl Exchange {
             return Ok(());
         }
         let Some(secret) = &self.secret else { return Ok(()) };
-        let shared = Zeroizing::new(x25519(*secret.bytes(), *public));
+        let shared = Zeroizing::new(multiply(secret, *public));
         // A point of low order: whatever the secret is, the result is this one. Not compared in constant
         // time, as a peer that sends one knows the result.
         if *shared == [0; 32] {
@@ -99,17 +99,34 @@ impl Exchange {
 
     /// The secret of both for a session that begins; nothing of it stays here.
     pub(super) fn take(&mut self) -> Option<Key> {
-        // The public part is still said in HELLOs that come again.
-        self.secret = None;
         let shared = self.shared.take().map(|(_, shared)| shared);
+        // The public part is still said: in HELLOs that come again, or by a proxy only now.
+        if shared.is_some() {
+            self.share();
+        }
+        self.secret = None;
         self.is_used = shared.is_some();
         shared
     }
 }
 
+/// By far the most that a handshake computes.
+fn multiply(secret: &Key, public: [u8; 32]) -> [u8; 32] {
+    #[cfg(test)]
+    tests::MULTIPLIED.set(tests::MULTIPLIED.get() + 1);
+    x25519(*secret.bytes(), public)
+}
+
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use core::cell::Cell;
+
     use super::*;
+
+    std::thread_local! {
+        /// How often this thread has multiplied.
+        pub(in crate::sealed) static MULTIPLIED: Cell<u32> = const { Cell::new(0) };
+    }
 
     fn hex(text: &str) -> [u8; 32] {
         core::array::from_fn(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap())

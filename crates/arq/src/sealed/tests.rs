@@ -2,10 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as its tests do")]
 
+use core::time::Duration;
+use std::vec;
 use std::vec::Vec;
 
+use sspc_mux::Instant;
+
+use super::exchange::tests::MULTIPLIED;
 use super::*;
-use crate::SoftCrc;
+use crate::{Arq, Config, Greeted, Greeter, SoftCrc};
 
 type End = Sealed<SoftCrc, ChaCha20Poly1305, OwnKey<&'static str>>;
 
@@ -88,4 +93,40 @@ fn other_secrets_are_other_keys() {
     };
     assert_eq!(packet(None), packet(None));
     assert_ne!(packet(None), packet(Some(4)));
+}
+
+/// What one recorded of a device may come again from any address, as often as a network carries it.
+#[test]
+fn strangers_have_a_proxy_compute_no_x25519() {
+    let config = Config { datagrams: true, ..Config::DEFAULT };
+    let storage = || vec![0; 2000];
+    let device = end(1, ForwardSecrecy::Auto);
+    let mut device = Arq::new(Role::Client, config, 1, device, storage(), storage());
+    device.open(Instant::ZERO);
+    let mut hello = |answer: &[u8]| {
+        device.receive_datagram(Instant::ZERO, answer);
+        let mut out = storage();
+        let length = device.transmit(Instant::ZERO, &mut out, &mut |_| 0);
+        out.truncate(length);
+        out
+    };
+    let keys = OwnKey::new("lamp", Key::new([1; 32]));
+    let mut greeter = Greeter::new(config, Some(keys), [3; 32]);
+    let mut greet = |hello: &[u8]| {
+        let before = MULTIPLIED.get();
+        let greeted = greeter.receive(Duration::ZERO, b"192.0.2.1:5000", hello);
+        assert_eq!(MULTIPLIED.get(), before, "{greeted:?}");
+        greeted
+    };
+    let Greeted::Answer(answer) = greet(&hello(&[])) else { panic!() };
+    assert_eq!(greet(&hello(&answer)), Greeted::Proven(b"lamp".to_vec()));
+    assert_eq!(MULTIPLIED.get(), 1, "the device's own, of which HELLO says what follows");
+}
+
+#[test]
+fn a_proxy_that_has_heard_nobody_computes_no_x25519() {
+    let mut proxy = end(1, ForwardSecrecy::Auto);
+    proxy.begin(1);
+    greet(&mut proxy, Role::Proxy, false);
+    assert_eq!(MULTIPLIED.get(), 0);
 }
