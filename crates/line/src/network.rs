@@ -65,7 +65,7 @@ pub(crate) fn connect_udp(address: &NetworkAddress) -> io::Result<UdpSocket> {
     Err(failed)
 }
 
-/// Whether a datagram was lost, no more: whoever sent such an error back may be somebody else, and the
+/// Whether a datagram was lost, no more: such an error may come from anybody, and the
 /// next one may find its way.
 pub(crate) const fn is_lost_datagram(error: Errno) -> bool {
     matches!(

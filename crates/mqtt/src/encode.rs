@@ -39,7 +39,7 @@ pub struct Will<'a> {
 }
 
 /// For how long a broker of 5 keeps a session that is not [clean](Connect::clean): as in 3.1.1, until
-/// it is told otherwise.
+/// a packet says otherwise.
 const SESSION_EXPIRY_NEVER: u32 = u32::MAX;
 
 /// A whole packet: its first byte, its length, and what `body` wrote.

@@ -46,7 +46,7 @@ pub struct Destination {
     /// The topics of MQTT, by the keys that name them, with the metadata that is set.
     pub topics: Vec<(&'static str, String)>,
     /// The other streamtypes of the policy whose streams use the same connection, as far as that can
-    /// be told without their metadata.
+    /// be known without their metadata.
     pub shared_with: Vec<String>,
 }
 

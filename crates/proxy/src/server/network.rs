@@ -332,7 +332,7 @@ impl Peers {
         match self.greeter.receive(self.began.elapsed(), from.to_string().as_bytes(), datagram) {
             Greeted::Nothing => {}
             Greeted::Answer(answer) => {
-                // Not waited for: whoever asks again is answered again.
+                // Not waited for: who asks again gets another answer.
                 let _ = self.socket.try_send_to(&answer, from);
             }
             Greeted::Refused(why) => {

@@ -178,7 +178,7 @@ impl Text {
             }
             _ => match length {
                 _ if streamtype.http.no_content_length => {
-                    "the body, of a length not told".to_owned()
+                    "the body, whose length is not announced".to_owned()
                 }
                 Some(bytes) => format!("the body, {bytes} bytes"),
                 None => "the body, chunked or with the length that the client announces".to_owned(),
@@ -251,7 +251,7 @@ impl Text {
         );
     }
 
-    /// Those of a proxy that is not told otherwise.
+    /// Those of a proxy with its defaults.
     fn timeouts(&mut self, streamtype: &StreamType, timeouts: &Timeouts) {
         let seconds = |time: std::time::Duration| format!("{} s", time.as_secs_f32());
         let mut parts = vec![format!("connect {}", seconds(timeouts.connect))];

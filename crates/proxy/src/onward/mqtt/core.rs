@@ -22,7 +22,7 @@ const PIECE_COST: usize = 128;
 /// The token of the birth message; those of streams' messages begin behind it.
 const BIRTH: u64 = 0;
 
-/// What a stream is told of its message.
+/// What became of a stream's message.
 pub(super) type Verdict = Result<Outcome, PublishError>;
 
 /// What the connection is at.
@@ -259,7 +259,7 @@ impl Core {
             match &member.filter {
                 None => member.join(Ok(())),
                 Some((name, qos)) if self.resumed.get(name).is_some_and(|old| old.qos >= *qos) => {
-                    // Whoever comes later asks again, for what the broker has kept.
+                    // A later stream asks again, for what the broker has kept.
                     if let Some(old) = self.resumed.remove(name) {
                         let new = Filter { id: old.id, qos: old.qos, members: 0 };
                         self.filters.entry(name.clone()).or_insert(new).members += 1;

@@ -89,7 +89,7 @@ impl Joiner {
                     self.complained = true;
                     tracing::warn!(
                         "the client's flags: a message begins inside a message; taken for its \
-                         continuation; told once"
+                         continuation; logged once"
                     );
                 }
                 payload.join(&bytes, &self.account);
