@@ -9,6 +9,7 @@ use sspc_mqtt::{Event, Message, MessageHead, Outcome, PublishError, Qos, Reason,
 use sspc_wire::Flags;
 use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 
+use super::kept::{Kept, Subscription, remembered};
 use super::params::OwnMessage;
 use crate::identity::Identity;
 use crate::memory::{Account, Held, Memory, Way};
@@ -70,16 +71,6 @@ pub(super) struct Core {
     window: usize,
 }
 
-/// The subscriptions that a broker keeps when a connection ends, by their filters.
-pub(super) type Kept = HashMap<Vec<u8>, Subscription>;
-
-/// A subscription that a broker has.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Subscription {
-    id: u32,
-    qos: Qos,
-}
-
 /// A filter that streams have subscribed to.
 #[derive(Debug)]
 struct Filter {
@@ -112,6 +103,8 @@ struct Member {
     inbox: VecDeque<Piece>,
     /// What the inbox takes, in bytes.
     cost: usize,
+    /// A message was left out for it, and that was logged.
+    complained: bool,
     arrived: Arc<Notify>,
 }
 
@@ -213,6 +206,7 @@ impl Core {
             joined: Some(joined),
             inbox: VecDeque::new(),
             cost: 0,
+            complained: false,
             arrived: Arc::clone(&arrived),
         };
         self.members.insert(id, member);
@@ -454,12 +448,14 @@ impl Core {
             // One client's stream must not stop another client's; those of one client wait for each
             // other.
             if has_strangers && member.cost + head.length > self.window {
-                tracing::warn!(
-                    bytes = head.length,
-                    client = %member.client,
-                    "a message is left out for a client that does not take what came before, or \
-                     has no room for it: others share the connection to the broker"
-                );
+                if !std::mem::replace(&mut member.complained, true) {
+                    tracing::warn!(
+                        bytes = head.length,
+                        client = %member.client,
+                        "a message is left out for a client that does not take what came before, or \
+                         has no room for it: others share the connection to the broker; told once"
+                    );
+                }
                 continue;
             }
             self.receiving.push(*id);
@@ -574,8 +570,8 @@ impl Core {
             member.arrived.notify_one();
         }
         self.publishing.clear();
-        let mut kept = std::mem::take(&mut self.resumed);
-        kept.extend(self.kept.drain());
+        let older = std::mem::take(&mut self.resumed);
+        let kept = remembered(std::mem::take(&mut self.kept), older);
         (kept, self.session.received().collect())
     }
 }

@@ -22,6 +22,7 @@
 mod core;
 mod driver;
 mod joiner;
+mod kept;
 mod link;
 mod params;
 mod pool;

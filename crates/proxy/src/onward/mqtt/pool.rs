@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tracing::Instrument as _;
 
-use super::core::{Joining, Kept};
+use super::core::Joining;
 use super::driver;
+use super::kept::Kept;
 use super::link::{Link, Place};
 use super::params::{Key, Params};
 use crate::onward::connect::Caller;

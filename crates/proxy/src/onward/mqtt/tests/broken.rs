@@ -154,6 +154,56 @@ async fn what_cannot_be_published_is_refused_and_nothing_else() {
     assert!(!silent.verdict().await);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_broker_that_takes_one_message_at_a_time_gets_no_more() {
+    let world = World::new();
+    let mut stream = world.start(&world.stream(|stream| {
+        stream.mqtt.topic = Some("t".into());
+        stream.mqtt.qos = 2;
+        stream.mqtt.v5 = true;
+    }));
+    let mut broker = world.accept().await;
+    broker.packet().await;
+    // Receive maximum 1.
+    broker.send(&[0x20, 6, 0, 0, 3, 0x21, 0, 1]).await;
+    stream.is_connected().await;
+    for _ in 0..5 {
+        stream.send(b"message", Flags::WHOLE).await;
+    }
+    for _ in 0..5 {
+        let (first, body) = broker.packet().await;
+        assert_eq!(first, 0x34);
+        let id = [body[3], body[4]];
+        // Answers to nothing, and one twice.
+        broker.send(&[0x50, 2, 0x7f, 1, 0x40, 2, id[0], id[1], 0x70, 2, 0x7f, 2]).await;
+        broker.send(&[0x50, 2, id[0], id[1], 0x50, 2, id[0], id[1]]).await;
+        for expected in [[0x7f, 1], id, id] {
+            assert_eq!(broker.packet().await, (0x62, expected.to_vec()), "nothing else is sent");
+        }
+        broker.send(&[0x70, 2, id[0], id[1], 0x70, 2, id[0], id[1]]).await;
+        assert!(stream.verdict().await);
+    }
+}
+
+/// Another proxy has the same client id: both take the connection from each other.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_is_taken_over_says_so() {
+    let world = World::with(|config| config.credentials.mqtt_client_id = "device".into());
+    let mut stream = world.start(&world.stream(|stream| stream.mqtt.v5 = true));
+    let mut broker = world.accept().await;
+    broker.packet().await;
+    broker.send(&[0x20, 3, 0, 0, 0]).await;
+    stream.is_connected().await;
+    broker.send(&[0xe0, 2, 0x8e, 0]).await;
+    let failure = stream.failure().await;
+    assert_eq!(failure.kind, FailureKind::Closed);
+    assert!(
+        failure.why.ends_with("another connection has the same client id (code 142)"),
+        "{failure}"
+    );
+    assert!(!world.is_connected_again().await, "when to come back is up to the retry policy");
+}
+
 /// The connection is lost with messages on their way: those that were acknowledged are told.
 #[tokio::test(start_paused = true)]
 async fn verdicts_that_came_before_the_end_are_told_before_it() {
