@@ -1,12 +1,13 @@
 //! Files of keys: whose key is which, for lines that encrypt.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use rustix::rand::{GetRandomFlags, getrandom};
 use sspc_arq::{ID_MAX, Key, KeyTable, Keys, OwnKey};
 use sspc_mux::Role;
@@ -40,7 +41,10 @@ impl LineKeys {
         };
         let with_path =
             |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
-        let file = File::open(path).map_err(with_path)?;
+        // A pipe is refused below, and not waited for.
+        let flags = OFlags::NONBLOCK.bits() as i32;
+        let file =
+            OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(with_path)?;
         let metadata = file.metadata().map_err(with_path)?;
         if !metadata.is_file() {
             return Err(failed("it is not a file".to_owned()));
@@ -220,5 +224,25 @@ mod tests {
         ] {
             assert_eq!(read(text, mode, role), expected, "{text}");
         }
+    }
+
+    /// With nobody at the pipe's other end, opening it to read would last for ever.
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        rustix::fs::mkfifoat(
+            rustix::fs::CWD,
+            &path,
+            rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR,
+        )
+        .unwrap();
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let read = LineKeys::read(&path, Role::Proxy);
+            tell.send(read.unwrap_err().to_string()).unwrap();
+        });
+        let said = told.recv_timeout(std::time::Duration::from_secs(30)).unwrap();
+        assert!(said.ends_with("keys: it is not a file"), "{said}");
     }
 }
