@@ -103,6 +103,25 @@ async fn a_server_without_h2_gets_http_1() {
     }
 }
 
+/// AWS IoT tells MQTT on port 443 by it; other brokers are offered nothing.
+#[tokio::test]
+async fn mqtt_offers_the_protocol_of_aws_iot_to_aws_iot_alone() {
+    let certificate = Certificate::for_names(&["127.0.0.1"]);
+    let acceptor = certificate.acceptor(&["x-amzn-mqtt-ca"]);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for (aws_iot, expected) in [(true, Some(&b"x-amzn-mqtt-ca"[..])), (false, None)] {
+        let mut policy = stream(Protocol::Mqtt, listener.local_addr().unwrap());
+        policy.tls = true;
+        policy.trust_store = certificate.store();
+        policy.mqtt.aws_iot = aws_iot;
+        let onward = onward();
+        let _stream = onward.start(attempt(&policy));
+        let (socket, _) = listener.accept().await.unwrap();
+        let socket = acceptor.accept(socket).await.unwrap();
+        assert_eq!(socket.get_ref().1.alpn_protocol(), expected);
+    }
+}
+
 #[tokio::test]
 async fn a_clear_server_is_not_taken_for_tls() {
     let server = Server::http(false, hello).await;
