@@ -1,7 +1,7 @@
 //! Who a client is, for all that is divided among clients: limits, shared connections, look-ups.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 /// Whom a client counts as. Two clients of one identity trust each other; all others are strangers.
@@ -9,7 +9,8 @@ use std::sync::Arc;
 pub(crate) enum Identity {
     /// A user of this machine, over a Unix socket: its processes can harm each other anyway.
     User(u32),
-    /// A host, over TCP. IPv6 hosts choose their last 64 bits freely, so these count as one.
+    /// A host, over TCP or UDP. IPv6 hosts choose their last 64 bits freely, so these count as one; so do
+    /// the 2^24 addresses that each program of this machine may choose from.
     Host(IpAddr),
     /// The device at the other end of a serial line or of a byte pipe, by a number that no other one
     /// has and what logs call it.
@@ -25,6 +26,7 @@ impl Identity {
     /// The identity of the clients at this address.
     pub(crate) fn of_address(address: IpAddr) -> Self {
         Self::Host(match address.to_canonical() {
+            IpAddr::V4(v4) if v4.is_loopback() => Ipv4Addr::LOCALHOST.into(),
             v4 @ IpAddr::V4(_) => v4,
             IpAddr::V6(v6) if v6.is_loopback() => IpAddr::V6(v6),
             IpAddr::V6(v6) => {
@@ -62,5 +64,8 @@ mod tests {
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), "host 2001:db8:1:2::/64");
         assert_eq!(of("2001:db8:1:2::"), "host 2001:db8:1:2::/64");
         assert_eq!(of("::1"), "host ::1");
+        assert_eq!(of("127.0.0.1"), "host 127.0.0.1");
+        assert_eq!(of("127.9.8.7"), "host 127.0.0.1");
+        assert_eq!(of("::ffff:127.0.0.2"), "host 127.0.0.1");
     }
 }
