@@ -1,7 +1,7 @@
 //! Everything that can be set about a proxy, with its defaults.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -208,6 +208,34 @@ pub struct DeviceCredentials {
     pub mqtt_user: Bytes,
     /// The password for mqtt brokers; sent only with a user's name.
     pub mqtt_password: Bytes,
+}
+
+/// Credentials that may be replaced while they are used.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Credentials(Arc<Mutex<Arc<DeviceCredentials>>>);
+
+impl Credentials {
+    /// As they are now.
+    pub(crate) fn get(&self) -> Arc<DeviceCredentials> {
+        Arc::clone(&self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn change(&self, change: impl FnOnce(&mut DeviceCredentials)) {
+        let mut credentials = DeviceCredentials::clone(&self.get());
+        change(&mut credentials);
+        self.set(credentials);
+    }
+
+    pub(crate) fn set(&self, credentials: DeviceCredentials) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(credentials);
+    }
+}
+
+impl From<DeviceCredentials> for Credentials {
+    fn from(credentials: DeviceCredentials) -> Self {
+        Self(Arc::new(Mutex::new(Arc::new(credentials))))
+    }
 }
 
 /// Sizes only: these are secrets.

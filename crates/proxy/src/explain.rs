@@ -93,7 +93,7 @@ pub fn explain(
     let onward = OnwardConfig {
         limits: config.limits.clone(),
         timeouts: config.timeouts.clone(),
-        credentials: config.credentials.clone(),
+        credentials: config.credentials.clone().into(),
         sharing: config.sharing,
         allow_to: config.allow_to.clone(),
         ways_out: config.ways_out.clone(),

@@ -88,7 +88,7 @@ impl Planned {
     /// With this credential; `None` if there is no such request.
     pub fn new(stream: StreamType, metadata: Metadata, credential: &'static str) -> Option<Self> {
         let credentials = DeviceCredentials { auth: credential.into(), ..Default::default() };
-        let config = OnwardConfig { credentials, ..OnwardConfig::default() };
+        let config = OnwardConfig { credentials: credentials.into(), ..OnwardConfig::default() };
         Plan::new(&attempt(stream, metadata), &config).ok().map(Self)
     }
 

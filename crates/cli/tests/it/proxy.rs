@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::process::Child;
 
@@ -113,6 +114,74 @@ fn the_environments_proxy_is_the_way_out() {
     assert_exit(&output, 1);
     let stderr = text(&output.stderr);
     assert!(stderr.starts_with("sspc: the environment's all_proxy is not a proxy"), "{stderr}");
+}
+
+/// A server that says of each request what its authorization was.
+fn authorizations() -> (u16, std::sync::mpsc::Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (seen, all) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            let lines = lines.map(|line| line.map(|line| line.to_ascii_lowercase()));
+            let mut head = lines.map_while(Result::ok).take_while(|line| !line.is_empty());
+            let found = head.by_ref().find(|line| line.starts_with("authorization: "));
+            head.for_each(drop);
+            let answer = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+            stream.write_all(answer.as_bytes()).unwrap();
+            if seen.send(found.unwrap_or_default()).is_err() {
+                return;
+            }
+        }
+    });
+    (port, all)
+}
+
+#[test]
+fn credentials_come_from_a_file_and_again_at_sighup() {
+    let (port, seen) = authorizations();
+    let dir = tempfile::tempdir().unwrap();
+    let [token, file] = ["token", "credentials.json"].map(|name| dir.path().join(name));
+    let policy = format!(
+        r#"{{"s": [{{"api": {{"endpoint": "localhost", "port": {port}, "opportunistic": true,
+            "http_auth_header": "authorization:", "http_auth_preamble": "bearer "}}}}]}}"#
+    );
+    std::fs::write(&token, "first\n").unwrap();
+    std::fs::write(&file, format!(r#"{{"auth": {{"file": {token:?}}}}}"#)).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    let more = ["--credentials", file.to_str().unwrap()];
+    let mut proxy = Proxy::start_at(&policy, &random_address(), &more);
+    assert_exit(&proxy.cat(&["api"]), 0);
+    assert_eq!(seen.recv().unwrap(), "authorization: bearer first");
+
+    std::fs::write(&token, "second").unwrap();
+    signal(&proxy.child, Signal::SIGHUP);
+    proxy.wait_for("sspc proxy: reloaded: 1 streamtype");
+    assert_exit(&proxy.cat(&["api"]), 0);
+    assert_eq!(seen.recv().unwrap(), "authorization: bearer second");
+
+    std::fs::remove_file(&token).unwrap();
+    signal(&proxy.child, Signal::SIGHUP);
+    let said = proxy.wait_for("not reloaded");
+    assert!(said.contains("credentials.json: auth: "), "{said}");
+    assert_exit(&proxy.cat(&["api"]), 0);
+    assert_eq!(seen.recv().unwrap(), "authorization: bearer second", "the old ones stay");
+
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o644)).unwrap();
+    let output = run(&["proxy", "--listen", &random_address(), more[0], more[1]]);
+    assert_exit(&output, 1);
+    assert!(text(&output.stderr).contains("its mode is 644"), "{}", text(&output.stderr));
+
+    let (policy_file, address) = (proxy.policy_file(), random_address());
+    let policy_file = policy_file.to_str().unwrap();
+    let command = sspc(&["proxy", "--policy", policy_file, "--listen", &address]);
+    let mut without = Proxy::spawn(command, &address, tempfile::tempdir().unwrap());
+    without.wait_for("`http_auth_header`: the header is left out");
+    without.wait_for("ready");
+    assert_exit(&without.cat(&["api"]), 0);
+    assert_eq!(seen.recv().unwrap(), "");
 }
 
 #[test]

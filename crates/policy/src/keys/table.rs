@@ -38,8 +38,7 @@ const fn own(
 }
 
 /// Of headers that tell the server about the device.
-const NO_VALUE: &str = "`sspc proxy` has no value for it and leaves the header out; programs that \
-                        embed the proxy can give one";
+const NO_VALUE: &str = "with a value of `sspc proxy --credentials`; left out without one";
 
 /// A field of a streamtype by its path.
 macro_rules! field {
@@ -151,21 +150,21 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
     key("http_fail_redirect", Http, Flag(field!(http.fail_redirect)), NotDone(Ignored,
         "a redirect is only logged, with `-v`"),
         "a redirect means a captive portal"),
-    key("http_auth_header", Http, Text(HeaderName, field!(http.auth_header)), NotDone(
-        Ignored, NO_VALUE),
+    key("http_auth_header", Http, Text(HeaderName, field!(http.auth_header)), Partly(
+        NO_VALUE),
         "header that carries the preamble and the device's credential"),
     key("http_auth_preamble", Http, Text(HeaderValue, field!(http.auth_preamble)), With(
         "http_auth_header"),
         "what stands before the credential, such as `bearer `; without a credential the header \
          is left out"),
-    key("http_dsn_header", Http, Text(HeaderName, field!(http.dsn_header)), NotDone(
-        Ignored, NO_VALUE),
+    key("http_dsn_header", Http, Text(HeaderName, field!(http.dsn_header)), Partly(
+        NO_VALUE),
         "header that carries the device's serial number"),
-    key("http_fwv_header", Http, Text(HeaderName, field!(http.fwv_header)), NotDone(
-        Ignored, NO_VALUE),
+    key("http_fwv_header", Http, Text(HeaderName, field!(http.fwv_header)), Partly(
+        NO_VALUE),
         "header that carries the firmware's version"),
-    key("http_devtype_header", Http, Text(HeaderName, field!(http.devtype_header)), NotDone(
-        Ignored, NO_VALUE),
+    key("http_devtype_header", Http, Text(HeaderName, field!(http.devtype_header)), Partly(
+        NO_VALUE),
         "header that carries the device's type"),
     key("http_no_content_length", Http, Flag(field!(http.no_content_length)), Acts,
         "send no content-length, even if the client says how long the body is"),

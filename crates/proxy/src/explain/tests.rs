@@ -34,7 +34,7 @@ async fn sent(
     listener: &TcpListener,
 ) -> (String, BTreeMap<String, String>) {
     let onward = Onward::new(OnwardConfig {
-        credentials: config.credentials.clone(),
+        credentials: config.credentials.clone().into(),
         ..OnwardConfig::default()
     });
     let stream = config.policy.streamtype(name).unwrap();

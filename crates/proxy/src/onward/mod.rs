@@ -39,7 +39,7 @@ use self::connect::{Alpn, Caller, Connector, Perf, Reach, Resolver, Route, Trans
 use self::http::{h1, h2};
 pub(crate) use self::plan::Planned;
 use crate::allow_to::AllowTo;
-use crate::config::{DeviceCredentials, Limits, Sharing, Timeouts};
+use crate::config::{Credentials, DeviceCredentials, Limits, Sharing, Timeouts};
 use crate::descriptors::{Descriptor, Descriptors, REMEDY};
 use crate::memory::Memory;
 use crate::ways_out::WaysOut;
@@ -51,7 +51,7 @@ pub(crate) struct OnwardConfig {
     pub(crate) limits: Limits,
     pub(crate) timeouts: Timeouts,
     /// What the policy's `http_*_header` keys put into requests.
-    pub(crate) credentials: DeviceCredentials,
+    pub(crate) credentials: Credentials,
     pub(crate) sharing: Sharing,
     pub(crate) descriptors: Arc<Descriptors>,
     /// Where clients may lead streams to although it is not public.
@@ -127,6 +127,11 @@ impl Onward {
             ),
             config,
         })
+    }
+
+    /// Connections that are made from now on use these.
+    pub(crate) fn set_credentials(&self, credentials: DeviceCredentials) {
+        self.config.credentials.set(credentials);
     }
 
     /// Where connections get theirs from.

@@ -25,7 +25,7 @@ use self::line::LineLog;
 pub use self::listener::{Accepted, Listener};
 pub(crate) use self::shared::Shared;
 use self::shared::lock;
-use crate::config::Config;
+use crate::config::{Config, DeviceCredentials};
 use crate::counters::Counters;
 use sspc_address::ListenAddress;
 
@@ -161,6 +161,11 @@ impl Handle {
     /// Replaces the policy: new streams use it, those that exist keep theirs.
     pub fn reload(&self, policy: impl Into<Arc<Policy>>) {
         *lock(&self.shared.policy) = policy.into();
+    }
+
+    /// Replaces the device's credentials: each transaction that begins from now on uses these.
+    pub fn set_credentials(&self, credentials: DeviceCredentials) {
+        self.shared.onward.set_credentials(credentials);
     }
 
     /// The policy that new streams use.

@@ -42,7 +42,7 @@ impl Shared {
             memory: Arc::clone(&memory),
             limits: config.limits.clone(),
             timeouts: config.timeouts.clone(),
-            credentials: config.credentials.clone(),
+            credentials: config.credentials.clone().into(),
             sharing: config.sharing,
             descriptors: Arc::default(),
             allow_to: config.allow_to.clone(),

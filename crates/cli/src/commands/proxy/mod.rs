@@ -1,5 +1,6 @@
 //! `sspc proxy`: everything is checked first, then served, then drained.
 
+mod credentials;
 mod knobs;
 
 use std::path::PathBuf;
@@ -10,7 +11,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use sspc_policy::Report;
-use sspc_proxy::{AllowTo, Config, Handle, ListenAddress, Proxy, Sharing, Via};
+use sspc_proxy::{AllowTo, Config, DeviceCredentials, Handle, ListenAddress, Proxy, Sharing, Via};
 use tokio::sync::oneshot;
 
 use crate::args::parse_seconds;
@@ -61,6 +62,16 @@ pub(crate) struct ProxyArgs {
     /// its addresses, `0.0.0.0/0` and `::/0` for all.
     #[arg(long, value_name = "HOST[:PORT]")]
     allow_to: Vec<AllowTo>,
+
+    /// What the device knows and clients never see, as JSON; read again at SIGHUP
+    ///
+    /// Values for the headers of `http_auth_header`, `http_dsn_header`, `http_fwv_header` and
+    /// `http_devtype_header`: `auth`, `serial_number`, `firmware_version`, `device_type`; for mqtt brokers
+    /// `mqtt_client_id`, `mqtt_user`, `mqtt_password`. Each is a text, {"file": PATH}, {"env": NAME}, or
+    /// {"credential": NAME} for what systemd's LoadCredential= passes. Nobody but its owner, this user or
+    /// root, may read the file.
+    #[arg(long, value_name = "FILE")]
+    credentials: Option<PathBuf>,
 
     /// Connect to all servers through this proxy: socks5://[USER:PASSWORD@]HOST:PORT or
     /// http://[USER:PASSWORD@]HOST:PORT
@@ -158,14 +169,21 @@ Exit codes:
 pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     let passed = ListenFd::from_env();
     service::raise_descriptor_limit();
-    let source = PolicySource { policy: args.policy.clone(), overlays: args.overlays.clone() };
-    let parsed = source.load().map_err(|error| policy_files::refuse(error, console))?;
+    let source = PolicySource {
+        policy: args.policy.clone(),
+        overlays: args.overlays.clone(),
+        credentials: args.credentials.clone(),
+    };
+    let (parsed, credentials) =
+        source.load().map_err(|error| policy_files::refuse(error, console))?;
     log_warnings(&parsed.warnings);
 
     let runtime = service::multi_threaded(None)?;
     let _inside = runtime.enter();
     let streamtypes = parsed.policy.streamtypes.len();
     let mut config = Config::new(parsed.policy);
+    credentials::warn_of_missing(&config.policy, &credentials);
+    config.credentials = credentials;
     config.allow_to.clone_from(&args.allow_to);
     config.ways_out = service::ways_out()?;
     config.ways_out.all.clone_from(&args.via);
@@ -188,11 +206,15 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
 struct PolicySource {
     policy: Option<PathBuf>,
     overlays: Vec<PathBuf>,
+    credentials: Option<PathBuf>,
 }
 
 impl PolicySource {
-    fn load(&self) -> Result<Loaded, LoadError> {
-        policy_files::load(self.policy.as_deref(), &self.overlays)
+    /// The policy, and the credentials that go with it: both or none.
+    fn load(&self) -> Result<(Loaded, DeviceCredentials), LoadError> {
+        let loaded = policy_files::load(self.policy.as_deref(), &self.overlays)?;
+        let credentials = self.credentials.as_deref().map(credentials::load).transpose();
+        Ok((loaded, credentials.map_err(LoadError::Read)?.unwrap_or_default()))
     }
 }
 
@@ -284,10 +306,12 @@ async fn reload(handle: &Handle, source: &Arc<PolicySource>, console: Console) {
     let reading = Arc::clone(source);
     let loaded = tokio::task::spawn_blocking(move || reading.load()).await;
     match loaded {
-        Ok(Ok(parsed)) => {
+        Ok(Ok((parsed, credentials))) => {
             log_warnings(&parsed.warnings);
             let streamtypes = count(parsed.policy.streamtypes.len(), "streamtype");
             handle.reload(parsed.policy);
+            credentials::warn_of_missing(&handle.policy(), &credentials);
+            handle.set_credentials(credentials);
             console.say(&format!("sspc proxy: reloaded: {streamtypes}"));
         }
         Ok(Err(error)) => keep(&error, console),

@@ -67,7 +67,7 @@ impl Plan {
                 )
             })?;
         let mut headers = Headers::new();
-        headers.credentials(attempt, &config.credentials)?;
+        headers.credentials(attempt, &config.credentials.get())?;
         headers.metadata(attempt)?;
         let body = body_plan(attempt, &mut headers)?;
         let route = config.route(attempt, &target);

@@ -51,8 +51,8 @@ impl Params {
     pub(super) fn of(attempt: &Attempt, config: &OnwardConfig) -> Result<Self, Failure> {
         let target = attempt.target()?;
         let mqtt = &attempt.stream.mqtt;
-        let DeviceCredentials { mqtt_client_id, mqtt_user, mqtt_password, .. } =
-            &config.credentials;
+        let credentials = config.credentials.get();
+        let DeviceCredentials { mqtt_client_id, mqtt_user, mqtt_password, .. } = &*credentials;
         let client_id = Some(mqtt_client_id.clone()).filter(|id| !id.is_empty());
         let mut route = config.route(attempt, &target);
         if client_id.is_some() {

@@ -15,7 +15,7 @@ fn with_value(stream: &StreamType, value: &str) -> Attempt {
 
 /// With a credential to lose.
 fn onward() -> Arc<Onward> {
-    Onward::new(config_with(|config| config.credentials.auth = "secret".into()))
+    Onward::new(config_with(|config| config.credentials.change(|own| own.auth = "secret".into())))
 }
 
 /// A server that keeps what it was asked.

@@ -44,9 +44,9 @@ async fn the_request_is_made_of_policy_blobs_and_metadata() {
     policy.http.fwv_header = Some("x-unset".to_owned());
     policy.metadata =
         vec![item("a", "X-First:"), item("q", ""), item("b", "x-second"), item("c", "connection:")];
-    let mut config = OnwardConfig::default();
-    config.credentials.auth = Bytes::from_static(b"token");
-    config.credentials.serial_number = Bytes::from_static(b"1234");
+    let config = OnwardConfig::default();
+    config.credentials.change(|own| own.auth = Bytes::from_static(b"token"));
+    config.credentials.change(|own| own.serial_number = Bytes::from_static(b"1234"));
     let mut attempt = attempt(&policy);
     attempt.metadata = [("a", "1"), ("b", "2"), ("q", "x y"), ("c", "upgrade")]
         .map(|(name, value)| (name.to_owned(), Bytes::from(value)))
@@ -87,7 +87,9 @@ async fn without_a_credential_there_is_no_header_for_it() {
     policy.http.auth_header = Some("authorization:".to_owned());
     policy.http.auth_preamble = Some("bearer ".to_owned());
     assert_eq!(run(&onward(), attempt(&policy)).await.text(), "left out");
-    let with = Onward::new(config_with(|config| config.credentials.auth = "token".into()));
+    let with = Onward::new(config_with(|config| {
+        config.credentials.change(|own| own.auth = "token".into())
+    }));
     assert_eq!(run(&with, attempt(&policy)).await.text(), "sent");
 }
 

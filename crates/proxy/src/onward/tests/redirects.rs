@@ -48,7 +48,7 @@ fn policy(server: &Server, url: &str) -> StreamType {
 
 /// With the credential that streams send to their first peer.
 fn onward() -> Arc<Onward> {
-    Onward::new(config_with(|config| config.credentials.auth = "secret".into()))
+    Onward::new(config_with(|config| config.credentials.change(|own| own.auth = "secret".into())))
 }
 
 #[tokio::test]

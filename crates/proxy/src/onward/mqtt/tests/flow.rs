@@ -56,7 +56,8 @@ async fn a_client_that_does_not_read_stops_its_broker_and_loses_nothing() {
 /// One client's stream must not stop another client's.
 #[tokio::test(start_paused = true)]
 async fn strangers_on_one_connection_do_not_wait_for_each_other() {
-    let world = World::with(|config| config.credentials.mqtt_client_id = "device".into());
+    let world =
+        World::with(|config| config.credentials.change(|own| own.mqtt_client_id = "device".into()));
     let policy = world.subscribed_to("t");
     let slow = world.start_for(&Identity::User(1), &policy);
     let mut broker = world.connected().await;
@@ -79,7 +80,9 @@ async fn strangers_on_one_connection_do_not_wait_for_each_other() {
 #[tokio::test(start_paused = true)]
 async fn small_messages_for_one_client_do_not_stop_another() {
     for size in [0, 1, 100, 5000] {
-        let world = World::with(|config| config.credentials.mqtt_client_id = "device".into());
+        let world = World::with(|config| {
+            config.credentials.change(|own| own.mqtt_client_id = "device".into())
+        });
         let policy = world.subscribed_to("t");
         let slow = world.start_for(&Identity::User(1), &policy);
         let mut broker = world.connected().await;

@@ -95,7 +95,8 @@ async fn a_stream_that_does_not_wait_leaves_no_connection() {
 /// A broker ends the connection that has a client id when another one comes with the same.
 #[tokio::test(start_paused = true)]
 async fn one_client_id_has_one_connection_at_a_time() {
-    let world = World::with(|config| config.credentials.mqtt_client_id = "device".into());
+    let world =
+        World::with(|config| config.credentials.change(|own| own.mqtt_client_id = "device".into()));
     let policy = world.stream(|stream| {
         stream.mqtt.topic = Some("t".into());
         stream.mqtt.clean_start = true;
