@@ -88,7 +88,8 @@ pub(super) fn load(path: &Path) -> Result<DeviceCredentials, Failure> {
 
 /// Logs which headers the policy wants and the credentials have no value for, once each.
 pub(super) fn warn_of_missing(policy: &Policy, credentials: &DeviceCredentials) {
-    let keys: [(&str, &str, &[u8], fn(&StreamType) -> &Option<String>); 4] = [
+    type Header = fn(&StreamType) -> &Option<String>;
+    let keys: [(&str, &str, &[u8], Header); 4] = [
         ("http_auth_header", "auth", &credentials.auth, |s| &s.http.auth_header),
         ("http_dsn_header", "serial_number", &credentials.serial_number, |s| &s.http.dsn_header),
         ("http_fwv_header", "firmware_version", &credentials.firmware_version, |s| {
