@@ -188,7 +188,8 @@ async fn a_broker_that_takes_one_message_at_a_time_gets_no_more() {
 /// Another proxy has the same client id: both take the connection from each other.
 #[tokio::test(start_paused = true)]
 async fn a_session_that_is_taken_over_says_so() {
-    let world = World::with(|config| config.credentials.mqtt_client_id = "device".into());
+    let world =
+        World::with(|config| config.credentials.change(|own| own.mqtt_client_id = "device".into()));
     let mut stream = world.start(&world.stream(|stream| stream.mqtt.v5 = true));
     let mut broker = world.accept().await;
     broker.packet().await;
