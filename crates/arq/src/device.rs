@@ -141,7 +141,8 @@ impl<P: Protection, R, T> DeviceFraming<P, R, T> {
 
     /// A line of which nothing is known yet. Of the config only the first wait counts: what is kept and
     /// what comes is as long as the buffers. The seed is for waits and epochs: give each device
-    /// another one, and each life of it.
+    /// another one, and each life of it. With forward secrecy the storage is 86 bytes long at least: a
+    /// proxy's HELLO has to fit into it.
     pub const fn new(
         choice: Choice,
         config: &Config,

@@ -188,9 +188,10 @@ impl<C: Crc32, A: Aead, K: Keys> Protection for Sealed<C, A, K> {
         to.u8(id.len() as u8);
         to.bytes(id);
         let length = NONCE + 2 + id.len();
-        // What a proxy says before it has heard the client is not to be trusted, this neither.
+        // What a proxy says before it has heard the client is not to be trusted, this neither. And a client
+        // that does not offer it may have no room for so long a HELLO.
         #[cfg(feature = "x25519")]
-        let says_it = is_answer || role == Role::Client;
+        let says_it = role == Role::Client || is_answer && self.exchange.is_offered;
         #[cfg(feature = "x25519")]
         let share = if says_it { self.exchange.share() } else { None };
         #[cfg(feature = "x25519")]
@@ -236,8 +237,11 @@ impl<C: Crc32, A: Aead, K: Keys> Protection for Sealed<C, A, K> {
             return Err(Refusal::WrongKey);
         }
         #[cfg(feature = "x25519")]
-        if is_answer {
-            self.exchange.hear(greeting.more)?;
+        {
+            self.exchange.is_offered = exchange::is_share(greeting.more);
+            if is_answer {
+                self.exchange.hear(greeting.more)?;
+            }
         }
         self.handshake.peer_nonce = *greeting.nonce;
         self.handshake.peer = Some(peer);

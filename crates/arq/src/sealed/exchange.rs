@@ -37,6 +37,13 @@ pub(super) struct Exchange {
     shared: Option<([u8; 32], Key)>,
     /// The session has one.
     pub(super) is_used: bool,
+    /// The peer's last HELLO has a public key.
+    pub(super) is_offered: bool,
+}
+
+/// Whether what HELLO says behind the id begins with a public key.
+pub(super) fn is_share(said: &[u8]) -> bool {
+    matches!(said.split_first_chunk::<SHARE>(), Some((&[GROUP, ..], _)))
 }
 
 impl Exchange {
@@ -46,6 +53,7 @@ impl Exchange {
         public: None,
         shared: None,
         is_used: false,
+        is_offered: false,
     };
 
     /// A handshake begins. What was drawn from the seed cannot be drawn from it again.

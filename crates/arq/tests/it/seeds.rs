@@ -49,7 +49,8 @@ fn life(rng: &mut Rng, at: usize, noise: Noise) -> Life {
     let mru = 64 + rng.below(600) as usize;
     // Only a client is a device.
     let kind = if at == 0 && rng.below(2) == 0 {
-        Kind::Device { storage: mru + 20, replay: 65 + rng.below(600) as usize }
+        // A HELLO with a public key has to fit.
+        Kind::Device { storage: (mru + 20).max(86), replay: 65 + rng.below(600) as usize }
     } else {
         let places = rng.below(36) as usize;
         let replay_max = [600, 4000, 70_000][rng.below(3) as usize];

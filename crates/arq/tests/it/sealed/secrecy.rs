@@ -54,6 +54,27 @@ fn without_share(hello: &[u8]) -> Option<Vec<u8>> {
     })
 }
 
+/// It may have room for packets of 84 bytes, and a HELLO with a public key is longer.
+#[test]
+fn a_client_that_offers_none_gets_no_public_key() {
+    for (client, gets) in [(ForwardSecrecy::Off, false), (ForwardSecrecy::Auto, true)] {
+        let mut ends = ends(client, ForwardSecrecy::Auto);
+        let mut longest = 0;
+        for _ in 0..1000 {
+            while let Some(packet) = ends.client.transmit(ends.now) {
+                ends.proxy.receive(ends.now, &packet);
+            }
+            while let Some(packet) = ends.proxy.transmit(ends.now) {
+                longest = longest.max(packet.len());
+                ends.client.receive(ends.now, &packet);
+            }
+            ends.now = sspc_mux::Instant::from_micros(ends.now.as_micros() + 1000);
+        }
+        assert!(ends.are_open());
+        assert_eq!(longest, if gets { 86 } else { 53 }, "{client:?}");
+    }
+}
+
 /// Of the client's HELLOs, of the proxy's, or of all of them.
 #[test]
 fn nobody_between_the_ends_turns_forward_secrecy_off() {
