@@ -94,7 +94,8 @@ where
     pub const OVERHEAD: usize = HEAD + P::AROUND_MAX;
 
     /// An end that is closed. The seed is for waits and epochs: give each device another one, and each
-    /// life of it.
+    /// life of it. The longest HELLO has to fit into the storage: 19 bytes, encrypted 85, with forward
+    /// secrecy 118.
     pub fn new(
         role: Role,
         config: Config,

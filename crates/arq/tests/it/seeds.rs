@@ -36,6 +36,9 @@ fn noise(rng: &mut Rng) -> Noise {
     noise
 }
 
+/// With the id of the client here and a public key; it has to fit, whatever the longest packet is.
+const HELLO: usize = 90;
+
 /// Of a host or a device, with buffers of any size, that speaks in any way.
 fn life(rng: &mut Rng, at: usize, noise: Noise) -> Life {
     // Noise on a plain line is heard.
@@ -49,13 +52,12 @@ fn life(rng: &mut Rng, at: usize, noise: Noise) -> Life {
     let mru = 64 + rng.below(600) as usize;
     // Only a client is a device.
     let kind = if at == 0 && rng.below(2) == 0 {
-        // A HELLO with a public key has to fit.
-        Kind::Device { storage: (mru + 20).max(86), replay: 65 + rng.below(600) as usize }
+        Kind::Device { storage: (mru + 20).max(HELLO), replay: 65 + rng.below(600) as usize }
     } else {
         let places = rng.below(36) as usize;
         let replay_max = [600, 4000, 70_000][rng.below(3) as usize];
         let replay = 68 + rng.below(replay_max) as usize;
-        Kind::Host { storage: mru + 20 + places * (mru + 22), replay }
+        Kind::Host { storage: (mru + 20 + places * (mru + 22)).max(HELLO), replay }
     };
     // Clocks are about to pass what 31, 32 or 48 bits hold.
     let clock_us = [0, 1 << 31, 1 << 32, 1 << 48][rng.below(4) as usize];
