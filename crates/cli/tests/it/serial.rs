@@ -80,7 +80,10 @@ fn a_mistake_in_an_address_is_told_with_what_to_write() {
     let output = run(&["proxy", "--listen", "serial:/dev/ttyS0?speed=9600"]);
     assert_exit(&output, 2);
     let stderr = text(&output.stderr);
-    assert!(stderr.contains("there are baud=, rtscts=, profile=, framing= and keys="), "{stderr}");
+    assert!(
+        stderr.contains("there are baud=, rtscts=, profile=, framing=, keys= and forward_secrecy="),
+        "{stderr}"
+    );
 }
 
 #[test]
