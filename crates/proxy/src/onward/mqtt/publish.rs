@@ -1,6 +1,7 @@
 //! From the session to the broker: a stream's messages, and what became of them.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,6 +112,8 @@ impl<'a> Publisher<'a> {
         loop {
             let may_take = self.pending.len() < WINDOW && self.answer.is_none();
             tokio::select! {
+                // What is known is reported before another message may wait for its turn.
+                biased;
                 fate = front(&mut self.pending) => self.report(fate).await?,
                 chunk = chunks.recv(), if may_take => match chunk {
                     Some(chunk) => self.take(chunk).await?,
@@ -178,7 +181,16 @@ impl<'a> Publisher<'a> {
             }
         }
         let message = Message { topic: &topic, payload, qos: qos(mqtt.qos), retain: mqtt.retain };
-        let verdict = self.place.publish(message).await.map_err(End::Failed)?;
+        let place = self.place;
+        let mut publishing = pin!(place.publish(message));
+        let verdict = loop {
+            // Meanwhile others that are on their way are acknowledged.
+            tokio::select! {
+                biased;
+                fate = front(&mut self.pending) => self.report(fate).await?,
+                verdict = &mut publishing => break verdict.map_err(End::Failed)?,
+            }
+        };
         self.pending.push_back(Pending::Sent(verdict));
         Ok(())
     }
