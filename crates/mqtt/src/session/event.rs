@@ -70,14 +70,14 @@ pub enum Event<'a> {
     },
     /// A message of ours is done with.
     Published {
-        /// What [`Session::publish`] was given.
+        /// What [`Session::publish`](crate::Session::publish) was given.
         token: u64,
         /// What became of it.
         outcome: Outcome,
     },
     /// A subscription is answered.
     Subscribed {
-        /// What [`Session::subscribe`] returned.
+        /// What [`Session::subscribe`](crate::Session::subscribe) returned.
         id: u16,
         /// Whether it was granted.
         reason: Reason,
