@@ -179,7 +179,7 @@ ttyAMA               /dev/ttyAMA   204 64-77 serial
         fs::remove_file(proc.join("tty/driver/ttyAMA")).unwrap();
         counters.mark();
         assert!(counters.since_mark().is_none());
-        // No driver of this device, a driver without counters, and one that is no name of a file.
+        // No driver has this device; a driver without counters; a driver whose name is not a file name.
         assert!(PortErrorCounters::find(proc, 136, 3).is_none());
         assert!(PortErrorCounters::find(proc, 188, 0).is_none());
         assert!(PortErrorCounters::find(proc, 5, 0).is_none());

@@ -105,7 +105,7 @@ fn rust_literal(text: &str) -> String {
     format!("{text:?}")
 }
 
-/// Bytes that are not plain are octal: that has three digits at most, so what follows is no part of it.
+/// Other bytes than plain ones are written in octal: at most three digits, so the next character is not read as one.
 fn c_literal(text: &str) -> String {
     let mut out = String::from("\"");
     for byte in text.bytes() {

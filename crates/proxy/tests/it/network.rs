@@ -293,7 +293,7 @@ async fn a_device_whose_address_changes_is_met_again() {
     timeout(PATIENCE, fetch_at_last(&mut stream, 50_000)).await.expect("it is not met again");
 }
 
-/// As a serial line: whoever restarts when, they meet again.
+/// As on a serial line: the ends meet again, whichever of them restarts, at any time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_restarts_is_met_again() {
     for carrier in ["udp", "tcp"] {

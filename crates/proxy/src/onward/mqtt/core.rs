@@ -356,7 +356,7 @@ impl Core {
             Ok(()) => {
                 self.publishing.insert(token, Publishing { done, _permit: permit });
             }
-            // Nobody who listens is nobody to tell.
+            // A stream that is gone does not care.
             Err(error) => drop(done.send(Err(error))),
         }
         verdict

@@ -205,7 +205,7 @@ async fn a_session_that_is_taken_over_says_so() {
     assert!(!world.is_connected_again().await, "when to come back is up to the retry policy");
 }
 
-/// The connection is lost with messages on their way: those that were acknowledged are told.
+/// The connection is lost with messages on their way: the client hears which ones were acknowledged.
 #[tokio::test(start_paused = true)]
 async fn verdicts_that_came_before_the_end_are_told_before_it() {
     let world = World::new();
