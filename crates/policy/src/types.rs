@@ -458,6 +458,8 @@ pub struct Mqtt {
     pub birth: MqttMessage,
     /// `mqtt_v5`: speak MQTT 5 rather than 3.1.1.
     pub v5: bool,
+    /// `mqtt_ws_path`: path and query of a websocket to speak MQTT over, in place of TCP or TLS alone.
+    pub ws_path: Option<String>,
     /// `aws_iot`: handle shadow topics.
     pub aws_iot: bool,
 }

@@ -244,6 +244,8 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
         "whether it is retained"),
     own("mqtt_v5", Mqtt, Flag(field!(mqtt.v5)), Acts,
         "speak MQTT 5 rather than 3.1.1"),
+    own("mqtt_ws_path", Mqtt, Text(HeaderValue, field!(mqtt.ws_path)), Acts,
+        "speak MQTT over a websocket at this path, usually `/mqtt`; with `tls` that is `wss:`"),
     key("aws_iot", Mqtt, Flag(field!(mqtt.aws_iot)), Acts,
         "the broker is AWS IoT: topics have at most 256 bytes, TLS asks for `x-amzn-mqtt-ca`, and what is \
          published to a shadow is answered"),

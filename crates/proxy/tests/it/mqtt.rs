@@ -109,6 +109,41 @@ async fn a_message_goes_to_its_topic_and_comes_from_there() {
     }
 }
 
+#[tokio::test]
+async fn mqtt_runs_over_a_websocket() {
+    // Longer than a buffer. Mosquitto takes some 40 KB/s over websockets.
+    let long: Vec<u8> = (0..20_000_u32).map(|n| (n % 251) as u8).collect();
+    for version in ["", r#", "mqtt_v5": true"#] {
+        let ws = format!(r#""port": WS_PORT, "mqtt_ws_path": "/mqtt", "mqtt_qos": 2{version}"#);
+        let out = format!(r#"{ws}, "mqtt_topic": "a/b""#);
+        let back = format!(r#"{ws}, "mqtt_subscribe": "a/+""#);
+        let gateway = Gateway::of(&[("out", &out), ("in", &back)]).await;
+        let watcher = gateway.broker.subscribe("watcher", "#", 2).await;
+        let mut sub = gateway.connected("in").await;
+        let mut publ = gateway.open("out").await;
+        for message in [&b"hello"[..], &long] {
+            publ.send_message(message).await.unwrap();
+            publ.until("QOS_ACK_REMOTE").await;
+        }
+        sub.until_messages(2).await;
+        assert_eq!(sub.messages[0].data, b"hello");
+        assert!(sub.messages[1].data == long);
+        let expected = [&b"hello"[..], &long].map(|text| Arrived::new("a/b", 2, false, text));
+        assert!(watcher.arrived().await == expected);
+    }
+}
+
+/// A broker without websockets at this port ends what it does not understand.
+#[tokio::test]
+async fn a_broker_without_websockets_is_unreachable_by_them() {
+    let settings = r#""mqtt_ws_path": "/mqtt", "mqtt_topic": "t", "retry": "none""#;
+    let gateway = Gateway::of(&[("out", settings)]).await;
+    let mut user = gateway.open("out").await;
+    user.connect();
+    user.until("ALL_RETRIES_FAILED").await;
+    assert!(!user.heard().contains(" CONNECTED"), "{}", user.heard());
+}
+
 /// The topic was made of the metadata that was set when the connection began.
 #[tokio::test]
 async fn each_message_goes_where_the_metadata_said_when_it_was_sent() {

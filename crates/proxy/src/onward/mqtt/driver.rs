@@ -11,12 +11,12 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::core::Phase;
-use super::failure;
 use super::link::Link;
 use super::params::now;
+use super::{WS_SUBPROTOCOL, failure};
 use crate::memory::{LOOK_AGAIN, Memory};
 use crate::onward::connect::{Caller, Perf};
-use crate::onward::{Failure, FailureKind, Onward};
+use crate::onward::{Failure, FailureKind, Onward, ws};
 
 /// What is read at a time, in bytes, while much comes
 const BUFFER_MAX: usize = 16 * 1024;
@@ -44,7 +44,16 @@ async fn connect(onward: &Onward, link: &Link, caller: &Caller) -> Result<Infall
         () = link.abandoned() => return Err(left()),
     };
     link.set_perf(&perf);
-    speak(connected?, link, &onward.config.memory).await
+    let transport = connected?;
+    let Some(path) = &key.ws_path else {
+        return speak(transport, link, &onward.config.memory).await;
+    };
+    let patience = onward.config.timeouts.response;
+    let upgraded = tokio::select! {
+        upgraded = ws::pipe(transport, &key.route, path, WS_SUBPROTOCOL, patience) => upgraded,
+        () = link.abandoned() => return Err(left()),
+    };
+    speak(upgraded?, link, &onward.config.memory).await
 }
 
 /// Speaks MQTT on a connection that stands.

@@ -38,14 +38,18 @@ use tokio::sync::{Mutex, mpsc};
 
 use self::core::Joining;
 use self::link::{Place, failure};
-use self::params::{Params, expand_topic, qos};
+use self::params::{Key, Params, expand_topic, qos};
 pub(crate) use self::pool::Pool;
 use self::publish::Publisher;
+use super::plan::Request;
 use super::{
-    Attempt, End, Event, Failure, FailureKind, Onward, OnwardConfig, Planned, Takes, TxChunk,
+    Attempt, End, Event, Failure, FailureKind, Onward, OnwardConfig, Planned, Takes, TxChunk, ws,
 };
 use crate::onward::attempt::queue::{EventSender, SessionGone};
 use crate::onward::connect::{Caller, Perf};
+
+/// What a websocket that carries MQTT is called (MQTT 5 §6.0).
+const WS_SUBPROTOCOL: &str = "mqtt";
 
 /// Runs a stream's part of a connection.
 pub(super) async fn run(
@@ -93,7 +97,15 @@ pub(super) fn plan(config: &OnwardConfig, attempt: &Attempt) -> Result<Planned, 
     for (key, message) in [("mqtt_will_topic", &params.will), ("mqtt_birth_topic", &params.birth)] {
         topics.extend(message.iter().map(|message| (key, text(&message.topic))));
     }
-    Ok(Planned { route: params.key.route, request: None, topics })
+    let Key { route, ws_path, .. } = params.key;
+    let request = match ws_path {
+        Some(path) => {
+            let headers = ws::pipe_headers(&route, &path, WS_SUBPROTOCOL)?;
+            Some(Request { method: http::Method::GET, path, headers })
+        }
+        None => None,
+    };
+    Ok(Planned { route, request, topics })
 }
 
 async fn join(onward: &Arc<Onward>, attempt: &Attempt, perf: &mut Perf) -> Result<Place, Failure> {

@@ -22,6 +22,8 @@ pub(super) struct Key {
     pub(super) client_id: Option<Bytes>,
     pub(super) version: Version,
     pub(super) alpn: Alpn,
+    /// Path and query of the websocket that it runs over, if it does.
+    pub(super) ws_path: Option<String>,
 }
 
 /// A message that the policy holds, with the client's metadata in it.
@@ -59,11 +61,17 @@ impl Params {
             route.client = None;
         }
         let version = if mqtt.v5 { Version::V5 } else { Version::V3 };
-        let alpn = if mqtt.aws_iot { Alpn::AwsMqtt } else { Alpn::Raw };
+        let ws_path =
+            mqtt.ws_path.as_ref().map(|path| format!("/{}", path.trim_start_matches('/')));
+        let alpn = match (&ws_path, mqtt.aws_iot) {
+            (Some(_), _) => Alpn::H1,
+            (None, true) => Alpn::AwsMqtt,
+            (None, false) => Alpn::Raw,
+        };
         Ok(Self {
             // Nobody comes back with an id that was made up: what the broker kept would stay there.
             clean: mqtt.clean_start || client_id.is_none(),
-            key: Key { route, client_id, version, alpn },
+            key: Key { route, client_id, version, alpn, ws_path },
             user: mqtt_user.clone(),
             password: mqtt_password.clone(),
             keep_alive_s: mqtt.keep_alive_s,

@@ -22,6 +22,7 @@
 //! unless the server says `server_no_context_takeover`.
 
 mod control;
+mod pipe;
 mod reader;
 mod relay;
 #[cfg(test)]
@@ -34,13 +35,14 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 use sspc_policy::{StreamType, path_for};
 use sspc_ws::MessageKind;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
+pub(super) use self::pipe::Pipe;
 use self::relay::{WsParams, relay};
 use self::upgrade::{Upgrade, UpgradeError, upgrade};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
@@ -79,7 +81,7 @@ pub(super) async fn run(
         }
     };
     let subprotocol = stream.ws.subprotocol.as_deref();
-    let request = Upgrade { route: &route, path: &path, subprotocol };
+    let request = Upgrade { route: &route, path: &path, subprotocol, deflate: true };
     speak(transport, &request, stream, onward.config.timeouts.response, &perf, output, chunks).await
 }
 
@@ -105,11 +107,40 @@ pub(super) fn plan(config: &OnwardConfig, attempt: &Attempt) -> Result<Planned, 
         .map_err(|error| Failure::new(FailureKind::Request, format!("http_url: {error}")))?;
     let route = config.route(attempt, &target);
     let subprotocol = attempt.stream.ws.subprotocol.as_deref();
-    let upgrade = Upgrade { route: &route, path: &path, subprotocol };
+    let upgrade = Upgrade { route: &route, path: &path, subprotocol, deflate: true };
     let headers = upgrade.headers().map_err(|error| failure(&upgrade, error))?;
     head::check(attempt, head::size(&path, &headers), config.limits.request_head)?;
     let request = Request { method: http::Method::GET, path, headers };
     Ok(Planned { route, request: Some(request), topics: Vec::new() })
+}
+
+/// What opens a pipe of bytes for `subprotocol`, and to explain it.
+pub(super) fn pipe_headers(
+    route: &Route,
+    path: &str,
+    subprotocol: &str,
+) -> Result<HeaderMap, Failure> {
+    let upgrade = Upgrade { route, path, subprotocol: Some(subprotocol), deflate: false };
+    upgrade.headers().map_err(|error| failure(&upgrade, error))
+}
+
+/// Makes a pipe of bytes for `subprotocol` of a connection that is up.
+pub(super) async fn pipe<S>(
+    io: S,
+    route: &Route,
+    path: &str,
+    subprotocol: &str,
+    response_timeout: Duration,
+) -> Result<Pipe<S>, Failure>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let request = Upgrade { route, path, subprotocol: Some(subprotocol), deflate: false };
+    match Box::pin(timeout(response_timeout, upgrade(io, &request))).await {
+        Ok(Ok(upgraded)) => Ok(Pipe::new(upgraded)),
+        Ok(Err(error)) => Err(failure(&request, error)),
+        Err(_) => Err(failure(&request, UpgradeError::Timeout(response_timeout))),
+    }
 }
 
 /// Speaks WebSocket on a connection that is up, from the upgrade to the end.

@@ -6,6 +6,7 @@ mod flow;
 mod messages;
 mod opening;
 mod pings;
+mod pipe;
 mod support;
 mod validity;
 mod whole;

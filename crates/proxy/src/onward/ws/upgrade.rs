@@ -36,9 +36,15 @@ pub(super) struct Upgrade<'a> {
     pub(super) path: &'a str,
     /// The subprotocols to ask for, as a header's value.
     pub(super) subprotocol: Option<&'a str>,
+    /// Whether to offer permessage-deflate.
+    pub(super) deflate: bool,
 }
 
 impl Upgrade<'_> {
+    fn offer(&self) -> Option<&'static DeflateOffer> {
+        self.deflate.then_some(&OFFER)
+    }
+
     /// The request's headers, with a key of no use: all are of one length.
     pub(super) fn headers(&self) -> Result<HeaderMap, UpgradeError> {
         let request = request(self, &handshake::client_key([0; 16]))?;
@@ -119,7 +125,7 @@ where
             parts = &mut connection, if finished.is_none() => finished = Some(parts?),
         }
     };
-    let deflate = check(&response, &key, upgrade.subprotocol)?;
+    let deflate = check(&response, &key, upgrade)?;
     let parts = match finished {
         Some(parts) => parts,
         None => connection.await?,
@@ -128,7 +134,7 @@ where
 }
 
 fn request(upgrade: &Upgrade<'_>, key: &str) -> Result<Request<Empty<Bytes>>, UpgradeError> {
-    let Upgrade { route, path, subprotocol } = *upgrade;
+    let Upgrade { route, path, subprotocol, .. } = *upgrade;
     let mut request = Request::get(path);
     if let Some(headers) = request.headers_mut() {
         let host = HeaderValue::try_from(route.authority()).map_err(|error| unmade(&error))?;
@@ -141,9 +147,11 @@ fn request(upgrade: &Upgrade<'_>, key: &str) -> Result<Request<Empty<Bytes>>, Up
     if let Some(subprotocol) = subprotocol {
         request = request.header(SEC_WEBSOCKET_PROTOCOL, subprotocol);
     }
+    if let Some(offer) = upgrade.offer() {
+        request = request.header(SEC_WEBSOCKET_EXTENSIONS, offer.to_string());
+    }
     request
         .header(SEC_WEBSOCKET_VERSION, handshake::VERSION)
-        .header(SEC_WEBSOCKET_EXTENSIONS, OFFER.to_string())
         .body(Empty::new())
         .map_err(|error| unmade(&error))
 }
@@ -156,7 +164,7 @@ fn unmade(error: &dyn std::fmt::Display) -> UpgradeError {
 fn check(
     response: &Response<Incoming>,
     key: &str,
-    asked: Option<&str>,
+    upgrade: &Upgrade<'_>,
 ) -> Result<Option<DeflateParams>, UpgradeError> {
     let headers = response.headers();
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -174,14 +182,14 @@ fn check(
     }
     // A server that chooses none is let pass, as RFC 6455 §4.1 has it.
     let asked: Vec<&str> =
-        asked.into_iter().flat_map(|list| list.split(',')).map(str::trim).collect();
+        upgrade.subprotocol.into_iter().flat_map(|list| list.split(',')).map(str::trim).collect();
     match list(headers, &SEC_WEBSOCKET_PROTOCOL)?.as_slice() {
         [] => {}
         [chosen] if asked.contains(chosen) => {}
         _ => return Err(UpgradeError::Subprotocol),
     }
     let extensions = list(headers, &SEC_WEBSOCKET_EXTENSIONS)?.join(",");
-    Ok(handshake::negotiate(Some(&OFFER), &extensions)?)
+    Ok(handshake::negotiate(upgrade.offer(), &extensions)?)
 }
 
 /// The elements of all headers of this name.

@@ -171,11 +171,11 @@ impl<W: AsyncWrite + Unpin> Drop for Writer<W> {
 }
 
 /// A fresh key for each frame (RFC 6455 §5.3), from the thread's generator.
-fn mask_key() -> [u8; 4] {
+pub(super) fn mask_key() -> [u8; 4] {
     rand::random()
 }
 
 /// What the encoder is given here always fits; if it should ever refuse, the connection ends.
-fn refused(error: EncodeError) -> io::Error {
+pub(super) fn refused(error: EncodeError) -> io::Error {
     io::Error::other(error)
 }

@@ -84,6 +84,7 @@ impl Client {
                 route: &route(),
                 path: stream.http.url.as_str(),
                 subprotocol: stream.ws.subprotocol.as_deref(),
+                deflate: true,
             };
             let perf = Perf::default();
             let end = speak(io, &request, &stream, RESPONSE_TIMEOUT, &perf, &output, chunks).await;

@@ -191,7 +191,7 @@ async fn an_idle_stream_is_small() {
     let (output, _events) = queue::queue(BUFLEN, account());
     let (_body, chunks) = mpsc::channel(8);
     let stream = stream();
-    let request = Upgrade { route: &route(), path: "/", subprotocol: None };
+    let request = Upgrade { route: &route(), path: "/", subprotocol: None, deflate: true };
     let perf = Perf::default();
     let future = speak(io, &request, &stream, RESPONSE_TIMEOUT, &perf, &output, chunks);
     let size = size_of_val(&future);
