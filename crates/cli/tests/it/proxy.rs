@@ -185,6 +185,41 @@ fn credentials_come_from_a_file_and_again_at_sighup() {
 }
 
 #[test]
+fn a_credential_of_a_command_is_renewed_and_the_last_good_one_kept() {
+    let (port, seen) = authorizations();
+    let dir = tempfile::tempdir().unwrap();
+    let [token, file] = ["token", "credentials.toml"].map(|name| dir.path().join(name));
+    let policy = format!(
+        r#"{{"s": [{{"api": {{"endpoint": "localhost", "port": {port}, "opportunistic": true,
+            "http_auth_header": "authorization:", "http_auth_preamble": "bearer "}}}}]}}"#
+    );
+    std::fs::write(&token, "first\n").unwrap();
+    std::fs::write(&file, format!("[auth]\ncommand = [\"cat\", {token:?}]\nlifetime = 1\n"))
+        .unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    let more = ["--credentials", file.to_str().unwrap()];
+    let mut proxy = Proxy::start_at(&policy, &random_address(), &more);
+    let sent = |proxy: &Proxy| {
+        assert_exit(&proxy.cat(&["api"]), 0);
+        seen.recv().unwrap()
+    };
+    assert_eq!(sent(&proxy), "authorization: bearer first");
+
+    std::fs::write(&token, "second").unwrap();
+    while sent(&proxy) != "authorization: bearer second" {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+
+    std::fs::remove_file(&token).unwrap();
+    let said = proxy.wait_for("the credential stays as it was");
+    assert!(said.contains("cat: it failed: exit status: 1"), "{said}");
+    assert_eq!(sent(&proxy), "authorization: bearer second");
+    signal(&proxy.child, Signal::SIGHUP);
+    proxy.wait_for("sspc proxy: reloaded: 1 streamtype");
+    assert_eq!(sent(&proxy), "authorization: bearer second", "also over a reload");
+}
+
+#[test]
 fn overlays_apply_in_their_order() {
     let origin = Origin::start();
     let dir = tempfile::tempdir().unwrap();

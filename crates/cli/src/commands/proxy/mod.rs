@@ -11,14 +11,15 @@ use clap::{Args, ValueEnum, ValueHint};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use sspc_policy::Report;
-use sspc_proxy::{AllowTo, Config, DeviceCredentials, Handle, ListenAddress, Proxy, Sharing, Via};
-use tokio::sync::oneshot;
+use sspc_proxy::{AllowTo, Config, Handle, ListenAddress, Proxy, Sharing, Via};
+use tokio::sync::{Mutex, oneshot};
 
 use crate::args::parse_seconds;
 use crate::console::{Console, count};
 use crate::exit::{Exit, Failure};
 use crate::policy_files::{self, LoadError, Loaded};
 use crate::service::{self, Passed, SignalEvent, Signals, notify};
+use credentials::Refresh;
 use knobs::Setting;
 
 /// Run the proxy that fulfils streams by its policy
@@ -63,12 +64,13 @@ pub(crate) struct ProxyArgs {
     #[arg(long, value_name = "HOST[:PORT]")]
     allow_to: Vec<AllowTo>,
 
-    /// What the device knows and clients never see, as JSON; read again at SIGHUP
+    /// What the device knows and clients never see, as TOML or JSON; read again at SIGHUP
     ///
     /// Values for the headers of `http_auth_header`, `http_dsn_header`, `http_fwv_header` and
     /// `http_devtype_header`: `auth`, `serial_number`, `firmware_version`, `device_type`; for mqtt brokers
-    /// `mqtt_client_id`, `mqtt_user`, `mqtt_password`. Each is a text, {"file": PATH}, {"env": NAME}, or
-    /// {"credential": NAME} for what systemd's LoadCredential= passes. Nobody but its owner, this user or
+    /// `mqtt_client_id`, `mqtt_user`, `mqtt_password`. Each is a text, {"file": PATH}, {"env": NAME},
+    /// {"credential": NAME} for what systemd's LoadCredential= passes, or {"command": [PROGRAM,
+    /// ARGUMENT, …], "lifetime": SECONDS} for what a program prints. Nobody but its owner, this user or
     /// root, may read the file.
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
@@ -174,16 +176,23 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
         overlays: args.overlays.clone(),
         credentials: args.credentials.clone(),
     };
-    let (parsed, credentials) =
-        source.load().map_err(|error| policy_files::refuse(error, console))?;
-    log_warnings(&parsed.warnings);
-
     let runtime = service::multi_threaded(None)?;
     let _inside = runtime.enter();
+    let source = Arc::new(source);
+    let (parsed, credentials) = match runtime.block_on(source.load(&Refresh::default())) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            // A file may be one that does not come to an end.
+            runtime.shutdown_background();
+            return Err(policy_files::refuse(error, console));
+        }
+    };
+    log_warnings(&parsed.warnings);
+
     let streamtypes = parsed.policy.streamtypes.len();
     let mut config = Config::new(parsed.policy);
-    credentials::warn_of_missing(&config.policy, &credentials);
-    config.credentials = credentials;
+    credentials::warn_of_missing(&config.policy, &credentials.credentials);
+    config.credentials.clone_from(&credentials.credentials);
     config.allow_to.clone_from(&args.allow_to);
     config.ways_out = service::ways_out()?;
     config.ways_out.all.clone_from(&args.via);
@@ -196,7 +205,7 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     }
     let mut proxy = Proxy::new(config).map_err(|error| Failure::new(error.to_string()))?;
     listen(&mut proxy, args, passed)?;
-    let exit = runtime.block_on(serve(proxy, streamtypes, source, console))?;
+    let exit = runtime.block_on(serve(proxy, streamtypes, source, credentials, console))?;
     // What is left has had its time.
     runtime.shutdown_background();
     Ok(exit)
@@ -211,10 +220,18 @@ struct PolicySource {
 
 impl PolicySource {
     /// The policy, and the credentials that go with it: both or none.
-    fn load(&self) -> Result<(Loaded, DeviceCredentials), LoadError> {
-        let loaded = policy_files::load(self.policy.as_deref(), &self.overlays)?;
-        let credentials = self.credentials.as_deref().map(credentials::load).transpose();
-        Ok((loaded, credentials.map_err(LoadError::Read)?.unwrap_or_default()))
+    async fn load(
+        self: &Arc<Self>,
+        running: &Refresh,
+    ) -> Result<(Loaded, credentials::Loaded), LoadError> {
+        let source = Arc::clone(self);
+        let reading = tokio::task::spawn_blocking(move || {
+            policy_files::load(source.policy.as_deref(), &source.overlays)
+        });
+        let broken = |error| LoadError::Read(Failure::new(format!("reading failed: {error}")));
+        let policy = reading.await.map_err(broken)??;
+        let credentials = credentials::load(self.credentials.as_deref(), running).await;
+        Ok((policy, credentials.map_err(LoadError::Read)?))
     }
 }
 
@@ -237,13 +254,15 @@ fn listen(proxy: &mut Proxy, args: &ProxyArgs, passed: ListenFd) -> Result<(), F
 async fn serve(
     proxy: Proxy,
     streamtypes: usize,
-    source: PolicySource,
+    source: Arc<PolicySource>,
+    credentials: credentials::Loaded,
     console: Console,
 ) -> Result<Exit, Failure> {
     // Before "ready", which others may answer with a signal.
     let mut signals = Signals::watch_reload()?;
-    let source = Arc::new(source);
     let handle = proxy.handle();
+    let refresh = Mutex::<Refresh>::default();
+    refresh.lock().await.start(credentials, &handle).await;
     let addresses: Vec<_> = proxy.addresses().map(ToString::to_string).collect();
     let status =
         format!("{}, listening on {}", count(streamtypes, "streamtype"), addresses.join(", "));
@@ -271,11 +290,11 @@ async fn serve(
                     reload_again = true;
                     console.say("sspc proxy: still reading the policy; will read it again after that");
                 }
-                _ => reloading = Some(Box::pin(reload(&handle, &source, console))),
+                _ => reloading = Some(Box::pin(reload(&handle, &source, &refresh, console))),
             },
             () = done(&mut reloading) => {
                 reloading = std::mem::take(&mut reload_again)
-                    .then(|| Box::pin(reload(&handle, &source, console)));
+                    .then(|| Box::pin(reload(&handle, &source, &refresh, console)));
             }
         }
     }
@@ -297,25 +316,28 @@ async fn done<F: Future<Output = ()> + Unpin>(task: &mut Option<F>) {
 }
 
 /// Reads the policy again; keeps the old one if the new one is wrong.
-async fn reload(handle: &Handle, source: &Arc<PolicySource>, console: Console) {
+async fn reload(
+    handle: &Handle,
+    source: &Arc<PolicySource>,
+    refresh: &Mutex<Refresh>,
+    console: Console,
+) {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(error) => tracing::debug!(%error, "cannot read the clock for the service manager"),
     }
     tracing::info!("reading the policy again");
-    let reading = Arc::clone(source);
-    let loaded = tokio::task::spawn_blocking(move || reading.load()).await;
-    match loaded {
-        Ok(Ok((parsed, credentials))) => {
+    let mut refresh = refresh.lock().await;
+    match source.load(&refresh).await {
+        Ok((parsed, credentials)) => {
             log_warnings(&parsed.warnings);
             let streamtypes = count(parsed.policy.streamtypes.len(), "streamtype");
             handle.reload(parsed.policy);
-            credentials::warn_of_missing(&handle.policy(), &credentials);
-            handle.set_credentials(credentials);
+            credentials::warn_of_missing(&handle.policy(), &credentials.credentials);
+            refresh.start(credentials, handle).await;
             console.say(&format!("sspc proxy: reloaded: {streamtypes}"));
         }
-        Ok(Err(error)) => keep(&error, console),
-        Err(error) => tracing::error!(%error, "reading the policy failed"),
+        Err(error) => keep(&error, console),
     }
     notify(&[NotifyState::Ready]);
 }

@@ -1,0 +1,102 @@
+//! The file itself: TOML or JSON, who may read it, and what it may say.
+
+use std::fs::File;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use serde_json::{Map, Value as Node};
+use sspc_proxy::DeviceCredentials;
+
+use super::source::{self, Source};
+
+/// Others than the owner may do nothing with it.
+const OTHERS: u32 = 0o077;
+
+/// What the file says of one credential.
+pub(super) struct Entry {
+    /// Its name, with dots between its parts.
+    pub(super) name: String,
+    pub(super) source: Source,
+}
+
+/// A credential, and the value's place.
+type Place = for<'c> fn(&'c mut DeviceCredentials) -> &'c mut bytes::Bytes;
+
+/// The credentials that are one text.
+const TEXTS: [(&str, Place); 7] = [
+    ("auth", |all| &mut all.auth),
+    ("serial_number", |all| &mut all.serial_number),
+    ("firmware_version", |all| &mut all.firmware_version),
+    ("device_type", |all| &mut all.device_type),
+    ("mqtt_client_id", |all| &mut all.mqtt_client_id),
+    ("mqtt_user", |all| &mut all.mqtt_user),
+    ("mqtt_password", |all| &mut all.mqtt_password),
+];
+
+/// Reads the file, and nothing that it refers to.
+pub(super) fn read(path: &Path) -> Result<Vec<Entry>, String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let metadata = file.metadata().map_err(|error| error.to_string())?;
+    if metadata.permissions().mode() & OTHERS != 0 {
+        let mode = metadata.permissions().mode() & 0o777;
+        return Err(format!(
+            "its mode is {mode:o}, so others than its owner can read or change the credentials: chmod 600"
+        ));
+    }
+    let own = rustix::process::geteuid().as_raw();
+    if metadata.uid() != own && metadata.uid() != 0 {
+        let owner = metadata.uid();
+        return Err(format!(
+            "it belongs to user {owner}, who may change it: neither this user nor root"
+        ));
+    }
+    entries(parse(path, &source::text(file)?)?)
+}
+
+/// Its tree. JSON by its name or its first character, else TOML.
+fn parse(path: &Path, text: &str) -> Result<Map<String, Node>, String> {
+    let is_json = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("json") => true,
+        Some("toml") => false,
+        _ => text.trim_start().starts_with('{'),
+    };
+    if is_json {
+        return serde_json::from_str(text).map_err(|error| match error.classify() {
+            // These quote what they found.
+            serde_json::error::Category::Data => "it has to be a JSON object".to_owned(),
+            _ => error.to_string(),
+        });
+    }
+    // The error's own text shows the line, which may hold a secret.
+    toml::from_str(text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map_or(1, |before| before.matches('\n').count() + 1);
+        format!("line {line} is not TOML")
+    })
+}
+
+fn entries(tree: Map<String, Node>) -> Result<Vec<Entry>, String> {
+    let mut entries = Vec::new();
+    for (name, node) in tree {
+        if !TEXTS.iter().any(|(known, _)| *known == name) {
+            let known: Vec<&str> = TEXTS.iter().map(|(name, _)| *name).collect();
+            return Err(format!("there is no credential {name:?}; there are {}", known.join(", ")));
+        }
+        let source = Source::parse(&node).map_err(|why| format!("{name}: {why}"))?;
+        entries.push(Entry { name, source });
+    }
+    Ok(entries)
+}
+
+/// The credentials of these names and values.
+pub(super) fn assemble<'v>(
+    values: impl Iterator<Item = (&'v str, &'v str)>,
+) -> Result<DeviceCredentials, String> {
+    let mut credentials = DeviceCredentials::default();
+    for (name, value) in values {
+        if let Some((_, place)) = TEXTS.iter().find(|(known, _)| *known == name) {
+            *place(&mut credentials) = value.to_owned().into();
+        }
+    }
+    Ok(credentials)
+}
