@@ -105,6 +105,12 @@ pub struct Limits("limit") {
     /// Bytes of a request's path and headers together. Servers end the connection at a length of
     /// their own, many of them from 8 KiB on.
     pub request_head: u32 = Bytes(16 * 1024),
+    /// Bytes of cookies that are kept of one server for one client, for `http_cookies`; the oldest go
+    /// first.
+    pub cookies: u32 = Bytes(8 * 1024),
+    /// Servers of which cookies are kept, counted for each client, all clients together. The client
+    /// that has the most of them loses the one that was used least recently.
+    pub cookie_jars: usize = Count(1_024),
     /// Streams that share one h2 connection at a time; the peer may allow fewer.
     pub h2_streams: usize = Count(250),
     /// Bytes that an h2 peer may send on a stream ahead of what its client takes. More is faster over

@@ -180,9 +180,8 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
     key("http_multipart_ss_in", Http, Flag(field!(http.multipart_ss_in)), Acts,
         "give a multipart response to the client part by part; one that ends before its last \
          boundary is cut short"),
-    key("http_cookies", HttpWs, Flag(field!(http.cookies)), NotDone(Ignored,
-        "cookies are not kept"),
-        "keep the server's cookies and send them back"),
+    key("http_cookies", HttpWs, Flag(field!(http.cookies)), Acts,
+        "keep the server's cookies and send them back: see [below](#cookies)"),
     key("rideshare", Http, Text(Free, field!(rideshare)), Acts,
         "streamtype of the next part of the same multipart body; chains may be up to 4 long"),
     key("use_auth", Http, Refer(Reference::Auth), NotDone(Refused,

@@ -5,6 +5,7 @@
 //! 64 KiB, each by a second limit elsewhere. So a knob has two values, one below and one above its
 //! default where that is not too many connections, and what is seen must be the value itself.
 
+mod cookies;
 mod heads;
 mod memory;
 mod mqtt;
@@ -71,6 +72,8 @@ fn limits() -> Vec<Row> {
         ahead_buffer: [200_000, 700_000] => sent_ahead,
         channel_buffer: [50_000, 400_000] => sent_on_a_channel,
         request_head: [1_000, 40_000] => largest_http_head & largest_websocket_head,
+        cookies: [300, 6_000] => cookies_of_a_server,
+        cookie_jars: [2, 1_030] => servers_with_cookies,
         h2_streams: [2, 300] => streams_of_the_first_h2_connection,
         h2_stream_window: [30_000, 2_000_000] => h2_window,
         mqtt_message: [900, 3_000_000] => largest_announced_message,

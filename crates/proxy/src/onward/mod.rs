@@ -8,6 +8,7 @@
 
 mod attempt;
 pub(crate) mod connect;
+mod cookies;
 mod fair;
 pub(crate) mod http;
 mod mqtt;
@@ -36,6 +37,7 @@ pub(crate) use self::connect::NameFiles;
 #[cfg(test)]
 pub(crate) use self::connect::NameServer;
 use self::connect::{Alpn, Caller, Connector, Perf, Reach, Resolver, Route, Transport};
+use self::cookies::Cookies;
 use self::http::{h1, h2};
 pub(crate) use self::plan::Planned;
 use crate::allow_to::AllowTo;
@@ -80,6 +82,7 @@ impl OnwardConfig {
 pub(crate) struct Onward {
     config: OnwardConfig,
     connector: Connector,
+    cookies: Cookies,
     h1: h1::Pool,
     h2: h2::Pool,
     mqtt: mqtt::Pool,
@@ -116,6 +119,7 @@ impl Onward {
         let (names, limits) = (config.names.clone(), config.limits.clone());
         let resolver = Resolver::new(names, limits, Arc::clone(&config.descriptors));
         Arc::new(Self {
+            cookies: Cookies::new(&config.limits),
             h1: h1::Pool::new(config.timeouts.keep_warm),
             h2: h2::Pool::default(),
             mqtt: mqtt::Pool::default(),

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod certificates;
+mod cookies;
 mod descriptors;
 mod early;
 mod endpoints;

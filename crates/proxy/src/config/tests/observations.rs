@@ -224,6 +224,7 @@ pub(super) async fn keepalive_of_a_tcp_client(config: Config) -> u64 {
 
 // ---- limits
 
+pub(super) use super::cookies::{cookies_of_a_server, servers_with_cookies};
 pub(super) use super::heads::{largest_http_head, largest_websocket_head};
 pub(super) use super::mqtt::{
     largest_announced_message, largest_message_among_strangers, unacknowledged_message,

@@ -17,6 +17,9 @@ pub(crate) const SHARED_MAX: usize = 4 * 1024;
 const H1_HEADER: usize = ": \r\n".len();
 const H2_HEADER: usize = 32;
 
+/// What cookies take in http/1.1 beside their text.
+pub(crate) const COOKIE: usize = "cookie: \r\n".len();
+
 /// The bytes of a path and of headers, as http/1.1 has them.
 pub(crate) fn size(path: &str, headers: &HeaderMap) -> usize {
     path.len() + sum(headers, H1_HEADER)

@@ -8,7 +8,9 @@ use url::Url;
 use super::head;
 use super::multipart_encode::Parts;
 use crate::config::DeviceCredentials;
+use crate::identity::Identity;
 use crate::onward::connect::{Reach, Route, Scope, Trust};
+use crate::onward::cookies::Asked;
 use crate::onward::{Attempt, Failure, FailureKind, OnwardConfig};
 
 /// A request, independent of the version of HTTP that will carry it.
@@ -32,8 +34,10 @@ pub(crate) struct Plan {
     allow_private: bool,
     /// Headers that are for the first peer's eyes only.
     secrets: Vec<HeaderName>,
-    /// Bytes of path and headers, and the most that they may be.
-    pub(crate) head: usize,
+    /// What the server asked to get back, for the next request.
+    cookie: Option<HeaderValue>,
+    /// Bytes of path and headers without that, and the most that they may be.
+    head: usize,
     head_max: u32,
 }
 
@@ -83,6 +87,7 @@ impl Plan {
             trust,
             allow_private: stream.allow_private,
             secrets: headers.secrets,
+            cookie: None,
             head: 0,
             head_max: config.limits.request_head,
         };
@@ -98,6 +103,35 @@ impl Plan {
             None => host_of(route)?,
         };
         Ok(head::size(path, &self.all_headers(route, Some(host))?))
+    }
+
+    /// Bytes of path and headers.
+    pub(crate) fn head(&self) -> usize {
+        self.head + self.cookie.as_ref().map_or(0, |cookie| head::COOKIE + cookie.len())
+    }
+
+    /// The request as its cookies depend on it.
+    pub(crate) fn asked<'a>(&'a self, client: &'a Identity) -> Asked<'a> {
+        let host = match &self.host {
+            Some(host) => String::from_utf8_lossy(host.as_bytes()),
+            None => self.route.authority().into(),
+        };
+        Asked { client, route: &self.route, host, path: &self.path }
+    }
+
+    /// Bytes that cookies may have in the next request. None where the client sets its own, which
+    /// take the place of what is kept.
+    pub(crate) fn room_for_cookies(&self) -> usize {
+        let max = usize::try_from(self.head_max).unwrap_or(usize::MAX);
+        if self.headers.contains_key(header::COOKIE) {
+            return 0;
+        }
+        max.saturating_sub(self.head + head::COOKIE)
+    }
+
+    /// The next request has these cookies.
+    pub(crate) fn set_cookie(&mut self, cookie: Option<HeaderValue>) {
+        self.cookie = cookie;
     }
 
     /// The request for http/1.1: `Host` and the path.
@@ -144,6 +178,9 @@ impl Plan {
         let mut headers = usual_headers(route, host)?;
         // The client's own take the place of these.
         headers.extend(self.headers.clone());
+        if let Some(cookie) = &self.cookie {
+            headers.insert(header::COOKIE, cookie.clone());
+        }
         if let Some(length) = self.body.as_ref().and_then(|body| body.announced) {
             headers.insert(header::CONTENT_LENGTH, length.into());
         }
@@ -165,6 +202,8 @@ impl Plan {
         location: &str,
         server: Scope,
     ) -> Result<(), String> {
+        // They are for the server that set them.
+        self.cookie = None;
         let base = format!("{}://{}{}", self.route.scheme(), self.route.authority(), self.path);
         let next = Url::parse(&base)
             .and_then(|base| base.join(location))

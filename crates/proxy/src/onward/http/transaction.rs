@@ -138,6 +138,11 @@ impl Transaction<'_> {
         let stream = &self.attempt.stream;
         let caller = Caller::of(self.attempt);
         let mut perf = Perf::default();
+        if stream.http.cookies {
+            let asked = self.plan.asked(&self.attempt.client);
+            let cookie = self.onward.cookies.header(&asked, self.plan.room_for_cookies());
+            self.plan.set_cookie(cookie);
+        }
         loop {
             let cursor = match &self.upload {
                 None => None,
@@ -153,7 +158,7 @@ impl Transaction<'_> {
                     caller: &caller,
                     validity: stream.validity(),
                     avoid,
-                    alone: self.plan.head > head::SHARED_MAX || self.moves > SHARED_MOVES_MAX,
+                    alone: self.plan.head() > head::SHARED_MAX || self.moves > SHARED_MOVES_MAX,
                 };
                 let acquired = self.onward.h2.acquire(self.onward, wanted, &mut perf).await;
                 self.keep_perf(&mut perf);
@@ -258,6 +263,9 @@ impl Transaction<'_> {
         let (head, download) = response.into_parts();
         let http = &self.attempt.stream.http;
         let status = head.status;
+        if http.cookies {
+            self.onward.cookies.take(&self.plan.asked(&self.attempt.client), &head.headers);
+        }
         if self.plan.h2 && matches!(exchange.carrier, Carrier::H1(_)) {
             self.onward.h2.remember_http1(&self.plan.route);
         }

@@ -32,9 +32,11 @@ mod writer;
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use http::header::{COOKIE, HOST};
 use http::{HeaderMap, StatusCode};
 use sspc_policy::{StreamType, path_for};
 use sspc_ws::MessageKind;
@@ -44,9 +46,10 @@ use tokio::time::{Instant, timeout};
 
 pub(super) use self::pipe::Pipe;
 use self::relay::{WsParams, relay};
-use self::upgrade::{Upgrade, UpgradeError, upgrade};
+use self::upgrade::{Upgrade, UpgradeError, Upgraded, upgrade};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
 use crate::onward::connect::{Alpn, Caller, Perf, Route, Transport};
+use crate::onward::cookies::Asked;
 use crate::onward::http::{head, response};
 use crate::onward::plan::{Planned, Request};
 use crate::onward::{
@@ -70,7 +73,7 @@ pub(super) async fn run(
     let mut perf = Perf::default();
     // Boxed, because it is large and gone once the stream lives.
     let dialled = Box::pin(dial(onward, attempt, &mut perf)).await;
-    let Dialled { transport, route, path } = match dialled {
+    let Dialled { transport, request } = match dialled {
         Ok(dialled) => dialled,
         Err(failure) => {
             if stream.perf {
@@ -80,38 +83,97 @@ pub(super) async fn run(
             return End::Failed(failure);
         }
     };
-    let subprotocol = stream.ws.subprotocol.as_deref();
-    let request = Upgrade { route: &route, path: &path, subprotocol, deflate: true };
-    speak(transport, &request, stream, onward.config.timeouts.response, &perf, output, chunks).await
+    let keep_cookies = |headers: &HeaderMap| {
+        if stream.http.cookies {
+            onward.cookies.take(&request.asked(attempt), headers);
+        }
+    };
+    let request = request.upgrade(stream);
+    let talk = Talk {
+        request: &request,
+        stream,
+        response_timeout: onward.config.timeouts.response,
+        perf: &perf,
+        keep_cookies: &keep_cookies,
+    };
+    speak(Box::pin(upgrade(transport, &request)), talk, output, chunks).await
 }
 
 /// A connection on which nothing was said yet, and what the request needs to know of it.
 struct Dialled {
     transport: Transport,
+    request: WsRequest,
+}
+
+/// What is asked for.
+struct WsRequest {
     route: Route,
     path: String,
+    own: HeaderMap,
+}
+
+impl WsRequest {
+    fn new(config: &OnwardConfig, attempt: &Attempt) -> Result<Self, Failure> {
+        let target = attempt.target()?;
+        let path = path_for(&attempt.stream, &target, |name| attempt.lookup(name))
+            .map_err(|error| Failure::new(FailureKind::Request, format!("http_url: {error}")))?;
+        Ok(Self { route: config.route(attempt, &target), path, own: HeaderMap::new() })
+    }
+
+    fn upgrade<'a>(&'a self, stream: &'a StreamType) -> Upgrade<'a> {
+        let subprotocol = stream.ws.subprotocol.as_deref();
+        Upgrade { route: &self.route, path: &self.path, subprotocol, deflate: true, own: &self.own }
+    }
+
+    /// All headers; Sec-WebSocket-Key is yet to be drawn.
+    fn headers(&self, stream: &StreamType) -> Result<HeaderMap, Failure> {
+        let upgrade = self.upgrade(stream);
+        upgrade.headers().map_err(|error| failure(&upgrade, error))
+    }
+
+    /// The request as its cookies depend on it.
+    fn asked<'a>(&'a self, attempt: &'a Attempt) -> Asked<'a> {
+        let host = match self.own.get(HOST) {
+            Some(host) => String::from_utf8_lossy(host.as_bytes()),
+            None => self.route.authority().into(),
+        };
+        Asked { client: &attempt.client, route: &self.route, host, path: &self.path }
+    }
+
+    /// The same request with the cookies that the server asked to get back, in what room is left.
+    fn with_cookies(mut self, onward: &Onward, attempt: &Attempt) -> Result<Self, Failure> {
+        if attempt.stream.http.cookies && !self.own.contains_key(COOKIE) {
+            let max = usize::try_from(onward.config.limits.request_head).unwrap_or(usize::MAX);
+            let used = head::size(&self.path, &self.headers(&attempt.stream)?) + head::COOKIE;
+            let cookie = onward.cookies.header(&self.asked(attempt), max.saturating_sub(used));
+            self.own.extend(cookie.map(|cookie| (COOKIE, cookie)));
+        }
+        Ok(self)
+    }
 }
 
 async fn dial(onward: &Onward, attempt: &Attempt, perf: &mut Perf) -> Result<Dialled, Failure> {
-    let Planned { route, request, .. } = plan(&onward.config, attempt)?;
-    let path = request.map(|request| request.path).unwrap_or_default();
+    let request = checked(&onward.config, attempt)?.with_cookies(onward, attempt)?;
     let caller = Caller::of(attempt);
-    let transport = onward.connect(&route, &caller, Alpn::H1, perf).await?;
-    Ok(Dialled { transport, route, path })
+    let transport = onward.connect(&request.route, &caller, Alpn::H1, perf).await?;
+    Ok(Dialled { transport, request })
 }
 
 /// Where the attempt leads, and what it asks for there; Sec-WebSocket-Key is yet to be drawn.
 pub(super) fn plan(config: &OnwardConfig, attempt: &Attempt) -> Result<Planned, Failure> {
-    let target = attempt.target()?;
-    let path = path_for(&attempt.stream, &target, |name| attempt.lookup(name))
-        .map_err(|error| Failure::new(FailureKind::Request, format!("http_url: {error}")))?;
-    let route = config.route(attempt, &target);
-    let subprotocol = attempt.stream.ws.subprotocol.as_deref();
-    let upgrade = Upgrade { route: &route, path: &path, subprotocol, deflate: true };
-    let headers = upgrade.headers().map_err(|error| failure(&upgrade, error))?;
-    head::check(attempt, head::size(&path, &headers), config.limits.request_head)?;
+    let request = checked(config, attempt)?;
+    let headers = request.headers(&attempt.stream)?;
+    let WsRequest { route, path, .. } = request;
     let request = Request { method: http::Method::GET, path, headers };
     Ok(Planned { route, request: Some(request), topics: Vec::new() })
+}
+
+/// A request that is not too large.
+fn checked(config: &OnwardConfig, attempt: &Attempt) -> Result<WsRequest, Failure> {
+    let request = WsRequest::new(config, attempt)?;
+    let size = head::size(&request.path, &request.headers(&attempt.stream)?);
+    head::check(attempt, size, config.limits.request_head)?;
+    Ok(request)
 }
 
 /// What opens a pipe of bytes for `subprotocol`, and to explain it.
@@ -120,7 +182,13 @@ pub(super) fn pipe_headers(
     path: &str,
     subprotocol: &str,
 ) -> Result<HeaderMap, Failure> {
-    let upgrade = Upgrade { route, path, subprotocol: Some(subprotocol), deflate: false };
+    let upgrade = Upgrade {
+        route,
+        path,
+        subprotocol: Some(subprotocol),
+        deflate: false,
+        own: &HeaderMap::new(),
+    };
     upgrade.headers().map_err(|error| failure(&upgrade, error))
 }
 
@@ -135,7 +203,13 @@ pub(super) async fn pipe<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let request = Upgrade { route, path, subprotocol: Some(subprotocol), deflate: false };
+    let request = Upgrade {
+        route,
+        path,
+        subprotocol: Some(subprotocol),
+        deflate: false,
+        own: &HeaderMap::new(),
+    };
     match Box::pin(timeout(response_timeout, upgrade(io, &request))).await {
         Ok(Ok(upgraded)) => Ok(Pipe::new(upgraded)),
         Ok(Err(error)) => Err(failure(&request, error)),
@@ -143,25 +217,38 @@ where
     }
 }
 
-/// Speaks WebSocket on a connection that is up, from the upgrade to the end.
-async fn speak<S>(
-    io: S,
-    request: &Upgrade<'_>,
-    stream: &StreamType,
+/// What is known of a WebSocket when it is asked for.
+#[derive(Clone, Copy)]
+struct Talk<'a> {
+    request: &'a Upgrade<'a>,
+    stream: &'a StreamType,
     response_timeout: Duration,
-    perf: &Perf,
+    perf: &'a Perf,
+    /// Gets the headers of the server's answer, whatever it is.
+    keep_cookies: &'a (dyn Fn(&HeaderMap) + Sync),
+}
+
+/// Speaks WebSocket, from the server's answer to the end. `opening` is large, and gone then.
+async fn speak<S>(
+    opening: Pin<Box<impl Future<Output = Result<Upgraded<S>, UpgradeError>>>>,
+    talk: Talk<'_>,
     output: &EventSender,
     chunks: mpsc::Receiver<TxChunk>,
 ) -> End
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let Talk { request, stream, response_timeout, perf, keep_cookies } = talk;
     let asked = Instant::now();
-    // Boxed for the same reason.
-    let answer = match Box::pin(timeout(response_timeout, upgrade(io, request))).await {
+    let answer = match timeout(response_timeout, opening).await {
         Ok(answer) => answer,
         Err(_) => Err(UpgradeError::Timeout(response_timeout)),
     };
+    match &answer {
+        Ok(Upgraded { headers, .. }) => keep_cookies(headers),
+        Err(UpgradeError::Refused { headers, .. }) => keep_cookies(headers),
+        Err(_) => {}
+    }
     if stream.perf {
         let status = match &answer {
             Ok(_) => Some(StatusCode::SWITCHING_PROTOCOLS),

@@ -38,6 +38,8 @@ pub(super) struct Upgrade<'a> {
     pub(super) subprotocol: Option<&'a str>,
     /// Whether to offer permessage-deflate.
     pub(super) deflate: bool,
+    /// Headers of the client, the device and the server's cookies.
+    pub(super) own: &'a HeaderMap,
 }
 
 impl Upgrade<'_> {
@@ -56,6 +58,8 @@ impl Upgrade<'_> {
 #[derive(Debug)]
 pub(super) struct Upgraded<S> {
     pub(super) io: S,
+    /// Those of the answer.
+    pub(super) headers: HeaderMap,
     /// What was received beyond the answer.
     pub(super) early: Bytes,
     pub(super) deflate: Option<DeflateParams>,
@@ -130,15 +134,18 @@ where
         Some(parts) => parts,
         None => connection.await?,
     };
-    Ok(Upgraded { io: parts.io.into_inner(), early: parts.read_buf, deflate })
+    let headers = response.into_parts().0.headers;
+    Ok(Upgraded { io: parts.io.into_inner(), headers, early: parts.read_buf, deflate })
 }
 
 fn request(upgrade: &Upgrade<'_>, key: &str) -> Result<Request<Empty<Bytes>>, UpgradeError> {
-    let Upgrade { route, path, subprotocol, .. } = *upgrade;
+    let Upgrade { route, path, subprotocol, own, .. } = *upgrade;
     let mut request = Request::get(path);
     if let Some(headers) = request.headers_mut() {
         let host = HeaderValue::try_from(route.authority()).map_err(|error| unmade(&error))?;
         *headers = usual_headers(route, Some(host)).map_err(|error| unmade(&error))?;
+        // They take the place of these.
+        headers.extend(own.clone());
     }
     request = request
         .header(UPGRADE, "websocket")

@@ -19,7 +19,12 @@ struct Server {
 /// Both ends of a connection that was upgraded; the server has sent `early` with its answer.
 fn ends(early: Vec<u8>, size: usize) -> (Pipe<DuplexStream>, Server) {
     let (near, io) = duplex(size);
-    let upgraded = Upgraded { io: near, early: Bytes::from(early), deflate: None };
+    let upgraded = Upgraded {
+        io: near,
+        headers: http::HeaderMap::new(),
+        early: Bytes::from(early),
+        deflate: None,
+    };
     let (decoder, encoder) = (Decoder::new(Role::Server, None), Encoder::new(Role::Server, None));
     (Pipe::new(upgraded), Server { io, decoder, encoder })
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use sspc_policy::{Address, StreamType};
 use sspc_wire::Flags;
 use sspc_ws::{DecodeError, Decoder, DeflateParams, Encoder, MessageKind, Piece, Role, handshake};
@@ -17,8 +18,8 @@ use crate::identity::Identity;
 use crate::memory::{Account, Memory};
 use crate::onward::attempt::queue::{self, EventReceiver};
 use crate::onward::connect::{Perf, Reach, Route};
-use crate::onward::ws::speak;
-use crate::onward::ws::upgrade::Upgrade;
+use crate::onward::ws::upgrade::{Upgrade, upgrade};
+use crate::onward::ws::{Talk, speak};
 use crate::onward::{End, Event, Failure, TxChunk};
 
 /// How long the code under test waits for the answer to its upgrade, in these tests.
@@ -72,6 +73,15 @@ pub(super) fn route() -> Route {
     }
 }
 
+/// Cookies are not kept.
+pub(super) fn talk<'a>(
+    request: &'a Upgrade<'a>,
+    stream: &'a StreamType,
+    perf: &'a Perf,
+) -> Talk<'a> {
+    Talk { request, stream, response_timeout: RESPONSE_TIMEOUT, perf, keep_cookies: &|_| {} }
+}
+
 impl Client {
     pub(super) fn over<S>(io: S, stream: StreamType) -> Self
     where
@@ -85,9 +95,11 @@ impl Client {
                 path: stream.http.url.as_str(),
                 subprotocol: stream.ws.subprotocol.as_deref(),
                 deflate: true,
+                own: &HeaderMap::new(),
             };
             let perf = Perf::default();
-            let end = speak(io, &request, &stream, RESPONSE_TIMEOUT, &perf, &output, chunks).await;
+            let talk = talk(&request, &stream, &perf);
+            let end = speak(Box::pin(upgrade(io, &request)), talk, &output, chunks).await;
             let _ = output.event(Event::Ended(end)).await;
         });
         Self { events, body: Some(body), task }

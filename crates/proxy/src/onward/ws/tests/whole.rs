@@ -4,6 +4,7 @@ use std::mem::size_of_val;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use http::HeaderMap;
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -14,13 +15,11 @@ use tokio::io::{AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 
-use super::support::{
-    BUFLEN, RESPONSE_TIMEOUT, Request, Seen, Server, account, listen, route, stream,
-};
+use super::support::{BUFLEN, Request, Seen, Server, account, listen, route, stream, talk};
 use crate::identity::Identity;
 use crate::onward::connect::Perf;
 use crate::onward::ws::speak;
-use crate::onward::ws::upgrade::Upgrade;
+use crate::onward::ws::upgrade::{Upgrade, upgrade};
 use crate::onward::{
     Attempt, AttemptHandle, End, Event, Failure, Onward, OnwardConfig, TxChunk, queue,
 };
@@ -191,9 +190,12 @@ async fn an_idle_stream_is_small() {
     let (output, _events) = queue::queue(BUFLEN, account());
     let (_body, chunks) = mpsc::channel(8);
     let stream = stream();
-    let request = Upgrade { route: &route(), path: "/", subprotocol: None, deflate: true };
+    let own = HeaderMap::new();
+    let request =
+        Upgrade { route: &route(), path: "/", subprotocol: None, deflate: true, own: &own };
     let perf = Perf::default();
-    let future = speak(io, &request, &stream, RESPONSE_TIMEOUT, &perf, &output, chunks);
+    let opening = Box::pin(upgrade(io, &request));
+    let future = speak(opening, talk(&request, &stream, &perf), &output, chunks);
     let size = size_of_val(&future);
     assert!(size <= 4096, "{size} bytes");
 }
