@@ -15,7 +15,7 @@ impl StreamType {
     /// | protocol | takes payload |
     /// |---|---|
     /// | h1, h2, h3 | with the methods POST, PUT and PATCH; with any other only if `content_length` is more than 0, or if the body is a form (`http_www_form_urlencoded`) |
-    /// | ws, raw | always |
+    /// | ws, raw, smd | always |
     /// | mqtt | if there is an `mqtt_topic` to publish to |
     ///
     /// `http_no_content_length` and a PAYLOAD_LENGTH_HINT play no part: they decide how
@@ -29,7 +29,7 @@ impl StreamType {
                     || self.http.www_form_urlencoded
                     || content_length.is_some_and(|bytes| bytes > 0)
             }
-            Protocol::Ws | Protocol::Raw => true,
+            Protocol::Ws | Protocol::Raw | Protocol::Smd => true,
             Protocol::Mqtt => self.mqtt.topic.is_some(),
         }
     }

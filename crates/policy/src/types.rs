@@ -18,6 +18,10 @@ pub const RESP_MAP_MAX: usize = 16;
 /// Most streamtypes in a chain of `rideshare`; the chain ends there. Clients know no more than 4.
 pub const RIDESHARE_MAX: usize = 64;
 
+/// Bytes the proxy holds for a stream of the message bus in each direction: 40 messages of the greatest
+/// length, rounded up.
+const SMD_BUFLEN: u32 = 16 * 1024;
+
 /// A whole policy: every streamtype, and what they refer to.
 ///
 /// Two policies are equal when they mean the same; where they were written plays no part.
@@ -82,10 +86,12 @@ pub enum Protocol {
     Raw,
     /// HTTP/3, `h3`.
     H3,
+    /// The proxy's own message bus, which no policy can name; see [`StreamType::smd`].
+    Smd,
 }
 
 impl Protocol {
-    /// Every protocol, in the order of the documentation.
+    /// Every protocol that a policy can name, in the order of the documentation.
     pub const ALL: [Protocol; 6] =
         [Protocol::H1, Protocol::H2, Protocol::H3, Protocol::Ws, Protocol::Mqtt, Protocol::Raw];
 
@@ -98,6 +104,7 @@ impl Protocol {
             Protocol::Mqtt => "mqtt",
             Protocol::Raw => "raw",
             Protocol::H3 => "h3",
+            Protocol::Smd => "smd",
         }
     }
 
@@ -218,6 +225,20 @@ impl StreamType {
     /// A streamtype of this name with every setting at its default.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
+    }
+
+    /// The streamtype of this name that proxies have by themselves: their message bus. What a policy
+    /// defines by the same name is never reached.
+    pub fn smd(name: impl Into<String>) -> Self {
+        Self {
+            protocol: Protocol::Smd,
+            nailed_up: true,
+            proxy_buflen: Some(SMD_BUFLEN),
+            // Messages wait on the bus, where they grow old, and not in front of a client that does
+            // not read.
+            proxy_rxflow_on_above: Some(1),
+            ..Self::new(name)
+        }
     }
 
     /// The metadata item of this name, if the policy declares it.

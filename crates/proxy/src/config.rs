@@ -45,6 +45,9 @@ pub struct Config {
     pub allow_to: Vec<AllowTo>,
     /// Through which servers connections go out. Default: through none.
     pub ways_out: WaysOut,
+    /// Whether clients may exchange system messages, by streams of the streamtype `_lws_smd`. Default:
+    /// true.
+    pub smd: bool,
     /// Where the system says how names are looked up; tests have files of their own.
     pub(crate) names: NameFiles,
 }
@@ -74,6 +77,7 @@ impl Config {
             sharing: Sharing::default(),
             allow_to: Vec::new(),
             ways_out: WaysOut::default(),
+            smd: true,
             names: NameFiles::default(),
         }
     }
@@ -121,6 +125,11 @@ pub struct Limits("limit") {
     /// Bytes that an mqtt broker may send a stream ahead of what its client takes; beyond it the
     /// connection, which a client's streams share, is not read.
     pub mqtt_stream_window: u32 = Bytes(256 * 1024),
+    /// System messages that wait for each client that wants them. In a full queue the oldest is lost of
+    /// who has most of them there.
+    pub smd_queue: usize = Count(40),
+    /// System messages a second that one client may send; more wait for their turn.
+    pub smd_rate: usize = Count(200),
     /// Names that are looked up at a time, each with two sockets; fewer if the process may not open
     /// descriptors enough for them.
     pub lookups: usize = Count(128),
@@ -179,6 +188,8 @@ pub struct Timeouts("timeout") {
     /// MQTT 3.1.1, which 5 forbids; after four times this without an answer its client hears
     /// QOS_NACK_REMOTE.
     pub mqtt_ack: Duration = Time(Duration::from_secs(3)),
+    /// How long a system message waits for a client that does not read, before that client loses it.
+    pub smd_ttl: Duration = Time(Duration::from_secs(2)),
     /// The longest Retry-After of a peer that is believed.
     pub retry_after_max: Duration = Time(Duration::from_secs(3600)),
     /// How long transactions may go on once the proxy shuts down.

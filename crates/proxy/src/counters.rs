@@ -56,6 +56,12 @@ counters! {
     bytes_from_clients,
     /// Bytes of payload that went to clients.
     bytes_to_clients,
+    /// System messages of clients and of the proxy that were given to all who wanted them.
+    smd_messages,
+    /// System messages of clients that were refused because they were too long or too short.
+    smd_refused,
+    /// How often a client lost a system message because it did not read in time.
+    smd_lost,
     /// Bytes that wait in the proxy now, with what the waiting itself takes;
     /// [`Limits::memory`](crate::Limits::memory) bounds them.
     memory_held,

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION};
 use sspc_policy::{Address, Policy, Protocol, StreamType};
+use sspc_wire::smd::{Classes, STREAMTYPE};
 
 use crate::config::Config;
 use crate::identity::Identity;
@@ -83,6 +84,11 @@ pub fn explain(
     metadata: &[(String, Bytes)],
     length: Option<u32>,
 ) -> Result<Explanation, String> {
+    if streamtype == STREAMTYPE {
+        return Err(
+            "it is the proxy's bus for system messages, which no policy describes".to_owned()
+        );
+    }
     let policy = &config.policy;
     let found = session::look_up(policy, streamtype, Onward::supports)
         .map_err(|refusal| format!("clients are refused: {refusal}"))?;
@@ -126,6 +132,7 @@ fn attempt(
         chain: policy.rideshare_chain(&stream.name),
         metadata: metadata.to_vec(),
         length_hint: length,
+        classes: Classes::NONE,
     }
 }
 

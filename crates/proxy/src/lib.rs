@@ -29,6 +29,7 @@ mod onward;
 mod payload;
 mod server;
 mod session;
+mod smd;
 mod unread;
 mod ways_out;
 
@@ -39,8 +40,10 @@ pub use config::{
 pub use counters::Counters;
 pub use explain::{Destination, Explanation, RequestHead, Secret, explain};
 pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};
+pub use smd::{MessageTooLong, Smd, SmdMessage, Subscription};
 pub use sspc_address::{AddressError, ListenAddress, NetworkAddress, Owner};
 pub use sspc_line::{Datagrams, LineConfig, LineKeys, MuxConfig, Profile, SerialAddress};
+pub use sspc_wire::smd::Classes;
 pub use unread::all_read;
 pub use ways_out::{EnvironmentError, Via, ViaError, WaysOut};
 

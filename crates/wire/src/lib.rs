@@ -33,6 +33,7 @@ pub mod limits;
 mod mux;
 mod piece;
 mod random;
+pub mod smd;
 mod state;
 mod time;
 mod to_client;

@@ -38,7 +38,12 @@ pub enum Instead {
 /// What the proxy does about a protocol. When it learns one, this is what changes.
 pub const fn protocol_status(protocol: Protocol) -> Status {
     match protocol {
-        Protocol::H1 | Protocol::H2 | Protocol::Ws | Protocol::Mqtt | Protocol::Raw => Acts,
+        Protocol::H1
+        | Protocol::H2
+        | Protocol::Ws
+        | Protocol::Mqtt
+        | Protocol::Raw
+        | Protocol::Smd => Acts,
         Protocol::H3 => NotDone(Refused, "the proxy does not speak HTTP/3"),
     }
 }

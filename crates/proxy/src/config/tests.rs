@@ -11,6 +11,7 @@ mod memory;
 mod mqtt;
 mod network;
 mod observations;
+mod smd;
 mod support;
 
 use super::*;
@@ -53,6 +54,7 @@ fn timeouts() -> Vec<Row> {
         body_idle: [2_500, 120_000] => silence_inside_a_body & silence_inside_an_answered_request,
         keep_warm: [300, 130_000] => idle_h1_connection & idle_h2_connection,
         mqtt_ack: [500, 20_000] => unacknowledged_message,
+        smd_ttl: [500, 10_000] => age_of_messages,
         retry_after_max: [7_000, 10_800_000] => busy_before_connected & busy_after_connected,
         drain: [400, 140_000] => transaction_at_shutdown,
         flush: [200, 150_000] => refused_client_that_stays,
@@ -78,6 +80,8 @@ fn limits() -> Vec<Row> {
         h2_stream_window: [30_000, 2_000_000] => h2_window,
         mqtt_message: [900, 3_000_000] => largest_announced_message,
         mqtt_stream_window: [20_000, 1_000_000] => largest_message_among_strangers,
+        smd_queue: [3, 100] => waiting_messages,
+        smd_rate: [50, 1_000] => messages_of_a_second,
         lookups: [2, 9] => names_asked_for_many_clients,
         lookups_per_client: [3, 20] => names_asked_for_one_client,
         memory: [2_000_000, 20_000_000] => held_for_one_client & held_of_one_client,

@@ -27,8 +27,9 @@ use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tracing::Instrument as _;
 
+use self::attempt::queue;
 pub(crate) use self::attempt::queue::EventReceiver;
-use self::attempt::queue::{self, EventSender};
+pub(crate) use self::attempt::queue::{EventSender, SessionGone};
 pub(crate) use self::attempt::{
     Attempt, End, Event, Failure, FailureKind, MessageSettings, PAYLOAD_EVENT_MAX, Takes, TxChunk,
     Whose,
@@ -44,6 +45,7 @@ use crate::allow_to::AllowTo;
 use crate::config::{Credentials, DeviceCredentials, Limits, Sharing, Timeouts};
 use crate::descriptors::{Descriptor, Descriptors, REMEDY};
 use crate::memory::Memory;
+use crate::smd::{self, Smd};
 use crate::ways_out::WaysOut;
 
 /// What holds for all onward connections of a proxy.
@@ -62,6 +64,8 @@ pub(crate) struct OnwardConfig {
     pub(crate) ways_out: WaysOut,
     /// Where the system says how names are looked up.
     pub(crate) names: NameFiles,
+    /// The message bus, if clients may use it.
+    pub(crate) smd: Option<Smd>,
 }
 
 impl OnwardConfig {
@@ -98,6 +102,7 @@ enum Runner {
     Ws,
     Mqtt,
     Raw,
+    Smd,
 }
 
 impl Runner {
@@ -108,6 +113,7 @@ impl Runner {
             Protocol::Ws => Some(Runner::Ws),
             Protocol::Mqtt => Some(Runner::Mqtt),
             Protocol::Raw => Some(Runner::Raw),
+            Protocol::Smd => Some(Runner::Smd),
             _ => None,
         }
     }
@@ -138,6 +144,11 @@ impl Onward {
         self.config.credentials.set(credentials);
     }
 
+    /// True if clients may use the message bus.
+    pub(crate) fn has_smd(&self) -> bool {
+        self.config.smd.is_some()
+    }
+
     /// Where connections get theirs from.
     pub(crate) fn descriptors(&self) -> &Arc<Descriptors> {
         &self.config.descriptors
@@ -151,7 +162,12 @@ impl Onward {
     /// Starts an attempt. Must be called within a tokio runtime.
     pub(crate) fn start(self: &Arc<Self>, attempt: Attempt) -> AttemptHandle {
         let buflen = self.config.limits.buffer_of(&attempt.stream);
-        let (output, events) = queue::queue(buflen, Arc::clone(&attempt.account));
+        let account = Arc::clone(&attempt.account);
+        let (output, events) = match Runner::of(attempt.stream.protocol) {
+            // Messages wait on the bus.
+            Some(Runner::Smd) => queue::queue_of(1, buflen, account),
+            _ => queue::queue(buflen, account),
+        };
         let (body, chunks) = mpsc::channel((buflen / CHUNK_USUAL).clamp(CHUNKS_MIN, CHUNKS_MAX));
         let onward = Arc::clone(self);
         let running = async move {
@@ -214,6 +230,13 @@ impl Onward {
             Some(Runner::Ws) => ws::run(self, attempt, out, chunks).await,
             Some(Runner::Mqtt) => mqtt::run(self, attempt, out, chunks).await,
             Some(Runner::Raw) => raw::run(self, attempt, out, chunks).await,
+            Some(Runner::Smd) => match &self.config.smd {
+                Some(bus) => smd::run(bus, attempt, out, chunks).await,
+                None => {
+                    let why = "this proxy distributes no system messages";
+                    End::Failed(Failure::new(FailureKind::Policy, why))
+                }
+            },
             None => {
                 let why = format!("this proxy does not speak {protocol}");
                 End::Failed(Failure::new(FailureKind::Policy, why))

@@ -14,6 +14,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use sspc_policy::Policy;
 use tokio_util::task::TaskTracker;
@@ -27,7 +28,9 @@ pub(crate) use self::shared::Shared;
 use self::shared::lock;
 use crate::config::{Config, DeviceCredentials};
 use crate::counters::Counters;
+use crate::smd::Smd;
 use sspc_address::ListenAddress;
+use sspc_wire::smd::Classes;
 
 /// A Secure Streams proxy.
 ///
@@ -139,6 +142,7 @@ impl Proxy {
             accepting.spawn(serve.instrument(warn_span!("listener", %address)));
         }
         accepting.close();
+        shared.smd.publish_state(r#"{"state":"OPERATIONAL"}"#);
         shutdown.await;
 
         shared.stopping.cancel();
@@ -158,9 +162,20 @@ impl Proxy {
 }
 
 impl Handle {
-    /// Replaces the policy: new streams use it, those that exist keep theirs.
+    /// Replaces the policy: new streams use it, those that exist keep theirs. Clients hear of it as a
+    /// system message.
     pub fn reload(&self, policy: impl Into<Arc<Policy>>) {
         *lock(&self.shared.policy) = policy.into();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        let text = format!(r#"{{"policy":"updated","ts":{now}}}"#);
+        // So short a message is never refused.
+        let _ = self.smd().publish(Classes::SYSTEM_STATE, text);
+    }
+
+    /// The bus for system messages among the proxy and its clients. The proxy may use it although
+    /// clients may not.
+    pub fn smd(&self) -> Smd {
+        self.shared.smd.clone()
     }
 
     /// Replaces the device's credentials: each transaction that begins from now on uses these.

@@ -13,6 +13,7 @@ use crate::counters::Counts;
 use crate::descriptors::Descriptors;
 use crate::memory::Memory;
 use crate::onward::{Onward, OnwardConfig};
+use crate::smd::{Bounds, Smd};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -22,6 +23,7 @@ pub(crate) struct Shared {
     pub(crate) counts: Arc<Counts>,
     pub(crate) admitted: Mutex<Admitted>,
     pub(crate) memory: Arc<Memory>,
+    pub(crate) smd: Smd,
     next_id: AtomicU64,
     pub(crate) sessions: TaskTracker,
     /// Lines, which outlive their sessions by what is still to be sent.
@@ -38,6 +40,12 @@ impl Shared {
     pub(crate) fn new(config: Config) -> Self {
         let counts = Arc::<Counts>::default();
         let memory = Memory::new(config.limits.memory.resolve(), Arc::clone(&counts));
+        let bounds = Bounds {
+            queue: config.limits.smd_queue,
+            ttl: config.timeouts.smd_ttl,
+            rate: config.limits.smd_rate,
+        };
+        let smd = Smd::new(bounds, Arc::clone(&counts));
         let onward = Onward::new(OnwardConfig {
             memory: Arc::clone(&memory),
             limits: config.limits.clone(),
@@ -48,6 +56,7 @@ impl Shared {
             allow_to: config.allow_to.clone(),
             ways_out: config.ways_out.clone(),
             names: config.names.clone(),
+            smd: config.smd.then(|| smd.clone()),
         });
         Self {
             policy: Mutex::new(Arc::clone(&config.policy)),
@@ -56,6 +65,7 @@ impl Shared {
             admitted: Mutex::default(),
             counts,
             memory,
+            smd,
             next_id: AtomicU64::new(1),
             sessions: TaskTracker::new(),
             lines: TaskTracker::new(),

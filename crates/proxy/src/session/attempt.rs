@@ -48,7 +48,7 @@ impl AttemptStarter for Arc<Onward> {
     type RunningAttempt = AttemptHandle;
 
     fn supports(&self, protocol: Protocol) -> bool {
-        Onward::supports(protocol)
+        Onward::supports(protocol) && (protocol != Protocol::Smd || self.has_smd())
     }
 
     fn start(&self, attempt: Attempt) -> AttemptHandle {

@@ -64,6 +64,8 @@ pub(crate) enum Refusal {
     NotDone { name: String, undone: Undone },
     #[error("streamtype {name:?} uses protocol {protocol}, which this proxy is built without")]
     Protocol { name: String, protocol: String },
+    #[error("this proxy distributes no system messages: it runs with --no-smd")]
+    NoSmd,
 }
 
 /// Which limit leaves no place for a client's session.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use sspc_policy::{MetadataItem, Policy, Protocol, StreamType};
 use sspc_wire::Streamtype;
 use sspc_wire::limits::{STREAMTYPE_LIST_MAX, STREAMTYPE_NAME_MAX, VERSION};
+use sspc_wire::smd;
 use tracing::info;
 
 use super::attempt::AttemptStarter;
@@ -32,14 +33,29 @@ pub(super) fn create<D: AttemptStarter>(
     let name = String::from_utf8_lossy(asked.name).into_owned();
     tracing::Span::current().record("streamtype", &name);
     let supports = |protocol| starter.supports(protocol);
-    let streamtype = look_up(policy, &name, supports).map_err(CloseReason::Refused)?;
+    let (streamtype, chain) = if name == smd::STREAMTYPE {
+        let streamtype = message_bus(supports).map_err(CloseReason::Refused)?;
+        (Arc::clone(&streamtype), vec![streamtype])
+    } else {
+        let streamtype = look_up(policy, &name, supports).map_err(CloseReason::Refused)?;
+        (Arc::clone(streamtype), policy.rideshare_chain(&name))
+    };
     info!(
         protocol = %streamtype.protocol,
         pid = asked.process_id(),
         honours_credit = asked.honours_credit(),
         "stream created"
     );
-    Ok(Stream::create(context, policy.rideshare_chain(&name), Arc::clone(streamtype), asked, link))
+    Ok(Stream::create(context, chain, streamtype, asked, link))
+}
+
+/// The streamtype that no policy defines.
+fn message_bus(supports: impl Fn(Protocol) -> bool) -> Result<Arc<StreamType>, Refusal> {
+    if supports(Protocol::Smd) {
+        Ok(Arc::new(StreamType::smd(smd::STREAMTYPE)))
+    } else {
+        Err(Refusal::NoSmd)
+    }
 }
 
 /// The streamtype of this name, if clients can have streams of it.

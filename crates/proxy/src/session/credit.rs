@@ -23,6 +23,12 @@ impl ClientCredit {
         }
     }
 
+    /// For the message bus, where STREAMTYPE gives classes instead. A client that announces that it
+    /// manages credit gives some once the stream is created; to others all is sent.
+    pub(crate) fn of_smd(streamtype: &Streamtype<'_>) -> Self {
+        if streamtype.honours_credit() { Self::Bytes(0) } else { Self::Unlimited }
+    }
+
     /// TXCR_UPDATE; a negative one takes back what is not used yet.
     pub(crate) fn add(&mut self, update: i32) {
         if let Self::Bytes(bytes) = self {

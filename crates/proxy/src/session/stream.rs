@@ -6,6 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sspc_policy::{Protocol, StreamType};
 use sspc_wire::limits::channel_ahead_max;
+use sspc_wire::smd::Classes;
 use sspc_wire::{Flags, PayloadHead, Piece, State, Streamtype, Timeout, ToClient};
 use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::Instant;
@@ -94,6 +95,8 @@ pub(crate) struct Stream<D: AttemptStarter> {
     streamtype: Arc<StreamType>,
     chain: Vec<Arc<StreamType>>,
     metadata: Metadata,
+    /// For the message bus: what the client wants to get.
+    classes: Classes,
     lifecycle: Lifecycle,
     attempt: Option<D::RunningAttempt>,
     tx_queue: TxQueue,
@@ -132,7 +135,10 @@ impl<D: AttemptStarter> Stream<D> {
         let SessionContext { peer, starter, counts, limits, timeouts, memory, .. } = context;
         let watermarks = Watermarks::of(&streamtype, limits);
         let honours = asked.honours_credit();
-        let credit = ClientCredit::initial(asked);
+        let is_smd = streamtype.protocol == Protocol::Smd;
+        let credit =
+            if is_smd { ClientCredit::of_smd(asked) } else { ClientCredit::initial(asked) };
+        let classes = if is_smd { asked.tx_credit.cast_unsigned() } else { 0 };
         let mode = FramingMode::of(honours, link);
         let window = || match may_take_payload(&streamtype) {
             true => Window::new(u32::try_from(watermarks.tx_queue).unwrap_or(u32::MAX)),
@@ -154,6 +160,7 @@ impl<D: AttemptStarter> Stream<D> {
             streamtype,
             chain,
             metadata: Metadata::default(),
+            classes: Classes::from_bits(classes),
             attempt: None,
             tx_queue: TxQueue::new(),
             watermarks,
@@ -293,7 +300,11 @@ impl<D: AttemptStarter> Stream<D> {
             }
             return;
         }
-        let flags = head.flags_of(piece) & KNOWN;
+        let flags = match self.streamtype.protocol {
+            // Each frame is a message, whatever its flags say.
+            Protocol::Smd => PayloadHead::new(Flags::WHOLE).flags_of(piece),
+            _ => head.flags_of(piece) & KNOWN,
+        };
         let piece = tx_queue::Piece {
             bytes: piece.data,
             shared: shared(read, piece.data),
@@ -535,6 +546,7 @@ impl<D: AttemptStarter> Stream<D> {
             chain: self.chain.clone(),
             metadata: self.metadata.values().to_vec(),
             length_hint: self.lifecycle.length_hint(),
+            classes: self.classes,
         }));
     }
 

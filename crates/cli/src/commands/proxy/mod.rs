@@ -93,6 +93,10 @@ pub(crate) struct ProxyArgs {
     #[arg(long, value_name = "WHO", default_value = "client")]
     pub(crate) share_connections: ShareConnections,
 
+    /// Refuse clients the bus for system messages, the streamtype `_lws_smd`
+    #[arg(long)]
+    no_smd: bool,
+
     /// Change a limit, such as sessions=1000; may be given several times
     #[arg(
         long = "limit",
@@ -200,6 +204,7 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     knobs::apply(&args.limits, &args.timeouts, &mut config)
         .map_err(|error| Failure::new(error.to_string()))?;
     config.sharing = args.share_connections.into();
+    config.smd = !args.no_smd;
     if let Some(grace) = args.grace {
         config.timeouts.drain = grace;
     }

@@ -230,6 +230,7 @@ pub(super) use super::mqtt::{
     largest_announced_message, largest_message_among_strangers, unacknowledged_message,
 };
 pub(super) use super::network::{lines_of_many_hosts, lines_of_one_host};
+pub(super) use super::smd::{age_of_messages, messages_of_a_second, waiting_messages};
 
 pub(super) async fn served_links(config: Config) -> u64 {
     let asked = config.limits.sessions + 3;

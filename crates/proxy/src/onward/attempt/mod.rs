@@ -13,6 +13,7 @@ use bytes::Bytes;
 use sspc_policy::Protocol;
 use sspc_policy::{Instead, StreamType, Target};
 use sspc_wire::Flags;
+use sspc_wire::smd::Classes;
 
 pub(crate) use self::failure::{Failure, FailureKind, Whose};
 use self::queue::SessionGone;
@@ -34,6 +35,8 @@ pub(crate) struct Attempt {
     pub(crate) metadata: Vec<(String, Bytes)>,
     /// Bytes of payload that the client announced for the next message.
     pub(crate) length_hint: Option<u32>,
+    /// For the message bus: what the client wants to get.
+    pub(crate) classes: Classes,
 }
 
 /// Payload from the client, in the order it came.

@@ -20,9 +20,18 @@ const EVENT_COST: usize = 128;
 
 /// A queue that holds at most `bytes` of payload, but at least one full event.
 pub(crate) fn queue(bytes: usize, account: Arc<Account>) -> (EventSender, EventReceiver) {
+    queue_of(EVENTS_MAX, bytes, account)
+}
+
+/// The same of at most `events`, whatever they carry.
+pub(crate) fn queue_of(
+    events: usize,
+    bytes: usize,
+    account: Arc<Account>,
+) -> (EventSender, EventReceiver) {
     let bytes = bytes.clamp(PAYLOAD_EVENT_MAX, Semaphore::MAX_PERMITS >> 1);
     let room = Arc::new(Semaphore::new(bytes));
-    let (sender, receiver) = mpsc::channel(EVENTS_MAX);
+    let (sender, receiver) = mpsc::channel(events);
     (EventSender { sender, room: Arc::clone(&room), account }, EventReceiver { receiver, room })
 }
 
@@ -82,6 +91,12 @@ impl EventSender {
     /// Queues an event if there is room for it now.
     pub(crate) fn try_event(&self, event: Event) -> bool {
         self.sender.try_send(Queued { event, _held: None }).is_ok()
+    }
+
+    /// Ready once an event would not have to wait, nor the stream's share of memory is used up.
+    pub(crate) async fn room(&self) -> Result<(), SessionGone> {
+        self.memory().await;
+        self.sender.reserve().await.map(drop).map_err(|_| SessionGone)
     }
 
     /// Queues payload in events of at most [`PAYLOAD_EVENT_MAX`] bytes: SOM and RELATED_START on

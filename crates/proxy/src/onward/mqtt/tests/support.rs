@@ -80,6 +80,7 @@ impl World {
             chain: Vec::new(),
             metadata: Vec::new(),
             length_hint: None,
+            classes: sspc_wire::smd::Classes::NONE,
         });
         Stream { handle }
     }
@@ -93,6 +94,7 @@ impl World {
             chain: Vec::new(),
             metadata: vec![(name.to_owned(), value.to_owned().into())],
             length_hint: None,
+            classes: sspc_wire::smd::Classes::NONE,
         });
         Stream { handle }
     }

@@ -43,6 +43,7 @@ fn start(stream: StreamType, metadata: &[(&str, &'static str)]) -> AttemptHandle
         stream,
         metadata,
         length_hint: None,
+        classes: sspc_wire::smd::Classes::NONE,
     };
     Onward::new(OnwardConfig::default()).start(attempt)
 }
