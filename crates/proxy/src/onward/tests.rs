@@ -19,3 +19,4 @@ mod retries;
 mod shared;
 mod support;
 mod tls;
+mod trailers;

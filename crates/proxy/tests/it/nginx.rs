@@ -311,6 +311,15 @@ fn locations(ports: &Ports, origin: SocketAddr) -> String {
         "location = /status/204 {{ return 204; }}
         location = /status/404 {{ return 404 'not here'; }}
         location = /status/500 {{ return 500 'broken'; }}
+        location = /cookies {{
+            add_header set-cookie 'session=7; Path=/';
+            return 200 'had $http_cookie';
+        }}
+        location = /trailers {{
+            try_files /small.txt =404;
+            add_trailer grpc-status 0;
+            add_trailer grpc-message fine;
+        }}
         location = /redirect/301 {{ return 301 /small.txt; }}
         location = /redirect/302 {{ return 302 /small.txt; }}
         location = /redirect/303 {{ return 303 /small.txt; }}

@@ -1,6 +1,10 @@
 //! Responses of every kind, over every way.
 
+use sspc::Address;
+use sspc::tokio::Client;
+
 use crate::nginx::{self, BIG, MIB, SMALL};
+use crate::user::User;
 use crate::world::{Streamtype, WAYS, World};
 
 const OK: &str = "CREATING CONNECTING CONNECTED SOM EOM QOS_ACK_REMOTE DISCONNECTED";
@@ -61,6 +65,60 @@ async fn a_head_has_no_body_whatever_its_length() {
             "CREATING CONNECTING length=1048576 CONNECTED QOS_ACK_REMOTE DISCONNECTED",
             "{way}"
         );
+    }
+}
+
+#[tokio::test]
+async fn trailers_are_metadata_that_comes_before_the_verdict() {
+    let asks = r#""metadata": [{"status": "grpc-status:"}, {"type": "content-type:"}]"#;
+    let world = World::with(|ports, _| {
+        let base =
+            |name, port| Streamtype::at(name, port).path("trailers").with(asks).opportunistic();
+        vec![base("h1-trailers", ports.clear), base("h2-trailers", ports.h2).h2().tls()]
+    })
+    .await;
+    for way in ["h1-trailers", "h2-trailers"] {
+        let mut user = world.open(way).await;
+        assert_eq!(
+            user.get().await,
+            "CREATING CONNECTING type=text/plain CONNECTED SOM EOM status=0 QOS_ACK_REMOTE \
+             DISCONNECTED",
+            "{way}"
+        );
+        assert_eq!(user.messages.last().unwrap().data, SMALL, "{way}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_of_a_server_is_one_clients() {
+    let world = World::with(|ports, _| {
+        let base = |name, port| {
+            let streamtype = Streamtype::at(name, port).path("cookies").opportunistic();
+            streamtype.with(r#""http_cookies": true"#)
+        };
+        vec![
+            base("h1-cookies", ports.clear),
+            base("h1-again", ports.clear),
+            base("h2-cookies", ports.h2).h2().tls(),
+            base("h2-again", ports.h2).h2().tls(),
+        ]
+    })
+    .await;
+    for way in ["h1", "h2"] {
+        for (name, had) in
+            [("cookies", "had "), ("cookies", "had session=7"), ("again", "had session=7")]
+        {
+            let mut user = world.open(&format!("{way}-{name}")).await;
+            assert_eq!(user.get().await, OK);
+            assert_eq!(user.text(), had, "{way}-{name}");
+        }
+        // Over TCP it is another client than over the socket's file.
+        let mut tcp =
+            world.more_addresses().iter().filter(|address| matches!(address, Address::Tcp { .. }));
+        let stranger = Client::new(tcp.next().unwrap().clone());
+        let mut user = User::open(&stranger, &format!("{way}-again")).await;
+        assert_eq!(user.get().await, OK);
+        assert_eq!(user.text(), "had ", "{way}");
     }
 }
 

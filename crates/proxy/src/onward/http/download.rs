@@ -19,6 +19,9 @@ const DRAIN_MAX: usize = 16 * 1024;
 /// How long that may take.
 const DRAIN_TIME_MAX: Duration = Duration::from_millis(100);
 
+/// How long trailers may take behind a body of which the length was announced.
+const TRAILERS_TIME_MAX: Duration = Duration::from_secs(1);
+
 /// What the delivery of a body needs to know.
 pub(crate) struct Delivery<'a> {
     pub(crate) out: &'a EventSender,
@@ -86,6 +89,20 @@ impl Delivery<'_> {
             if last {
                 return Ok(Ok(()));
             }
+        }
+    }
+
+    /// Metadata of what came behind a body that was handed on.
+    pub(crate) async fn trailers(&self, download: &mut Download) -> Vec<(String, Bytes)> {
+        if self.none || !response::asks_for_headers(self.stream) {
+            return Vec::new();
+        }
+        match timeout(TRAILERS_TIME_MAX, download.trailers()).await {
+            Ok(Some(mut trailers)) => {
+                response::remove_what_is_no_trailer(&mut trailers);
+                response::metadata(self.stream, &trailers)
+            }
+            Ok(None) | Err(_) => Vec::new(),
         }
     }
 

@@ -6,9 +6,9 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use http::Response;
+use http::{HeaderMap, Response};
 use http_body_util::BodyExt as _;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::{Body as _, Frame, Incoming};
 
 use super::{h1, h2};
 use crate::onward::FailureKind;
@@ -118,7 +118,11 @@ impl Carrier {
 /// A response's body as it comes.
 #[derive(Debug)]
 pub(crate) enum Download {
-    H1(Incoming),
+    H1 {
+        body: Incoming,
+        /// What came behind the body.
+        trailers: Option<HeaderMap>,
+    },
     H2(h2::Body),
 }
 
@@ -126,27 +130,34 @@ impl Download {
     /// Whether it is known that nothing more comes.
     pub(crate) fn is_over(&self) -> bool {
         match self {
-            Download::H1(body) => body.is_end_stream(),
+            Download::H1 { body, .. } => body.is_end_stream(),
             Download::H2(body) => body.is_over(),
         }
     }
 
-    /// The next bytes, `None` at the end. Trailers are skipped. A caller that calls again has passed
+    /// The next bytes, `None` at the end. A caller that calls again has passed
     /// on what it got.
     pub(crate) async fn next(&mut self) -> Option<Result<Bytes, String>> {
-        let body = match self {
-            Download::H1(body) => body,
+        let (body, trailers) = match self {
+            Download::H1 { body, trailers } => (body, trailers),
             Download::H2(body) => return body.next().await,
         };
         loop {
-            match body.frame().await? {
-                Ok(frame) => {
-                    if let Ok(data) = frame.into_data() {
-                        return Some(Ok(data));
-                    }
-                }
+            match body.frame().await?.map(Frame::into_data) {
+                Ok(Ok(data)) => return Some(Ok(data)),
+                Ok(Err(frame)) => *trailers = frame.into_trailers().ok(),
                 Err(error) => return Some(Err(h1::describe(&error))),
             }
+        }
+    }
+
+    /// The headers that the peer sent behind a body that is complete.
+    pub(crate) async fn trailers(&mut self) -> Option<HeaderMap> {
+        // Their end is the body's.
+        while let Some(Ok(_)) = self.next().await {}
+        match self {
+            Download::H1 { trailers, .. } => trailers.take(),
+            Download::H2(body) => body.trailers().await,
         }
     }
 
@@ -155,7 +166,7 @@ impl Download {
     pub(crate) async fn beside<T>(&mut self, main: impl Future<Output = T>) -> T {
         match self {
             // Nobody reads it.
-            Download::H1(_) => main.await,
+            Download::H1 { .. } => main.await,
             Download::H2(body) => tokio::select! {
                 biased;
                 value = main => value,

@@ -99,7 +99,7 @@ impl Connection {
                     let why = "the idle connection ended with 408".to_owned();
                     Err(NoResponse { kind, why, retryability: Retryability::Always })
                 }
-                Ok(response) => Ok(response.map(Download::H1)),
+                Ok(response) => Ok(response.map(|body| Download::H1 { body, trailers: None })),
                 Err(mut error) => {
                     let retryability = match error.take_message() {
                         Some(_) if reused => Retryability::Always,

@@ -5,8 +5,8 @@ use http::{Method, Request, StatusCode, Uri};
 use sspc_policy::{Protocol, path_for};
 use url::Url;
 
-use super::head;
 use super::multipart_encode::Parts;
+use super::{head, response};
 use crate::config::DeviceCredentials;
 use crate::identity::Identity;
 use crate::onward::connect::{Reach, Route, Scope, Trust};
@@ -30,6 +30,8 @@ pub(crate) struct Plan {
     pub(crate) body: Option<BodyPlan>,
     /// How to encrypt if a redirect asks for it.
     trust: Trust,
+    /// Whether the policy has metadata that may come behind the body.
+    asks_for_trailers: bool,
     /// Whether servers may redirect it to private addresses.
     allow_private: bool,
     /// Headers that are for the first peer's eyes only.
@@ -85,6 +87,7 @@ impl Plan {
             headers: headers.map,
             body,
             trust,
+            asks_for_trailers: response::asks_for_headers(stream),
             allow_private: stream.allow_private,
             secrets: headers.secrets,
             cookie: None,
@@ -102,7 +105,17 @@ impl Plan {
             Some(host) => host.clone(),
             None => host_of(route)?,
         };
-        Ok(head::size(path, &self.all_headers(route, Some(host))?))
+        let mut headers = self.all_headers(route, Some(host))?;
+        headers.extend(self.h2_headers().filter(|_| self.h2));
+        Ok(head::size(path, &headers))
+    }
+
+    /// What h2 requests have that others do not.
+    fn h2_headers(&self) -> impl Iterator<Item = (HeaderName, HeaderValue)> {
+        // Some servers of gRPC refuse requests without it.
+        self.asks_for_trailers
+            .then_some((header::TE, HeaderValue::from_static("trailers")))
+            .into_iter()
     }
 
     /// Bytes of path and headers.
@@ -157,6 +170,7 @@ impl Plan {
             .build()
             .map_err(|error| self.bad_path(&error))?;
         let mut request = self.request(uri, None, ())?;
+        request.headers_mut().extend(self.h2_headers());
         *request.version_mut() = http::Version::HTTP_2;
         Ok(request)
     }

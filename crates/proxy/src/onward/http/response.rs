@@ -22,6 +22,36 @@ pub(crate) fn metadata(stream: &StreamType, headers: &HeaderMap) -> Vec<(String,
     found
 }
 
+/// Whether a response can give metadata to the client.
+pub(crate) fn asks_for_headers(stream: &StreamType) -> bool {
+    stream.metadata.iter().any(|item| item.header.is_some())
+}
+
+/// Takes out what means nothing behind a body: what frames it or says what it is, cookies, and
+/// where the response leads (RFC 9110 §6.5.1).
+pub(crate) fn remove_what_is_no_trailer(trailers: &mut HeaderMap) {
+    const NAMES: [HeaderName; 15] = [
+        header::AGE,
+        header::CACHE_CONTROL,
+        header::CONNECTION,
+        header::CONTENT_ENCODING,
+        header::CONTENT_LENGTH,
+        header::CONTENT_RANGE,
+        header::CONTENT_TYPE,
+        header::HOST,
+        header::LOCATION,
+        header::RETRY_AFTER,
+        header::SET_COOKIE,
+        header::TE,
+        header::TRAILER,
+        header::TRANSFER_ENCODING,
+        header::WWW_AUTHENTICATE,
+    ];
+    for name in NAMES {
+        trailers.remove(name);
+    }
+}
+
 /// All values of a header as one; of cookies the first, because commas are part of them.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<Bytes> {
     let mut values = headers.get_all(name).iter();

@@ -386,6 +386,10 @@ impl Transaction<'_> {
             let why = format!("{}: {why}", self.plan.route);
             return Ok(End::Failed(Failure::new(FailureKind::Closed, why)));
         }
+        let trailers = exchange.pump.beside(body.trailers(&mut download)).await;
+        if !trailers.is_empty() {
+            self.out.event(Event::Metadata(trailers)).await?;
+        }
         let good = stream.http.is_success(head.status.as_u16());
         let is_last = matches!(exchange.carrier, Carrier::H1(_))
             && response::closes_connection(&self.plan.method, &head);

@@ -13,6 +13,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use h2::RecvStream;
+use http::HeaderMap;
 
 use super::paced::{Gate, Gathered};
 use super::{describe, is_enough};
@@ -65,7 +66,7 @@ impl Body {
         self.waiting.is_empty() && self.stream.is_end_stream()
     }
 
-    /// The next bytes, `None` at the end. Trailers are skipped. The peer gets new credit for what
+    /// The next bytes, `None` at the end. The peer gets new credit for what
     /// earlier calls returned: so a caller that calls again has passed that on.
     pub(crate) async fn next(&mut self) -> Option<Result<Bytes, String>> {
         if self.unreleased >= self.batch {
@@ -78,6 +79,14 @@ impl Body {
             self.unreleased += bytes.len();
         }
         Some(next)
+    }
+
+    /// The headers behind a body that was taken to its end.
+    pub(crate) async fn trailers(&mut self) -> Option<HeaderMap> {
+        match self.end {
+            Some(Ok(())) => poll_fn(|cx| self.stream.poll_trailers(cx)).await.ok()?,
+            _ => None,
+        }
     }
 
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, String>>> {
