@@ -38,6 +38,8 @@ pub struct Destination {
     pub via: Option<String>,
     /// Whose word the peer's certificate needs, in words; `None` without TLS.
     pub trust: Option<String>,
+    /// The number of the device's certificate that is presented; `None` without one.
+    pub client_cert: Option<u8>,
     /// The name that the certificate has to be for.
     pub server_name: String,
     /// Whether the client chooses the host, which then has to be public.
@@ -150,6 +152,7 @@ fn destination(stream: &StreamType, planned: Planned) -> Destination {
     });
     Destination {
         server_name: route.server_name().to_owned(),
+        client_cert: route.client_cert.as_ref().map(|presented| presented.number),
         trust: route.tls.as_ref().map(Trust::to_string),
         address: route.address,
         is_clients: false,

@@ -16,6 +16,7 @@
 mod allow_to;
 mod config;
 mod counters;
+mod credentials;
 mod descriptors;
 mod explain;
 #[cfg(any(fuzzing, test))]
@@ -39,6 +40,7 @@ pub use config::{
 };
 pub use counters::Counters;
 pub use explain::{Destination, Explanation, RequestHead, Secret, explain};
+pub use onward::{ClientCert, ClientCertError};
 pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};
 pub use smd::{MessageTooLong, Smd, SmdMessage, Subscription};
 pub use sspc_address::{AddressError, ListenAddress, NetworkAddress, Owner};

@@ -3,6 +3,7 @@
 
 mod bridge;
 mod cat;
+mod client_certs;
 mod come_and_go;
 mod decode;
 mod demo;

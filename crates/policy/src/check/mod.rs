@@ -293,13 +293,15 @@ impl Check<'_> {
             let help = "it is for an `endpoint` that is one `${name}`, with `tls`";
             self.warning(Code::Suspicious, "allow_clear", message, help);
         }
-        // A redirect may lead to TLS.
-        if !streamtype.tls && !streamtype.allow_redirects {
-            for key in ["tls_trust_store", "client_cert"] {
-                if self.given(key) && (streamtype.trust_store.is_some() || key == "client_cert") {
-                    let message = format!("{} has no effect without `tls`", self.key(key));
-                    self.warning(Code::Suspicious, key, message, "add `\"tls\": true`");
-                }
+        // A redirect may lead to TLS, where the certificate is not presented.
+        let unused = [
+            ("tls_trust_store", streamtype.trust_store.is_some() && !streamtype.allow_redirects),
+            ("client_cert", true),
+        ];
+        for (key, unused) in unused {
+            if !streamtype.tls && unused && self.given(key) {
+                let message = format!("{} has no effect without `tls`", self.key(key));
+                self.warning(Code::Suspicious, key, message, "add `\"tls\": true`");
             }
         }
     }

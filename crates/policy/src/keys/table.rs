@@ -12,7 +12,7 @@ use super::field::FieldKind::{
 };
 use super::field::TextRule::{Free, HeaderName, HeaderValue};
 use super::field::{AppliesTo, Field, FieldKind, Key, Reference};
-use super::status::Instead::{Fails, Ignored, Refused};
+use super::status::Instead::{Ignored, Refused};
 use super::status::Status::{self, Acts, ByValue, Inert, NotDone, Partly, With};
 
 /// A key that the reference has too.
@@ -66,8 +66,8 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
          there"),
     key("tls_trust_store", All, Refer(Reference::TrustStore), Acts,
         "the trust store to verify the server with; the system's if none"),
-    key("client_cert", All, Index(field!(client_cert)), NotDone(Fails,
-        "there are no client certificates"),
+    key("client_cert", All, Index(field!(client_cert)), Partly(
+        "with a certificate of `sspc proxy --credentials`; it never connects without"),
         "number of the device's client certificate, from 0"),
     key("opportunistic", All, Flag(field!(opportunistic)), Acts,
         "connect only when asked, and stay disconnected after a loss"),

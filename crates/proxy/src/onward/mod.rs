@@ -38,6 +38,7 @@ pub(crate) use self::connect::NameFiles;
 #[cfg(test)]
 pub(crate) use self::connect::NameServer;
 use self::connect::{Alpn, Caller, Connector, Perf, Reach, Resolver, Route, Transport};
+pub use self::connect::{ClientCert, ClientCertError};
 use self::cookies::Cookies;
 use self::http::{h1, h2};
 pub(crate) use self::plan::Planned;
@@ -77,7 +78,9 @@ impl OnwardConfig {
         };
         let is_clients = target.host_from_client && !attempt.stream.allow_private;
         let reach = if is_clients { Reach::Client } else { Reach::Policy };
-        Route::new(client, target.address.clone(), target.tls, reach, &attempt.stream)
+        let credentials = self.credentials.get();
+        let stream = &attempt.stream;
+        Route::new(client, target.address.clone(), target.tls, reach, stream, &credentials)
     }
 }
 

@@ -138,6 +138,9 @@ impl Text {
             }
             None => self.line("TLS", "none"),
         }
+        if let Some(number) = destination.client_cert {
+            self.line("presents", format!("client certificate {number} (from credentials)"));
+        }
         if streamtype.protocol == Protocol::H2 {
             let shared = match destination.shared_with.as_slice() {
                 [] => "no other streamtype; the streams of one client share connections".to_owned(),

@@ -47,6 +47,12 @@ pub(super) fn validity(der: &[u8]) -> Option<(u64, u64)> {
     Some((seconds(validity.not_before), seconds(validity.not_after)))
 }
 
+/// Whom a certificate is for, in its own words.
+pub(super) fn subject(der: &[u8]) -> Option<String> {
+    let cert = Certificate::from_der(der).ok()?;
+    Some(name(cert.tbs_certificate().subject()))
+}
+
 fn seconds(time: Time) -> u64 {
     time.to_unix_duration().as_secs()
 }

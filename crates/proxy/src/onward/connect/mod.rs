@@ -1,6 +1,7 @@
 //! From a route to a connected transport: names, sockets, TLS.
 
 mod chain;
+mod client_cert;
 mod explain;
 mod notes;
 mod perf;
@@ -18,6 +19,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+pub(crate) use self::client_cert::Presented;
+pub use self::client_cert::{ClientCert, ClientCertError};
 use self::perf::Dns;
 pub(crate) use self::perf::Perf;
 pub(crate) use self::read_out::ReadOut;
@@ -65,6 +68,10 @@ impl Connector {
         alpn: Alpn,
         perf: &mut Perf,
     ) -> Result<Transport, Failure> {
+        if let Some(presented @ Presented { cert: None, .. }) = &route.client_cert {
+            let why = format!("TLS with {route}: the policy wants {presented}");
+            return Err(Failure::new(FailureKind::Local, why));
+        }
         let limit = self.limit;
         let connecting = async {
             let socket = self.tcp.connect(descriptor, route, caller, perf).await?;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use sspc_policy::{Address, StreamType, TrustStore, WayOut};
 
+use super::client_cert::Presented;
 use super::scope::Reach;
+use crate::credentials::DeviceCredentials;
 use crate::identity::Identity;
 use crate::onward::Attempt;
 
@@ -55,6 +57,8 @@ pub(crate) struct Route {
     pub(crate) address: Address,
     /// `None` for a clear connection.
     pub(crate) tls: Option<Trust>,
+    /// What is presented with TLS; a connection is for those alone who would present the same.
+    pub(crate) client_cert: Option<Presented>,
     /// How far it may lead: a connection is not shared by who could not have opened it.
     pub(crate) reach: Reach,
     /// The policy's SOCKS5 proxy.
@@ -68,6 +72,7 @@ impl Route {
         tls: bool,
         reach: Reach,
         stream: &StreamType,
+        credentials: &DeviceCredentials,
     ) -> Self {
         let address = match address {
             // Names differ only by their letters.
@@ -75,7 +80,8 @@ impl Route {
             other => other,
         };
         let tls = tls.then(|| Trust::of(stream));
-        Self { client, address, tls, reach, way_out: stream.way_out.clone() }
+        let client_cert = tls.as_ref().and_then(|_| Presented::of(stream, credentials));
+        Self { client, address, tls, client_cert, reach, way_out: stream.way_out.clone() }
     }
 
     /// The name that the peer's certificate has to be for.

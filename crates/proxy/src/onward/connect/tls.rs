@@ -1,6 +1,6 @@
 //! TLS towards remote peers.
 //!
-//! Each trust store gets its own client configuration, and with it its own cache of sessions to
+//! Each trust store gets its own client configuration with each client certificate, and with it its own cache of sessions to
 //! resume. The process-wide default provider of rustls is left alone, so that programs which embed
 //! the proxy can have another.
 
@@ -14,8 +14,9 @@ use sspc_policy::TrustStore;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
+use super::client_cert::ClientCert;
 use super::explain::explain;
-use super::notes::Notes;
+use super::notes::{NoCertificate, Notes};
 use super::route::{Route, Trust};
 use super::transport::{Socket, Transport};
 use super::verifier::Verifier;
@@ -49,11 +50,19 @@ impl Alpn {
     }
 }
 
+/// Whom a connection trusts, and who it says that it is. Sessions are taken up again by those alone for
+/// whom both are the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Identities {
+    trust: Trust,
+    client_cert: Option<ClientCert>,
+}
+
 /// Makes and keeps the configurations.
 #[derive(Debug)]
 pub(crate) struct Tls {
     provider: Arc<CryptoProvider>,
-    configs: Mutex<Vec<(Trust, Alpn, Arc<ClientConfig>)>>,
+    configs: Mutex<Vec<(Identities, Alpn, Arc<ClientConfig>)>>,
     platform: OnceCell<Arc<RootCertStore>>,
 }
 
@@ -76,26 +85,35 @@ impl Tls {
     ) -> Result<Transport, Failure> {
         let failed =
             |what: &str| Failure::new(FailureKind::Tls, format!("TLS with {route}: {what}"));
-        let config = self.config(trust, alpn).await.map_err(|why| failed(&why))?;
+        let presented = route.client_cert.as_ref();
+        let identities = Identities {
+            trust: trust.clone(),
+            client_cert: presented.and_then(|presented| presented.cert.clone()),
+        };
+        let config = self.config(&identities, alpn).await.map_err(|why| failed(&why))?;
         let name = ServerName::try_from(route.server_name().to_owned())
             .map_err(|_| failed("a certificate cannot be issued for its host name"))?;
         let connector = TlsConnector::from(config);
         match Notes::of(connector.connect(name, socket)).await {
-            (Ok(stream), _) => Ok(Transport::Tls(Box::new(stream))),
-            (Err(error), notes) => Err(failed(&explain(&error, notes))),
+            (Ok(stream), _) => Ok(Transport::Tls(Box::new(stream), presented.cloned())),
+            (Err(error), notes) => Err(failed(&explain(&error, notes, presented))),
         }
     }
 
-    async fn config(&self, trust: &Trust, alpn: Alpn) -> Result<Arc<ClientConfig>, String> {
-        let find = |configs: &[(Trust, Alpn, Arc<ClientConfig>)]| {
-            let mut found = configs.iter().filter(|(t, o, _)| t == trust && *o == alpn);
+    async fn config(
+        &self,
+        identities: &Identities,
+        alpn: Alpn,
+    ) -> Result<Arc<ClientConfig>, String> {
+        let find = |configs: &[(Identities, Alpn, Arc<ClientConfig>)]| {
+            let mut found = configs.iter().filter(|(i, o, _)| i == identities && *o == alpn);
             found.next().map(|(_, _, config)| Arc::clone(config))
         };
         let kept = find(&self.configs.lock().unwrap_or_else(PoisonError::into_inner));
         if let Some(config) = kept {
             return Ok(config);
         }
-        let config = Arc::new(self.make(trust, alpn).await?);
+        let config = Arc::new(self.make(identities, alpn).await?);
         let mut configs = self.configs.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(config) = find(&configs) {
             return Ok(config);
@@ -103,11 +121,12 @@ impl Tls {
         if configs.len() >= CONFIGS_MAX {
             configs.remove(0);
         }
-        configs.push((trust.clone(), alpn, Arc::clone(&config)));
+        configs.push((identities.clone(), alpn, Arc::clone(&config)));
         Ok(config)
     }
 
-    async fn make(&self, trust: &Trust, alpn: Alpn) -> Result<ClientConfig, String> {
+    async fn make(&self, identities: &Identities, alpn: Alpn) -> Result<ClientConfig, String> {
+        let Identities { trust, client_cert } = identities;
         let builder = ClientConfig::builder_with_provider(Arc::clone(&self.provider))
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?;
@@ -119,7 +138,11 @@ impl Tls {
             WebPkiServerVerifier::builder_with_provider(anchors, Arc::clone(&self.provider))
                 .build()
                 .map_err(|error| format!("{trust}: {error}"))?;
-        let mut config = Verifier::new(usual, trust.clone()).configure(builder);
+        let resolver = match client_cert {
+            Some(cert) => cert.resolver(),
+            None => NoCertificate::resolver(),
+        };
+        let mut config = Verifier::new(usual, trust.clone()).configure(builder, resolver);
         config.alpn_protocols = alpn.protocols();
         Ok(config)
     }

@@ -8,6 +8,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::client::TlsStream;
 
+use super::client_cert::Presented;
 use super::explain::later;
 use super::scope::Scope;
 use crate::descriptors::Descriptor;
@@ -26,7 +27,8 @@ pub(crate) enum Socket {
 #[derive(Debug)]
 pub(crate) enum Transport {
     Clear(Socket),
-    Tls(Box<TlsStream<Socket>>),
+    /// With what was presented to the peer.
+    Tls(Box<TlsStream<Socket>>, Option<Presented>),
 }
 
 impl Transport {
@@ -34,7 +36,7 @@ impl Transport {
     pub(crate) fn peer(&self) -> Scope {
         let socket = match self {
             Transport::Clear(socket) => socket,
-            Transport::Tls(stream) => stream.get_ref().0,
+            Transport::Tls(stream, _) => stream.get_ref().0,
         };
         match socket {
             Socket::Tcp(stream, _) => {
@@ -49,7 +51,23 @@ impl Transport {
     pub(crate) fn alpn(&self) -> Option<&[u8]> {
         match self {
             Transport::Clear(_) => None,
-            Transport::Tls(stream) => stream.get_ref().1.alpn_protocol(),
+            Transport::Tls(stream, _) => stream.get_ref().1.alpn_protocol(),
+        }
+    }
+}
+
+impl Socket {
+    fn explain(&self, error: io::Error) -> io::Error {
+        error
+    }
+}
+
+impl Transport {
+    /// An error that was read, with what TLS says of it.
+    fn explain(&self, error: io::Error) -> io::Error {
+        match self {
+            Transport::Clear(_) => error,
+            Transport::Tls(_, presented) => later(error, presented.as_ref()),
         }
     }
 }
@@ -63,9 +81,11 @@ macro_rules! forward {
                 cx: &mut Context<'_>,
                 buf: &mut ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
-                match self.get_mut() {
-                    $($variant(stream, ..) => Pin::new(stream).poll_read(cx, buf).map_err(later),)+
-                }
+                let this = self.get_mut();
+                let read = match this {
+                    $($variant(stream, ..) => Pin::new(stream).poll_read(cx, buf),)+
+                };
+                read.map_err(|error| this.explain(error))
             }
         }
 

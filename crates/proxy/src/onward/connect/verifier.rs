@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WebPkiServerVerifier, verify_server_name};
+use rustls::client::{ResolvesClientCert, WebPkiServerVerifier, verify_server_name};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::{
@@ -18,7 +18,7 @@ use rustls::{
 };
 
 use super::chain::{self, Chain};
-use super::notes::{NoCertificate, Notes};
+use super::notes::Notes;
 use super::route::Trust;
 
 /// WebPKI, and listed certificates beside it.
@@ -33,15 +33,16 @@ impl Verifier {
         Self { inner, trust }
     }
 
-    /// A configuration that uses this verifier and presents no certificate of its own.
+    /// A configuration that uses this verifier, and presents what `client_cert` has.
     pub(super) fn configure(
         self,
         builder: ConfigBuilder<ClientConfig, WantsVerifier>,
+        client_cert: Arc<dyn ResolvesClientCert>,
     ) -> ClientConfig {
         builder
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(self))
-            .with_client_cert_resolver(NoCertificate::resolver())
+            .with_client_cert_resolver(client_cert)
     }
 
     /// The certificates that the policy lists.

@@ -139,7 +139,14 @@ mod tests {
 
     fn route(port: u16) -> Route {
         let address = Address::Tcp { host: "h".to_owned(), port };
-        Route { client: None, address, tls: None, reach: Reach::Policy, way_out: None }
+        Route {
+            client: None,
+            address,
+            tls: None,
+            client_cert: None,
+            reach: Reach::Policy,
+            way_out: None,
+        }
     }
 
     struct World(Cookies);

@@ -303,6 +303,7 @@ mod tests {
                 client,
                 address: Address::Tcp { host, port },
                 tls: None,
+                client_cert: None,
                 reach: Reach::Policy,
                 way_out: None,
             };

@@ -248,7 +248,8 @@ impl Plan {
                 self.route.reach.redirected_from(server)
             };
             let way_out = self.route.way_out.clone();
-            Route { client, address, tls, reach, way_out }
+            // The certificate is not for another origin's eyes.
+            Route { client, address, tls, client_cert: None, reach, way_out }
         };
         let size = self.head_at(&path, &route).map_err(|failure| failure.to_string())?;
         if size > usize::try_from(self.head_max).unwrap_or(usize::MAX) {

@@ -125,7 +125,8 @@ async fn servers_that_want_a_client_certificate_are_told_apart() {
     for version in ["-tls1_2", "-tls1_3"] {
         let server = OpenSsl::serve("good", &["-Verify", "1", version]);
         let why = why(&server.policy()).await;
-        let expected = "the server demands a client certificate, and this proxy has none";
+        let expected =
+            "the server demands a client certificate, and this stream has none: `client_cert`";
         assert!(why.contains(expected), "{version}: {why}");
     }
 }

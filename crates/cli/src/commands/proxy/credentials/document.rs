@@ -1,11 +1,12 @@
 //! The file itself: TOML or JSON, who may read it, and what it may say.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use serde_json::{Map, Value as Node};
-use sspc_proxy::DeviceCredentials;
+use sspc_proxy::{ClientCert, DeviceCredentials};
 
 use super::source::{self, Source};
 
@@ -77,15 +78,77 @@ fn parse(path: &Path, text: &str) -> Result<Map<String, Node>, String> {
 
 fn entries(tree: Map<String, Node>) -> Result<Vec<Entry>, String> {
     let mut entries = Vec::new();
-    for (name, node) in tree {
-        if !TEXTS.iter().any(|(known, _)| *known == name) {
-            let known: Vec<&str> = TEXTS.iter().map(|(name, _)| *name).collect();
-            return Err(format!("there is no credential {name:?}; there are {}", known.join(", ")));
-        }
-        let source = Source::parse(&node).map_err(|why| format!("{name}: {why}"))?;
+    let mut add = |name: String, node: &Node| {
+        let source = Source::parse(node).map_err(|why| format!("{name}: {why}"))?;
         entries.push(Entry { name, source });
+        Ok::<(), String>(())
+    };
+    for (name, node) in &tree {
+        if TEXTS.iter().any(|(known, _)| known == name) {
+            add(name.clone(), node)?;
+            continue;
+        }
+        let Some(group) = GROUPS.iter().find(|group| group.name == name) else {
+            let texts = TEXTS.iter().map(|(name, _)| *name);
+            let known: Vec<&str> = texts.chain(GROUPS.iter().map(|group| group.name)).collect();
+            return Err(format!("there is no credential {name:?}; there are {}", known.join(", ")));
+        };
+        let numbers = node.as_object().ok_or_else(|| group.expected(name))?;
+        for (number, node) in numbers {
+            let name = format!("{name}.{number}");
+            number
+                .parse::<u8>()
+                .map_err(|_| format!("{name}: {number:?} is not a number up to 255"))?;
+            let parts = node.as_object().ok_or_else(|| group.expected(&name))?;
+            if let Some(missing) = group.needs.iter().find(|part| !parts.contains_key(**part)) {
+                return Err(format!("{name}: `{missing}` is missing"));
+            }
+            for (part, node) in parts {
+                if !group.needs.contains(&&**part) && !group.takes.contains(&&**part) {
+                    return Err(format!("{name}: there is no `{part}`; {}", group.parts()));
+                }
+                add(format!("{name}.{part}"), node)?;
+            }
+        }
     }
     Ok(entries)
+}
+
+/// Credentials that have a number, and several parts.
+struct Group {
+    name: &'static str,
+    needs: &'static [&'static str],
+    takes: &'static [&'static str],
+    add: fn(&mut DeviceCredentials, u8, &Parts<'_>) -> Result<(), String>,
+}
+
+/// The values by their names.
+type Parts<'v> = BTreeMap<&'v str, &'v str>;
+
+const GROUPS: [Group; 1] = [Group {
+    name: "client_cert",
+    needs: &["certificate", "key"],
+    takes: &[],
+    add: |all, number, parts| {
+        let part = |name| parts.get(name).copied().unwrap_or_default().as_bytes();
+        let cert = ClientCert::from_pem(part("certificate"), part("key"));
+        all.client_certs.insert(number, cert.map_err(|error| error.to_string())?);
+        Ok(())
+    },
+}];
+
+impl Group {
+    fn expected(&self, name: &str) -> String {
+        format!("{name}: a table for each number is expected; {}", self.parts())
+    }
+
+    fn parts(&self) -> String {
+        let needs = self.needs.join(" and ");
+        match self.takes {
+            [] => format!("there are {needs}"),
+            takes => format!("there are {needs}, and at will {}", takes.join(" and ")),
+        }
+    }
 }
 
 /// The credentials of these names and values.
@@ -93,10 +156,23 @@ pub(super) fn assemble<'v>(
     values: impl Iterator<Item = (&'v str, &'v str)>,
 ) -> Result<DeviceCredentials, String> {
     let mut credentials = DeviceCredentials::default();
+    let mut numbered: BTreeMap<(&str, u8), Parts<'_>> = BTreeMap::new();
     for (name, value) in values {
         if let Some((_, place)) = TEXTS.iter().find(|(known, _)| *known == name) {
             *place(&mut credentials) = value.to_owned().into();
+            continue;
         }
+        let mut words = name.splitn(3, '.');
+        if let (Some(group), Some(number), Some(part)) = (words.next(), words.next(), words.next())
+            && let Ok(number) = number.parse()
+        {
+            numbered.entry((group, number)).or_default().insert(part, value);
+        }
+    }
+    for ((name, number), parts) in numbered {
+        let Some(group) = GROUPS.iter().find(|group| group.name == name) else { continue };
+        (group.add)(&mut credentials, number, &parts)
+            .map_err(|why| format!("{name}.{number}: {why}"))?;
     }
     Ok(credentials)
 }

@@ -185,4 +185,15 @@ pub(super) fn warn_of_missing(policy: &Policy, credentials: &DeviceCredentials) 
             );
         }
     }
+    let certs = &credentials.client_certs;
+    let wants = |s: &StreamType| s.client_cert.is_some_and(|number| !certs.contains_key(&number));
+    let mut wanting = policy.streamtypes.values().filter(|s| wants(s));
+    if let Some(first) = wanting.next() {
+        tracing::warn!(
+            streamtype = first.name,
+            more = wanting.count(),
+            number = first.client_cert,
+            "`client_cert`: it cannot connect, as --credentials gives no `client_cert` of this number"
+        );
+    }
 }

@@ -382,6 +382,7 @@ mod tests {
             client: Some(Identity::User(uid)),
             address,
             tls: None,
+            client_cert: None,
             reach: Reach::Policy,
             way_out: None,
         }

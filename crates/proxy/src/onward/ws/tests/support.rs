@@ -68,6 +68,7 @@ pub(super) fn route() -> Route {
         client: None,
         address: Address::Tcp { host: "example.com".to_owned(), port: 8080 },
         tls: None,
+        client_cert: None,
         reach: Reach::Policy,
         way_out: None,
     }
