@@ -222,6 +222,12 @@ pub struct StreamType {
 }
 
 impl StreamType {
+    /// Whether the headers of metadata and of the device go into its requests, and come from the
+    /// answers.
+    pub fn has_headers(&self) -> bool {
+        self.protocol.is_http() || (self.protocol == Protocol::Ws && self.ws.headers)
+    }
+
     /// A streamtype of this name with every setting at its default.
     pub fn new(name: impl Into<String>) -> Self {
         Self { name: name.into(), ..Self::default() }
@@ -453,6 +459,9 @@ pub struct Ws {
     pub subprotocol: Option<String>,
     /// `ws_binary`: send binary messages rather than text.
     pub binary: bool,
+    /// `ws_headers`: the request to upgrade has the headers of metadata and of the device, and its
+    /// answer is metadata.
+    pub headers: bool,
     /// `ws_prioritize_reads`: read all that is pending before writing.
     pub prioritize_reads: bool,
 }

@@ -14,7 +14,7 @@ use crate::keys::STREAM_KEYS;
 use crate::quote::quote;
 use crate::source::Location;
 use crate::template::{ExpandError, Template};
-use crate::types::{MetadataItem, Policy, RIDESHARE_MAX, StreamType};
+use crate::types::{MetadataItem, Policy, Protocol, RIDESHARE_MAX, StreamType};
 
 /// Bytes of names that clients have room for at creation, the separators included.
 const NAME_LIST_MAX: usize = 127;
@@ -52,6 +52,12 @@ struct Check<'a> {
     streamtype: &'a StreamType,
     report: &'a mut Report,
 }
+
+/// Keys that put headers into requests.
+const DEVICE_HEADERS: [&str; 4] =
+    ["http_auth_header", "http_dsn_header", "http_fwv_header", "http_devtype_header"];
+
+const ADD_WS_HEADERS: &str = "it is ignored; add `\"ws_headers\": true` to send it";
 
 impl Check<'_> {
     fn all(&mut self, drafts: &BTreeMap<String, Draft>, policy: &Policy, is_part: bool) {
@@ -348,7 +354,15 @@ impl Check<'_> {
                 self.warning(Code::Suspicious, key, fault, help);
             }
         }
-        if streamtype.protocol.is_http() {
+        let is_ws = streamtype.protocol == Protocol::Ws;
+        if is_ws && !streamtype.ws.headers {
+            let device_headers = DEVICE_HEADERS.map(|key| (key, self.given(key)));
+            for (key, _) in device_headers.into_iter().filter(|(_, given)| *given) {
+                let message = format!("{} has no effect without `ws_headers`", self.key(key));
+                self.warning(Code::Suspicious, key, message, ADD_WS_HEADERS);
+            }
+        }
+        if streamtype.has_headers() {
             for item in streamtype.metadata.iter().filter(|item| item.is_hop_by_hop()) {
                 let message = format!(
                     "metadata {} of {} is read from the header of its name, but never sent",
@@ -366,7 +380,7 @@ impl Check<'_> {
                     self.what(),
                     streamtype.protocol
                 );
-                let help = "it is ignored; it is for h1 h2 h3";
+                let help = if is_ws { ADD_WS_HEADERS } else { "it is ignored; it is for h1 h2 h3" };
                 self.warning(Code::WrongProtocol, "metadata", message, help);
             }
         }

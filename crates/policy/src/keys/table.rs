@@ -150,20 +150,20 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
     key("http_fail_redirect", Http, Flag(field!(http.fail_redirect)), NotDone(Ignored,
         "a redirect is only logged, with `-v`"),
         "a redirect means a captive portal"),
-    key("http_auth_header", Http, Text(HeaderName, field!(http.auth_header)), Partly(
+    key("http_auth_header", HttpWs, Text(HeaderName, field!(http.auth_header)), Partly(
         NO_VALUE),
         "header that carries the preamble and the device's credential"),
-    key("http_auth_preamble", Http, Text(HeaderValue, field!(http.auth_preamble)), With(
+    key("http_auth_preamble", HttpWs, Text(HeaderValue, field!(http.auth_preamble)), With(
         "http_auth_header"),
         "what stands before the credential, such as `bearer `; without a credential the header \
          is left out"),
-    key("http_dsn_header", Http, Text(HeaderName, field!(http.dsn_header)), Partly(
+    key("http_dsn_header", HttpWs, Text(HeaderName, field!(http.dsn_header)), Partly(
         NO_VALUE),
         "header that carries the device's serial number"),
-    key("http_fwv_header", Http, Text(HeaderName, field!(http.fwv_header)), Partly(
+    key("http_fwv_header", HttpWs, Text(HeaderName, field!(http.fwv_header)), Partly(
         NO_VALUE),
         "header that carries the firmware's version"),
-    key("http_devtype_header", Http, Text(HeaderName, field!(http.devtype_header)), Partly(
+    key("http_devtype_header", HttpWs, Text(HeaderName, field!(http.devtype_header)), Partly(
         NO_VALUE),
         "header that carries the device's type"),
     key("http_no_content_length", Http, Flag(field!(http.no_content_length)), Acts,
@@ -207,6 +207,9 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
         "what Sec-WebSocket-Protocol asks for"),
     key("ws_binary", Ws, Flag(field!(ws.binary)), Acts,
         "send binary messages, not text"),
+    own("ws_headers", Ws, Flag(field!(ws.headers)), Acts,
+        "the request to upgrade has the headers of metadata, `http_auth_header` and the like, as \
+         http requests have them, and headers of its answer are metadata"),
     key("ws_prioritize_reads", Ws, Flag(field!(ws.prioritize_reads)), NotDone(Ignored,
         "reading and writing go on side by side"),
         "read all that has come before writing"),

@@ -50,8 +50,22 @@ fn headers_of_metadata_are_for_http() {
         &stream(r#""protocol":"ws","metadata":[{"a":"x-a"},{"b":""}]"#),
         &[
             "p:1:65: warning: the header of metadata `a` means nothing to streamtype `t`, which is ws \
-           (it is ignored; it is for h1 h2 h3)",
+           (it is ignored; add `\"ws_headers\": true` to send it)",
         ],
+    );
+    check(
+        &stream(r#""protocol":"ws","http_auth_header":"authorization""#),
+        &[
+            "p:1:73: warning: `http_auth_header` of streamtype `t` has no effect without `ws_headers` \
+           (it is ignored; add `\"ws_headers\": true` to send it)",
+        ],
+    );
+    let with = r#""protocol":"ws","ws_headers":true,"http_auth_header":"authorization","#;
+    check(&stream(&format!(r#"{with}"metadata":[{{"a":"x-a"}}]"#)), &[]);
+    check(
+        &stream(r#""protocol":"mqtt","mqtt_topic":"t","metadata":[{"a":"x-a"}]"#),
+        &["p:1:84: warning: the header of metadata `a` means nothing to streamtype `t`, which is \
+           mqtt (it is ignored; it is for h1 h2 h3)"],
     );
 }
 

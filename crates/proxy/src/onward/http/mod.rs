@@ -13,5 +13,5 @@ pub(crate) mod response;
 mod transaction;
 mod upload;
 
-pub(crate) use self::request::usual_headers;
+pub(crate) use self::request::{own_headers, usual_headers};
 pub(crate) use self::transaction::run;

@@ -280,6 +280,19 @@ impl Plan {
     }
 }
 
+/// The headers of the device and of the client's metadata, for a request that upgrades its
+/// connection. What the upgrade says itself they cannot say.
+pub(crate) fn own_headers(attempt: &Attempt, config: &OnwardConfig) -> Result<HeaderMap, Failure> {
+    let mut headers = Headers::new();
+    headers.credentials(attempt, &config.credentials.get())?;
+    headers.metadata(attempt)?;
+    let names: Vec<HeaderName> = headers.map.keys().cloned().collect();
+    for name in names.iter().filter(|name| name.as_str().starts_with("sec-websocket-")) {
+        headers.map.remove(name);
+    }
+    Ok(headers.map)
+}
+
 /// What `Host` says where nobody asks for something else.
 fn host_of(route: &Route) -> Result<HeaderValue, Failure> {
     value("Host", route.authority().as_bytes())

@@ -50,7 +50,7 @@ use self::upgrade::{Upgrade, UpgradeError, Upgraded, upgrade};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
 use crate::onward::connect::{Alpn, Caller, Perf, Route, Transport};
 use crate::onward::cookies::Asked;
-use crate::onward::http::{head, response};
+use crate::onward::http::{head, own_headers, response};
 use crate::onward::plan::{Planned, Request};
 use crate::onward::{
     Attempt, End, Event, Failure, FailureKind, Onward, OnwardConfig, Takes, TxChunk,
@@ -117,7 +117,11 @@ impl WsRequest {
         let target = attempt.target()?;
         let path = path_for(&attempt.stream, &target, |name| attempt.lookup(name))
             .map_err(|error| Failure::new(FailureKind::Request, format!("http_url: {error}")))?;
-        Ok(Self { route: config.route(attempt, &target), path, own: HeaderMap::new() })
+        let own = match attempt.stream.has_headers() {
+            true => own_headers(attempt, config)?,
+            false => HeaderMap::new(),
+        };
+        Ok(Self { route: config.route(attempt, &target), path, own })
     }
 
     fn upgrade<'a>(&'a self, stream: &'a StreamType) -> Upgrade<'a> {
@@ -263,6 +267,13 @@ where
         Ok(upgraded) => upgraded,
         Err(error) => return End::Failed(failure(request, error)),
     };
+    let metadata = match stream.has_headers() {
+        true => response::metadata(stream, &upgraded.headers),
+        false => Vec::new(),
+    };
+    if !metadata.is_empty() && output.event(Event::Metadata(metadata)).await.is_err() {
+        return SessionGone.into();
+    }
     if output.event(Event::Connected { takes: Takes::Messages }).await.is_err() {
         return SessionGone.into();
     }

@@ -33,6 +33,14 @@ fn policy(host: &str, server: SocketAddr) -> StreamType {
 }
 
 fn start(stream: StreamType, metadata: &[(&str, &'static str)]) -> AttemptHandle {
+    start_with(OnwardConfig::default(), stream, metadata)
+}
+
+fn start_with(
+    config: OnwardConfig,
+    stream: StreamType,
+    metadata: &[(&str, &'static str)],
+) -> AttemptHandle {
     let metadata =
         metadata.iter().map(|(name, value)| ((*name).to_owned(), (*value).into())).collect();
     let stream = Arc::new(stream);
@@ -45,7 +53,7 @@ fn start(stream: StreamType, metadata: &[(&str, &'static str)]) -> AttemptHandle
         length_hint: None,
         classes: sspc_wire::smd::Classes::NONE,
     };
-    Onward::new(OnwardConfig::default()).start(attempt)
+    Onward::new(config).start(attempt)
 }
 
 async fn failed(mut running: AttemptHandle) -> Failure {
@@ -97,6 +105,61 @@ async fn metadata_fills_in_endpoint_and_path_and_is_no_header() {
     assert_eq!(request.line, "GET /room/a%20b HTTP/1.1");
     assert_eq!(request.header("host"), Some(address.to_string().as_str()));
     assert_eq!(request.header("user-agent"), None);
+}
+
+#[tokio::test]
+async fn headers_go_along_and_come_back_if_the_policy_says_so() {
+    let (listener, address) = listen().await;
+    let mut stream = policy("localhost", address);
+    stream.ws.headers = true;
+    stream.http.auth_header = Some("authorization".to_owned());
+    stream.http.auth_preamble = Some("bearer ".to_owned());
+    let headers = ["x-room", "host", "sec-websocket-key", "Sec-WebSocket-Protocol:", "upgrade"];
+    for header in headers {
+        let header = header.to_owned();
+        stream.metadata.push(MetadataItem { name: header.clone(), header: Some(header) });
+    }
+    let config = OnwardConfig::default();
+    config.credentials.change(|own| own.auth = "secret".into());
+    let values = headers.map(|name| (name, "from.metadata"));
+    let mut running = start_with(config, stream, &values);
+
+    let (mut io, _) = listener.accept().await.unwrap();
+    let request = Request::read(&mut io).await;
+    let all = |name: &str| {
+        let found = request.headers.iter().filter(|(given, _)| given == name);
+        found.map(|(_, value)| value.as_str()).collect::<Vec<_>>()
+    };
+    assert_eq!(all("x-room"), ["from.metadata"]);
+    assert_eq!(all("authorization"), ["bearer secret"]);
+    assert_eq!(all("host"), ["from.metadata"]);
+    // What makes the upgrade is not the client's to say.
+    assert_eq!(all("upgrade"), ["websocket"]);
+    assert_eq!(all("sec-websocket-protocol"), [""; 0]);
+    assert_eq!(all("sec-websocket-key")[0].len(), 24);
+
+    let answer = request.answer() + "x-room: 7\r\n\r\n";
+    io.write_all(answer.as_bytes()).await.unwrap();
+    match running.events.recv().await {
+        Some(Event::Metadata(items)) => {
+            let names: Vec<_> = items.iter().map(|(name, value)| (&**name, &**value)).collect();
+            assert_eq!(names, [("upgrade", &b"WebSocket"[..]), ("x-room", b"7")]);
+        }
+        other => panic!("{other:?}"),
+    }
+    let event = running.events.recv().await;
+    assert!(matches!(event, Some(Event::Connected { .. })), "{event:?}");
+}
+
+#[tokio::test]
+async fn a_header_that_breaks_the_request_is_a_failure() {
+    let (_listener, address) = listen().await;
+    let mut stream = policy("localhost", address);
+    stream.ws.headers = true;
+    let header = Some("x-room".to_owned());
+    stream.metadata.push(MetadataItem { name: "room".to_owned(), header });
+    let why = failed(start(stream, &[("room", "1\r\nx-admin: 1")])).await.why;
+    assert!(why.contains("x-room has control characters"), "{why}");
 }
 
 #[tokio::test]
