@@ -407,6 +407,8 @@ pub struct Http {
     pub quirk_end_stream: bool,
     /// `h2q_oflow_txcr` (h2): tolerate a peer that overflows its window.
     pub oflow_txcr: bool,
+    /// `alt_svc`: go over to h3 where the server offers it by Alt-Svc.
+    pub alt_svc: bool,
 }
 
 impl Default for Http {
@@ -432,6 +434,7 @@ impl Default for Http {
             long_poll: false,
             quirk_end_stream: false,
             oflow_txcr: false,
+            alt_svc: false,
         }
     }
 }

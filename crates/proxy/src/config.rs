@@ -115,9 +115,9 @@ pub struct Limits("limit") {
     /// Servers of which cookies are kept, counted for each client, all clients together. The client
     /// that has the most of them loses the one that was used least recently.
     pub cookie_jars: usize = Count(1_024),
-    /// Streams that share one h2 connection at a time; the peer may allow fewer.
+    /// Streams that share one connection of h2 or h3 at a time; the peer may allow fewer.
     pub h2_streams: usize = Count(250),
-    /// Bytes that an h2 peer may send on a stream ahead of what its client takes. More is faster over
+    /// Bytes that a peer of h2 or h3 may send on a stream ahead of what its client takes. More is faster over
     /// a long way, and as much memory may wait in each stalled stream.
     pub h2_stream_window: u32 = Bytes(256 * 1024),
     /// Bytes of a message that a client may publish with mqtt: it is sent when all of it is here.

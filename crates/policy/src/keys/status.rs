@@ -2,7 +2,7 @@
 
 use crate::types::Protocol;
 
-use Instead::{Ignored, Refused};
+use Instead::Ignored;
 use Status::{Acts, NotDone};
 
 /// What the proxy does about a key.
@@ -38,13 +38,8 @@ pub enum Instead {
 /// What the proxy does about a protocol. When it learns one, this is what changes.
 pub const fn protocol_status(protocol: Protocol) -> Status {
     match protocol {
-        Protocol::H1
-        | Protocol::H2
-        | Protocol::Ws
-        | Protocol::Mqtt
-        | Protocol::Raw
-        | Protocol::Smd => Acts,
-        Protocol::H3 => NotDone(Refused, "the proxy does not speak HTTP/3"),
+        Protocol::H1 | Protocol::H2 | Protocol::H3 => Acts,
+        Protocol::Ws | Protocol::Mqtt | Protocol::Raw | Protocol::Smd => Acts,
     }
 }
 

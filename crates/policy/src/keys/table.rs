@@ -203,6 +203,8 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
     key("h2q_oflow_txcr", H2, Flag(field!(http.oflow_txcr)), NotDone(Ignored,
         "a response that exceeds the window fails"),
         "tolerate a server that sends more than its window"),
+    own("alt_svc", H2, Flag(field!(http.alt_svc)), Acts,
+        "go over to h3 where the server says by Alt-Svc that it speaks that, at the same host"),
     key("ws_subprotocol", Ws, Text(HeaderValue, field!(ws.subprotocol)), Acts,
         "what Sec-WebSocket-Protocol asks for"),
     key("ws_binary", Ws, Flag(field!(ws.binary)), Acts,

@@ -39,8 +39,10 @@ pub(crate) use self::connect::NameFiles;
 pub(crate) use self::connect::NameServer;
 use self::connect::{Alpn, Caller, Connector, Perf, Reach, Resolver, Route, Transport};
 pub use self::connect::{ClientCert, ClientCertError};
+#[cfg(feature = "http3")]
+use self::connect::{QuicLink, QuicSettings};
 use self::cookies::Cookies;
-use self::http::{h1, h2};
+use self::http::{h1, h2, h3};
 pub(crate) use self::plan::Planned;
 use crate::allow_to::AllowTo;
 use crate::config::{Credentials, DeviceCredentials, Limits, Sharing, Timeouts};
@@ -92,6 +94,7 @@ pub(crate) struct Onward {
     cookies: Cookies,
     h1: h1::Pool,
     h2: h2::Pool,
+    h3: h3::Pool,
     mqtt: mqtt::Pool,
 }
 
@@ -112,7 +115,7 @@ impl Runner {
     /// `None` if this proxy does not speak the protocol.
     fn of(protocol: Protocol) -> Option<Self> {
         match protocol {
-            Protocol::H1 | Protocol::H2 => Some(Runner::Http),
+            Protocol::H1 | Protocol::H2 | Protocol::H3 => Some(Runner::Http),
             Protocol::Ws => Some(Runner::Ws),
             Protocol::Mqtt => Some(Runner::Mqtt),
             Protocol::Raw => Some(Runner::Raw),
@@ -131,6 +134,7 @@ impl Onward {
             cookies: Cookies::new(&config.limits),
             h1: h1::Pool::new(config.timeouts.keep_warm),
             h2: h2::Pool::default(),
+            h3: h3::Pool::default(),
             mqtt: mqtt::Pool::default(),
             connector: Connector::new(
                 config.timeouts.connect,
@@ -195,6 +199,19 @@ impl Onward {
         self.connector.connect(descriptor, route, caller, alpn, perf).await
     }
 
+    /// A fresh connection of QUIC.
+    #[cfg(feature = "http3")]
+    async fn connect_quic(
+        &self,
+        route: &Route,
+        caller: &Caller,
+        settings: QuicSettings,
+        perf: &mut Perf,
+    ) -> Result<QuicLink, Failure> {
+        let descriptor = self.descriptor(route).await?;
+        self.connector.connect_quic(descriptor, route, caller, settings, perf).await
+    }
+
     /// A descriptor for a connection. If there is none, connections that nobody uses are closed.
     async fn descriptor(&self, route: &Route) -> Result<Descriptor, Failure> {
         let descriptors = &self.config.descriptors;
@@ -206,6 +223,7 @@ impl Onward {
             loop {
                 self.h1.close_idle();
                 self.h2.close_idle();
+                self.h3.close_idle();
                 // Meanwhile others may become idle.
                 if let Ok(descriptor) = timeout(CLOSE_IDLE_EVERY, descriptors.take(client)).await {
                     return descriptor;

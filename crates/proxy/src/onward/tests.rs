@@ -8,6 +8,8 @@ mod early;
 mod endpoints;
 mod h1;
 mod h2;
+#[cfg(feature = "http3")]
+mod h3;
 mod heads;
 mod memory;
 mod openings;

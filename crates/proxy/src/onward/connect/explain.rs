@@ -48,7 +48,11 @@ fn of_rustls(error: &io::Error) -> Option<&Error> {
 }
 
 /// What a peer's alert means.
-fn refused(alert: AlertDescription, asked_for_ours: bool, presented: Option<&Presented>) -> String {
+pub(super) fn refused(
+    alert: AlertDescription,
+    asked_for_ours: bool,
+    presented: Option<&Presented>,
+) -> String {
     use AlertDescription as A;
     if let Some(presented) = presented.filter(|_| asked_for_ours) {
         let why = match alert {

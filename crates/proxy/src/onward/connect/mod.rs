@@ -5,6 +5,8 @@ mod client_cert;
 mod explain;
 mod notes;
 mod perf;
+#[cfg(feature = "http3")]
+mod quic;
 mod read_out;
 mod resolve;
 mod route;
@@ -23,6 +25,8 @@ pub(crate) use self::client_cert::Presented;
 pub use self::client_cert::{ClientCert, ClientCertError};
 use self::perf::Dns;
 pub(crate) use self::perf::Perf;
+#[cfg(feature = "http3")]
+pub(crate) use self::quic::{QuicLink, QuicSettings};
 pub(crate) use self::read_out::ReadOut;
 #[cfg(test)]
 pub(crate) use self::resolve::tests::server::NameServer;

@@ -3,9 +3,8 @@
 //! rustls asks the verifier and the resolver of a configuration, which all its connections share;
 //! what they learn about one of them goes to the notes of the task that runs it.
 
-use std::cell::RefCell;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
@@ -20,25 +19,42 @@ pub(super) struct Notes {
     pub(super) asked_for_ours: bool,
 }
 
+/// The notes of one handshake, which may run in several tasks.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Notebook(Arc<Mutex<Notes>>);
+
+impl Notebook {
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was noted so far.
+    pub(super) fn take(&self) -> Notes {
+        std::mem::take(&mut *self.notes())
+    }
+
+    /// Notes in here what this learns.
+    pub(super) fn kept_by<R>(self, work: impl Future<Output = R>) -> impl Future<Output = R> {
+        NOTES.scope(self, work)
+    }
+}
+
 tokio::task_local! {
-    static NOTES: RefCell<Notes>;
+    static NOTES: Notebook;
 }
 
 impl Notes {
     /// Runs a handshake; its result, and what was noted meanwhile.
     pub(super) async fn of<R>(handshake: impl Future<Output = R>) -> (R, Notes) {
-        NOTES
-            .scope(RefCell::default(), async {
-                let result = handshake.await;
-                (result, NOTES.with(RefCell::take))
-            })
-            .await
+        let notebook = Notebook::default();
+        let result = notebook.clone().kept_by(handshake).await;
+        (result, notebook.take())
     }
 
     /// Notes something of the handshake that is running.
     pub(super) fn change(change: impl FnOnce(&mut Notes)) {
         // Outside of one nobody would read it.
-        let _ = NOTES.try_with(|notes| change(&mut notes.borrow_mut()));
+        let _ = NOTES.try_with(|notebook| change(&mut notebook.notes()));
     }
 }
 

@@ -39,6 +39,25 @@ impl TcpConnector {
         Self { resolver, allow_to, ways_out }
     }
 
+    /// The addresses of a server that the route may lead to.
+    #[cfg(feature = "http3")]
+    pub(super) async fn addresses(
+        &self,
+        route: &Route,
+        caller: &Caller,
+        (host, port): (&str, u16),
+        perf: &mut Perf,
+    ) -> Result<Vec<SocketAddr>, Failure> {
+        let addresses = self.resolver.lookup(&caller.client, host, port, perf).await?;
+        permitted(&self.allow_to, route, host, addresses, perf)
+    }
+
+    /// Whether connections to it go through a proxy.
+    #[cfg(feature = "http3")]
+    pub(super) fn goes_via(&self, route: &Route) -> bool {
+        self.ways_out.of(route).is_some()
+    }
+
     /// A connected socket; the caller limits the time.
     pub(crate) async fn connect(
         &self,
@@ -58,7 +77,8 @@ impl TcpConnector {
                 let addresses = self.resolver.lookup(&caller.client, host, *port, perf).await?;
                 let addresses = permitted(&self.allow_to, route, host, addresses, perf)?;
                 let start = Instant::now();
-                let result = race(&addresses, caller.socket, descriptor).await;
+                let connect = |address| connect(address, caller.socket);
+                let result = race(&addresses, descriptor, connect).await;
                 perf.connect = start.elapsed();
                 let (stream, descriptor, peer) = result.map_err(|why| refused(address, &why))?;
                 perf.peer = peer.ip().to_string();
@@ -102,7 +122,8 @@ impl TcpConnector {
             let why = format!("cannot connect to {} through {via}: {why}", route.address);
             Failure::new(FailureKind::Connect, why)
         };
-        let raced = race(&addresses, caller.socket, descriptor).await;
+        let connect = |address| connect(address, caller.socket);
+        let raced = race(&addresses, descriptor, connect).await;
         let (mut stream, descriptor, peer) = raced.map_err(|why| failed(&why))?;
         let asked = via::ask(&mut stream, via, host, port).await;
         perf.connect = start.elapsed();
@@ -180,11 +201,15 @@ fn refused(address: &Address, why: &dyn std::fmt::Display) -> Failure {
 
 /// The first of these addresses that answers, each with a head start on the next. One is tried in
 /// any case, others beside it while there are descriptors for them.
-async fn race(
+pub(super) async fn race<T, E, F>(
     addresses: &[SocketAddr],
-    options: SocketOptions,
     descriptor: Descriptor,
-) -> Result<(TcpStream, Descriptor, SocketAddr), String> {
+    connect: impl Fn(SocketAddr) -> F,
+) -> Result<(T, Descriptor, SocketAddr), String>
+where
+    F: Future<Output = Result<T, E>>,
+    E: std::fmt::Display,
+{
     let claim = descriptor.claim();
     let mut own = Some(descriptor);
     let mut waiting = addresses.iter();
@@ -207,7 +232,7 @@ async fn race(
             () = sleep_until(next_at), if waiting.len() > 0 => {
                 let descriptor = own.take().or_else(|| claim.try_take());
                 if let (Some(descriptor), Some(&address)) = (descriptor, waiting.next()) {
-                    let attempt = connect(address, options);
+                    let attempt = connect(address);
                     trying.push(async move { (address, descriptor, attempt.await) });
                 }
                 next_at = Instant::now() + HEAD_START;
@@ -272,10 +297,11 @@ mod tests {
         let descriptors = Descriptors::for_onward(1);
         let descriptor = || descriptors.try_take(None).unwrap();
         let options = SocketOptions::default();
-        let (_, _, peer) = race(&[refused, wanted], options, descriptor()).await.unwrap();
+        let (_, _, peer) =
+            race(&[refused, wanted], descriptor(), |at| connect(at, options)).await.unwrap();
         assert_eq!(peer, wanted);
         let options = SocketOptions { priority: 3, tos: 0x10 };
-        let error = race(&[refused], options, descriptor()).await.unwrap_err();
+        let error = race(&[refused], descriptor(), |at| connect(at, options)).await.unwrap_err();
         assert!(error.contains("refused") && error.contains(&refused.to_string()), "{error}");
     }
 }

@@ -31,6 +31,9 @@ const CONFIGS_MAX: usize = 64;
 pub(crate) enum Alpn {
     /// h2, or http/1.1 where the peer has no h2.
     H2,
+    /// h3, over QUIC.
+    #[cfg(feature = "http3")]
+    H3,
     /// http/1.1 alone, also for websockets.
     H1,
     /// What AWS IoT asks of mqtt on the port of https.
@@ -43,6 +46,8 @@ impl Alpn {
     fn protocols(self) -> Vec<Vec<u8>> {
         match self {
             Alpn::H2 => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+            #[cfg(feature = "http3")]
+            Alpn::H3 => vec![b"h3".to_vec()],
             Alpn::H1 => vec![b"http/1.1".to_vec()],
             Alpn::AwsMqtt => vec![b"x-amzn-mqtt-ca".to_vec()],
             Alpn::Raw => Vec::new(),
@@ -86,11 +91,7 @@ impl Tls {
         let failed =
             |what: &str| Failure::new(FailureKind::Tls, format!("TLS with {route}: {what}"));
         let presented = route.client_cert.as_ref();
-        let identities = Identities {
-            trust: trust.clone(),
-            client_cert: presented.and_then(|presented| presented.cert.clone()),
-        };
-        let config = self.config(&identities, alpn).await.map_err(|why| failed(&why))?;
+        let config = self.config_of(route, trust, alpn).await.map_err(|why| failed(&why))?;
         let name = ServerName::try_from(route.server_name().to_owned())
             .map_err(|_| failed("a certificate cannot be issued for its host name"))?;
         let connector = TlsConnector::from(config);
@@ -98,6 +99,21 @@ impl Tls {
             (Ok(stream), _) => Ok(Transport::Tls(Box::new(stream), presented.cloned())),
             (Err(error), notes) => Err(failed(&explain(&error, notes, presented))),
         }
+    }
+
+    /// What a connection of a route offers, trusts and presents.
+    pub(super) async fn config_of(
+        &self,
+        route: &Route,
+        trust: &Trust,
+        alpn: Alpn,
+    ) -> Result<Arc<ClientConfig>, String> {
+        let presented = route.client_cert.as_ref();
+        let identities = Identities {
+            trust: trust.clone(),
+            client_cert: presented.and_then(|presented| presented.cert.clone()),
+        };
+        self.config(&identities, alpn).await
     }
 
     async fn config(

@@ -10,7 +10,7 @@ use http::{HeaderMap, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::{Body as _, Frame, Incoming};
 
-use super::{h1, h2};
+use super::{h1, h2, h3};
 use crate::onward::FailureKind;
 use crate::onward::connect::Scope;
 
@@ -57,7 +57,7 @@ impl Exchange {
     pub(crate) async fn request_over(&mut self) {
         match &mut self.carrier {
             Carrier::H1(connection) => connection.idle_or_closed().await,
-            Carrier::H2(_) => self.pump.finish().await,
+            Carrier::H2(_) | Carrier::H3(_) => self.pump.finish().await,
         }
     }
 }
@@ -103,6 +103,9 @@ pub(crate) enum Carrier {
     H1(h1::Connection),
     /// A place on a shared connection.
     H2(h2::Slot),
+    /// The same.
+    #[cfg_attr(not(feature = "http3"), expect(dead_code, reason = "there is none"))]
+    H3(h3::Slot),
 }
 
 impl Carrier {
@@ -111,6 +114,7 @@ impl Carrier {
         match self {
             Self::H1(connection) => connection.peer(),
             Self::H2(slot) => slot.connection().peer(),
+            Self::H3(slot) => slot.connection().peer(),
         }
     }
 }
@@ -124,6 +128,8 @@ pub(crate) enum Download {
         trailers: Option<HeaderMap>,
     },
     H2(h2::Body),
+    #[cfg_attr(not(feature = "http3"), expect(dead_code, reason = "there is none"))]
+    H3(h3::Body),
 }
 
 impl Download {
@@ -132,6 +138,7 @@ impl Download {
         match self {
             Download::H1 { body, .. } => body.is_end_stream(),
             Download::H2(body) => body.is_over(),
+            Download::H3(body) => body.is_over(),
         }
     }
 
@@ -141,6 +148,7 @@ impl Download {
         let (body, trailers) = match self {
             Download::H1 { body, trailers } => (body, trailers),
             Download::H2(body) => return body.next().await,
+            Download::H3(body) => return body.next().await,
         };
         loop {
             match body.frame().await?.map(Frame::into_data) {
@@ -158,6 +166,7 @@ impl Download {
         match self {
             Download::H1 { trailers, .. } => trailers.take(),
             Download::H2(body) => body.trailers().await,
+            Download::H3(body) => body.trailers().await,
         }
     }
 
@@ -166,7 +175,7 @@ impl Download {
     pub(crate) async fn beside<T>(&mut self, main: impl Future<Output = T>) -> T {
         match self {
             // Nobody reads it.
-            Download::H1 { .. } => main.await,
+            Download::H1 { .. } | Download::H3(_) => main.await,
             Download::H2(body) => tokio::select! {
                 biased;
                 value = main => value,

@@ -4,10 +4,13 @@ mod download;
 mod exchange;
 pub(crate) mod h1;
 pub(crate) mod h2;
+#[cfg_attr(not(feature = "http3"), path = "h3_absent.rs")]
+pub(crate) mod h3;
 pub(crate) mod head;
 pub(crate) mod multipart_decode;
 pub(crate) mod multipart_encode;
 mod piece;
+pub(crate) mod remembered;
 pub(crate) mod request;
 pub(crate) mod response;
 mod transaction;

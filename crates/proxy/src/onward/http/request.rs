@@ -17,7 +17,9 @@ use crate::onward::{Attempt, Failure, FailureKind, OnwardConfig};
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) route: Route,
-    /// Whether the policy asks for h2.
+    /// Whether the policy asks for h3,
+    pub(crate) h3: bool,
+    /// and whether for h2, which is also what takes the place of h3.
     pub(crate) h2: bool,
     pub(crate) method: Method,
     /// With exactly one slash in front.
@@ -80,7 +82,8 @@ impl Plan {
         let trust = Trust::of(stream);
         let mut plan = Self {
             route,
-            h2: stream.protocol == Protocol::H2,
+            h3: stream.protocol == Protocol::H3,
+            h2: matches!(stream.protocol, Protocol::H2 | Protocol::H3),
             method,
             path,
             host: headers.map.remove(header::HOST),
@@ -157,7 +160,7 @@ impl Plan {
         self.request(uri, Some(host), body)
     }
 
-    /// The request for h2: `:authority` and the path in a whole URI.
+    /// The request for h2 and h3: `:authority` and the path in a whole URI.
     pub(crate) fn h2(&self) -> Result<Request<()>, Failure> {
         let authority = match &self.host {
             Some(host) => host.to_str().map_err(|error| self.bad_path(&error))?.to_owned(),

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep};
 use super::exchange::{Carrier, Download, Exchange, NoResponse, Retryability};
 use super::request::Plan;
 use super::upload::{Fault, Progress, RequestBody, Upload};
-use super::{download, h1, h2, head, response};
+use super::{download, h1, h2, h3, head, response};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
 use crate::onward::connect::{Alpn, Caller, Perf, Scope};
 use crate::onward::{Attempt, End, Event, Failure, FailureKind, Onward, Takes, TxChunk};
@@ -119,10 +119,12 @@ impl Transaction<'_> {
                         self.onward.h2.remember_http1(&self.plan.route);
                     }
                     // One that went away takes no more of itself.
-                    if let Carrier::H2(slot) = exchange.carrier
-                        && error.retryability != Retryability::Unprocessed
-                    {
-                        avoid.push(slot.over());
+                    match exchange.carrier {
+                        Carrier::H2(slot) if error.retryability != Retryability::Unprocessed => {
+                            avoid.push(slot.over());
+                        }
+                        Carrier::H3(slot) => slot.connection().retire(),
+                        _ => {}
                     }
                 }
                 Err(ExchangeError::Peer(error)) => {
@@ -152,13 +154,36 @@ impl Transaction<'_> {
                         .ok_or_else(|| Failure::new(FailureKind::Closed, TOO_LONG_TO_REPEAT))?,
                 ),
             };
+            let alone = self.plan.head() > head::SHARED_MAX || self.moves > SHARED_MOVES_MAX;
+            let by_h3 = match (self.plan.h3, stream.http.alt_svc) {
+                (true, _) => Some(self.plan.route.clone()),
+                (false, true) => self.onward.h3.offered(&self.plan.route),
+                (false, false) => None,
+            };
+            if let Some(route) = by_h3 {
+                let (route, validity) = (&route, stream.validity());
+                let wanted = h3::Wanted { route, caller: &caller, validity, alone };
+                let acquired = self.onward.h3.acquire(self.onward, wanted, &mut perf).await;
+                if let h3::Acquired::Slot(slot) = acquired? {
+                    self.keep_perf(&mut perf);
+                    self.start = Instant::now();
+                    match h3::exchange(slot, self.plan.h2()?, cursor).await {
+                        Ok(exchange) => return Ok(exchange),
+                        Err(error) if self.moves_on(&error) => continue,
+                        Err(error) => {
+                            let why = format!("{}: {}", self.plan.route, error.why);
+                            return Err(Failure::new(error.kind, why));
+                        }
+                    }
+                }
+            }
             if self.plan.h2 {
                 let wanted = h2::Wanted {
                     route: &self.plan.route,
                     caller: &caller,
                     validity: stream.validity(),
                     avoid,
-                    alone: self.plan.head() > head::SHARED_MAX || self.moves > SHARED_MOVES_MAX,
+                    alone,
                 };
                 let acquired = self.onward.h2.acquire(self.onward, wanted, &mut perf).await;
                 self.keep_perf(&mut perf);
@@ -265,6 +290,9 @@ impl Transaction<'_> {
         let status = head.status;
         if http.cookies {
             self.onward.cookies.take(&self.plan.asked(&self.attempt.client), &head.headers);
+        }
+        if http.alt_svc && !matches!(exchange.carrier, Carrier::H3(_)) {
+            self.onward.h3.heard(&self.plan.route, &head.headers);
         }
         if self.plan.h2 && matches!(exchange.carrier, Carrier::H1(_)) {
             self.onward.h2.remember_http1(&self.plan.route);
@@ -467,6 +495,7 @@ impl Transaction<'_> {
         match exchange.carrier {
             Carrier::H1(connection) => self.onward.h1.give(connection),
             Carrier::H2(slot) => drop(slot.over()),
+            Carrier::H3(_) => {}
         }
     }
 

@@ -195,7 +195,6 @@ pub(super) fn policy() -> Policy {
     add("server", &|streamtype| streamtype.server = true);
     add("sink", &|streamtype| streamtype.local_sink = true);
     add("signed", &|streamtype| streamtype.use_auth = Some(Arc::default()));
-    add("h3", &|streamtype| streamtype.protocol = Protocol::H3);
     policy
 }
 

@@ -6,18 +6,15 @@ use std::time::Duration;
 
 use sspc_policy::Validity;
 use tokio::sync::watch;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::connection::{self, ConnectionSettings, Shared, Slot};
 use crate::onward::connect::{Alpn, Caller, Perf, Route};
 use crate::onward::fair::gives_way;
 use crate::onward::http::h1;
+use crate::onward::http::remembered::{Remembered, WITHOUT_FOR};
 use crate::onward::{Failure, FailureKind, Onward};
 
-/// How long it is remembered that a peer has no h2.
-const NO_H2_FOR: Duration = Duration::from_secs(600);
-/// Peers without h2 that are remembered, for all clients together.
-const NO_H2_MAX: usize = 1024;
 /// Idle connections that may be there while another one is opened, of all clients together.
 const IDLE_MAX: usize = 512;
 /// How long a clear peer may take to show that it speaks h2, before http/1.1 is tried.
@@ -69,14 +66,14 @@ impl Entry {
 #[derive(Debug)]
 pub(crate) struct Pool {
     entries: Mutex<HashMap<Route, Entry>>,
-    no_h2: Mutex<HashMap<Route, Instant>>,
+    no_h2: Remembered<()>,
     /// See [`IDLE_MAX`].
     pub(crate) idle_max: usize,
 }
 
 impl Default for Pool {
     fn default() -> Self {
-        Self { entries: Mutex::default(), no_h2: Mutex::default(), idle_max: IDLE_MAX }
+        Self { entries: Mutex::default(), no_h2: Remembered::default(), idle_max: IDLE_MAX }
     }
 }
 
@@ -90,29 +87,14 @@ impl Pool {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn no_h2(&self) -> MutexGuard<'_, HashMap<Route, Instant>> {
-        self.no_h2.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Whether this peer was found to have no h2 a short while ago.
     pub(crate) fn is_http1(&self, route: &Route) -> bool {
-        self.no_h2().get(route).is_some_and(|until| Instant::now() < *until)
+        self.no_h2.holds(route)
     }
 
     /// Uses http/1.1 with this peer for a while.
     pub(crate) fn remember_http1(&self, route: &Route) {
-        let now = Instant::now();
-        let mut no_h2 = self.no_h2();
-        no_h2.insert(route.clone(), now + NO_H2_FOR);
-        if no_h2.len() > NO_H2_MAX {
-            no_h2.retain(|_, until| now < *until);
-        }
-        if no_h2.len() > NO_H2_MAX {
-            let all = no_h2.iter().map(|(route, until)| (&route.client, *until, route));
-            if let Some(route) = gives_way(all).cloned() {
-                no_h2.remove(&route);
-            }
-        }
+        self.no_h2.remember(route, (), WITHOUT_FOR);
     }
 
     /// A place on a connection; opens one if it has to.
@@ -365,42 +347,5 @@ fn make_room(entries: &HashMap<Route, Entry>, idle_max: usize) {
         && let Some(connection) = gives_way(idle.into_iter())
     {
         connection.retire();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use sspc_policy::Address;
-
-    use super::*;
-    use crate::identity::Identity;
-    use crate::onward::connect::Reach;
-
-    fn route(uid: u32, port: u16) -> Route {
-        let address = Address::Tcp { host: "localhost".to_owned(), port };
-        Route {
-            client: Some(Identity::User(uid)),
-            address,
-            tls: None,
-            client_cert: None,
-            reach: Reach::Policy,
-            way_out: None,
-        }
-    }
-
-    /// Once nothing more was remembered when there was enough, so that one client could see to it
-    /// that nothing was for the others.
-    #[tokio::test]
-    async fn a_client_of_many_servers_makes_no_other_forget_its_own() {
-        let pool = Pool::default();
-        let ports = 1..=u16::try_from(NO_H2_MAX).unwrap() + 100;
-        pool.remember_http1(&route(1, 80));
-        for port in ports.clone() {
-            pool.remember_http1(&route(2, port));
-        }
-        pool.remember_http1(&route(3, 80));
-        assert!(pool.is_http1(&route(1, 80)) && pool.is_http1(&route(3, 80)));
-        assert!(pool.is_http1(&route(2, *ports.end())) && !pool.is_http1(&route(2, 1)));
-        assert_eq!(pool.no_h2().len(), NO_H2_MAX);
     }
 }
