@@ -48,6 +48,9 @@ pub struct Config {
     /// Whether clients may exchange system messages, by streams of the streamtype `_lws_smd`. Default:
     /// true.
     pub smd: bool,
+    /// Whether to look for captive portals with the policy's streamtype `captive_portal_detect`, at
+    /// start and when somebody asks on the bus. Default: no.
+    pub find_portals: bool,
     /// Where the system says how names are looked up; tests have files of their own.
     pub(crate) names: NameFiles,
 }
@@ -78,6 +81,7 @@ impl Config {
             allow_to: Vec::new(),
             ways_out: WaysOut::default(),
             smd: true,
+            find_portals: false,
             names: NameFiles::default(),
         }
     }

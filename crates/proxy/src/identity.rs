@@ -18,6 +18,8 @@ pub(crate) enum Identity {
     /// The device of this id, whose key proves it, at the address with this number that a proxy listens
     /// at: each has keys of its own.
     Device { listener: u64, id: Arc<str> },
+    /// The proxy itself, for what it needs.
+    Proxy,
     /// The system does not say.
     Unknown,
 }
@@ -47,6 +49,7 @@ impl fmt::Display for Identity {
             Self::Host(address) => write!(f, "host {address}"),
             Self::Line { name, .. } => f.write_str(name),
             Self::Device { id, .. } => write!(f, "device {id:?}"),
+            Self::Proxy => f.write_str("the proxy"),
             Self::Unknown => f.write_str("unknown"),
         }
     }

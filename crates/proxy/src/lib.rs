@@ -28,6 +28,7 @@ mod isolation;
 mod memory;
 mod onward;
 mod payload;
+mod portal;
 mod server;
 mod session;
 mod smd;

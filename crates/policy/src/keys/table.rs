@@ -147,9 +147,8 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
          status; at most 16"),
     key("allow_redirects", Http, Flag(field!(allow_redirects)), Acts,
         "follow redirects; without it they are failures"),
-    key("http_fail_redirect", Http, Flag(field!(http.fail_redirect)), NotDone(Ignored,
-        "a redirect is only logged, with `-v`"),
-        "a redirect means a captive portal"),
+    key("http_fail_redirect", Http, Flag(field!(http.fail_redirect)), Acts,
+        "a redirect means a captive portal: it is a failure, whatever `allow_redirects` says"),
     key("http_auth_header", HttpWs, Text(HeaderName, field!(http.auth_header)), Partly(
         NO_VALUE),
         "header that carries the preamble and the device's credential"),

@@ -25,7 +25,7 @@ pub use self::bind::ListenError;
 use self::line::LineLog;
 pub use self::listener::{Accepted, Listener};
 pub(crate) use self::shared::Shared;
-use self::shared::lock;
+pub(crate) use self::shared::lock;
 use crate::config::{Config, DeviceCredentials};
 use crate::counters::Counters;
 use crate::smd::Smd;
@@ -140,6 +140,10 @@ impl Proxy {
             let address = bound.address.clone();
             let serve = accept::accept_all(Arc::clone(&shared), bound);
             accepting.spawn(serve.instrument(warn_span!("listener", %address)));
+        }
+        if shared.config.find_portals {
+            let watching = crate::portal::watch(Arc::clone(&shared));
+            accepting.spawn(shared.stopping.clone().run_until_cancelled_owned(watching));
         }
         accepting.close();
         shared.smd.publish_state(r#"{"state":"OPERATIONAL"}"#);

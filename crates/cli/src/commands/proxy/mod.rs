@@ -199,6 +199,8 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     credentials::warn_of_missing(&config.policy, &credentials.credentials);
     config.credentials.clone_from(&credentials.credentials);
     config.allow_to.clone_from(&args.allow_to);
+    // The embedded policy asks a server that the user did not choose.
+    config.find_portals = args.policy.is_some();
     config.ways_out = service::ways_out()?;
     config.ways_out.all.clone_from(&args.via);
     // Both were checked as they were parsed.

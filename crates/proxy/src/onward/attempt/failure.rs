@@ -51,6 +51,8 @@ pub(crate) enum FailureKind {
     Busy,
     /// The peer refused: an upgrade that it does not want, a redirect that must not be followed.
     Refused,
+    /// A redirect where the policy takes one for a captive portal.
+    Portal,
     /// The client's metadata leads where it must not.
     Forbidden,
     /// The client's metadata makes no request that can be sent.
@@ -78,7 +80,8 @@ impl FailureKind {
             | Self::Silent
             | Self::Protocol
             | Self::Busy
-            | Self::Refused => Whose::Upstream,
+            | Self::Refused
+            | Self::Portal => Whose::Upstream,
             Self::Forbidden | Self::Request | Self::Message | Self::SessionGone => Whose::Client,
             Self::Policy => Whose::Policy,
             Self::Local | Self::Internal => Whose::Local,
@@ -97,6 +100,7 @@ impl FailureKind {
             Self::Protocol => "protocol",
             Self::Busy => "busy",
             Self::Refused => "refused",
+            Self::Portal => "portal",
             Self::Forbidden => "forbidden",
             Self::Request => "request",
             Self::Message => "message",

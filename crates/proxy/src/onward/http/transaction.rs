@@ -318,9 +318,6 @@ impl Transaction<'_> {
             }
         }
         if let Some(location) = response::location(status, &head.headers).filter(|_| !expected) {
-            if http.fail_redirect {
-                tracing::info!(route = %self.plan.route, %status, "redirected: a captive portal?");
-            }
             let sent = self.is_sent();
             let server = exchange.carrier.peer();
             match location.and_then(|location| self.redirect(status, location, server)) {
@@ -331,11 +328,11 @@ impl Transaction<'_> {
                 }
                 Err(why) => {
                     let why = format!("{}: {status}: {why}", self.plan.route);
+                    let kind =
+                        if http.fail_redirect { FailureKind::Portal } else { FailureKind::Refused };
                     if !self.connected {
-                        return self
-                            .failed_with(Failure::new(FailureKind::Refused, why), Some(status))
-                            .await
-                            .map(Some);
+                        let failure = Failure::new(kind, why);
+                        return self.failed_with(failure, Some(status)).await.map(Some);
                     }
                     tracing::info!(why, "redirect not followed");
                 }
@@ -368,6 +365,9 @@ impl Transaction<'_> {
         location: &str,
         server: Scope,
     ) -> Result<(), String> {
+        if self.attempt.stream.http.fail_redirect {
+            return Err("is there a captive portal? The policy expects no redirects".to_owned());
+        }
         if !self.attempt.stream.allow_redirects {
             return Err("the policy does not allow redirects".to_owned());
         }
