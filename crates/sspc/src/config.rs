@@ -33,6 +33,10 @@ pub struct Config {
     /// After the link was lost, ask again for the onward connection that the application had
     /// asked for and that was being made or in use.
     pub reconnect: bool,
+    /// For the streamtype `_lws_smd`: the bits of the classes that it wants, which STREAMTYPE carries in
+    /// place of [`Config::window`]; that is given by TXCR_UPDATE then. The APIs for hosts set it.
+    #[cfg(feature = "std")]
+    pub smd_classes: Option<u32>,
 }
 
 impl Config {
@@ -55,6 +59,8 @@ impl Config {
         jitter_percent: 30,
         seed: 0x5353_5043,
         reconnect: true,
+        #[cfg(feature = "std")]
+        smd_classes: None,
     };
 
     /// Right for a program on a host, over sockets.

@@ -8,6 +8,7 @@ mod generate;
 mod ping;
 mod policy;
 mod proxy;
+mod smd;
 mod tap;
 
 use clap::Subcommand;
@@ -22,6 +23,7 @@ pub(crate) enum Command {
     Cat(cat::CatArgs),
     Bridge(bridge::BridgeArgs),
     Ping(ping::PingArgs),
+    Smd(smd::SmdArgs),
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     Decode(decode::DecodeArgs),
@@ -43,6 +45,7 @@ impl Command {
             Self::Cat(args) => cat::run(args, console),
             Self::Bridge(args) => bridge::run(args, console),
             Self::Ping(args) => ping::run(args),
+            Self::Smd(args) => smd::run(args),
             Self::Policy(command) => policy::run(command, console),
             Self::Decode(args) => decode::run(args),
             Self::Tap(args) => tap::run(args, console),

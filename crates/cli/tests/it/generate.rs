@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use crate::support::{assert_exit, run, text};
 
 /// Every command, with some of its options; the help is the judge of what there is.
-const COMMANDS: [&[&str]; 15] = [
+const COMMANDS: [&[&str]; 17] = [
     &["proxy"],
     &["cat"],
     &["bridge"],
     &["ping"],
+    &["smd"],
+    &["smd", "send"],
     &["policy"],
     &["policy", "check"],
     &["policy", "show"],

@@ -16,6 +16,7 @@ mod policy_names;
 mod proxy;
 mod serial;
 mod service;
+mod smd;
 mod soak;
 mod support;
 mod tap;

@@ -301,8 +301,11 @@ impl<D: AttemptStarter> Stream<D> {
             return;
         }
         let flags = match self.streamtype.protocol {
-            // Each frame is a message, whatever its flags say.
-            Protocol::Smd => PayloadHead::new(Flags::WHOLE).flags_of(piece),
+            // Each frame of a deployed client is a message, whatever its flags say. Others cut messages
+            // to their credit.
+            Protocol::Smd if self.window.is_none() => {
+                PayloadHead::new(Flags::WHOLE).flags_of(piece)
+            }
             _ => head.flags_of(piece) & KNOWN,
         };
         let piece = tx_queue::Piece {

@@ -41,6 +41,7 @@ mod security_page;
 mod serial;
 mod service;
 mod sharing;
+mod smd;
 
 mod strangers;
 mod support;

@@ -35,6 +35,7 @@
 //! ```
 
 mod sending;
+mod smd;
 mod socket;
 
 use std::io;
@@ -47,14 +48,16 @@ use std::vec::Vec;
 use crate::engine::LinkAction;
 use crate::error::MetadataError;
 use crate::host::{CLOSE_LIMIT, Chunk, Pump, hung_up};
-pub use crate::host::{Error, Event, Options};
+pub use crate::host::{Error, Event, Options, SmdMessage};
 use crate::name::Name;
 pub use crate::{Flags, State, Timeout};
 use sending::{Sending, Source};
+pub use smd::Smd;
 use socket::Socket;
 pub use sspc_address::{Address, AddressError};
 use sspc_line::Line;
 use sspc_wire::Instant;
+pub use sspc_wire::smd::Classes;
 
 /// Events that are kept while a message is sent, before the socket is no longer read.
 const EVENTS_MAX: usize = 256;

@@ -243,6 +243,10 @@ impl Engine {
         self.link = Link::Created;
         self.since = now;
         self.tried = false;
+        #[cfg(feature = "std")]
+        if self.config.smd_classes.is_some() {
+            self.add_credit(self.config.window.min(crate::Config::UNLIMITED) as i32);
+        }
     }
 
     fn tell_retry(&mut self, now: Instant) {

@@ -142,7 +142,10 @@ impl Engine {
         out.head(STREAMTYPE, 9 + name.len());
         out.u8(VERSION);
         out.u32(pid);
-        out.u32(self.config.window.min(Config::UNLIMITED));
+        let window = self.config.window.min(Config::UNLIMITED);
+        #[cfg(feature = "std")]
+        let window = self.config.smd_classes.unwrap_or(window);
+        out.u32(window);
         out.bytes(name);
     }
 

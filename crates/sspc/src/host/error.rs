@@ -45,6 +45,13 @@ pub enum Error {
         /// The state that says so.
         state: State,
     },
+    /// No message can be so long.
+    TooLong {
+        /// What it has, in bytes.
+        length: usize,
+        /// What it may have, in bytes.
+        max: usize,
+    },
     /// The message is not as long as was said when it began.
     Length {
         /// What was said, in bytes.
@@ -68,6 +75,16 @@ impl fmt::Display for Error {
             Self::Metadata(error) => error.fmt(f),
             Self::NoProxy { address, source } => {
                 write!(f, "no proxy at {address}: {source}; is it running, and at this address?")
+            }
+            Self::TooLong { length, max } => {
+                write!(f, "a message of {length} bytes, {max} are the most")
+            }
+            Self::Refused { streamtype, result } if streamtype == sspc_wire::smd::STREAMTYPE => {
+                write!(
+                    f,
+                    "the proxy has no system messages for clients (result {result}); does it run with \
+                     --no-smd?"
+                )
             }
             Self::Refused { streamtype, result } => write!(
                 f,
@@ -105,6 +122,7 @@ impl core::error::Error for Error {
             | Self::TakesNoPayload
             | Self::Answered
             | Self::Unreachable { .. }
+            | Self::TooLong { .. }
             | Self::Length { .. }
             | Self::EventsWaiting
             | Self::Closed

@@ -8,12 +8,14 @@ mod event;
 mod inbox;
 mod options;
 mod pump;
+pub(crate) mod smd;
 
 pub(crate) use chunk::Chunk;
 pub use error::Error;
 pub use event::Event;
 pub use options::Options;
 pub(crate) use pump::{HostStream, Outgoing, Pump, hung_up};
+pub use smd::SmdMessage;
 
 /// How long a stream that is closed may take to send what it was given.
 pub(crate) const CLOSE_LIMIT: Duration = Duration::from_secs(3);

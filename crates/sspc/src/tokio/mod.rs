@@ -36,6 +36,7 @@ mod driver;
 mod send;
 mod sending;
 mod shared;
+mod smd;
 
 use std::sync::Arc;
 use std::vec;
@@ -43,7 +44,7 @@ use std::vec;
 use ::tokio::sync::{mpsc, oneshot};
 
 pub use crate::error::MetadataError;
-pub use crate::host::{Error, Event, Options};
+pub use crate::host::{Error, Event, Options, SmdMessage};
 use crate::name::Name;
 use crate::stream::Stream;
 pub use crate::{Flags, State, Timeout};
@@ -52,8 +53,10 @@ pub use driver::Driver;
 use driver::EVENTS_MAX;
 pub use send::{Body, Sender};
 use shared::Shared;
+pub use smd::Smd;
 pub use sspc_address::{Address, AddressError};
 use sspc_line::Line;
+pub use sspc_wire::smd::Classes;
 
 /// Chunks of payload that wait to be sent before senders wait.
 const COMMANDS_MAX: usize = 8;
