@@ -150,6 +150,21 @@ impl From<ExpandError> for EndpointError {
 const HOST_MAX: usize = 255;
 
 impl Target {
+    /// Whether it is on this machine, as its name or its address says.
+    pub fn is_loopback(&self) -> bool {
+        match &self.address {
+            Address::Tcp { host, .. } => {
+                let host = host.trim_end_matches('.').to_ascii_lowercase();
+                host == "localhost"
+                    || host.ends_with(".localhost")
+                    || host
+                        .parse::<std::net::IpAddr>()
+                        .is_ok_and(|ip| ip.to_canonical().is_loopback())
+            }
+            _ => true,
+        }
+    }
+
     /// The target of a streamtype with these metadata values; `lookup` as in
     /// [`Template::expand`].
     ///

@@ -17,6 +17,7 @@
 //!
 //! Nothing here opens a socket.
 
+mod auth;
 mod builtin;
 mod check;
 mod codegen;
@@ -37,6 +38,7 @@ mod types;
 mod undone;
 mod way_out;
 
+pub use auth::AuthMethod;
 pub use codegen::Language;
 pub use diagnostics::{Code, DIAGNOSTICS_MAX, Diagnostic, Report, Severity};
 pub use endpoint::{Address, EndpointError, Target, path_for, request_path};

@@ -143,6 +143,10 @@ struct AuthEntry<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
     streamtype: Option<&'p str>,
     blob: u8,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_endpoint: Option<&'p str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'p str>,
 }
 
 impl<'p> AuthEntry<'p> {
@@ -152,6 +156,8 @@ impl<'p> AuthEntry<'p> {
             kind: &auth.kind,
             streamtype: auth.streamtype.as_deref(),
             blob: auth.blob,
+            token_endpoint: auth.token_endpoint.as_deref(),
+            scope: auth.scope.as_deref(),
         }
     }
 }

@@ -529,12 +529,16 @@ pub struct TrustStore {
 pub struct Auth {
     /// The name that `use_auth` uses.
     pub name: String,
-    /// `type`: only `sigv4` does anything.
+    /// `type`: see [`method`](Auth::method).
     pub kind: String,
     /// `streamtype`: the stream that obtains the token.
     pub streamtype: Option<String>,
-    /// `blob`: the credential slot.
+    /// `blob`: the number of the device's credential.
     pub blob: u8,
+    /// `token_endpoint`: URL that OAuth 2 tokens come from.
+    pub token_endpoint: Option<String>,
+    /// `scope`: what an OAuth 2 token is to be good for.
+    pub scope: Option<String>,
 }
 
 /// An entry of `metrics`; has no effect.

@@ -40,6 +40,7 @@ pub use config::{
     Config, DeviceCredentials, Knob, KnobError, Limits, MemoryBound, Sharing, Timeouts,
 };
 pub use counters::Counters;
+pub use credentials::{AwsKeys, OauthClient};
 pub use explain::{Destination, Explanation, RequestHead, Secret, explain};
 pub use onward::{ClientCert, ClientCertError};
 pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};

@@ -178,7 +178,7 @@ fn servers_get_the_certificate_of_the_policys_number() {
         ("missing", r#""client_cert": 7"#),
     ]);
     let said = proxy.wait_for("`client_cert`: it cannot connect");
-    assert!(said.contains("missing") && said.contains('7'), "{said}");
+    assert!(said.contains("missing") && said.contains("`client_cert.7`"), "{said}");
     proxy.wait_for("ready");
     let got = |name: &str| text(&proxy.cat(&[name]).stdout);
     assert!(got("h1").starts_with("CN=device-a "), "{}", got("h1"));

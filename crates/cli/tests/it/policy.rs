@@ -214,6 +214,50 @@ fn a_stream_is_explained_without_connecting() {
     assert!(said.contains("            content-length: 7\n"), "{said}");
 }
 
+#[test]
+fn what_the_credentials_are_for_is_explained_without_them() {
+    let policy = r#"{"auth": [{"name": "a", "type": "sigv4", "blob": 5},
+        {"name": "o", "type": "oauth2_client_credentials", "token_endpoint": "https://login.example/t"}],
+      "s": [{"plain": {"endpoint": "e", "port": 1, "http_auth_header": "Authorization:",
+                       "http_dsn_header": "x-dsn", "tls": true, "client_cert": 3}},
+        {"aws": {"endpoint": "e", "port": 1, "use_auth": "a", "aws_region": "r", "aws_service": "s",
+                 "metadata": [{"r": ""}, {"s": ""}]}},
+        {"token": {"endpoint": "e", "port": 1, "use_auth": "o"}}]}"#;
+    let from = "(from credentials)";
+    for (args, lines) in [
+        (
+            &["plain"][..],
+            vec![
+                format!("            authorization: {from}"),
+                format!("            x-dsn: {from}"),
+                format!("presents    client certificate 3 {from}"),
+            ],
+        ),
+        (
+            &["aws", "-m", "r=us-east-1", "-m", "s=sqs"],
+            vec![
+                format!("            authorization: {from}"),
+                format!("            x-amz-date: {from}"),
+            ],
+        ),
+        (
+            &["token"],
+            vec![
+                format!("            authorization: {from}"),
+                "token       of https://login.example/t, fetched when it is needed".to_owned(),
+            ],
+        ),
+    ] {
+        let output = run_with(&[&["policy", "explain", "-"], args].concat(), policy.as_bytes());
+        assert_exit(&output, 0);
+        let said = text(&output.stdout);
+        for line in lines {
+            assert!(said.lines().any(|said| said == line), "{line}\n{said}");
+        }
+        assert!(!said.contains("(hidden)") && !said.contains("AWS4"), "{said}");
+    }
+}
+
 /// docs/cli.md explains the policy of five lines of docs/policy.md.
 #[test]
 fn the_explanation_of_the_documentation_is_what_is_printed() {

@@ -154,7 +154,7 @@ pub fn key_reference() -> Vec<KeyInfo> {
             protocols: "",
             status: key.status,
             meaning: key.meaning,
-            is_ours: false,
+            is_ours: key.is_ours,
         })
     });
     let streams = STREAM_KEYS.iter().map(|key| KeyInfo {

@@ -11,6 +11,7 @@ pub(crate) struct PlainKey {
     pub(crate) default: &'static str,
     pub(crate) status: Status,
     pub(crate) meaning: &'static str,
+    pub(crate) is_ours: bool,
 }
 
 /// The type of such a key.
@@ -47,7 +48,18 @@ const fn plain(
     status: Status,
     meaning: &'static str,
 ) -> PlainKey {
-    PlainKey { name, kind, default, status, meaning }
+    PlainKey { name, kind, default, status, meaning, is_ours: false }
+}
+
+/// A key that the reference does not know.
+const fn ours(
+    name: &'static str,
+    kind: PlainKind,
+    default: &'static str,
+    status: Status,
+    meaning: &'static str,
+) -> PlainKey {
+    PlainKey { is_ours: true, ..plain(name, kind, default, status, meaning) }
 }
 
 const U8: u64 = u8::MAX as u64;
@@ -114,11 +126,16 @@ pub(crate) static AUTH_KEYS: &[PlainKey] = &[
     plain("name", Text, "none", With("use_auth"),
         "the name that `use_auth` gives"),
     plain("type", Text, "none", With("use_auth"),
-        "`sigv4` for AWS Signature Version 4; nothing else has an effect"),
-    plain("streamtype", Text, "none", With("use_auth"),
+        "`sigv4`, `oauth2_client_credentials` or `oauth2_refresh_token`: see [below](#requests-that-say-who-sends-them); with \
+         any other `http_auth_header` carries the credential of number `blob`"),
+    plain("streamtype", Text, "none", Inert("it is for programs in the same process"),
         "streamtype that obtains the token"),
     plain("blob", Number(U8), "0", With("use_auth"),
         "number of the device's credential"),
+    ours("token_endpoint", Text, "none", With("use_auth"),
+        "URL that OAuth 2 tokens come from: `https:`, or `http:` to this machine"),
+    ours("scope", Text, "none", With("use_auth"),
+        "what an OAuth 2 token is to be good for, words with spaces between them"),
 ];
 
 /// The keys of an entry of `metrics`.

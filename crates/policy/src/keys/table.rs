@@ -183,9 +183,9 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
         "keep the server's cookies and send them back: see [below](#cookies)"),
     key("rideshare", Http, Text(Free, field!(rideshare)), Acts,
         "streamtype of the next part of the same multipart body; chains may be up to 4 long"),
-    key("use_auth", Http, Refer(Reference::Auth), NotDone(Refused,
-        "requests are not signed, and none is sent unsigned"),
-        "the entry of `auth` that signs requests"),
+    key("use_auth", Http, Refer(Reference::Auth), Partly(
+        "with a value of `sspc proxy --credentials`; no request is sent without one"),
+        "the entry of `auth` that requests say by who sends them"),
     key("aws_region", Http, Text(Free, field!(aws_region)), With("use_auth"),
         "name of the metadata that holds the region, for sigv4"),
     key("aws_service", Http, Text(Free, field!(aws_service)), With("use_auth"),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use jsonc_parser::ast::{Object, Value};
 
+use crate::auth::AuthMethod;
 use crate::diagnostics::{Code, Diagnostic};
 use crate::draft::StoreDraft;
 use crate::keys::Section;
@@ -325,13 +326,14 @@ pub(crate) fn auth(
                 }
                 "type" => {
                     set(&mut auth.kind, context.text(value, "`type` of an `auth` entry"));
-                    if auth.kind != "sigv4" {
+                    if auth.method() == AuthMethod::Blob {
                         let location = context.location(value);
                         let message = format!("unknown `type` {} of auth", quote(&auth.kind));
+                        let types = AuthMethod::TYPES.map(|(name, _)| format!("`{name}`"));
                         context.push(
                             Diagnostic::warning(Code::Value, &location, message)
-                                .expected("`sigv4`")
-                                .help("streams that use it are not authenticated"),
+                                .expected(types.join(" or "))
+                                .help("streams that use it have `http_auth_header` alone"),
                         );
                     }
                 }
@@ -341,11 +343,31 @@ pub(crate) fn auth(
                         .filter(|text| !text.is_empty());
                 }
                 "blob" => set(&mut auth.blob, context.small(value, "`blob` of an `auth` entry")),
+                "token_endpoint" => {
+                    let what = "`token_endpoint` of an `auth` entry";
+                    auth.token_endpoint = context.text(value, what).filter(|text| !text.is_empty());
+                }
+                "scope" => {
+                    auth.scope = context
+                        .text(value, "`scope` of an `auth` entry")
+                        .filter(|text| !text.is_empty());
+                }
                 _ => context.unknown_key(property, "an entry of `auth`", Section::Auth.names()),
             }
         }
         if auth.name.is_empty() {
             context.error(Code::Value, object, "an entry of `auth` without a `name`");
+            continue;
+        }
+        if auth.method().is_oauth2()
+            && let Err(why) = auth.token_request()
+        {
+            let what = format!("`token_endpoint` of `auth` entry {}", quote(&auth.name));
+            let message = match auth.token_endpoint {
+                None => format!("{what} is missing"),
+                Some(_) => format!("{what} cannot be used: {why}"),
+            };
+            context.error(Code::Value, object, message);
             continue;
         }
         out.insert(auth.name.clone(), auth);

@@ -180,11 +180,41 @@ fn sections() {
     check(
         r#"{"auth":[{"name":"a","type":"oauth"},{}]}"#,
         &[
-            "p:1:29: warning: unknown `type` `oauth` of auth; expected `sigv4` (streams that use \
-             it are not authenticated)",
+            "p:1:29: warning: unknown `type` `oauth` of auth; expected `sigv4` or \
+             `oauth2_client_credentials` or `oauth2_refresh_token` (streams that use it have \
+             `http_auth_header` alone)",
             "p:1:38: error: an entry of `auth` without a `name`",
         ],
     );
+    for (endpoint, why) in [
+        ("", "is missing"),
+        (r#","token_endpoint":"idp.example/t""#, "cannot be used: it is not an `https:` URL"),
+        (
+            r#","token_endpoint":"http://idp.example/t""#,
+            "cannot be used: it sends a secret in clear, and not to this machine",
+        ),
+        (
+            r#","token_endpoint":"http://localhost.example/t""#,
+            "cannot be used: it sends a secret in clear, and not to this machine",
+        ),
+        (
+            r#","token_endpoint":"https://${x}/t""#,
+            "cannot be used: `${x}` is not declared in the stream's metadata",
+        ),
+    ] {
+        let text =
+            format!(r#"{{"auth":[{{"name":"a","type":"oauth2_client_credentials"{endpoint}}}]}}"#);
+        check(&text, &[&format!("p:1:10: error: `token_endpoint` of `auth` entry `a` {why}")]);
+    }
+    for endpoint in
+        ["https://idp.example/t", "http://127.0.0.1:1/t", "http://[::1]:1/", "http://localhost:1/"]
+    {
+        let text = format!(
+            r#"{{"auth":[{{"name":"a","type":"oauth2_refresh_token","token_endpoint":"{endpoint}"}}],
+            "s":[{{"t":{{"endpoint":"e","port":443,"tls":true,"use_auth":"a"}}}}]}}"#
+        );
+        check(&text, &[]);
+    }
     check(
         r#"{"via-socks5":"host"}"#,
         &[

@@ -12,6 +12,7 @@ mod cookies;
 mod fair;
 pub(crate) mod http;
 mod mqtt;
+mod own;
 mod plan;
 mod raw;
 #[cfg(test)]
@@ -96,6 +97,7 @@ pub(crate) struct Onward {
     h2: h2::Pool,
     h3: h3::Pool,
     mqtt: mqtt::Pool,
+    tokens: http::auth::oauth2::Tokens,
 }
 
 /// While a connection waits for a descriptor.
@@ -136,6 +138,7 @@ impl Onward {
             h2: h2::Pool::default(),
             h3: h3::Pool::default(),
             mqtt: mqtt::Pool::default(),
+            tokens: http::auth::oauth2::Tokens::default(),
             connector: Connector::new(
                 config.timeouts.connect,
                 resolver,

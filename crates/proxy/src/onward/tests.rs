@@ -1,5 +1,6 @@
 //! Against real servers on loopback.
 
+mod auth;
 mod bodies;
 mod certificates;
 mod cookies;

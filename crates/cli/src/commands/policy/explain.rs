@@ -5,8 +5,10 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use clap::{Args, ValueHint};
-use sspc_policy::{Protocol, Retry, StreamType, Template};
-use sspc_proxy::{Config, Destination, Explanation, Secret, Timeouts, explain};
+use sspc_policy::{AuthMethod, Protocol, Retry, StreamType, Template};
+use sspc_proxy::{
+    AwsKeys, Config, Destination, Explanation, OauthClient, Secret, Timeouts, explain,
+};
 
 use super::no_streamtype;
 use crate::args::parse_metadata;
@@ -63,6 +65,7 @@ pub(super) fn run(args: &ExplainArgs, console: Console) -> Result<(), Failure> {
     }
     let mut config = Config::new(policy);
     config.ways_out = crate::service::ways_out()?;
+    stand_in(&mut config, &args.streamtype);
     let metadata: Vec<(String, Bytes)> = args
         .metadata
         .iter()
@@ -77,6 +80,38 @@ pub(super) fn run(args: &ExplainArgs, console: Console) -> Result<(), Failure> {
         .destination
         .map(|_| ())
         .map_err(|why| Failure::new(format!("each attempt to connect fails: {}", printable(&why))))
+}
+
+/// Something for the credentials that the proxy has and this command does not, so that what they are
+/// for is shown.
+fn stand_in(config: &mut Config, streamtype: &str) {
+    let credentials = &mut config.credentials;
+    let own = "credentials";
+    credentials.auth = own.into();
+    credentials.more_auth = [own; 3].map(Into::into);
+    credentials.serial_number = own.into();
+    credentials.firmware_version = own.into();
+    credentials.device_type = own.into();
+    let auth = config.policy.streamtype(streamtype).and_then(|found| found.use_auth.as_ref());
+    if let Some(auth) = auth {
+        let mut client = OauthClient::new(own);
+        client.refresh_token = own.to_owned();
+        credentials.oauth2.insert(auth.blob, client);
+        credentials.sigv4.insert(auth.blob, AwsKeys::new(own, own));
+    }
+}
+
+/// Whether a header says what the credentials have.
+fn is_from_credentials(streamtype: &StreamType, header: &str) -> bool {
+    let http = &streamtype.http;
+    let mut given = [&http.auth_header, &http.dsn_header, &http.fwv_header, &http.devtype_header]
+        .into_iter()
+        .flatten()
+        .map(|given| given.trim().trim_end_matches(':'));
+    let method = streamtype.use_auth.as_ref().map_or(AuthMethod::Blob, |auth| auth.method());
+    let signs = method != AuthMethod::Blob
+        && (header.eq_ignore_ascii_case("authorization") || header.starts_with("x-amz-"));
+    signs || given.any(|given| given.eq_ignore_ascii_case(header))
 }
 
 /// Lines of a word and what it is about.
@@ -117,9 +152,15 @@ impl Text {
                 let value = match value {
                     _ if name == "sec-websocket-key" => "(drawn for each connection)".to_owned(),
                     Secret::Shown(value) => value.clone(),
+                    _ if is_from_credentials(streamtype, name) => "(from credentials)".to_owned(),
                     _ => "(hidden)".to_owned(),
                 };
                 self.line("", format!("{name}: {value}"));
+            }
+            let auth = streamtype.use_auth.as_ref().filter(|auth| auth.method().is_oauth2());
+            if let Some(endpoint) = auth.and_then(|auth| auth.token_endpoint.as_ref()) {
+                self.line("", "authorization: (from credentials)");
+                self.line("token", format!("of {endpoint}, fetched when it is needed"));
             }
         }
         for (key, topic) in &destination.topics {

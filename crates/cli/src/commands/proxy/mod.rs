@@ -69,7 +69,7 @@ pub(crate) struct ProxyArgs {
     /// Values for the headers of `http_auth_header`, `http_dsn_header`, `http_fwv_header` and
     /// `http_devtype_header`: `auth`, `serial_number`, `firmware_version`, `device_type`; for mqtt brokers
     /// `mqtt_client_id`, `mqtt_user`, `mqtt_password`; for `client_cert` `client_cert.N.certificate` and
-    /// `client_cert.N.key`. Each is a text, {"file": PATH}, {"env": NAME},
+    /// `client_cert.N.key`; for `use_auth` `auth_1` to `auth_3`, `sigv4.N` and `oauth2.N`. Each is a text, {"file": PATH}, {"env": NAME},
     /// {"credential": NAME} for what systemd's LoadCredential= passes, or {"command": [PROGRAM,
     /// ARGUMENT, …], "lifetime": SECONDS} for what a program prints. Nobody but its owner, this user or
     /// root, may read the file.

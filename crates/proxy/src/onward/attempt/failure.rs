@@ -63,7 +63,7 @@ pub(crate) enum FailureKind {
     Policy,
     /// The session ended first: nobody reads this.
     SessionGone,
-    /// This machine has no descriptors for it.
+    /// This machine lacks something for it: a descriptor, a credential.
     Local,
     /// A fault of this proxy.
     Internal,

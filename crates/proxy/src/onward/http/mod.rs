@@ -1,5 +1,6 @@
 //! HTTP: one transaction, over whichever version of HTTP carries it.
 
+pub(crate) mod auth;
 mod download;
 mod exchange;
 pub(crate) mod h1;

@@ -2,9 +2,10 @@
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode, Uri};
-use sspc_policy::{Protocol, path_for};
+use sspc_policy::{AuthMethod, Protocol, path_for};
 use url::Url;
 
+use super::auth::{Authorization, Line, oauth2};
 use super::multipart_encode::Parts;
 use super::{head, response};
 use crate::config::DeviceCredentials;
@@ -24,7 +25,7 @@ pub(crate) struct Plan {
     pub(crate) method: Method,
     /// With exactly one slash in front.
     path: String,
-    /// All but Host, Origin and those that frame the body.
+    /// All but Host, Origin, those of `use_auth` and those that frame the body.
     headers: HeaderMap,
     /// What the client asks to be sent as Host instead of the endpoint.
     host: Option<HeaderValue>,
@@ -36,6 +37,8 @@ pub(crate) struct Plan {
     asks_for_trailers: bool,
     /// Whether servers may redirect it to private addresses.
     allow_private: bool,
+    /// What `use_auth` asks for, until a redirect leads away.
+    auth: Option<Authorization>,
     /// Headers that are for the first peer's eyes only.
     secrets: Vec<HeaderName>,
     /// What the server asked to get back, for the next request.
@@ -75,11 +78,13 @@ impl Plan {
                 )
             })?;
         let mut headers = Headers::new();
-        headers.credentials(attempt, &config.credentials.get())?;
+        let credentials = config.credentials.get();
+        headers.credentials(attempt, &credentials)?;
         headers.metadata(attempt)?;
         let body = body_plan(attempt, &mut headers)?;
         let route = config.route(attempt, &target);
         let trust = Trust::of(stream);
+        let auth = Authorization::of(attempt, &credentials, body.is_some(), route.tls.is_some())?;
         let mut plan = Self {
             route,
             h3: stream.protocol == Protocol::H3,
@@ -92,6 +97,7 @@ impl Plan {
             trust,
             asks_for_trailers: response::asks_for_headers(stream),
             allow_private: stream.allow_private,
+            auth,
             secrets: headers.secrets,
             cookie: None,
             head: 0,
@@ -108,7 +114,7 @@ impl Plan {
             Some(host) => host.clone(),
             None => host_of(route)?,
         };
-        let mut headers = self.all_headers(route, Some(host))?;
+        let mut headers = self.all_headers(path, route, Some(host))?;
         headers.extend(self.h2_headers().filter(|_| self.h2));
         Ok(head::size(path, &headers))
     }
@@ -150,6 +156,27 @@ impl Plan {
         self.cookie = cookie;
     }
 
+    /// What the token is asked for with, and the one that the request has already.
+    pub(crate) fn token_source(&self) -> Option<(&oauth2::Source, Option<&oauth2::Token>)> {
+        match &self.auth {
+            Some(Authorization::Bearer { source, token }) => Some((&**source, token.as_ref())),
+            _ => None,
+        }
+    }
+
+    /// Takes the token, from now on.
+    pub(crate) fn give_token(
+        &mut self,
+        attempt: &Attempt,
+        new: oauth2::Token,
+    ) -> Result<(), Failure> {
+        if let Some(Authorization::Bearer { token, .. }) = &mut self.auth {
+            *token = Some(new);
+        }
+        self.head = self.head_at(&self.path, &self.route)?;
+        head::check(attempt, self.head, self.head_max)
+    }
+
     /// The request for http/1.1: `Host` and the path.
     pub(crate) fn h1<B>(&self, body: B) -> Result<Request<B>, Failure> {
         let uri = Uri::try_from(self.path.as_str()).map_err(|error| self.bad_path(&error))?;
@@ -187,11 +214,16 @@ impl Plan {
         let mut request = Request::new(body);
         *request.method_mut() = self.method.clone();
         *request.uri_mut() = uri;
-        *request.headers_mut() = self.all_headers(&self.route, host)?;
+        *request.headers_mut() = self.all_headers(&self.path, &self.route, host)?;
         Ok(request)
     }
 
-    fn all_headers(&self, route: &Route, host: Option<HeaderValue>) -> Result<HeaderMap, Failure> {
+    fn all_headers(
+        &self,
+        path: &str,
+        route: &Route,
+        host: Option<HeaderValue>,
+    ) -> Result<HeaderMap, Failure> {
         let mut headers = usual_headers(route, host)?;
         // The client's own take the place of these.
         headers.extend(self.headers.clone());
@@ -200,6 +232,11 @@ impl Plan {
         }
         if let Some(length) = self.body.as_ref().and_then(|body| body.announced) {
             headers.insert(header::CONTENT_LENGTH, length.into());
+        }
+        if let Some(auth) = &self.auth {
+            let host = self.host.clone().map_or_else(|| host_of(route), Ok)?;
+            let line = Line { method: &self.method, host: host.as_bytes(), path };
+            auth.apply(line, &mut headers)?;
         }
         Ok(headers)
     }
@@ -268,6 +305,7 @@ impl Plan {
         if !stays {
             self.route = route;
             self.host = None;
+            self.auth = None;
             for name in self.secrets.iter().chain(&SECRETS) {
                 self.headers.remove(name);
             }
@@ -361,7 +399,12 @@ impl Headers {
         credentials: &DeviceCredentials,
     ) -> Result<(), Failure> {
         let http = &attempt.stream.http;
-        let auth = match &*credentials.auth {
+        // With a method of its own it is not for this header.
+        let number = attempt.stream.use_auth.as_ref().map_or(0, |auth| match auth.method() {
+            AuthMethod::Blob => auth.blob,
+            _ => 0,
+        });
+        let auth = match credentials.auth_blob(number) {
             // A preamble without what it is for would be a wrong credential.
             [] => Vec::new(),
             auth => [http.auth_preamble.as_deref().unwrap_or_default().as_bytes(), auth].concat(),

@@ -42,6 +42,9 @@ pub(crate) async fn run(
         Ok(plan) => plan,
         Err(failure) => return End::Failed(failure),
     };
+    if let Err(failure) = authorize(onward, attempt, &mut plan).await {
+        return End::Failed(failure);
+    }
     let upload = plan.body.as_mut().map(|body| {
         let held_max = onward.config.limits.buffer_of(&attempt.stream);
         Upload::new(chunks, body.parts.take(), body.announced, held_max)
@@ -59,8 +62,20 @@ pub(crate) async fn run(
         moves: 0,
         unprocessed: 0,
         tries: 0,
+        renewed: false,
     };
     transaction.run().await.unwrap_or_else(End::from)
+}
+
+/// Gives the plan the token that it needs: one that was not refused yet.
+async fn authorize(
+    onward: &Arc<Onward>,
+    attempt: &Attempt,
+    plan: &mut Plan,
+) -> Result<(), Failure> {
+    let Some((source, refused)) = plan.token_source() else { return Ok(()) };
+    let token = onward.tokens.get(onward, source, refused).await?;
+    plan.give_token(attempt, token)
 }
 
 struct Transaction<'a> {
@@ -81,6 +96,8 @@ struct Transaction<'a> {
     unprocessed: u32,
     /// How often a connected peer was found busy.
     tries: u32,
+    /// Whether the token was replaced because the peer did not take it.
+    renewed: bool,
 }
 
 /// Why there is no response.
@@ -317,6 +334,11 @@ impl Transaction<'_> {
                 return Ok(None);
             }
         }
+        if status == StatusCode::UNAUTHORIZED && !expected && self.renew_token().await {
+            let sent = self.is_sent();
+            self.finish(exchange, download, sent).await;
+            return Ok(None);
+        }
         if let Some(location) = response::location(status, &head.headers).filter(|_| !expected) {
             let sent = self.is_sent();
             let server = exchange.carrier.peer();
@@ -339,6 +361,22 @@ impl Transaction<'_> {
             }
         }
         self.deliver(exchange, head, download).await.map(Some)
+    }
+
+    /// Whether the request can go out once more with another token than the one that was refused.
+    async fn renew_token(&mut self) -> bool {
+        let refused = self.plan.token_source().and_then(|(_, token)| token).cloned();
+        let (Some(refused), true) =
+            (refused, self.upload.as_ref().is_none_or(Upload::can_restart) && !self.renewed)
+        else {
+            return false;
+        };
+        self.renewed = true;
+        let given = authorize(self.onward, self.attempt, &mut self.plan).await;
+        (self.moves, self.unprocessed) = (0, 0);
+        // The peer's own answer says more than a failure here, which is logged where it happens.
+        let token = self.plan.token_source().and_then(|(_, token)| token);
+        given.is_ok() && token.is_some_and(|token| !token.is_same(&refused))
     }
 
     /// How long to wait before the request goes to a busy peer once more; `None` if it must not.

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use serde_json::{Map, Value as Node};
-use sspc_proxy::{ClientCert, DeviceCredentials};
+use sspc_proxy::{AwsKeys, ClientCert, DeviceCredentials, OauthClient};
 
 use super::source::{self, Source};
 
@@ -24,8 +24,11 @@ pub(super) struct Entry {
 type Place = for<'c> fn(&'c mut DeviceCredentials) -> &'c mut bytes::Bytes;
 
 /// The credentials that are one text.
-const TEXTS: [(&str, Place); 7] = [
+const TEXTS: [(&str, Place); 10] = [
     ("auth", |all| &mut all.auth),
+    ("auth_1", |all| &mut all.more_auth[0]),
+    ("auth_2", |all| &mut all.more_auth[1]),
+    ("auth_3", |all| &mut all.more_auth[2]),
     ("serial_number", |all| &mut all.serial_number),
     ("firmware_version", |all| &mut all.firmware_version),
     ("device_type", |all| &mut all.device_type),
@@ -125,7 +128,9 @@ struct Group {
 /// The values by their names.
 type Parts<'v> = BTreeMap<&'v str, &'v str>;
 
-const GROUPS: [Group; 1] = [Group {
+const GROUPS: [Group; 3] = [CLIENT_CERT, SIGV4, OAUTH2];
+
+const CLIENT_CERT: Group = Group {
     name: "client_cert",
     needs: &["certificate", "key"],
     takes: &[],
@@ -135,7 +140,34 @@ const GROUPS: [Group; 1] = [Group {
         all.client_certs.insert(number, cert.map_err(|error| error.to_string())?);
         Ok(())
     },
-}];
+};
+
+const SIGV4: Group = Group {
+    name: "sigv4",
+    needs: &["key_id", "secret_key"],
+    takes: &["session_token"],
+    add: |all, number, parts| {
+        let part = |name| parts.get(name).copied().unwrap_or_default();
+        let mut keys = AwsKeys::new(part("key_id"), part("secret_key"));
+        keys.session_token = part("session_token").to_owned();
+        all.sigv4.insert(number, keys);
+        Ok(())
+    },
+};
+
+const OAUTH2: Group = Group {
+    name: "oauth2",
+    needs: &["client_id"],
+    takes: &["client_secret", "refresh_token"],
+    add: |all, number, parts| {
+        let part = |name| parts.get(name).copied().unwrap_or_default();
+        let mut client = OauthClient::new(part("client_id"));
+        client.client_secret = part("client_secret").to_owned();
+        client.refresh_token = part("refresh_token").to_owned();
+        all.oauth2.insert(number, client);
+        Ok(())
+    },
+};
 
 impl Group {
     fn expected(&self, name: &str) -> String {

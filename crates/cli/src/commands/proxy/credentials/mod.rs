@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use sspc_policy::{Policy, StreamType};
+use sspc_policy::{AuthMethod, Policy, StreamType};
 use sspc_proxy::{DeviceCredentials, Handle};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -186,14 +186,33 @@ pub(super) fn warn_of_missing(policy: &Policy, credentials: &DeviceCredentials) 
         }
     }
     let certs = &credentials.client_certs;
-    let wants = |s: &StreamType| s.client_cert.is_some_and(|number| !certs.contains_key(&number));
-    let mut wanting = policy.streamtypes.values().filter(|s| wants(s));
-    if let Some(first) = wanting.next() {
+    warn_of_number(policy, "client_cert", "client_cert", |s| {
+        s.client_cert.filter(|number| !certs.contains_key(number))
+    });
+    let auth = |s: &StreamType, is_it: fn(AuthMethod) -> bool| {
+        s.use_auth.as_ref().filter(|auth| is_it(auth.method())).map(|auth| auth.blob)
+    };
+    warn_of_number(policy, "use_auth", "sigv4", |s| {
+        auth(s, |method| method == AuthMethod::Sigv4).filter(|n| !credentials.sigv4.contains_key(n))
+    });
+    warn_of_number(policy, "use_auth", "oauth2", |s| {
+        auth(s, AuthMethod::is_oauth2).filter(|n| !credentials.oauth2.contains_key(n))
+    });
+}
+
+/// Logs which streams cannot connect, as they need a credential of a number that is not there.
+fn warn_of_number(
+    policy: &Policy,
+    key: &str,
+    credential: &str,
+    missing: impl Fn(&StreamType) -> Option<u8>,
+) {
+    let mut wanting = policy.streamtypes.values().filter_map(|s| Some((&s.name, missing(s)?)));
+    if let Some((streamtype, number)) = wanting.next() {
         tracing::warn!(
-            streamtype = first.name,
+            streamtype,
             more = wanting.count(),
-            number = first.client_cert,
-            "`client_cert`: it cannot connect, as --credentials gives no `client_cert` of this number"
+            "`{key}`: it cannot connect, as --credentials gives no `{credential}.{number}`"
         );
     }
 }
