@@ -28,10 +28,10 @@ use super::{Alpn, Connector};
 use crate::descriptors::Descriptor;
 use crate::onward::{Failure, FailureKind};
 
-/// After this much silence a server is asked whether it is there, if the policy does not say. Servers
-/// end what is silent for half a minute.
-const PING_USUAL: Duration = Duration::from_secs(15);
-/// After this much a connection is lost.
+/// After this much silence at most a server is asked whether it is there, whatever the policy says:
+/// servers end what is silent for half a minute, with all requests that are on it.
+const PING_MAX: Duration = Duration::from_secs(15);
+/// After this much a connection is lost, if the policy does not say.
 const HANGUP_USUAL: Duration = Duration::from_secs(60);
 /// Most bytes that wait to be sent or acknowledged.
 const SEND_WINDOW: u64 = 1024 * 1024;
@@ -51,10 +51,9 @@ impl QuicSettings {
     fn transport(&self) -> TransportConfig {
         let streams = u32::try_from(self.streams_max).unwrap_or(u32::MAX).saturating_add(1);
         let mut transport = TransportConfig::default();
-        let (ping, hangup) = match self.validity {
-            Some(Validity { ping, hangup }) => (ping, hangup),
-            None => (Some(PING_USUAL), HANGUP_USUAL),
-        };
+        let hangup = self.validity.map_or(HANGUP_USUAL, |validity| validity.hangup);
+        let ping = self.validity.and_then(|validity| validity.ping).unwrap_or(PING_MAX);
+        let ping = ping.min(PING_MAX).min(hangup / 2);
         transport
             .max_concurrent_bidi_streams(VarInt::from_u32(0))
             .max_concurrent_uni_streams(VarInt::from_u32(ASIDE_MAX))
@@ -62,7 +61,7 @@ impl QuicSettings {
             .receive_window(VarInt::from_u32(self.window.max(1).saturating_mul(streams)))
             .send_window(SEND_WINDOW)
             .datagram_receive_buffer_size(None)
-            .keep_alive_interval(ping)
+            .keep_alive_interval(Some(ping))
             // Too long for QUIC is for ever.
             .max_idle_timeout(hangup.try_into().ok());
         transport
