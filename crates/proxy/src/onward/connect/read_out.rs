@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf, Take};
 use tokio::time::{Sleep, sleep};
 
 /// A stream that is read to its end though nothing can be written to it any more.
@@ -15,7 +15,7 @@ use tokio::time::{Sleep, sleep};
 /// do not fail here: they wait, and reads say how the stream ended.
 #[derive(Debug)]
 pub(crate) struct ReadOut<S> {
-    stream: S,
+    stream: Take<S>,
     /// Set once the peer takes no more: how long it may still speak.
     speaking: Option<Pin<Box<Sleep>>>,
 }
@@ -24,9 +24,20 @@ pub(crate) struct ReadOut<S> {
 /// reset is there at once; a Unix socket's peer can stop listening and stay.
 const SPEAKING_MAX: Duration = Duration::from_secs(5);
 
-impl<S> ReadOut<S> {
+/// Most bytes of one read. hyper makes its buffer larger when reads fill it, up to what it may hold
+/// of a response's headers, and that is more than a body needs.
+const READ_MAX: u64 = 64 * 1024 - 1;
+
+impl<S: AsyncRead> ReadOut<S> {
     pub(crate) fn new(stream: S) -> Self {
-        Self { stream, speaking: None }
+        Self { stream: stream.take(READ_MAX), speaking: None }
+    }
+
+    fn writer(&mut self) -> Pin<&mut S>
+    where
+        S: Unpin,
+    {
+        Pin::new(self.stream.get_mut())
     }
 
     fn unless_hung_up<T>(
@@ -55,6 +66,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadOut<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.stream.set_limit(READ_MAX);
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         if let (Poll::Pending, Some(speaking)) = (&result, &mut self.speaking) {
             std::task::ready!(speaking.as_mut().poll(cx));
@@ -64,7 +76,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for ReadOut<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for ReadOut<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ReadOut<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -73,7 +85,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReadOut<S> {
         if self.speaking.is_some() {
             return Poll::Pending;
         }
-        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        let result = self.writer().poll_write(cx, bytes);
         self.unless_hung_up(cx, result)
     }
 
@@ -85,19 +97,19 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReadOut<S> {
         if self.speaking.is_some() {
             return Poll::Pending;
         }
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        let result = self.writer().poll_write_vectored(cx, slices);
         self.unless_hung_up(cx, result)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        self.stream.get_ref().is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.speaking.is_some() {
             return Poll::Pending;
         }
-        let result = Pin::new(&mut self.stream).poll_flush(cx);
+        let result = self.writer().poll_flush(cx);
         self.unless_hung_up(cx, result)
     }
 
@@ -105,7 +117,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for ReadOut<S> {
         if self.speaking.is_some() {
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        self.writer().poll_shutdown(cx)
     }
 }
 

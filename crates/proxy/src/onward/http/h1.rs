@@ -11,17 +11,17 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::exchange::{Carrier, Download, Exchange, NoResponse, Pump, Retryability};
+use super::head;
 use super::upload::RequestBody;
 use crate::onward::FailureKind;
 use crate::onward::connect::{ReadOut, Route, Scope, Transport};
 use crate::onward::fair::gives_way;
 
-/// Most bytes that a connection reads ahead.
-const BUFFER_MAX: usize = 64 * 1024;
 /// Most bytes of a response's headers.
-const HEADERS_MAX: usize = 64 * 1024;
-/// Most headers of a response.
-const HEADERS_COUNT_MAX: usize = 1000;
+const HEADERS_MAX: usize = head::RESPONSE_MAX as usize;
+/// Most headers of a response. Bytes are what bounds them: so many fit only if they say nothing. With
+/// much more the map that holds them would be full, and hyper panic.
+const HEADERS_COUNT_MAX: usize = 16 * 1024;
 /// Most idle connections to one peer.
 const IDLE_MAX_PER_ROUTE: usize = 64;
 /// Most idle connections of all clients together.
@@ -35,7 +35,7 @@ pub(crate) fn builder() -> Builder {
     builder
         // Servers on small devices have been seen to compare header names by case.
         .title_case_headers(true)
-        .max_buf_size(BUFFER_MAX)
+        .max_buf_size(HEADERS_MAX)
         .max_header_size(HEADERS_MAX)
         .max_headers(HEADERS_COUNT_MAX);
     builder

@@ -17,6 +17,10 @@ pub(crate) const SHARED_MAX: usize = 4 * 1024;
 const H1_HEADER: usize = ": \r\n".len();
 const H2_HEADER: usize = 32;
 
+/// Bytes of a response's headers that are taken: as many as browsers take, and more than a server has
+/// been seen to send.
+pub(crate) const RESPONSE_MAX: u32 = 256 * 1024;
+
 /// What cookies take in http/1.1 beside their text.
 pub(crate) const COOKIE: usize = "cookie: \r\n".len();
 

@@ -52,6 +52,22 @@ pub(crate) fn remove_what_is_no_trailer(trailers: &mut HeaderMap) {
     }
 }
 
+/// Leaves only what says how the body is framed and what it is.
+pub(crate) fn keep_what_frames(headers: &mut HeaderMap) {
+    const NAMES: [HeaderName; 4] = [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::CONTENT_TYPE,
+        header::TRANSFER_ENCODING,
+    ];
+    let all = std::mem::take(headers);
+    for name in NAMES {
+        for value in all.get_all(&name) {
+            headers.append(&name, value.clone());
+        }
+    }
+}
+
 /// All values of a header as one; of cookies the first, because commas are part of them.
 fn joined(headers: &HeaderMap, name: &HeaderName) -> Option<Bytes> {
     let mut values = headers.get_all(name).iter();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use http::{Response, StatusCode};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
@@ -431,11 +432,14 @@ impl Transaction<'_> {
     async fn deliver(
         &mut self,
         mut exchange: Exchange,
-        head: http::response::Parts,
+        mut head: http::response::Parts,
         mut download: Download,
     ) -> Result<End, SessionGone> {
         let stream = &self.attempt.stream;
-        download.beside(self.announce(&head)).await?;
+        let found = response::metadata(stream, &head.headers);
+        // Nobody knows how long the body takes, and the peer chose how many there are.
+        response::keep_what_frames(&mut head.headers);
+        download.beside(self.announce(found, head.status)).await?;
         let body = download::Delivery {
             out: self.out,
             stream,
@@ -479,14 +483,17 @@ impl Transaction<'_> {
     }
 
     /// Says what a response's head does.
-    async fn announce(&mut self, head: &http::response::Parts) -> Result<(), SessionGone> {
+    async fn announce(
+        &mut self,
+        found: Vec<(String, Bytes)>,
+        status: StatusCode,
+    ) -> Result<(), SessionGone> {
         let stream = &self.attempt.stream;
-        let found = response::metadata(stream, &head.headers);
         if !found.is_empty() {
             self.out.event(Event::Metadata(found)).await?;
         }
-        self.report_perf(Some(head.status)).await?;
-        if let Some(state) = stream.http.mapped_state(head.status.as_u16()) {
+        self.report_perf(Some(status)).await?;
+        if let Some(state) = stream.http.mapped_state(status.as_u16()) {
             self.out.event(Event::UserState(state)).await?;
         }
         self.connect().await

@@ -110,6 +110,27 @@ async fn h1_trailers_frame_nothing() {
     assert_eq!(server.accepted(), 1, "the connection is kept");
 }
 
+/// Many small headers, and some that are large.
+#[tokio::test]
+async fn h2_headers_are_taken_up_to_so_many_bytes() {
+    for (count, length, good) in [(5_000, 1, true), (101, 2_400, true), (101, 2_700, false)] {
+        let server = Server::http(true, move |_| async move {
+            let value = HeaderValue::from_str(&"v".repeat(length)).unwrap();
+            let mut response = Response::new(full("ok"));
+            for n in 0..count {
+                let name: http::HeaderName = format!("x-{n}").parse().unwrap();
+                response.headers_mut().insert(name, value.clone());
+            }
+            response
+        })
+        .await;
+        let mut policy = policy(Protocol::H2, &server);
+        policy.metadata = vec![item("last", &format!("x-{}", count - 1))];
+        let report = run(&onward(), attempt(&policy)).await;
+        assert_eq!(report.value("last").map(str::len), good.then_some(length), "{count} {length}");
+    }
+}
+
 /// More trailers than fit: the body was there, and yet it is not whole.
 #[tokio::test]
 async fn trailers_have_a_limit() {

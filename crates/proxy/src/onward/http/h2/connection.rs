@@ -19,9 +19,8 @@ use super::peer_io::{Heard, PeerIo};
 use super::small_frames::SmallFrames;
 use crate::memory::{LOOK_AGAIN, Memory};
 use crate::onward::connect::{Scope, Transport};
+use crate::onward::http::head;
 
-/// Most bytes of a response's headers.
-const HEADERS_MAX: u32 = 64 * 1024;
 /// Most bytes of a stream's data that wait for the socket.
 const SEND_BUFFER_MAX: usize = 64 * 1024;
 /// How long a connection that is not needed any more may take to say goodbye.
@@ -267,7 +266,7 @@ pub(crate) async fn open(
     let (sender, mut connection) = Builder::new()
         .initial_window_size(settings.window.clamp(1, WINDOW_MAX / 2))
         .initial_connection_window_size(connection_window)
-        .max_header_list_size(HEADERS_MAX)
+        .max_header_list_size(head::RESPONSE_MAX)
         .max_send_buffer_size(SEND_BUFFER_MAX)
         // Data for streams that are forgotten ends the connection, if there is enough of it.
         .max_concurrent_reset_streams(streams_max.saturating_mul(2))

@@ -9,8 +9,10 @@ use bytes::{Buf as _, Bytes};
 use std::collections::VecDeque;
 use thiserror::Error;
 
+use crate::onward::http::head;
+
 /// Most bytes of a response's headers, as they are encoded and when they are decoded.
-pub(super) const HEADERS_MAX: u64 = 64 * 1024;
+pub(super) const HEADERS_MAX: u64 = head::RESPONSE_MAX as u64;
 /// Longer than any other frame that a request's stream may carry.
 const OTHER_MAX: u64 = 1024;
 /// A frame's type and its length, two variable-length integers (RFC 9000 §16).
