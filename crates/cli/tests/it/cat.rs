@@ -49,6 +49,21 @@ fn states_and_metadata_come_to_stderr_with_their_times() {
 }
 
 #[test]
+fn measurements_come_to_stderr_with_the_states() {
+    let policy = Origin::start().policy();
+    let measured = policy.replace(r#""hello": {"#, r#""hello": {"perf": true, "#);
+    let proxy = Proxy::start(&measured);
+    let output = proxy.cat(&["hello", "--states"]);
+    assert_exit(&output, 0);
+    assert_eq!(output.stdout, HELLO);
+    let stderr = text(&output.stderr);
+    let perf: Vec<_> = stderr.lines().filter_map(|line| line.split_once(" PERF ")).collect();
+    assert_eq!(perf.len(), 1, "{stderr}");
+    assert!(perf[0].1.starts_with(r#"{"peer":"127.0.0.1","#), "{stderr}");
+    assert_eq!(text(&proxy.cat(&["hello"]).stderr), "");
+}
+
+#[test]
 fn metadata_is_set_before_connecting() {
     let proxy = Proxy::start(&Origin::start().policy());
     let output = proxy.cat(&["any", "--meta", "path=hello"]);

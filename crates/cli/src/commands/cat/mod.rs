@@ -62,10 +62,11 @@ pub(crate) struct CatArgs {
     #[arg(short, long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub(crate) timeout: Option<Duration>,
 
-    /// Print each state, and received metadata, to stderr
+    /// Print each state, received metadata and measurements to stderr
     ///
     /// One line for each, with the seconds since the start: `+0.123 CONNECTED` for a state,
-    /// `+0.123 NAME=VALUE` for metadata.
+    /// `+0.123 NAME=VALUE` for metadata, `+0.123 PERF {…}` for what the proxy measured of a connection
+    /// whose streamtype has `perf`.
     #[arg(short, long)]
     pub(crate) states: bool,
 
@@ -299,7 +300,12 @@ impl Session {
                 Ok(Next::Continue)
             }
             Event::Perf(json) => {
-                tracing::info!(perf = %printable(&String::from_utf8_lossy(&json)));
+                let perf = String::from_utf8_lossy(&json);
+                if self.show_states {
+                    self.report(&format!("PERF {}", printable(&perf)));
+                } else {
+                    tracing::info!(perf = %printable(&perf));
+                }
                 Ok(Next::Continue)
             }
             Event::Refused { result } => {
