@@ -12,7 +12,7 @@ use super::field::FieldKind::{
 };
 use super::field::TextRule::{Free, HeaderName, HeaderValue};
 use super::field::{AppliesTo, Field, FieldKind, Key, Reference};
-use super::status::Instead::{Ignored, Refused};
+use super::status::Instead::Refused;
 use super::status::Status::{self, Acts, ByValue, Inert, NotDone, Partly, With};
 
 /// A key that the reference has too.
@@ -94,8 +94,8 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
     key("attr_low_cost", All, Flag(field!(tos.low_cost)), Inert(
         "Linux does not send this bit over TCP"),
         "IP type of service: low cost"),
-    key("swake_validity", All, Flag(field!(swake_validity)), NotDone(Ignored,
-        "a silent connection is not probed while the machine sleeps"),
+    key("swake_validity", All, Flag(field!(swake_validity)), Inert(
+        "on Linux no timer of a process runs while the machine sleeps; probes go on when it wakes"),
         "probing a silent connection may wake a suspended device"),
     key("proxy_buflen", All, MaybeU32(field!(proxy_buflen)), Acts,
         "bytes that the proxy may hold for a stream in each direction; 65536 in `sspc proxy` if \
@@ -199,8 +199,9 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
     key("nghttp2_quirk_end_stream", H2, Flag(field!(http.quirk_end_stream)), Partly(
         "always, set or not"),
         "take a response that ends with its headers for complete"),
-    key("h2q_oflow_txcr", H2, Flag(field!(http.oflow_txcr)), NotDone(Ignored,
-        "a response that exceeds the window fails"),
+    key("h2q_oflow_txcr", H2, Flag(field!(http.oflow_txcr)), Partly(
+        "windows are larger than the 64 KiB that servers assume at first, unless \
+         `--limit h2_stream_window` makes them smaller; a response that exceeds its window fails"),
         "tolerate a server that sends more than its window"),
     own("alt_svc", H2, Flag(field!(http.alt_svc)), Acts,
         "go over to h3 where the server says by Alt-Svc that it speaks that, at the same host"),
@@ -211,9 +212,8 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
     own("ws_headers", Ws, Flag(field!(ws.headers)), Acts,
         "the request to upgrade has the headers of metadata, `http_auth_header` and the like, as \
          http requests have them, and headers of its answer are metadata"),
-    key("ws_prioritize_reads", Ws, Flag(field!(ws.prioritize_reads)), NotDone(Ignored,
-        "reading and writing go on side by side"),
-        "read all that has come before writing"),
+    key("ws_prioritize_reads", Ws, Flag(field!(ws.prioritize_reads)), Acts,
+        "read all that has come before writing; without it both go on side by side"),
     key("mqtt_topic", Mqtt, Template(field!(mqtt.topic)), Acts,
         "topic that the client's messages are published to; each as the metadata was when the client \
          began it"),

@@ -281,6 +281,7 @@ where
         deflate: upgraded.deflate,
         kind: if stream.ws.binary { MessageKind::Binary } else { MessageKind::Text },
         validity: stream.validity(),
+        reads_first: stream.ws.prioritize_reads,
         early: upgraded.early,
     };
     End::Failed(relay(upgraded.io, params, output, chunks).await)

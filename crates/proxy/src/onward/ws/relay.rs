@@ -24,6 +24,8 @@ pub(super) struct WsParams {
     pub(super) kind: MessageKind,
     /// When a silent connection is pinged and given up.
     pub(super) validity: Option<Validity>,
+    /// Whether all that has come is read before anything is written.
+    pub(super) reads_first: bool,
     /// Bytes of the server that came with its answer to the upgrade.
     pub(super) early: Bytes,
 }
@@ -41,19 +43,26 @@ pub(super) async fn relay<S>(
 where
     S: AsyncRead + AsyncWrite,
 {
-    let WsParams { deflate, kind, validity, early } = params;
+    let WsParams { deflate, kind, validity, reads_first, early } = params;
     let (read, write) = tokio::io::split(io);
     let control = Control::default();
     let mut reader = Reader::new(read, Decoder::new(Role::Client, deflate), validity, early);
     let mut writer = Writer::new(write, Encoder::new(Role::Client, deflate), kind);
-    let why = exchange(&mut reader, &mut writer, &control, output, chunks).await;
+    let streams = (&mut reader, &mut writer);
+    let why = exchange(streams, reads_first, &control, output, chunks).await;
     writer.shutdown().await;
     why
 }
 
+/// Which way came to its end first.
+enum Over {
+    Read(Stop),
+    Written(std::io::Result<()>),
+}
+
 async fn exchange<R, W>(
-    reader: &mut Reader<R>,
-    writer: &mut Writer<W>,
+    (reader, writer): (&mut Reader<R>, &mut Writer<W>),
+    reads_first: bool,
     control: &Control,
     output: &EventSender,
     chunks: mpsc::Receiver<TxChunk>,
@@ -64,17 +73,30 @@ where
 {
     let mut reading = pin!(reader.run(output, control));
     let mut writing = pin!(writer.run(chunks, control));
-    // Not biased: both may be ready at all times, and one poll of either can use up the task's
-    // budget.
-    tokio::select! {
-        stop = &mut reading => {
+    let over = if reads_first {
+        // A reader that is not ready has read all, or waits for its client.
+        tokio::select! {
+            biased;
+            stop = &mut reading => Over::Read(stop),
+            written = &mut writing => Over::Written(written),
+        }
+    } else {
+        // Not biased: both may be ready at all times, and one poll of either can use up the task's
+        // budget.
+        tokio::select! {
+            stop = &mut reading => Over::Read(stop),
+            written = &mut writing => Over::Written(written),
+        }
+    };
+    match over {
+        Over::Read(stop) => {
             if let Stop::Closed(_) | Stop::Violation(_) = stop {
                 // Our close frame may not be out yet. If it cannot be sent, so be it.
                 let _ = timeout(CLOSE_WAIT, writing).await;
             }
             stop.into()
         }
-        written = &mut writing => {
+        Over::Written(written) => {
             // What the server sent before the end of the connection can still be read.
             control.leaving.cancel();
             let stop = reading.await;

@@ -3,12 +3,13 @@
 use std::sync::LazyLock;
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use sspc_wire::Flags;
-use sspc_ws::DeflateParams;
+use sspc_ws::{DeflateParams, MessageKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use super::support::{BUFLEN, Server, pair, stream};
+use super::support::{BUFLEN, Client, Seen, Server, pair, stream};
 use crate::onward::{Event, PAYLOAD_EVENT_MAX};
 
 const MIB: usize = 1 << 20;
@@ -192,4 +193,26 @@ async fn neither_direction_waits_for_the_other() {
         received += server.io.read(&mut buffer).await.unwrap();
     }
     filling.await.unwrap();
+}
+
+/// Without the policy's word for it, it is a matter of chance which way goes first.
+#[tokio::test]
+async fn all_that_has_come_is_read_before_anything_is_written_if_the_policy_says_so() {
+    const MESSAGES: usize = 20;
+    for turn in 0..20 {
+        let (near, far) = tokio::io::duplex(1 << 16);
+        let mut stream = stream();
+        stream.ws.prioritize_reads = true;
+        let mut client = Client::over(near, stream);
+        client.send("ours", Flags::WHOLE).await;
+        // Along with the answer, so that all of it is there when writing may begin.
+        let mut server = Server::upgrade_with(far, &[MessageKind::Binary; MESSAGES]).await;
+        client.connected().await;
+        assert!(matches!(server.next().await, Seen::Message(..)));
+        let mut read = 0;
+        while let Some(Event::Payload { .. }) = client.events.recv().now_or_never().flatten() {
+            read += 1;
+        }
+        assert_eq!(read, MESSAGES, "turn {turn}");
+    }
 }
