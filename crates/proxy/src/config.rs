@@ -14,6 +14,7 @@ use crate::allow_to::AllowTo;
 pub(crate) use crate::credentials::Credentials;
 pub use crate::credentials::DeviceCredentials;
 use crate::onward::NameFiles;
+use crate::smd::SmdBridge;
 use crate::ways_out::WaysOut;
 
 /// What a [`Proxy`](crate::Proxy) is made from.
@@ -48,6 +49,8 @@ pub struct Config {
     /// Whether clients may exchange system messages, by streams of the streamtype `_lws_smd`. Default:
     /// true.
     pub smd: bool,
+    /// Where system messages are exchanged with other proxies. Default: nowhere.
+    pub smd_bridge: Option<SmdBridge>,
     /// Whether to look for captive portals with the policy's streamtype `captive_portal_detect`, at
     /// start and when somebody asks on the bus. Default: no.
     pub find_portals: bool,
@@ -81,6 +84,7 @@ impl Config {
             allow_to: Vec::new(),
             ways_out: WaysOut::default(),
             smd: true,
+            smd_bridge: None,
             find_portals: false,
             names: NameFiles::default(),
         }

@@ -44,7 +44,7 @@ pub use credentials::{AwsKeys, OauthClient};
 pub use explain::{Destination, Explanation, RequestHead, Secret, explain};
 pub use onward::{ClientCert, ClientCertError};
 pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};
-pub use smd::{MessageTooLong, Smd, SmdMessage, Subscription};
+pub use smd::{MessageTooLong, Smd, SmdBridge, SmdBridgeError, SmdMessage, Subscription};
 pub use sspc_address::{AddressError, ListenAddress, NetworkAddress, Owner};
 pub use sspc_line::{Datagrams, LineConfig, LineKeys, MuxConfig, Profile, SerialAddress};
 pub use sspc_wire::smd::Classes;

@@ -71,8 +71,12 @@ impl Proxy {
     /// A proxy that listens nowhere yet.
     ///
     /// # Errors
-    /// The configuration holds what TLS cannot use.
+    /// The configuration holds what TLS cannot use, or names what the policy does not have.
     pub fn new(config: Config) -> Result<Self, SetupError> {
+        let bridge = config.smd_bridge.as_ref();
+        if let Some(missing) = bridge.and_then(|bridge| bridge.missing(&config.policy)) {
+            return Err(SetupError(missing));
+        }
         Ok(Self { shared: Arc::new(Shared::new(config)), listeners: Vec::new() })
     }
 
@@ -145,6 +149,14 @@ impl Proxy {
             let watching = crate::portal::watch(Arc::clone(&shared));
             accepting.spawn(shared.stopping.clone().run_until_cancelled_owned(watching));
         }
+        if shared.bridge.is_some() {
+            let (stopping, shared) = (shared.stopping.clone(), Arc::clone(&shared));
+            accepting.spawn(stopping.run_until_cancelled_owned(async move {
+                if let Some(bridge) = &shared.bridge {
+                    bridge.run(&shared.smd).await;
+                }
+            }));
+        }
         accepting.close();
         shared.smd.publish_state(r#"{"state":"OPERATIONAL"}"#);
         shutdown.await;
@@ -184,6 +196,9 @@ impl Handle {
 
     /// Replaces the device's credentials: each transaction that begins from now on uses these.
     pub fn set_credentials(&self, credentials: DeviceCredentials) {
+        if let Some(bridge) = &self.shared.bridge {
+            bridge.set_credentials(&credentials);
+        }
         self.shared.onward.set_credentials(credentials);
     }
 

@@ -13,7 +13,7 @@ use crate::counters::Counts;
 use crate::descriptors::Descriptors;
 use crate::memory::Memory;
 use crate::onward::{Onward, OnwardConfig};
-use crate::smd::{Bounds, Smd};
+use crate::smd::{Bounds, Bridge, Smd};
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -24,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) admitted: Mutex<Admitted>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) smd: Smd,
+    /// To the buses of other proxies.
+    pub(crate) bridge: Option<Bridge>,
     next_id: AtomicU64,
     pub(crate) sessions: TaskTracker,
     /// Lines, which outlive their sessions by what is still to be sent.
@@ -46,7 +48,7 @@ impl Shared {
             rate: config.limits.smd_rate,
         };
         let smd = Smd::new(bounds, Arc::clone(&counts));
-        let onward = Onward::new(OnwardConfig {
+        let onward = OnwardConfig {
             memory: Arc::clone(&memory),
             limits: config.limits.clone(),
             timeouts: config.timeouts.clone(),
@@ -57,7 +59,12 @@ impl Shared {
             ways_out: config.ways_out.clone(),
             names: config.names.clone(),
             smd: config.smd.then(|| smd.clone()),
-        });
+        };
+        let bridge = config
+            .smd_bridge
+            .clone()
+            .map(|settings| Bridge::new(settings, &onward, &config.policy));
+        let onward = Onward::new(onward);
         Self {
             policy: Mutex::new(Arc::clone(&config.policy)),
             onward,
@@ -66,6 +73,7 @@ impl Shared {
             counts,
             memory,
             smd,
+            bridge,
             next_id: AtomicU64::new(1),
             sessions: TaskTracker::new(),
             lines: TaskTracker::new(),

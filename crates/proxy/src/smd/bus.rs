@@ -33,6 +33,13 @@ pub(crate) struct Sender {
 impl Sender {
     /// The proxy itself.
     pub(crate) const PROXY: Self = Self { client: 0, stream: 0 };
+    /// What all other proxies count as.
+    const REMOTE: u64 = 1;
+
+    /// True for what came from another proxy.
+    pub(crate) const fn is_remote(self) -> bool {
+        self.client == Self::REMOTE
+    }
 }
 
 /// A message as it waits; all queues share it.
@@ -49,6 +56,10 @@ impl Queued {
     pub(crate) fn message(&self) -> SmdMessage {
         let Self { class, timestamp_us, ref text, .. } = *self;
         SmdMessage { class, timestamp_us, text: text.clone() }
+    }
+
+    pub(crate) const fn sender(&self) -> Sender {
+        self.sender
     }
 
     /// The same as if it came now.
@@ -151,8 +162,8 @@ impl Bus {
 
     /// A sender that no other one is, of this client.
     pub(super) fn sender(&self, client: &Identity) -> Sender {
-        // 0 is the proxy's.
-        let client = self.numbers.hash_one(client).max(1);
+        // Those below are the proxy's and those of other ones.
+        let client = self.numbers.hash_one(client).max(Sender::REMOTE + 1);
         let mut members = self.members();
         members.next += 1;
         Sender { client, stream: members.next }
@@ -180,6 +191,15 @@ impl Bus {
         text: Bytes,
     ) -> Result<(), MessageTooLong> {
         self.give_out(&mut self.members(), sender, class, text).map(drop)
+    }
+
+    /// A message that came from another proxy; false if that one sends too many, or too long ones.
+    pub(super) fn publish_remote(&self, origin: &str, class: Classes, text: Bytes) -> bool {
+        let stream = self.numbers.hash_one(origin).max(Sender::REMOTE + 1);
+        let sender = Sender { client: Sender::REMOTE, stream };
+        // It cannot be made to wait without all others.
+        let is_in_time = self.slot(stream, true) <= Instant::now();
+        is_in_time && self.publish(sender, class, text).is_ok()
     }
 
     pub(super) fn publish_state(&self, text: &'static str) {
@@ -219,8 +239,9 @@ impl Bus {
         u64::try_from(micros).unwrap_or(u64::MAX)
     }
 
-    /// When this client may send its next message, which counts from then on.
-    fn slot(&self, client: u64) -> Instant {
+    /// When this client may send its next message, which counts from then on; with `or_never` only if
+    /// that is now.
+    fn slot(&self, client: u64, or_never: bool) -> Instant {
         let now = Instant::now();
         let rate = u32::try_from(self.bounds.rate).unwrap_or(u32::MAX).max(1);
         let each = Duration::from_secs(1) / rate;
@@ -231,7 +252,9 @@ impl Bus {
         members.paces.retain(|_, used| *used > now);
         let used = members.paces.entry(client).or_insert(now);
         let slot = used.checked_sub(burst).map_or(now, |slot| slot.max(now));
-        *used += each;
+        if !(or_never && slot > now) {
+            *used += each;
+        }
         slot
     }
 }
@@ -283,7 +306,7 @@ impl Member {
 
     /// Ready when the client may send another message.
     pub(crate) async fn turn(&self) {
-        let slot = self.bus.slot(self.sender.client);
+        let slot = self.bus.slot(self.sender.client, false);
         // A timer that is due at once still costs a millisecond.
         if slot > Instant::now() {
             sleep_until(slot).await;

@@ -4,6 +4,7 @@
 //! to all that want its class, its sender included. Who does not take messages in time loses its own,
 //! and who sends too many waits, or loses the place of its own in the queues of others: see [`bus`].
 
+mod bridge;
 mod bus;
 mod stream;
 #[cfg(test)]
@@ -16,6 +17,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use sspc_wire::smd::{Classes, TEXT_MAX};
 
+pub(crate) use self::bridge::Bridge;
+pub use self::bridge::{SmdBridge, SmdBridgeError};
 use self::bus::{Bus, Member, Sender};
 pub(crate) use self::stream::run;
 use crate::counters::Counts;

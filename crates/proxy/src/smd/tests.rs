@@ -393,3 +393,21 @@ async fn no_policy_can_take_the_bus_away() {
     client.say(Classes::NETWORK, "a").await;
     assert_eq!(client.texts().await, ["a"]);
 }
+
+/// Nor does another proxy that floods the broker.
+#[tokio::test(start_paused = true)]
+async fn another_proxys_flood_is_left_out() {
+    let smd = Smd::new(Bounds { queue: 40, ttl: Duration::from_secs(2), rate: 10 }, Arc::default());
+    let mut heard = smd.subscribe(Classes::NETWORK);
+    let say = |origin: &str| smd.0.publish_remote(origin, Classes::NETWORK, Bytes::new());
+    let said = (0..1_000).filter(|_| say("flood")).count();
+    assert_eq!(said, 40);
+    assert!(say("honest"), "it has a share of its own");
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!((0..1_000).filter(|_| say("flood")).count(), 10);
+    let mut count = 0;
+    while timeout(MOMENT, heard.recv()).await.is_ok() {
+        count += 1;
+    }
+    assert_eq!(count, 40);
+}

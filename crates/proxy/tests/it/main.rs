@@ -42,6 +42,7 @@ mod serial;
 mod service;
 mod sharing;
 mod smd;
+mod smd_bridge;
 
 mod strangers;
 mod support;

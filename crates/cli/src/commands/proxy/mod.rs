@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum, ValueHint};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
 use sspc_policy::Report;
-use sspc_proxy::{AllowTo, Config, Handle, ListenAddress, Proxy, Sharing, Via};
+use sspc_proxy::{AllowTo, Classes, Config, Handle, ListenAddress, Proxy, Sharing, SmdBridge, Via};
 use tokio::sync::{Mutex, oneshot};
 
 use crate::args::parse_seconds;
@@ -97,6 +97,24 @@ pub(crate) struct ProxyArgs {
     /// Refuse clients the bus for system messages, the streamtype `_lws_smd`
     #[arg(long)]
     no_smd: bool,
+
+    /// Exchange system messages with other proxies at this MQTT broker: mqtt://HOST[:PORT]/PREFIX, or
+    /// mqtts:// over TLS
+    ///
+    /// What one proxy's clients say, the clients of all hear, once. The topics are one level below PREFIX;
+    /// `mqtts://...?trust_store=NAME` trusts what the policy's trust store has, else the platform's is used;
+    /// user and password are `mqtt_user` and `mqtt_password` of --credentials. While the broker cannot be
+    /// reached each proxy's clients have themselves alone.
+    #[arg(long, value_name = "URL")]
+    smd_bridge: Option<SmdBridge>,
+
+    /// What travels over --smd-bridge, both ways
+    ///
+    /// Names as of `sspc smd --class`. With system_state or network other proxies can say what this one says
+    /// of itself, and ask it to do what its clients may ask.
+    #[arg(long, value_name = "CLASSES", default_value_t = Classes::USER | Classes::INTERACTION)]
+    #[arg(requires = "smd_bridge")]
+    smd_bridge_classes: Classes,
 
     /// Change a limit, such as sessions=1000; may be given several times
     #[arg(
@@ -208,6 +226,10 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
         .map_err(|error| Failure::new(error.to_string()))?;
     config.sharing = args.share_connections.into();
     config.smd = !args.no_smd;
+    config.smd_bridge.clone_from(&args.smd_bridge);
+    if let Some(bridge) = &mut config.smd_bridge {
+        bridge.classes = args.smd_bridge_classes;
+    }
     if let Some(grace) = args.grace {
         config.timeouts.drain = grace;
     }
