@@ -465,6 +465,8 @@ pub struct Ws {
     /// `ws_headers`: the request to upgrade has the headers of metadata and of the device, and its
     /// answer is metadata.
     pub headers: bool,
+    /// `ws_over_h2`: ask for it on a connection that h2 requests share, if the server takes that.
+    pub over_h2: bool,
     /// `ws_prioritize_reads`: read all that is pending before writing.
     pub prioritize_reads: bool,
 }

@@ -212,6 +212,9 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
     own("ws_headers", Ws, Flag(field!(ws.headers)), Acts,
         "the request to upgrade has the headers of metadata, `http_auth_header` and the like, as \
          http requests have them, and headers of its answer are metadata"),
+    own("ws_over_h2", Ws, Flag(field!(ws.over_h2)), Acts,
+        "with `tls`: the websocket is a stream of the h2 connection that requests share, if the server \
+         takes that (RFC 8441), else a connection of its own"),
     key("ws_prioritize_reads", Ws, Flag(field!(ws.prioritize_reads)), Acts,
         "read all that has come before writing; without it both go on side by side"),
     key("mqtt_topic", Mqtt, Template(field!(mqtt.topic)), Acts,

@@ -32,6 +32,7 @@ mod writer;
 
 use std::error::Error;
 use std::fmt::Write as _;
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -46,11 +47,11 @@ use tokio::time::{Instant, timeout};
 
 pub(super) use self::pipe::Pipe;
 use self::relay::{WsParams, relay};
-use self::upgrade::{Upgrade, UpgradeError, Upgraded, upgrade};
+use self::upgrade::{Upgrade, UpgradeError, Upgraded, upgrade, upgrade_h2};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
 use crate::onward::connect::{Alpn, Caller, Perf, Route, Transport};
 use crate::onward::cookies::Asked;
-use crate::onward::http::{head, own_headers, response};
+use crate::onward::http::{h2, head, own_headers, response};
 use crate::onward::plan::{Planned, Request};
 use crate::onward::{
     Attempt, End, Event, Failure, FailureKind, Onward, OnwardConfig, Takes, TxChunk,
@@ -72,8 +73,8 @@ pub(super) async fn run(
     let stream = &attempt.stream;
     let mut perf = Perf::default();
     // Boxed, because it is large and gone once the stream lives.
-    let dialled = Box::pin(dial(onward, attempt, &mut perf)).await;
-    let Dialled { transport, request } = match dialled {
+    let dialled = Box::pin(dial(onward, attempt, output, &mut perf)).await;
+    let Dialled { to, request } = match dialled {
         Ok(dialled) => dialled,
         Err(failure) => {
             if stream.perf {
@@ -96,13 +97,37 @@ pub(super) async fn run(
         perf: &perf,
         keep_cookies: &keep_cookies,
     };
-    speak(Box::pin(upgrade(transport, &request)), talk, output, chunks).await
+    match to {
+        To::Server(transport) => {
+            speak(Box::pin(upgrade(*transport, &request)), talk, output, chunks).await
+        }
+        To::Answer(Err(error)) => {
+            let answer = ready(Err::<Upgraded<h2::Tunnel>, _>(error));
+            speak(Box::pin(answer), talk, output, chunks).await
+        }
+        To::Answer(Ok(upgraded)) => {
+            let incoming = upgraded.io.incoming();
+            let speaking = speak(Box::pin(ready(Ok(*upgraded))), talk, output, chunks);
+            tokio::select! {
+                biased;
+                end = speaking => end,
+                never = incoming.gather() => match never {},
+            }
+        }
+    }
 }
 
-/// A connection on which nothing was said yet, and what the request needs to know of it.
+/// What there is of a websocket, and what the request needs to know of it.
 struct Dialled {
-    transport: Transport,
+    to: To,
     request: WsRequest,
+}
+
+enum To {
+    /// A connection on which nothing was said yet.
+    Server(Box<Transport>),
+    /// The answer of a server over h2.
+    Answer(Result<Box<Upgraded<h2::Tunnel>>, UpgradeError>),
 }
 
 /// What is asked for.
@@ -156,11 +181,63 @@ impl WsRequest {
     }
 }
 
-async fn dial(onward: &Onward, attempt: &Attempt, perf: &mut Perf) -> Result<Dialled, Failure> {
+async fn dial(
+    onward: &Arc<Onward>,
+    attempt: &Attempt,
+    output: &EventSender,
+    perf: &mut Perf,
+) -> Result<Dialled, Failure> {
     let request = checked(&onward.config, attempt)?.with_cookies(onward, attempt)?;
     let caller = Caller::of(attempt);
+    if attempt.stream.ws.over_h2
+        && request.route.tls.is_some()
+        && let Some(answer) = over_h2(onward, attempt, &request, output, perf).await?
+    {
+        return Ok(Dialled { to: To::Answer(answer.map(Box::new)), request });
+    }
     let transport = onward.connect(&request.route, &caller, Alpn::H1, perf).await?;
-    Ok(Dialled { transport, request })
+    Ok(Dialled { to: To::Server(Box::new(transport)), request })
+}
+
+/// What a server says that is asked over h2; `None` if it has to be asked over http/1.1, now and for
+/// a while.
+async fn over_h2(
+    onward: &Arc<Onward>,
+    attempt: &Attempt,
+    request: &WsRequest,
+    output: &EventSender,
+    perf: &mut Perf,
+) -> Result<Option<Result<Upgraded<h2::Tunnel>, UpgradeError>>, Failure> {
+    let route = &request.route;
+    if onward.h2.has_no_websocket(route) {
+        return Ok(None);
+    }
+    let stream = &attempt.stream;
+    let size = head::size(&request.path, &request.headers(stream)?);
+    let wanted = h2::Wanted {
+        route,
+        caller: &Caller::of(attempt),
+        validity: stream.validity(),
+        avoid: &[],
+        alone: size > head::SHARED_MAX,
+    };
+    let h2::Acquired::Slot(slot) = onward.h2.acquire(onward, wanted, perf).await? else {
+        return Ok(None);
+    };
+    let response_timeout = onward.config.timeouts.response;
+    let why = if slot.sender.is_extended_connect_protocol_enabled() {
+        let upgrade = request.upgrade(stream);
+        match timeout(response_timeout, upgrade_h2(slot, &upgrade, output.account())).await {
+            Ok(Ok(answer)) => return Ok(Some(answer)),
+            Ok(Err(why)) => why,
+            Err(_) => return Ok(Some(Err(UpgradeError::Timeout(response_timeout)))),
+        }
+    } else {
+        "it does not offer them".to_owned()
+    };
+    tracing::debug!(%route, why, "no websockets over h2, http/1.1 it is");
+    onward.h2.remember_no_websocket(route);
+    Ok(None)
 }
 
 /// Where the attempt leads, and what it asks for there; Sec-WebSocket-Key is yet to be drawn.

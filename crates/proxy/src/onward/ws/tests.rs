@@ -5,6 +5,7 @@ mod closing;
 mod flow;
 mod messages;
 mod opening;
+mod over_h2;
 mod pings;
 mod pipe;
 mod support;

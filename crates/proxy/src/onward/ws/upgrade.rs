@@ -1,13 +1,14 @@
 //! The opening handshake (RFC 6455 §4.1) on a connection that is up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
+    CONNECTION, HOST, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY,
     SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -16,9 +17,10 @@ use sspc_ws::{DeflateParams, HandshakeError};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use crate::memory::Account;
 use crate::onward::FailureKind;
 use crate::onward::connect::Route;
-use crate::onward::http::{h1, response, usual_headers};
+use crate::onward::http::{h1, h2, response, usual_headers};
 
 /// What we offer; the parent module's documentation has the reason.
 const OFFER: DeflateOffer = DeflateOffer {
@@ -167,6 +169,57 @@ fn unmade(error: &dyn std::fmt::Display) -> UpgradeError {
     UpgradeError::Request(error.to_string())
 }
 
+/// Asks for a WebSocket on an h2 connection (RFC 8441), and checks the answer.
+///
+/// # Errors
+/// Outside, why there was no answer: over http/1.1 there may be one. Inside, what is wrong with it.
+pub(super) async fn upgrade_h2(
+    slot: h2::Slot,
+    upgrade: &Upgrade<'_>,
+    account: &Arc<Account>,
+) -> Result<Result<Upgraded<h2::Tunnel>, UpgradeError>, String> {
+    let request = match request_h2(upgrade) {
+        Ok(request) => request,
+        Err(error) => return Ok(Err(error)),
+    };
+    let response = h2::tunnel(slot, request, "websocket", account).await?;
+    let (head, tunnel) = response.into_parts();
+    Ok(match tunnel {
+        None => {
+            let headers = Box::new(head.headers);
+            Err(UpgradeError::Refused { status: head.status, headers })
+        }
+        Some(io) => agreed(&head.headers, upgrade).map(|deflate| {
+            let headers = head.headers;
+            Upgraded { io, headers, early: Bytes::new(), deflate }
+        }),
+    })
+}
+
+fn request_h2(upgrade: &Upgrade<'_>) -> Result<Request<()>, UpgradeError> {
+    let Upgrade { route, path, subprotocol, own, .. } = *upgrade;
+    let mut headers = usual_headers(route, None).map_err(|error| unmade(&error))?;
+    headers.extend(own.clone());
+    let authority = match headers.remove(HOST) {
+        Some(host) => host.to_str().map_err(|error| unmade(&error))?.to_owned(),
+        None => route.authority(),
+    };
+    let uri = Uri::builder().scheme(route.scheme()).authority(authority).path_and_query(path);
+    let mut request = Request::connect(uri.build().map_err(|error| unmade(&error))?)
+        .version(Version::HTTP_2)
+        .header(SEC_WEBSOCKET_VERSION, handshake::VERSION);
+    if let Some(subprotocol) = subprotocol {
+        request = request.header(SEC_WEBSOCKET_PROTOCOL, subprotocol);
+    }
+    if let Some(offer) = upgrade.offer() {
+        request = request.header(SEC_WEBSOCKET_EXTENSIONS, offer.to_string());
+    }
+    let mut request = request.body(()).map_err(|error| unmade(&error))?;
+    headers.extend(std::mem::take(request.headers_mut()));
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
 /// The checks of RFC 6455 §4.1; gives what was negotiated.
 fn check(
     response: &Response<Incoming>,
@@ -187,6 +240,14 @@ fn check(
     if accepts != [handshake::accept_key(key)] {
         return Err(UpgradeError::Header(SEC_WEBSOCKET_ACCEPT));
     }
+    agreed(headers, upgrade)
+}
+
+/// What was negotiated, if it is what was offered.
+fn agreed(
+    headers: &HeaderMap,
+    upgrade: &Upgrade<'_>,
+) -> Result<Option<DeflateParams>, UpgradeError> {
     // A server that chooses none is let pass, as RFC 6455 §4.1 has it.
     let asked: Vec<&str> =
         upgrade.subprotocol.into_iter().flat_map(|list| list.split(',')).map(str::trim).collect();

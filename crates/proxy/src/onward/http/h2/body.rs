@@ -69,16 +69,24 @@ impl Body {
     /// The next bytes, `None` at the end. The peer gets new credit for what
     /// earlier calls returned: so a caller that calls again has passed that on.
     pub(crate) async fn next(&mut self) -> Option<Result<Bytes, String>> {
+        poll_fn(|cx| self.poll_bytes(cx)).await
+    }
+
+    /// The same.
+    pub(super) fn poll_bytes(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, String>>> {
         if self.unreleased >= self.batch {
             let released = std::mem::take(&mut self.unreleased);
             // Fails only once the stream is closed, when nobody needs credit.
             let _ = self.stream.flow_control().release_capacity(released);
         }
-        let next = poll_fn(|cx| self.poll_next(cx)).await?;
-        if let Ok(bytes) = &next {
+        let next = ready!(self.poll_next(cx));
+        if let Some(Ok(bytes)) = &next {
             self.unreleased += bytes.len();
         }
-        Some(next)
+        Poll::Ready(next)
     }
 
     /// The headers behind a body that was taken to its end.
@@ -118,7 +126,7 @@ impl Body {
         .await
     }
 
-    fn gather_what_came(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn gather_what_came(&mut self, cx: &mut Context<'_>) {
         while self.end.is_none()
             && let Poll::Ready(next) = self.poll_stream(cx)
         {

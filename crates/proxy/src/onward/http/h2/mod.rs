@@ -22,11 +22,13 @@ mod peer_io;
 mod pool;
 mod small_frames;
 mod stream;
+mod tunnel;
 
 pub(crate) use body::Body;
 pub(crate) use connection::Slot;
 pub(crate) use pool::{Acquired, Pool, Wanted};
 pub(crate) use stream::exchange;
+pub(crate) use tunnel::{Tunnel, tunnel};
 
 /// The error in one line.
 pub(crate) fn describe(error: &h2::Error) -> String {

@@ -67,13 +67,20 @@ impl Entry {
 pub(crate) struct Pool {
     entries: Mutex<HashMap<Route, Entry>>,
     no_h2: Remembered<()>,
+    /// Peers that have h2, and no websockets over it.
+    no_websocket: Remembered<()>,
     /// See [`IDLE_MAX`].
     pub(crate) idle_max: usize,
 }
 
 impl Default for Pool {
     fn default() -> Self {
-        Self { entries: Mutex::default(), no_h2: Remembered::default(), idle_max: IDLE_MAX }
+        Self {
+            entries: Mutex::default(),
+            no_h2: Remembered::default(),
+            no_websocket: Remembered::default(),
+            idle_max: IDLE_MAX,
+        }
     }
 }
 
@@ -95,6 +102,16 @@ impl Pool {
     /// Uses http/1.1 with this peer for a while.
     pub(crate) fn remember_http1(&self, route: &Route) {
         self.no_h2.remember(route, (), WITHOUT_FOR);
+    }
+
+    /// Whether this peer was found to have no websockets over h2 a short while ago.
+    pub(crate) fn has_no_websocket(&self, route: &Route) -> bool {
+        self.no_websocket.holds(route)
+    }
+
+    /// Asks this peer for websockets over http/1.1 for a while.
+    pub(crate) fn remember_no_websocket(&self, route: &Route) {
+        self.no_websocket.remember(route, (), WITHOUT_FOR);
     }
 
     /// A place on a connection; opens one if it has to.

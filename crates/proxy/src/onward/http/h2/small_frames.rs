@@ -16,7 +16,7 @@ use crate::onward::http::piece::Piece;
 use crate::onward::http::upload::{Cursor, Fault};
 
 /// A frame with less payload is small, bytes: where the h2 crate draws the line, too.
-const SMALL: usize = 256;
+pub(super) const SMALL: usize = 256;
 /// Small frames that may go out at once. Servers that are known to count allow 100.
 const BURST: u32 = 32;
 /// After so long one more may.
@@ -39,7 +39,7 @@ impl SmallFrames {
     }
 
     /// Takes one, or says when there is one again.
-    fn take(&self) -> Result<(), Instant> {
+    pub(super) fn take(&self) -> Result<(), Instant> {
         let mut allowance = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let elapsed = allowance.filled.elapsed().as_millis() / REFILL.as_millis();
         let more = u32::try_from(elapsed).unwrap_or(BURST).min(BURST);

@@ -289,6 +289,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
         }
     }
 
+    /// On a connection that needs no upgrade.
+    pub(super) fn open(io: S) -> Self {
+        Self {
+            io,
+            decoder: Decoder::new(Role::Server, None),
+            encoder: Encoder::new(Role::Server, None),
+            input: Vec::new(),
+            message: Vec::new(),
+        }
+    }
+
     /// Sends one frame.
     pub(super) async fn frame(&mut self, kind: MessageKind, bytes: &[u8], last: bool) {
         let mut wire = Vec::new();

@@ -64,7 +64,7 @@ async fn failed(mut running: AttemptHandle) -> Failure {
 }
 
 /// A message there and back.
-async fn greet<S>(running: &mut AttemptHandle, server: &mut Server<S>)
+pub(super) async fn greet<S>(running: &mut AttemptHandle, server: &mut Server<S>)
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
 {
@@ -187,14 +187,20 @@ async fn a_failed_connection_is_reported_with_its_measurements() {
 }
 
 fn certificate() -> (TlsAcceptor, TrustStore) {
+    certificate_with(&[])
+}
+
+/// For `localhost`, by a server that negotiates these protocols.
+pub(super) fn certificate_with(alpn: &[&str]) -> (TlsAcceptor, TrustStore) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(made.signing_key.serialize_der()));
-    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![made.cert.der().clone()], key)
         .unwrap();
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     let mut store = TrustStore::default();
     store.name = "mine".to_owned();
     store.stack = vec!["own".to_owned()];
