@@ -18,6 +18,14 @@ pub(crate) struct Loaded {
     pub(crate) differences: Report,
 }
 
+impl Loaded {
+    /// A policy that has nothing.
+    pub(crate) fn nothing() -> Self {
+        let (warnings, differences) = (Report::default(), Report::default());
+        Self { policy: Policy::default(), warnings, differences }
+    }
+}
+
 impl From<Parsed> for Loaded {
     fn from(parsed: Parsed) -> Self {
         let Parsed { policy, warnings, differences, .. } = parsed;
@@ -45,6 +53,13 @@ pub(crate) fn load(policy: Option<&Path>, overlays: &[PathBuf]) -> Result<Loaded
         }
         None => builtin(&overlays).map_err(LoadError::Wrong),
     }
+}
+
+/// Applies overlays to a policy that is here already.
+pub(crate) fn load_over(base: &Source, overlays: &[PathBuf]) -> Result<Loaded, LoadError> {
+    let overlays = overlays.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>();
+    let overlays = overlays.map_err(LoadError::Read)?;
+    Policy::parse_layers(base, &overlays).map(Loaded::from).map_err(LoadError::Wrong)
 }
 
 fn builtin(overlays: &[Source]) -> Result<Loaded, Report> {

@@ -19,6 +19,7 @@ mod counters;
 mod credentials;
 mod descriptors;
 mod explain;
+mod fetch;
 #[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -42,6 +43,7 @@ pub use config::{
 pub use counters::Counters;
 pub use credentials::{AwsKeys, OauthClient};
 pub use explain::{Destination, Explanation, RequestHead, Secret, explain};
+pub use fetch::{FetchedPolicy, PolicyOrigin};
 pub use onward::{ClientCert, ClientCertError};
 pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};
 pub use smd::{MessageTooLong, Smd, SmdBridge, SmdBridgeError, SmdMessage, Subscription};

@@ -23,7 +23,7 @@ struct Demanding {
 }
 
 /// An authority, a certificate for the server, and those of two devices and of a stranger.
-fn certificates(folder: &Path) -> String {
+pub(crate) fn certificates(folder: &Path) -> String {
     let authority = |name: &str| {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();

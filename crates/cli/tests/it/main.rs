@@ -14,6 +14,7 @@ mod ping;
 mod policy;
 mod policy_names;
 mod proxy;
+mod remote_policy;
 mod serial;
 mod service;
 mod smd;

@@ -2,7 +2,7 @@
 
 use crate::check::Check;
 use crate::diagnostics::{Code, Diagnostic, Report};
-use crate::keys::{Instead, SPECIAL, Status};
+use crate::keys::Instead;
 use crate::parse::Places;
 use crate::types::Policy;
 use crate::undone::Undone;
@@ -25,13 +25,6 @@ impl Check<'_> {
                 }
             };
             self.warning(code, undone.key, message, undone.what);
-        }
-        let name = &streamtype.name;
-        if let Some(special) = SPECIAL.iter().find(|special| special.name == name)
-            && let Status::NotDone(_, instead) = special.status
-        {
-            let message = format!("{} has no meaning of its own", self.what());
-            self.warning(Code::NotDone, "", message, &format!("{}; {instead}", special.meaning));
         }
     }
 }

@@ -10,7 +10,6 @@ pub(crate) use field::{FieldKind, Key, Reference, TextRule};
 pub(crate) use sections::{
     AUTH_KEYS, METRIC_KEYS, PlainKey, PlainKind, RETRY_KEYS, TOP_KEYS, TRUST_STORE_KEYS,
 };
-pub(crate) use status::SPECIAL;
 pub use status::{Instead, Status, protocol_status};
 pub(crate) use table::STREAM_KEYS;
 
@@ -183,11 +182,6 @@ pub fn not_done() -> Vec<(String, String)> {
         if let Status::NotDone(instead, what) = key.status {
             let place = if key.section == Section::Top { " at the top" } else { "" };
             rows.push((format!("`{}`{place}", key.name), consequence(instead, what)));
-        }
-    }
-    for special in SPECIAL {
-        if let Status::NotDone(instead, what) = special.status {
-            rows.push((format!("a streamtype `{}`", special.name), consequence(instead, what)));
         }
     }
     rows

@@ -2,8 +2,7 @@
 
 use crate::types::Protocol;
 
-use Instead::Ignored;
-use Status::{Acts, NotDone};
+use Status::Acts;
 
 /// What the proxy does about a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,25 +41,3 @@ pub const fn protocol_status(protocol: Protocol) -> Status {
         Protocol::Ws | Protocol::Mqtt | Protocol::Raw | Protocol::Smd => Acts,
     }
 }
-
-/// A name of a streamtype that means something to the reference by itself.
-pub(crate) struct Special {
-    pub(crate) name: &'static str,
-    /// What the reference does with it.
-    pub(crate) meaning: &'static str,
-    pub(crate) status: Status,
-}
-
-/// All such names but `_lws_smd`, which no policy can define.
-pub(crate) const SPECIAL: [Special; 2] = [
-    Special {
-        name: "fetch_policy",
-        meaning: "libwebsockets fetches its policy with it at start",
-        status: NotDone(Ignored, "the proxy does not fetch policies; clients may use the stream"),
-    },
-    Special {
-        name: "captive_portal_detect",
-        meaning: "libwebsockets finds captive portals with it at start",
-        status: Acts,
-    },
-];

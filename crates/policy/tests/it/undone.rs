@@ -128,11 +128,3 @@ fn what_the_document_asks_for_is_warned_of_once() {
         }
     }
 }
-
-#[test]
-fn names_that_mean_something_to_the_reference_are_warned_of() {
-    let text = r#"{"s":[{"fetch_policy":{"endpoint":"e","port":1}}]}"#;
-    let [(7, Code::NotDone, message, help)] = &said(text)[..] else { panic!("{:?}", said(text)) };
-    assert_eq!(message, "streamtype `fetch_policy` has no meaning of its own");
-    assert!(help.starts_with("libwebsockets fetches its policy with it"), "{help}");
-}

@@ -12,7 +12,7 @@ mod cookies;
 mod fair;
 pub(crate) mod http;
 mod mqtt;
-mod own;
+pub(crate) mod own;
 mod plan;
 mod raw;
 #[cfg(test)]

@@ -2,9 +2,10 @@
 
 mod credentials;
 mod knobs;
+mod reloader;
+mod remote;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum, ValueHint};
@@ -13,14 +14,15 @@ use sd_notify::NotifyState;
 use sspc_policy::Report;
 use sspc_proxy::{AllowTo, Classes, Config, Handle, ListenAddress, Proxy, Sharing, SmdBridge, Via};
 use tokio::sync::{Mutex, oneshot};
+use tokio::time::sleep;
 
 use crate::args::parse_seconds;
 use crate::console::{Console, count};
 use crate::exit::{Exit, Failure};
-use crate::policy_files::{self, LoadError, Loaded};
+use crate::policy_files::{self, Loaded};
 use crate::service::{self, Passed, SignalEvent, Signals, notify};
-use credentials::Refresh;
 use knobs::Setting;
+use reloader::{Reloader, Why};
 
 /// Run the proxy that fulfils streams by its policy
 ///
@@ -29,12 +31,17 @@ use knobs::Setting;
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct ProxyArgs {
-    /// The policy; without one, an embedded default
+    /// The policy: a file or an https: URL; without one, an embedded default
     ///
+    /// A policy from a URL is fetched at start, at SIGHUP and every --policy-interval; so is one that a
+    /// file's streamtype `fetch_policy` leads to. A wrong one never takes the place of a good one.
     /// The embedded default has the streamtype `__default`, which gets the https URL that the client
     /// sets as metadata `endpoint`.
-    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[arg(short, long, value_name = "FILE|URL", value_hint = ValueHint::FilePath)]
     pub(crate) policy: Option<PathBuf>,
+
+    #[command(flatten)]
+    remote: remote::RemoteArgs,
 
     /// Apply a second policy on top of the first; may be given several times
     #[arg(short, long = "overlay", value_name = "FILE", value_hint = ValueHint::FilePath)]
@@ -194,15 +201,16 @@ Exit codes:
 pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     let passed = ListenFd::from_env();
     service::raise_descriptor_limit();
-    let source = PolicySource {
-        policy: args.policy.clone(),
-        overlays: args.overlays.clone(),
-        credentials: args.credentials.clone(),
-    };
+    let options = remote::Options::new(&args.remote)?;
+    let mut reloader = Reloader::new(
+        args.policy.as_deref(),
+        &args.overlays,
+        args.credentials.as_deref(),
+        options,
+    )?;
     let runtime = service::multi_threaded(None)?;
     let _inside = runtime.enter();
-    let source = Arc::new(source);
-    let (parsed, credentials) = match runtime.block_on(source.load(&Refresh::default())) {
+    let (parsed, credentials) = match runtime.block_on(reloader.start()) {
         Ok(loaded) => loaded,
         Err(error) => {
             // A file may be one that does not come to an end.
@@ -210,9 +218,10 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
             return Err(policy_files::refuse(error, console));
         }
     };
+    let has_policy = parsed.is_some();
+    let parsed = parsed.unwrap_or_else(Loaded::nothing);
     log_warnings(&parsed.warnings);
 
-    let streamtypes = parsed.policy.streamtypes.len();
     let mut config = Config::new(parsed.policy);
     credentials::warn_of_missing(&config.policy, &credentials.credentials);
     config.credentials.clone_from(&credentials.credentials);
@@ -234,35 +243,20 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
         config.timeouts.drain = grace;
     }
     let mut proxy = Proxy::new(config).map_err(|error| Failure::new(error.to_string()))?;
+    if !has_policy {
+        let handle = proxy.handle();
+        let loaded = runtime.block_on(reloader.fetch_first(&handle));
+        let loaded = loaded.map_err(|error| policy_files::refuse(error, console))?;
+        log_warnings(&loaded.warnings);
+        handle.reload(loaded.policy);
+        credentials::warn_of_missing(&handle.policy(), &credentials.credentials);
+    }
     listen(&mut proxy, args, passed)?;
-    let exit = runtime.block_on(serve(proxy, streamtypes, source, credentials, console))?;
+    let first_fetch = reloader.first_wait(!has_policy);
+    let exit = runtime.block_on(serve(proxy, reloader, first_fetch, credentials, console))?;
     // What is left has had its time.
     runtime.shutdown_background();
     Ok(exit)
-}
-
-/// Where the policy comes from, now and at each reload.
-struct PolicySource {
-    policy: Option<PathBuf>,
-    overlays: Vec<PathBuf>,
-    credentials: Option<PathBuf>,
-}
-
-impl PolicySource {
-    /// The policy, and the credentials that go with it: both or none.
-    async fn load(
-        self: &Arc<Self>,
-        running: &Refresh,
-    ) -> Result<(Loaded, credentials::Loaded), LoadError> {
-        let source = Arc::clone(self);
-        let reading = tokio::task::spawn_blocking(move || {
-            policy_files::load(source.policy.as_deref(), &source.overlays)
-        });
-        let broken = |error| LoadError::Read(Failure::new(format!("reading failed: {error}")));
-        let policy = reading.await.map_err(broken)??;
-        let credentials = credentials::load(self.credentials.as_deref(), running).await;
-        Ok((policy, credentials.map_err(LoadError::Read)?))
-    }
 }
 
 fn listen(proxy: &mut Proxy, args: &ProxyArgs, passed: ListenFd) -> Result<(), Failure> {
@@ -283,16 +277,17 @@ fn listen(proxy: &mut Proxy, args: &ProxyArgs, passed: ListenFd) -> Result<(), F
 /// Serves until a signal ends it.
 async fn serve(
     proxy: Proxy,
-    streamtypes: usize,
-    source: Arc<PolicySource>,
+    mut reloader: Reloader,
+    first_fetch: Option<Duration>,
     credentials: credentials::Loaded,
     console: Console,
 ) -> Result<Exit, Failure> {
     // Before "ready", which others may answer with a signal.
     let mut signals = Signals::watch_reload()?;
     let handle = proxy.handle();
-    let refresh = Mutex::<Refresh>::default();
-    refresh.lock().await.start(credentials, &handle).await;
+    reloader.refresh.start(credentials, &handle).await;
+    let reloader = Mutex::new(reloader);
+    let streamtypes = handle.policy().streamtypes.len();
     let addresses: Vec<_> = proxy.addresses().map(ToString::to_string).collect();
     let status =
         format!("{}, listening on {}", count(streamtypes, "streamtype"), addresses.join(", "));
@@ -307,6 +302,7 @@ async fn serve(
     // A file that does not come to an end must not keep signals from being taken.
     let mut reloading = None;
     let mut reload_again = false;
+    let mut fetch = first_fetch.map(|wait| Box::pin(sleep(wait)));
     loop {
         tokio::select! {
             () = &mut running => return Err(Failure::new("the proxy ended by itself")),
@@ -320,11 +316,16 @@ async fn serve(
                     reload_again = true;
                     console.say("sspc proxy: still reading the policy; will read it again after that");
                 }
-                _ => reloading = Some(Box::pin(reload(&handle, &source, &refresh, console))),
+                _ => reloading = Some(Box::pin(reload(&handle, &reloader, Why::Asked, console))),
             },
-            () = done(&mut reloading) => {
+            next_fetch = done(&mut reloading) => {
+                fetch = next_fetch.map(|wait| Box::pin(sleep(wait)));
                 reloading = std::mem::take(&mut reload_again)
-                    .then(|| Box::pin(reload(&handle, &source, &refresh, console)));
+                    .then(|| Box::pin(reload(&handle, &reloader, Why::Asked, console)));
+            }
+            () = done(&mut fetch), if reloading.is_none() => {
+                fetch = None;
+                reloading = Some(Box::pin(reload(&handle, &reloader, Why::Due, console)));
             }
         }
     }
@@ -338,51 +339,51 @@ async fn serve(
 }
 
 /// Ready when it is; never if there is none.
-async fn done<F: Future<Output = ()> + Unpin>(task: &mut Option<F>) {
+async fn done<F: Future + Unpin>(task: &mut Option<F>) -> F::Output {
     match task {
         Some(task) => task.await,
         None => std::future::pending().await,
     }
 }
 
-/// Reads the policy again; keeps the old one if the new one is wrong.
+/// Reads the policy again; keeps the old one if the new one is wrong. Gives how long to wait until a
+/// server is to be asked for it.
 async fn reload(
     handle: &Handle,
-    source: &Arc<PolicySource>,
-    refresh: &Mutex<Refresh>,
+    reloader: &Mutex<Reloader>,
+    why: Why,
     console: Console,
-) {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => notify(&[NotifyState::Reloading, now]),
-        Err(error) => tracing::debug!(%error, "cannot read the clock for the service manager"),
+) -> Option<Duration> {
+    // A fetch that changes nothing is nobody's business.
+    let is_asked = why == Why::Asked;
+    if is_asked {
+        match NotifyState::monotonic_usec_now() {
+            Ok(now) => notify(&[NotifyState::Reloading, now]),
+            Err(error) => tracing::debug!(%error, "cannot read the clock for the service manager"),
+        }
+        tracing::info!("reading the policy again");
     }
-    tracing::info!("reading the policy again");
-    let mut refresh = refresh.lock().await;
-    match source.load(&refresh).await {
-        Ok((parsed, credentials)) => {
+    let mut reloader = reloader.lock().await;
+    let (read, next_fetch) = reloader.reload(handle, why).await;
+    match read {
+        Ok(None) => {}
+        Ok(Some((parsed, credentials))) => {
             log_warnings(&parsed.warnings);
             let streamtypes = count(parsed.policy.streamtypes.len(), "streamtype");
             handle.reload(parsed.policy);
             credentials::warn_of_missing(&handle.policy(), &credentials.credentials);
-            refresh.start(credentials, handle).await;
+            reloader.refresh.start(credentials, handle).await;
             console.say(&format!("sspc proxy: reloaded: {streamtypes}"));
         }
-        Err(error) => keep(&error, console),
-    }
-    notify(&[NotifyState::Ready]);
-}
-
-fn keep(error: &LoadError, console: Console) {
-    let why = match error {
-        LoadError::Read(failure) => failure.to_string(),
-        LoadError::Wrong(report) => {
-            for diagnostic in report.diagnostics() {
-                tracing::error!("{diagnostic}");
-            }
-            policy_files::summary(report)
+        Err(error) => {
+            let why = reloader::why(&error);
+            console.say(&format!("sspc proxy: not reloaded, the old policy stays: {why}"));
         }
-    };
-    console.say(&format!("sspc proxy: not reloaded, the old policy stays: {why}"));
+    }
+    if is_asked {
+        notify(&[NotifyState::Ready]);
+    }
+    next_fetch
 }
 
 fn log_warnings(warnings: &Report) {

@@ -14,7 +14,7 @@ use sspc_policy::TrustStore;
 use tokio::sync::OnceCell;
 use tokio_rustls::TlsConnector;
 
-use super::client_cert::ClientCert;
+use super::client_cert::{ClientCert, Presented};
 use super::explain::explain;
 use super::notes::{NoCertificate, Notes};
 use super::route::{Route, Trust};
@@ -109,6 +109,9 @@ impl Tls {
         alpn: Alpn,
     ) -> Result<Arc<ClientConfig>, String> {
         let presented = route.client_cert.as_ref();
+        if let Some(presented @ Presented { cert: None, .. }) = presented {
+            return Err(format!("the policy wants {presented}"));
+        }
         let identities = Identities {
             trust: trust.clone(),
             client_cert: presented.and_then(|presented| presented.cert.clone()),
