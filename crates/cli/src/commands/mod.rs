@@ -19,7 +19,7 @@ use crate::exit::{Exit, Failure};
 /// Every subcommand, in the order of the help.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    Proxy(proxy::ProxyArgs),
+    Proxy(Box<proxy::ProxyArgs>),
     Cat(cat::CatArgs),
     Bridge(bridge::BridgeArgs),
     Ping(ping::PingArgs),
