@@ -172,6 +172,36 @@ async fn stuck(serving: &Serving) -> UnixStream {
     client.link
 }
 
+/// Credit holds back what is for one stream of a line, so that the line's others go on.
+#[tokio::test]
+async fn a_device_that_does_not_read_loses_its_own_and_keeps_its_line() {
+    const FLOOD: usize = 3_000;
+    let (serving, _tcp, serial, _cable, _folder) = site();
+    let device = at(&serial);
+    let mut stuck = joined(&device, Classes::METRICS).await;
+    let mut other = joined(&device, Classes::NETWORK).await;
+    let smd = serving.handle.smd();
+    for number in 0..FLOOD {
+        smd.publish(Classes::METRICS, format!("{number} {}", "x".repeat(370))).unwrap();
+        if number % 2 == 0 {
+            smd.publish(Classes::NETWORK, number.to_string()).unwrap();
+            assert_eq!(next(&mut other).await, number.to_string());
+        }
+    }
+    other.send(Classes::NETWORK, "and back").await.unwrap();
+    assert_eq!(next(&mut other).await, "and back");
+    let counters = serving.handle.counters();
+    assert_eq!((counters.sessions_total, counters.overflows, counters.link_losses), (2, 0, 0));
+    // What was on its way, and the newest.
+    let mut came = vec![next(&mut stuck).await];
+    while !came.last().unwrap().starts_with(&format!("{} ", FLOOD - 1)) {
+        came.push(next(&mut stuck).await);
+    }
+    assert!((41..200).contains(&came.len()), "{}", came.len());
+    smd.publish(Classes::METRICS, "still there").unwrap();
+    assert_eq!(next(&mut stuck).await, "still there");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_thousand_clients_hear_what_two_floods_and_those_that_do_not_read_cannot_drown() {
     const CLIENTS: usize = 1_000;
