@@ -40,7 +40,11 @@ pub unsafe extern "C" fn lws_sspc_create(
             return 1;
         };
         let mut config = Config { seed: now().as_micros() as u32, ..Config::DEFAULT };
-        if let Ok(credit @ 1..) = u32::try_from(ssi.manual_initial_tx_credit) {
+        if streamtype == b"_lws_smd" {
+            // The classes that are wanted: there is no credit.
+            config.window = ssi.manual_initial_tx_credit as u32;
+            config.honour_credit = false;
+        } else if let Ok(credit @ 1..) = u32::try_from(ssi.manual_initial_tx_credit) {
             config.window = credit;
         }
         let texts = 2 * streamtype.len() + 1 + TAG_EXTRA;

@@ -12,7 +12,8 @@ pub struct Config {
     pub pid: u32,
     /// How many bytes of payload the remote peer may be ahead of what the application consumed;
     /// [`Config::UNLIMITED`] sets no limit. A limit is topped up when the application reports
-    /// ([`crate::Stream::consumed`]) that it is done with half of it.
+    /// ([`crate::Stream::consumed`]) that it is done with half of it. STREAMTYPE carries it; for the
+    /// streamtype `_lws_smd`, where that field means classes, clear `honour_credit`.
     pub window: u32,
     /// Announce that this client honours the credit it is given and takes large frames. Deployed
     /// proxies take no notice.

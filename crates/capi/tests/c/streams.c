@@ -195,6 +195,23 @@ timeouts_and_credit(void)
 	rig_stop();
 }
 
+/* What is credit elsewhere are the classes of system messages that are wanted, all bits of them. */
+void
+system_messages(void)
+{
+	lws_ss_info_t ssi = ssi_app_t;
+	struct lws_ss_handle *h;
+
+	rig_start(PEER_CONNECTS);
+	ssi.streamtype = "_lws_smd";
+	ssi.manual_initial_tx_credit = -1;
+	CHECK(!lws_ss_create(&rig.cx, 0, &ssi, NULL, &h, NULL, NULL));
+	rig_run(SECOND);
+	CHECK(rig.channels[rig.last].credit == 0xffffffff);
+	lws_ss_destroy(&h);
+	rig_stop();
+}
+
 /* With a proxy that manages credit no more is sent than it gave. */
 void
 no_more_than_the_credit(void)

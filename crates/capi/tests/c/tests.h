@@ -7,7 +7,7 @@
 #define TESTS(_test) \
 	_test(get) _test(many_messages_of_two_streams) _test(long_payload) _test(post) \
 	_test(commands_while_sending) _test(timeouts_and_credit) \
-	_test(no_more_than_the_credit) _test(link_lost_and_found) \
+	_test(system_messages) _test(no_more_than_the_credit) _test(link_lost_and_found) \
 	_test(created_before_the_link) _test(unknown_streamtype) \
 	_test(channels_refused_or_not_answered) _test(nonsense_in_a_channel) \
 	_test(destroyed_in_its_callbacks) _test(destroyed_by_another) \

@@ -245,7 +245,7 @@ impl Engine {
         self.tried = false;
         #[cfg(feature = "std")]
         if self.config.smd_classes.is_some() {
-            self.add_credit(self.config.window.min(crate::Config::UNLIMITED) as i32);
+            self.add_credit(self.config.window as i32);
         }
     }
 

@@ -153,7 +153,11 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) const fn new(name: Name, config: Config) -> Self {
+    pub(crate) const fn new(name: Name, mut config: Config) -> Self {
+        // Without credit it is a number of another meaning.
+        if config.honour_credit && config.window > Config::UNLIMITED {
+            config.window = Config::UNLIMITED;
+        }
         Self {
             random: Random::new(config.seed),
             attempts: 0,

@@ -14,7 +14,6 @@ use sspc_wire::{FieldWriter, Flags, Instant, Timeout};
 
 use super::link::Link;
 use super::{ConnectIntent, Engine, Hint};
-use crate::config::Config;
 use crate::error::NoRoom;
 
 /// What stands in front of a frame's payload.
@@ -142,7 +141,7 @@ impl Engine {
         out.head(STREAMTYPE, 9 + name.len());
         out.u8(VERSION);
         out.u32(pid);
-        let window = self.config.window.min(Config::UNLIMITED);
+        let window = self.config.window;
         #[cfg(feature = "std")]
         let window = self.config.smd_classes.unwrap_or(window);
         out.u32(window);
