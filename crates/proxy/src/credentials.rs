@@ -143,3 +143,25 @@ impl fmt::Debug for DeviceCredentials {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_secret_is_not_written() {
+        let mut all = DeviceCredentials { auth: "secret".into(), ..DeviceCredentials::default() };
+        all.more_auth[2] = "secret".into();
+        all.mqtt_password = "secret".into();
+        all.serial_number = "secret".into();
+        let mut keys = AwsKeys::new("AKID", "secret");
+        keys.session_token = "secret".to_owned();
+        all.sigv4.insert(0, keys);
+        let mut client = OauthClient::new("me");
+        (client.client_secret, client.refresh_token) = ("secret".to_owned(), "secret".to_owned());
+        all.oauth2.insert(0, client);
+        let text = format!("{all:?}");
+        assert!(!text.replace("client_secret", "").contains("secret"), "{text}");
+        assert!(text.contains("AKID") && text.contains("\"me\""), "{text}");
+    }
+}

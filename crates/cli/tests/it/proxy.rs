@@ -219,6 +219,75 @@ fn a_credential_of_a_command_is_renewed_and_the_last_good_one_kept() {
     assert_eq!(sent(&proxy), "authorization: bearer second", "also over a reload");
 }
 
+/// A server of tokens that gives one, and refuses the next one who asks.
+fn tokens() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut seen = Vec::new();
+            let mut byte = [0];
+            // The form ends the request.
+            while !String::from_utf8_lossy(&seen).contains("grant_type=client_credentials") {
+                if stream.read(&mut byte).unwrap_or(0) == 0 {
+                    break;
+                }
+                seen.push(byte[0]);
+            }
+            let json = r#"{"access_token":"token-secret-0","token_type":"Bearer"}"#;
+            let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: ";
+            let _ = stream.write_all(format!("{head}{}\r\n\r\n{json}", json.len()).as_bytes());
+        }
+    });
+    port
+}
+
+#[test]
+fn no_log_has_a_secret_however_much_is_logged() {
+    let ((port, seen), tokens) = (authorizations(), tokens());
+    let dir = tempfile::tempdir().unwrap();
+    let [policy, file] = ["policy.json", "credentials.toml"].map(|name| dir.path().join(name));
+    let at = format!(r#""endpoint": "localhost", "port": {port}, "opportunistic": true"#);
+    let text = format!(
+        r#"{{"auth": [{{"name": "o", "type": "oauth2_client_credentials",
+                       "token_endpoint": "http://localhost:{tokens}/t"}},
+                      {{"name": "s", "type": "sigv4"}}],
+            "s": [{{"blob": {{{at}, "http_auth_header": "authorization:"}}}},
+                  {{"token": {{{at}, "use_auth": "o"}}}},
+                  {{"signed": {{{at}, "use_auth": "s", "aws_region": "r", "aws_service": "s",
+                               "metadata": [{{"r": ""}}, {{"s": ""}}]}}}}]}}"#
+    );
+    std::fs::write(&policy, text).unwrap();
+    let secrets = "auth = \"blob-secret-1\"\n\
+        [sigv4.0]\nkey_id = \"AKID\"\nsecret_key = \"aws-secret-2\"\nsession_token = \"session-secret-3\"\n\
+        [oauth2.0]\nclient_id = \"me\"\nclient_secret = { command = [\"echo\", \"client-secret-4\"], lifetime = 1 }\n";
+    std::fs::write(&file, secrets).unwrap();
+    std::fs::set_permissions(&file, PermissionsExt::from_mode(0o600)).unwrap();
+    let address = random_address();
+    let mut command = sspc(&["proxy", "-vvv", "--listen", &address]);
+    command.arg("--policy").arg(&policy).arg("--credentials").arg(&file);
+    let mut proxy = Proxy::spawn(command, &address, tempfile::tempdir().unwrap());
+    proxy.wait_for("ready");
+    for (args, expected) in [
+        (&["blob"][..], "authorization: blob-secret-1"),
+        (&["token"], "authorization: bearer token-secret-0"),
+        (&["signed", "-m", "r=us-east-1", "-m", "s=sqs"], "authorization: aws4-hmac-sha256 "),
+    ] {
+        assert_exit(&proxy.cat(args), 0);
+        let sent = seen.recv().unwrap();
+        assert!(sent.starts_with(expected), "{sent}");
+    }
+    signal(&proxy.child, Signal::SIGHUP);
+    proxy.wait_for("sspc proxy: reloaded");
+    signal(&proxy.child, Signal::SIGTERM);
+    let said = proxy.rest().join("\n");
+    // "me:client-secret-4" in base64.
+    for secret in ["-secret-", "bWU6Y2xpZW50LXNlY3JldC00", "Signature="] {
+        assert!(!said.contains(secret), "{secret}: {said}");
+    }
+}
+
 #[test]
 fn overlays_apply_in_their_order() {
     let origin = Origin::start();

@@ -120,9 +120,13 @@ fn policy(names: &[&str]) -> String {
 }
 
 fn spawn(policy: &str, more: &[&str]) -> Proxy {
+    spawn_every("1", policy, more)
+}
+
+fn spawn_every(interval: &str, policy: &str, more: &[&str]) -> Proxy {
     let address = random_address();
     let mut command = sspc(&["proxy", "-v", "--policy", policy, "--listen", &address]);
-    command.args(["--policy-interval", "1"]).args(more);
+    command.args(["--policy-interval", interval]).args(more);
     Proxy::spawn(command, &address, tempfile::tempdir().unwrap())
 }
 
@@ -235,6 +239,24 @@ fn the_streamtype_fetch_policy_leads_to_the_next_policy() {
     signal(&proxy.child, Signal::SIGHUP);
     proxy.wait_for("sspc proxy: reloaded: 1 streamtype");
     assert_has(&proxy, "next", true);
+}
+
+#[test]
+fn a_message_has_the_policy_fetched() {
+    let server = Server::start();
+    server.policy("1", &policy(&["one"]));
+    let mut proxy = spawn_every("3600", &server.url(), &[]);
+    proxy.wait_for("ready: 1 streamtype");
+    server.policy("2", &policy(&["one", "two"]));
+    let send = |text: &str| {
+        let output =
+            run(&["smd", "send", "--proxy", &proxy.address, "--class", "SYSTEM_STATE", text]);
+        assert_exit(&output, 0);
+    };
+    send(r#"{"trigger":"something else"}"#);
+    send(r#"{"trigger":"fetch_policy"}"#);
+    proxy.wait_for("sspc proxy: reloaded: 2 streamtypes");
+    assert_eq!(server.requests(), 2);
 }
 
 /// A key, as minisign has them.

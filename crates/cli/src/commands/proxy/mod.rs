@@ -14,7 +14,7 @@ use sd_notify::NotifyState;
 use sspc_policy::Report;
 use sspc_proxy::{AllowTo, Classes, Config, Handle, ListenAddress, Proxy, Sharing, SmdBridge, Via};
 use tokio::sync::{Mutex, oneshot};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::args::parse_seconds;
 use crate::console::{Console, count};
@@ -274,6 +274,9 @@ fn listen(proxy: &mut Proxy, args: &ProxyArgs, passed: ListenFd) -> Result<(), F
     Ok(())
 }
 
+/// How often messages can have the policy fetched.
+const TRIGGERED_EVERY: Duration = Duration::from_secs(10);
+
 /// Serves until a signal ends it.
 async fn serve(
     proxy: Proxy,
@@ -303,6 +306,8 @@ async fn serve(
     let mut reloading = None;
     let mut reload_again = false;
     let mut fetch = first_fetch.map(|wait| Box::pin(sleep(wait)));
+    let mut last_fetch = Instant::now();
+    let mut bus = handle.smd().subscribe(Classes::SYSTEM_STATE);
     loop {
         tokio::select! {
             () = &mut running => return Err(Failure::new("the proxy ended by itself")),
@@ -323,8 +328,19 @@ async fn serve(
                 reloading = std::mem::take(&mut reload_again)
                     .then(|| Box::pin(reload(&handle, &reloader, Why::Asked, console)));
             }
+            message = bus.recv() => {
+                let soon = last_fetch + TRIGGERED_EVERY;
+                if let Some(fetch) = &mut fetch
+                    && reloader::is_trigger(&message.text)
+                    && soon < fetch.deadline()
+                {
+                    tracing::info!("a message asks for the policy to be fetched");
+                    fetch.as_mut().reset(soon);
+                }
+            }
             () = done(&mut fetch), if reloading.is_none() => {
                 fetch = None;
+                last_fetch = Instant::now();
                 reloading = Some(Box::pin(reload(&handle, &reloader, Why::Due, console)));
             }
         }

@@ -223,6 +223,12 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(broken)?
 }
 
+/// Whether a message of the bus asks for the policy to be fetched.
+pub(super) fn is_trigger(text: &[u8]) -> bool {
+    let message: Option<serde_json::Value> = serde_json::from_slice(text).ok();
+    message.is_some_and(|message| message["trigger"] == "fetch_policy")
+}
+
 /// Why a policy cannot be used, in a line; with the details in the log.
 pub(super) fn why(error: &LoadError) -> String {
     match error {
