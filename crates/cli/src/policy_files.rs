@@ -4,9 +4,11 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use sspc_policy::{Parsed, Policy, Report, SOURCE_MAX, Source};
+use sspc_proxy::{Config, FetchedPolicy, PolicyOrigin, Proxy};
 
 use crate::console::{Console, count};
 use crate::exit::Failure;
+use crate::service;
 
 /// A policy that can be used.
 #[derive(Debug)]
@@ -48,7 +50,11 @@ pub(crate) fn load(policy: Option<&Path>, overlays: &[PathBuf]) -> Result<Loaded
     let overlays = overlays.map_err(LoadError::Read)?;
     match policy {
         Some(path) => {
-            let base = read(path).map_err(LoadError::Read)?;
+            let base = match url(path) {
+                Some(url) => fetch(url),
+                None => read(path),
+            };
+            let base = base.map_err(LoadError::Read)?;
             Policy::parse_layers(&base, &overlays).map(Loaded::from).map_err(LoadError::Wrong)
         }
         None => builtin(&overlays).map_err(LoadError::Wrong),
@@ -92,6 +98,26 @@ pub(crate) fn summary(report: &Report) -> String {
         0 => format!("the policy has {errors}"),
         warnings => format!("the policy has {errors} and {}", count(warnings, "warning")),
     }
+}
+
+/// The URL, if it is no file.
+pub(crate) fn url(path: &Path) -> Option<&str> {
+    path.to_str().filter(|text| text.starts_with("https://") || text.starts_with("http://"))
+}
+
+/// Gets a policy from a server, as a proxy does.
+fn fetch(url: &str) -> Result<Source, Failure> {
+    let failed = |why: String| Failure::new(format!("cannot get the policy {url}: {why}"));
+    let origin = PolicyOrigin::from_url(url, None).map_err(failed)?;
+    let mut config = Config::new(Policy::default());
+    config.ways_out = service::ways_out()?;
+    service::single_threaded()?.block_on(async {
+        let proxy = Proxy::new(config).map_err(|error| failed(error.to_string()))?;
+        match proxy.handle().fetch_policy(&origin, None).await.map_err(failed)? {
+            FetchedPolicy::New { text, .. } => Ok(Source::new(url, text)),
+            _ => Err(failed("the server says that it is unchanged".to_owned())),
+        }
+    })
 }
 
 /// A file's name, as it is shown.

@@ -242,6 +242,19 @@ fn the_streamtype_fetch_policy_leads_to_the_next_policy() {
 }
 
 #[test]
+fn a_policy_of_a_url_can_be_checked() {
+    let server = Server::start();
+    server.policy("1", &policy(&["one"]));
+    let output = run(&["policy", "check", &server.url()]);
+    assert_exit(&output, 0);
+    assert!(text(&output.stderr).contains("p.json: ok: 1 streamtype"), "{}", text(&output.stderr));
+    server.policy("2", "{\"s\": [{\"one\": {\"port\": \"x\"}}]}");
+    let output = run(&["policy", "check", &server.url()]);
+    assert_exit(&output, 1);
+    assert!(text(&output.stderr).contains("p.json:1:"), "{}", text(&output.stderr));
+}
+
+#[test]
 fn a_message_has_the_policy_fetched() {
     let server = Server::start();
     server.policy("1", &policy(&["one"]));

@@ -16,7 +16,7 @@ use crate::policy_files;
 #[derive(Debug, Args)]
 #[command(after_long_help = HELP)]
 pub(crate) struct CheckArgs {
-    /// The policies, each on its own; `-` is stdin
+    /// The policies, each on its own: files or https: URLs; `-` is stdin
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath, required = true)]
     files: Vec<PathBuf>,
 
@@ -39,6 +39,7 @@ Examples:
   sspc policy check policy.json --overlay site.json
   sspc policy check --strict policies/*.json
   sspc policy check --reference policy.json
+  sspc policy check https://example.com/policy.json
   generate-policy | sspc policy check -
 
 Exit codes:

@@ -43,8 +43,7 @@ impl Reloader {
         credentials: Option<&Path>,
         options: Options,
     ) -> Result<Self, Failure> {
-        let text = policy.and_then(Path::to_str);
-        let url = text.filter(|text| text.starts_with("https://") || text.starts_with("http://"));
+        let url = policy.and_then(policy_files::url);
         let origin = url.map(|url| {
             PolicyOrigin::from_url(url, options.trust_store.clone())
                 .map_err(|why| Failure::new(format!("cannot use the policy {url}: {why}")))
