@@ -12,8 +12,8 @@ use super::support::*;
 use crate::identity::Identity;
 use crate::onward::{Attempt, Onward};
 
-/// Answers with the cookies that it got, sets what stands behind `set=`, and redirects to what
-/// stands behind `to=`.
+/// Answers with the cookies that it got, sets what stands behind `set=` and one that is as long as
+/// `long=` says, and redirects to what stands behind `to=`.
 async fn handler(request: Request<Incoming>) -> Response<Body> {
     let query = request.uri().query().unwrap_or_default().to_owned();
     let cookies: Vec<_> = request.headers().get_all(COOKIE).iter().collect();
@@ -22,6 +22,10 @@ async fn handler(request: Request<Incoming>) -> Response<Body> {
     for part in query.split('&') {
         match part.split_once('=') {
             Some(("set", cookie)) => response = response.header(SET_COOKIE, cookie),
+            Some(("long", length)) => {
+                let cookie = format!("c={}", "x".repeat(length.parse().unwrap()));
+                response = response.header(SET_COOKIE, cookie);
+            }
             Some(("to", place)) => response = response.status(302).header("location", place),
             _ => {}
         }
@@ -121,6 +125,9 @@ async fn cookies_never_make_a_request_too_large() {
         asked(&onward, 1, &policy(protocol, &server, &url.replace("=a=", "=b="))).await;
         let sent = asked(&onward, 1, &policy(protocol, &server, "/")).await;
         assert_eq!(sent, format!("a={large}"));
+        // With the other headers this is too much.
+        asked(&onward, 2, &policy(protocol, &server, "/?long=900")).await;
+        assert_eq!(asked(&onward, 2, &policy(protocol, &server, "/")).await, "");
     }
 }
 

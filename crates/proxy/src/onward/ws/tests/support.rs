@@ -269,26 +269,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Server<S> {
         }
     }
 
-    /// The same without permessage-deflate, and with a message of one byte of each of these kinds in
-    /// the packet of the answer.
-    pub(super) async fn upgrade_with(mut io: S, messages: &[MessageKind]) -> Self {
-        let request = Request::read(&mut io).await;
-        let mut answer = (request.answer() + "\r\n").into_bytes();
-        let mut encoder = Encoder::new(Role::Server, None);
-        for &kind in messages {
-            let piece = Piece { kind, first: true, last: true, bytes: b"m" };
-            encoder.piece(piece, [0; 4], &mut answer).unwrap();
-        }
-        io.write_all(&answer).await.unwrap();
-        Self {
-            io,
-            decoder: Decoder::new(Role::Server, None),
-            encoder,
-            input: Vec::new(),
-            message: Vec::new(),
-        }
-    }
-
     /// On a connection that needs no upgrade.
     pub(super) fn open(io: S) -> Self {
         Self {
