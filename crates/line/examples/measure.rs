@@ -1,31 +1,73 @@
 //! Measures a line over real pseudo-terminals joined by a cable of limited rate: how long until a
-//! cut cable is noticed and a whole one is used again, and what share of the rate is payload.
+//! cut cable is noticed and a whole one is used again, what share of the rate is payload, and how long
+//! 64 bytes take there and back beside a download; plain and in packets.
 //!
-//! `cargo run --release -p sspc-line --features tokio --example measure`
+//! `cargo run --release -p sspc-line --features tokio --example measure`; with `echo` behind it the last
+//! alone.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for the bench")]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
 use sspc_line::{Line, LineEvent, Priority, Role, SerialAddress};
-use sspc_sim::Cable;
+use sspc_sim::{Cable, Noise};
 
 const LONG: Option<Duration> = Some(Duration::from_secs(30));
+/// Longer than anything that still works takes.
+const SHORT: Option<Duration> = Some(Duration::from_millis(500));
 const ROUNDS: u32 = 30;
+const ECHOES: usize = 400;
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("echo") {
+        return echoes();
+    }
     println!("profile=fast, 2 Mbaud, one idle channel, {ROUNDS} rounds; ms, min / median / max");
     let folder = tempfile::tempdir().unwrap();
     let cable = Cable::new(folder.path()).unwrap();
     cable.set_rate(2_000_000);
     supervision(&cable);
-    println!("\nbaud      bytes/s of payload   share of 8N1 payload rate");
-    for baud in [115_200, 921_600, 2_000_000, 3_000_000] {
-        let folder = tempfile::tempdir().unwrap();
-        let cable = Cable::new(folder.path()).unwrap();
-        cable.set_rate(baud.into());
-        goodput(&cable, baud);
+    println!("\nframing   baud      harmed bytes   bytes/s of payload   share of 8N1 payload rate");
+    for framing in ["plain", "reliable"] {
+        for baud in [115_200, 921_600, 2_000_000, 3_000_000] {
+            goodput(&cable_of(baud), baud, framing, 0);
+        }
     }
+    for ppm in [10, 100] {
+        goodput(&cable_of(2_000_000), 2_000_000, "reliable", ppm);
+    }
+    println!();
+    echoes();
+}
+
+fn echoes() {
+    println!("framing   64 bytes there and back beside a download at 2 Mbaud, {ECHOES} times: ms");
+    for framing in ["plain", "reliable", "plain", "reliable"] {
+        echo(&cable_of(2_000_000), framing);
+    }
+}
+
+/// A cable, and the folder of its ports.
+struct Joined {
+    cable: Cable,
+    _folder: tempfile::TempDir,
+}
+
+impl std::ops::Deref for Joined {
+    type Target = Cable;
+
+    fn deref(&self) -> &Cable {
+        &self.cable
+    }
+}
+
+fn cable_of(baud: u32) -> Joined {
+    let folder = tempfile::tempdir().unwrap();
+    let cable = Cable::new(folder.path()).unwrap();
+    cable.set_rate(baud.into());
+    Joined { cable, _folder: folder }
 }
 
 fn open(cable: &Cable, side: usize, baud: u32, profile: &str) -> (Line, Receiver<LineEvent>) {
@@ -97,9 +139,10 @@ fn supervision(cable: &Cable) {
     }
 }
 
-fn goodput(cable: &Cable, baud: u32) {
-    let (client, _events) = open(cable, 0, baud, "");
-    let (proxy, _events) = open(cable, 1, baud, "");
+fn goodput(cable: &Cable, baud: u32, framing: &str, ppm: u32) {
+    let settings = format!("&framing={framing}");
+    let (client, _events) = open(cable, 0, baud, &settings);
+    let (proxy, _events) = open(cable, 1, baud, &settings);
     let here = client.channel(Priority::default(), LONG).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let there = runtime.block_on(proxy.accept()).unwrap();
@@ -109,6 +152,8 @@ fn goodput(cable: &Cable, baud: u32) {
         let chunk = [0x5a; 4096];
         while let Ok(Some(1..)) = here.write_within(&chunk, LONG) {}
     });
+    let third = ppm.div_ceil(3);
+    cable.set_noise(Noise { flips: third, drops: third, doubles: third, ..Noise::NONE });
     // What waits at the beginning is not measured.
     let mut room = vec![0; 65_536];
     let mut passed = 0;
@@ -120,7 +165,61 @@ fn goodput(cable: &Cable, baud: u32) {
         measured += there.read_within(&mut room, LONG).unwrap().unwrap();
     }
     let rate = measured as f64 / began.elapsed().as_secs_f64();
-    println!("{baud:<9} {rate:>12.0} {:>18.1} %", rate * 1000.0 / f64::from(baud));
+    println!(
+        "{framing:<9} {baud:<9} {ppm:>8} ppm {rate:>20.0} {:>19.1} %",
+        rate * 1000.0 / f64::from(baud)
+    );
     drop(there);
     writer.join().unwrap();
+}
+
+/// The way of an urgent message: into what one end has to send anyway, and back.
+fn echo(cable: &Cable, framing: &str) {
+    let settings = format!("&profile=fast&framing={framing}");
+    let (client, _events) = open(cable, 0, 2_000_000, &settings);
+    let (proxy, _events) = open(cable, 1, 2_000_000, &settings);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let bulk = client.channel(Priority::default(), LONG).unwrap();
+    let download = runtime.block_on(proxy.accept()).unwrap();
+    let urgent = Priority::new(5);
+    let here = client.channel(urgent, LONG).unwrap();
+    let there = runtime.block_on(proxy.accept()).unwrap();
+    // A line lives as long as its channels do.
+    let measured = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&measured);
+    let writer = std::thread::spawn(move || {
+        while let Ok(Some(1..)) = download.write_within(&[0x5a; 4096], SHORT)
+            && !over.load(Relaxed)
+        {}
+    });
+    let reader = std::thread::spawn(move || {
+        let mut room = vec![0; 65_536];
+        while let Ok(Some(1..)) = bulk.read_within(&mut room, SHORT) {}
+    });
+    let echoer = std::thread::spawn(move || {
+        let mut room = [0; 64];
+        while let Ok(Some(bytes @ 1..)) = there.read_within(&mut room, SHORT) {
+            there.write_within(&room[..bytes], LONG).unwrap();
+        }
+    });
+    let mut times = Vec::new();
+    let mut room = [0; 64];
+    for round in 0..ECHOES {
+        // At another place in the download each time.
+        std::thread::sleep(Duration::from_micros(3_000 + 37 * (round as u64 % 100)));
+        let (began, mut back) = (Instant::now(), 0);
+        here.write_within(&[0xa5; 64], LONG).unwrap();
+        while back < 64 {
+            back += here.read_within(&mut room, LONG).unwrap().unwrap();
+        }
+        times.push(began.elapsed());
+    }
+    times.sort();
+    let ms = |part: usize| times[times.len() * part / 100].as_secs_f64() * 1e3;
+    println!("{framing:<9} p50 {:5.2}   p90 {:5.2}   p99 {:5.2}", ms(50), ms(90), ms(99));
+    measured.store(true, Relaxed);
+    drop((client, proxy, here));
+    for thread in [writer, reader, echoer] {
+        thread.join().unwrap();
+    }
 }
