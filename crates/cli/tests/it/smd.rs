@@ -5,6 +5,7 @@ use std::process::{Child, Output, Stdio};
 
 use serde_json::Value;
 
+use crate::support::line::{Bridge, Gateway, PATIENT};
 use crate::support::{Proxy, assert_exit, random_address, run, sspc, text};
 
 const EMPTY: &str = r#"{"s": []}"#;
@@ -132,4 +133,50 @@ fn it_goes_on_with_the_next_proxy() {
     let mut child = child;
     child.stdout = None;
     assert!(child.wait().unwrap().success());
+}
+
+/// Behind a bridge a deployed program's classes became a window of credit.
+#[test]
+fn programs_behind_a_bridge_take_part() {
+    use std::io::{Read as _, Write as _};
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixStream};
+
+    use sspc_wire::smd::{Classes, Message, STREAMTYPE};
+    use sspc_wire::{Streamtype, ToClient, ToClientDecoder, ToProxy};
+
+    let gateway = Gateway::start(PATIENT);
+    let bridge = Bridge::start(&gateway);
+    let name = bridge.address.strip_prefix("uds:@").unwrap();
+    let mut link =
+        UnixStream::connect_addr(&SocketAddr::from_abstract_name(name).unwrap()).unwrap();
+    let user0 = Classes::user(0).unwrap();
+    let (tx_credit, name) = (user0.bits().cast_signed(), STREAMTYPE.as_bytes());
+    let asked = ToProxy::Streamtype(Streamtype { version: 1, pid: 7, tx_credit, name });
+    let mut frame = [0; 64];
+    let length = asked.encode(&mut frame).unwrap();
+    link.write_all(&frame[..length]).unwrap();
+
+    let (mut decoder, mut buffer) = (ToClientDecoder::new(), [0; 4096]);
+    let (mut states, mut payload) = (0, Vec::new());
+    while payload.is_empty() {
+        let read = link.read(&mut buffer).unwrap();
+        assert!(read > 0, "it hung up");
+        let mut rest = &buffer[..read];
+        while let Some(frame) = decoder.next(&mut rest).unwrap() {
+            match frame {
+                ToClient::State { .. } => states += 1,
+                ToClient::Payload { piece, .. } => payload.extend_from_slice(piece.data),
+                _ => {}
+            }
+        }
+        if states == 3 {
+            states += 1;
+            let at = ["smd", "send", "--proxy", &bridge.address, "--timeout", "40", "--class"];
+            assert_exit(&run(&[&at[..], &["network", "another class"]].concat()), 0);
+            assert_exit(&run(&[&at[..], &["user0", "hello"]].concat()), 0);
+        }
+    }
+    let message = Message::decode(&payload).unwrap();
+    assert_eq!((message.class, message.text), (user0, &b"hello"[..]));
 }

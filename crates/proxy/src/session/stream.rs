@@ -145,12 +145,16 @@ impl<D: AttemptStarter> Stream<D> {
             false => Window::none(),
         };
         let window = honours.then(window);
+        let frame_writer = match is_smd {
+            true => FrameWriter::of_whole_messages(mode, credit, Instant::now()),
+            false => FrameWriter::new(mode, credit, Instant::now()),
+        };
         let seed = rand::random();
         let account = memory.open_account(peer.identity());
         let held = |way| account.hold(way, 0);
         let held = Holdings { onward: held(Way::Onward), back: held(Way::Back) };
         let mut stream = Self {
-            frame_writer: FrameWriter::new(mode, credit, Instant::now()),
+            frame_writer,
             starter: starter.clone(),
             counts: Arc::clone(counts),
             client: peer.identity(),

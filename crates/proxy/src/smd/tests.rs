@@ -369,7 +369,11 @@ async fn a_client_that_manages_credit_gets_what_it_gave_credit_for() {
     assert_eq!(client.texts().await, [""; 0]);
     client.send(ToProxy::TxCredit(21)).await;
     assert_eq!(client.texts().await, ["first"]);
-    client.send(ToProxy::TxCredit(21)).await;
+    // No message is cut.
+    client.send(ToProxy::TxCredit(20)).await;
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(client.texts().await, [""; 0]);
+    client.send(ToProxy::TxCredit(1)).await;
     assert_eq!(client.texts().await, ["other"]);
 }
 

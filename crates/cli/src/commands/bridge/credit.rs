@@ -8,6 +8,7 @@
 //! some, and lets the proxy know which DISCONNECTEDs the program has got.
 
 use sspc_wire::limits::{CREDIT_UNLIMITED, PID_CREDIT_BIT};
+use sspc_wire::smd;
 use sspc_wire::to_client_type::TXCR_UPDATE as TXCR_UPDATE_TO_CLIENT;
 use sspc_wire::to_proxy_type::{
     ONWARD_CONNECT, PAYLOAD_LENGTH_HINT, STREAMTYPE, TX_PAYLOAD, TXCR_UPDATE,
@@ -35,6 +36,8 @@ pub(crate) struct FromProgram {
     frames: FrameTracker,
     /// The head of the frame was passed on; what comes behind it is passed as it is.
     has_passed_head: bool,
+    /// Of STREAMTYPE, as far as it came, if it is to be known.
+    name: Vec<u8>,
     credit: Credit,
     sending: Sending,
     /// The last payload did not end its message.
@@ -94,6 +97,7 @@ impl Default for FromProgram {
         Self {
             frames: FrameTracker::new(Layer::Stream),
             has_passed_head: false,
+            name: Vec::new(),
             credit: Credit::default(),
             sending: Sending::default(),
             in_message: false,
@@ -117,6 +121,17 @@ impl FromProgram {
                 self.has_passed_head = false;
             }
             match self.frames.head(&mut left) {
+                Some(head) if self.needs_name(&head) => {
+                    self.name.extend_from_slice(self.frames.rest(&mut left));
+                    if self.frames.left() > 0 {
+                        return bytes.len();
+                    }
+                    let name = std::mem::take(&mut self.name);
+                    let is_smd = name == smd::STREAMTYPE.as_bytes();
+                    out.extend_from_slice(self.begin_stream(head, is_smd).bytes());
+                    out.extend_from_slice(&name);
+                    continue;
+                }
                 Some(head) if !self.waits() => self.pass_head(head, out),
                 _ => return bytes.len() - left.len(),
             }
@@ -133,21 +148,7 @@ impl FromProgram {
 
     fn pass_head(&mut self, mut head: FrameHead, out: &mut Vec<u8>) {
         match (head.kind(), &mut self.credit) {
-            (Some(STREAMTYPE), Credit::Unknown) => {
-                let Some(Streamtype { pid, tx_credit, .. }) = head.streamtype() else {
-                    out.extend_from_slice(head.bytes());
-                    return;
-                };
-                let manages = pid & PID_CREDIT_BIT != 0;
-                self.credit = Credit::initial(tx_credit, manages);
-                if let Credit::Window { granted, .. } = self.credit {
-                    let granted = i32::try_from(granted).unwrap_or(i32::MAX);
-                    head = head.with_streamtype(pid | PID_CREDIT_BIT, granted);
-                    if !manages {
-                        self.sending = Sending::Announced;
-                    }
-                }
-            }
+            (Some(STREAMTYPE), Credit::Unknown) => head = self.begin_stream(head, false),
             (Some(TXCR_UPDATE), Credit::Window { given, .. }) => {
                 if let Some(more) = head.credit() {
                     *given = given.saturating_add(more.into());
@@ -167,6 +168,32 @@ impl FromProgram {
             _ => {}
         }
         out.extend_from_slice(head.bytes());
+    }
+
+    /// True for the STREAMTYPE whose name, which may be that of the message bus, says what its number
+    /// means.
+    fn needs_name(&self, head: &FrameHead) -> bool {
+        matches!(self.credit, Credit::Unknown)
+            && head.kind() == Some(STREAMTYPE)
+            && head.length() == Some(head.bytes().len() + smd::STREAMTYPE.len())
+    }
+
+    /// What the proxy is to get for the head of STREAMTYPE.
+    fn begin_stream(&mut self, head: FrameHead, is_smd: bool) -> FrameHead {
+        let Some(Streamtype { pid, tx_credit, .. }) = head.streamtype() else { return head };
+        let manages = pid & PID_CREDIT_BIT != 0;
+        self.credit = match is_smd {
+            false => Credit::initial(tx_credit, manages),
+            // The number is the classes that are wanted, and credit comes behind it.
+            true if manages => Credit::Program,
+            true => Credit::Window { given: UNLIMITED, granted: 0, delivered: 0 },
+        };
+        let Credit::Window { granted, .. } = self.credit else { return head };
+        if !manages {
+            self.sending = Sending::Announced;
+        }
+        let number = if is_smd { tx_credit } else { i32::try_from(granted).unwrap_or(i32::MAX) };
+        head.with_streamtype(pid | PID_CREDIT_BIT, number)
     }
 
     fn begin_payload(&mut self, head: &FrameHead, out: &mut Vec<u8>) {

@@ -139,6 +139,8 @@ pub(crate) struct FrameWriter {
     most_credit: ClientCredit,
     frames: VecDeque<Frame>,
     bytes: usize,
+    /// Payload goes in frames as it came, and waits for credit for all of it.
+    is_whole: bool,
     /// Payload that is in no frame yet.
     pending: Option<Pending>,
     /// It waits for the client's credit.
@@ -160,12 +162,19 @@ impl FrameWriter {
             most_credit: credit,
             frames: VecDeque::new(),
             bytes: 0,
+            is_whole: false,
             pending: None,
             is_blocked: false,
             held_until: None,
             origin: now,
             gathered: BytesMut::new(),
         }
+    }
+
+    /// The same for short messages each of which is a frame, whatever credit there is: the other end
+    /// may be a bridge, behind which a program takes each frame for a message.
+    pub(crate) fn of_whole_messages(mode: FramingMode, credit: ClientCredit, now: Instant) -> Self {
+        Self { is_whole: true, ..Self::new(mode, credit, now) }
     }
 
     /// Queues a frame that carries no payload.
@@ -387,6 +396,10 @@ impl FrameWriter {
         self.is_blocked = false;
         let mut held_until = self.held_until.take();
         while let Some(pending) = &mut self.pending {
+            if self.is_whole && !self.credit.allows(pending.bytes.len()) {
+                self.is_blocked = true;
+                return;
+            }
             let cut = self.cutter.next(pending, is_due);
             if let Cut::UpTo(length) = cut
                 && !is_due

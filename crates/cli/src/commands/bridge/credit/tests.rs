@@ -62,6 +62,32 @@ fn no_limit_becomes_a_window_and_all_else_stays() {
     }
 }
 
+/// A mask of classes became a window.
+#[test]
+fn what_is_wanted_of_the_message_bus_stays_as_it_is() {
+    let named = |pid, tx_credit, name| {
+        frame(&ToProxy::Streamtype(Streamtype { version: 1, pid, tx_credit, name }))
+    };
+    for mask in [1, 7, 1 << 24, CREDIT_UNLIMITED, -1, 0] {
+        let rest = [payload(20), frame(&ToProxy::OnwardConnect)].concat();
+        let sent = [named(4711, mask, b"_lws_smd"), rest.clone()].concat();
+        let expected = [named(PID_CREDIT_BIT | 4711, mask, b"_lws_smd"), rest.clone()].concat();
+        assert_eq!(passed(&sent), expected);
+        // Credit comes behind it.
+        let (mut from_program, mut out) = (FromProgram::default(), Vec::new());
+        from_program.pass(&sent[..20], &mut out);
+        from_program.update(&mut out);
+        assert_eq!(out[20..], frame(&ToProxy::TxCredit(WINDOW as i32)));
+
+        let credit = frame(&ToProxy::TxCredit(16_384));
+        let managing = [named(PID_CREDIT_BIT, mask, b"_lws_smd"), credit, rest].concat();
+        assert_eq!(passed(&managing), managing);
+    }
+    // A name of the same length.
+    let sent = named(4711, CREDIT_UNLIMITED, b"_lws_smx");
+    assert_eq!(passed(&sent), named(PID_CREDIT_BIT | 4711, WINDOW as i32, b"_lws_smx"));
+}
+
 #[test]
 fn a_plain_programs_limit_is_its_own() {
     let sent = [streamtype(4711, 100_000), frame(&ToProxy::TxCredit(500)), payload(9)].concat();
