@@ -20,6 +20,7 @@
 mod ahead;
 mod bulk;
 mod certificates;
+mod conformance;
 mod content;
 mod deployed;
 mod failures;

@@ -133,7 +133,7 @@ pub(crate) struct SocketOptions {
 }
 
 impl SocketOptions {
-    fn of(stream: &StreamType) -> Self {
+    pub(super) fn of(stream: &StreamType) -> Self {
         Self { priority: stream.priority, tos: stream.tos.bits() }
     }
 }

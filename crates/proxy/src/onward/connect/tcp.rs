@@ -284,6 +284,9 @@ fn unix(
 
 #[cfg(test)]
 mod tests {
+    use nix::sys::socket::getsockopt;
+    use sspc_policy::StreamType;
+
     use super::*;
     use crate::descriptors::Descriptors;
 
@@ -303,5 +306,23 @@ mod tests {
         let options = SocketOptions { priority: 3, tos: 0x10 };
         let error = race(&[refused], descriptor(), |at| connect(at, options)).await.unwrap_err();
         assert!(error.contains("refused") && error.contains(&refused.to_string()), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_policys_options_are_on_the_socket() {
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut stream = StreamType::new("s");
+        stream.priority = 3;
+        stream.tos.low_latency = true;
+        stream.tos.high_reliability = true;
+        let options = SocketOptions::of(&stream);
+        let socket = connect(server.local_addr().unwrap(), options).await.unwrap();
+        assert_eq!(getsockopt(&socket, sockopt::Priority).unwrap(), 3);
+        assert_eq!(getsockopt(&socket, sockopt::Ipv4Tos).unwrap(), 0x10 | 0x04);
+        stream.tos.high_reliability = false;
+        stream.tos.high_throughput = true;
+        let options = SocketOptions::of(&stream);
+        let socket = connect(server.local_addr().unwrap(), options).await.unwrap();
+        assert_eq!(getsockopt(&socket, sockopt::Ipv4Tos).unwrap(), 0x10 | 0x08);
     }
 }
