@@ -194,7 +194,6 @@ pub(super) fn policy() -> Policy {
     add("ride2", &|_| {});
     add("server", &|streamtype| streamtype.server = true);
     add("sink", &|streamtype| streamtype.local_sink = true);
-    add("signed", &|streamtype| streamtype.use_auth = Some(Arc::default()));
     policy
 }
 
