@@ -278,6 +278,22 @@ pub unsafe extern "C" fn lws_sspc_to_user_object(handle: *mut CHandle) -> *mut c
     Handle::from_c(handle).map_or(null_mut(), Handle::user)
 }
 
+/// Names the streams that there are in the log, a line each.
+///
+/// # Safety
+/// The context is valid.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lws_ss_dump_extant(cx: *mut Context, _tsi: c_int) {
+    // SAFETY: the caller's promise; the list holds streams alone.
+    unsafe {
+        let mut at = (*cx).ss_client_owner.head;
+        while !at.is_null() {
+            log::line(log::NOTICE, Some(Handle::from_list(at)), c"is there");
+            at = (*at).next;
+        }
+    }
+}
+
 /// Changes the callbacks that are not null.
 ///
 /// # Safety

@@ -24,6 +24,7 @@ struct lws_sspc_handle;
 #define lws_ss_to_user_object		lws_sspc_to_user_object
 #define lws_ss_change_handlers		lws_sspc_change_handlers
 #define lws_ss_server_ack		lws_sspc_server_ack
+#define lws_ss_validity_confirmed	lws_sspc_validity_confirmed
 #define lws_ss_tag			lws_sspc_tag
 
 /* The most payload that an rx callback gets, with what may be around it. */
@@ -201,6 +202,16 @@ const char *lws_sspc_tag(struct lws_sspc_handle *h);
 
 /* The name of a state, for the log. */
 const char *lws_ss_state_name(lws_ss_constate_t state);
+
+/* Names the streams that there are in the log, a line each, as notices. */
+void lws_ss_dump_extant(struct lws_context_standalone *cx, int tsi);
+
+/* It is the proxy that sees to it that the onward connection lives: nothing here. */
+static inline void
+lws_sspc_validity_confirmed(struct lws_sspc_handle *h)
+{
+	(void)h;
+}
 
 /* For servers; nothing here. */
 static inline void

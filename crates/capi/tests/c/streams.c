@@ -325,6 +325,10 @@ small_things(void)
 	rig_run(SECOND);
 	CHECK_TEXT(told(a), "<1> ");
 	lws_ss_server_ack(a->ss, 0);
+	lws_ss_validity_confirmed(a->ss);
+	CHECK(!strstr(rig.log.at, "[sspc|tagged|0]: is there\n"));
+	lws_ss_dump_extant(&rig.cx, 0);
+	CHECK(strstr(rig.log.at, "[sspc|tagged|0]: is there\n"));
 	destroy(a);
 
 	/* Without callbacks; without an application that keeps the handle. */
