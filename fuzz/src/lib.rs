@@ -19,6 +19,7 @@ mod mux_app;
 mod mux_pair;
 mod policy;
 mod responses;
+mod servers;
 mod session;
 mod virtual_time;
 mod ws;
@@ -36,6 +37,7 @@ pub use mux::mux;
 pub use mux_pair::{Lives, mux_pair};
 pub use policy::{policy_overlay, policy_parse};
 pub use responses::{Frames as H2Frames, h1_response, h2_response, ws_response};
+pub use servers::{Visits, cookies, way_out};
 pub use session::{Deeds, session};
 pub use ws::ws_decode;
 

@@ -5,14 +5,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Request, StatusCode};
-use sspc_policy::StreamType;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use sspc_policy::{Address, StreamType};
 use sspc_wire::Flags;
 
-use crate::config::DeviceCredentials;
+use crate::config::{DeviceCredentials, Limits};
 use crate::identity::Identity;
 use crate::memory::Memory;
-use crate::onward::connect::Scope;
+use crate::onward::connect::{Reach, Route, Scope, via};
+use crate::onward::cookies::{Asked, Cookies};
 use crate::onward::http::multipart_decode::Splitter;
 use crate::onward::http::multipart_encode::Parts;
 use crate::onward::http::request::Plan;
@@ -107,6 +108,58 @@ impl Planned {
     pub fn requests(&self) -> (Option<Request<()>>, Option<Request<()>>) {
         (self.0.h1(()).ok(), self.0.h2().ok())
     }
+}
+
+/// What a client's requests to one server say of themselves, and what its answers ask to be kept.
+#[derive(Debug)]
+pub struct CookieJar {
+    cookies: Cookies,
+    client: Identity,
+    route: Route,
+}
+
+impl CookieJar {
+    /// Most bytes that a jar holds, and that a request has room for here.
+    pub const MAX: usize = 500;
+
+    /// Of a server that is asked over TLS or not.
+    pub fn new(tls: bool) -> Self {
+        let limits = Limits { cookies: Self::MAX as u32, ..Limits::default() };
+        let address = Address::Tcp { host: "a.example".to_owned(), port: 443 };
+        let (stream, own) = (StreamType::new("s"), DeviceCredentials::default());
+        let route = Route::new(None, address, tls, Reach::Policy, &stream, &own);
+        Self { cookies: Cookies::new(&limits), client: Identity::Unknown, route }
+    }
+
+    fn asked<'a>(&'a self, path: &'a str) -> Asked<'a> {
+        Asked { client: &self.client, route: &self.route, host: "a.example".into(), path }
+    }
+
+    /// Takes the `Set-Cookie` headers of an answer.
+    pub fn take(&self, path: &str, values: &[HeaderValue]) {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(http::header::SET_COOKIE, value.clone());
+        }
+        self.cookies.take(&self.asked(path), &headers);
+    }
+
+    /// The next request's `Cookie`.
+    pub fn header(&self, path: &str) -> Option<HeaderValue> {
+        self.cookies.header(&self.asked(path), Self::MAX)
+    }
+}
+
+/// Asks a proxy on the way out, as `socks5://…` or `http://…`, for a connection over this stream.
+///
+/// # Errors
+/// What it says, or that it does not speak its protocol.
+pub async fn ask_way_out<S>(stream: &mut S, via: &str) -> std::io::Result<()>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let via = via.parse().map_err(std::io::Error::other)?;
+    via::ask(stream, &via, "server.example", 443).await
 }
 
 /// Messages as a multipart body: its content-type, how many bytes the framing was announced to

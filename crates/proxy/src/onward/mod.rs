@@ -8,7 +8,7 @@
 
 mod attempt;
 pub(crate) mod connect;
-mod cookies;
+pub(crate) mod cookies;
 mod fair;
 pub(crate) mod http;
 mod mqtt;

@@ -15,7 +15,7 @@ mod tcp;
 mod tls;
 mod transport;
 mod verifier;
-mod via;
+pub(crate) mod via;
 
 use std::time::Duration;
 

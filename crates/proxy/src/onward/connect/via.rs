@@ -18,7 +18,7 @@ const HEAD_MAX: usize = 16 * 1024;
 ///
 /// # Errors
 /// What the proxy says, or that it does not speak its protocol.
-pub(super) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
+pub(crate) async fn ask<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     via: &Via,
     host: &str,
