@@ -2,7 +2,7 @@
 //!
 //! Each proxy publishes what is said on its own bus to `PREFIX/ORIGIN`, ORIGIN being its own number, and
 //! subscribes to `PREFIX/+`. A message says where it comes from, so a proxy leaves out its own; and
-//! what came from the broker never goes back there, whoever else listens.
+//! what came from the broker never goes back there, whatever else listens.
 //!
 //! It is an mqtt stream as clients have them, on connections of its own, and uses nothing else of the
 //! proxy.

@@ -28,7 +28,7 @@ impl Tokens {
         Self::waiting(Arc::default(), answer).await
     }
 
-    /// Answers when it is told to, if it is told at all.
+    /// Answers when it is asked to, if ever.
     async fn waiting(
         start: Arc<Option<Notify>>,
         answer: impl Fn(usize) -> Response<Body> + Clone + Send + Sync + 'static,
