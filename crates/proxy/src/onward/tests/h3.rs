@@ -365,7 +365,7 @@ const EARLY_HINTS: &[u8] = &[1, 3, 0, 0, 0xd8];
 async fn what_servers_send_against_the_rules_harms_nobody() {
     const BODY: [&[u8]; 7] = [EARLY_HINTS, OK, &[0, 2], b"ab", &[0, 0], &[0, 2], b"cd"];
     const CUT: [&[u8]; 3] = [OK, &[0, 9], b"ab"];
-    const HUGE: [&[u8]; 2] = [&[1, 0x80, 2, 0, 0], &[0; 64]];
+    const HUGE: [&[u8]; 2] = [&[1, 0x80, 8, 0, 0], &[0; 64]];
     const PUSH: [&[u8]; 2] = [OK, &[5, 1, 0]];
     let leak = |parts: &[&[u8]]| -> &'static [u8] { Box::leak(parts.concat().into_boxed_slice()) };
     let certificate = certificate();
@@ -373,7 +373,7 @@ async fn what_servers_send_against_the_rules_harms_nobody() {
     for (response, expected) in [
         (leak(&BODY), Ok("abcd")),
         (leak(&CUT), Err("ended inside of a frame")),
-        (leak(&HUGE), Err("response headers of 131072 bytes")),
+        (leak(&HUGE), Err("response headers of 524288 bytes")),
         (leak(&[EARLY_HINTS; 20]), Err("informational")),
         (leak(&PUSH), Err("frame")),
         (leak(&[]), Err("without receiving response headers")),

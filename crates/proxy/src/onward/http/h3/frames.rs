@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn what_would_be_gathered_without_a_bound_is_a_fault() {
-        assert_eq!(passed(&[&[1, 0x80, 1, 0, 1]]), Err(FrameFault::Headers(0x1_0001)));
+        assert_eq!(passed(&[&[1, 0x80, 4, 0, 1]]), Err(FrameFault::Headers(HEADERS_MAX + 1)));
         let most = [0xff; 8];
         assert_eq!(passed(&[&[1], &most]), Err(FrameFault::Headers((1 << 62) - 1)));
         let settings = FrameFault::Other { kind: 4, length: 1025 };
