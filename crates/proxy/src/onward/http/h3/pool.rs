@@ -191,10 +191,11 @@ impl Pool {
                 Failure::new(FailureKind::Protocol, format!("h3 with {route}: {error}"))
             })
         };
-        match timeout(PATIENCE.min(onward.config.timeouts.connect), opening).await {
+        let patience = PATIENCE.min(onward.config.timeouts.connect);
+        match timeout(patience, opening).await {
             Ok(result) => result,
             Err(_) => {
-                let why = format!("h3 with {route}: nothing within {} s", PATIENCE.as_secs());
+                let why = format!("h3 with {route}: nothing within {} s", patience.as_secs_f32());
                 Err(Failure::new(FailureKind::Connect, why))
             }
         }
@@ -215,8 +216,10 @@ impl Pool {
             .retain(|_, entry| Arc::strong_count(entry) > 1 || !entry.connections().is_empty());
     }
 
-    /// Ends an idle connection if there are too many.
+    /// Ends an idle connection if there are too many, and forgets what is left of openings that were
+    /// given up.
     fn make_room(&self) {
+        self.forget_unused();
         let entries = self.entries();
         if entries.len() <= IDLE_MAX {
             return;
