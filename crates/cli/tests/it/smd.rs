@@ -65,7 +65,10 @@ fn what_cannot_be_done_is_said_with_its_exit_code() {
     let long = "x".repeat(384);
     let output = smd(&proxy, &["send", "--class", "network", &long]);
     assert_exit(&output, 1);
-    assert_eq!(text(&output.stderr), "sspc: a message of 384 bytes, 383 are the most\n");
+    assert_eq!(
+        text(&output.stderr),
+        "sspc: a message of 384 bytes is too long: at most 383 are allowed\n"
+    );
     assert_exit(&smd(&proxy, &["send", "--class", "network", &long[1..]]), 0);
 
     let output = smd(&proxy, &["send", "text"]);
@@ -106,7 +109,7 @@ fn the_proxys_log_names_who_sends_too_long_messages() {
     }
     link.write_all(&bytes).unwrap();
     let line = proxy.wait_for("refused");
-    assert!(line.contains("a message of 384 bytes, 383 are the most"), "{line}");
+    assert!(line.contains("a message of 384 bytes is too long: at most 383 are allowed"), "{line}");
     assert!(line.contains("client=\"user ") && line.contains("_lws_smd"), "{line}");
     assert_exit(&smd(&proxy, &["send", "--class", "network", "next"]), 0);
     drop(link);

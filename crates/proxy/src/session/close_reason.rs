@@ -111,7 +111,7 @@ pub(crate) enum ProtocolError {
     BeforeStreamtype { frame: &'static str },
     #[error("protocol version {0}, this proxy speaks version 1")]
     Version(u8),
-    #[error("streamtype name of {0} bytes, 31 are the most")]
+    #[error("streamtype name of {0} bytes is too long: at most 31 are allowed")]
     NameLength(usize),
     #[error("a second STREAMTYPE on one link")]
     SecondStreamtype,

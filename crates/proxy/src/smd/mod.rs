@@ -68,7 +68,7 @@ pub struct SmdMessage {
 
 /// A text of more than 383 bytes cannot be a message: deployed peers would fail at it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a message of {0} bytes, {TEXT_MAX} are the most")]
+#[error("a message of {0} bytes is too long: at most {TEXT_MAX} are allowed")]
 pub struct MessageTooLong(pub usize);
 
 impl Smd {

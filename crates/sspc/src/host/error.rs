@@ -77,7 +77,7 @@ impl fmt::Display for Error {
                 write!(f, "no proxy at {address}: {source}; is it running, and at this address?")
             }
             Self::TooLong { length, max } => {
-                write!(f, "a message of {length} bytes, {max} are the most")
+                write!(f, "a message of {length} bytes is too long: at most {max} are allowed")
             }
             Self::Refused { streamtype, result } if streamtype == sspc_wire::smd::STREAMTYPE => {
                 write!(
