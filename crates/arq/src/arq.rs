@@ -405,17 +405,13 @@ where
             return self.write_ack(now, out);
         }
         let mut fill = |room: &mut [u8]| {
-            let (mut length, mut most) = (0, room.len());
-            while most - length >= usize::from(ROOM_MIN) {
-                let part = room.get_mut(length..most).unwrap_or_default();
+            let mut length = 0;
+            while room.len() - length >= usize::from(ROOM_MIN) {
+                let part = room.get_mut(length..).unwrap_or_default();
                 let left = part.len();
                 let written = source(part).min(left);
                 if written == 0 {
                     break;
-                }
-                if length == 0 && written < room.len() / 4 {
-                    // What is short may be urgent, and arrives when its whole packet has.
-                    most = (room.len() / 2).max(written);
                 }
                 length += written;
             }

@@ -50,12 +50,19 @@ impl Config {
         let a_second = bits_per_second as u64 / 10 + 1;
         let fits = if a_second / 400 > 512 { a_second / 400 } else { 512 };
         let packet_max = if fits < self.packet_max as u64 { fits as u16 } else { self.packet_max };
+        Self { packet_max, ..self }.with_waits_for(bits_per_second)
+    }
+
+    /// The same with waits for a line of so many bit/s, whose longest packets stay as they are.
+    #[must_use]
+    pub const fn with_waits_for(self, bits_per_second: u32) -> Self {
+        let a_second = bits_per_second as u64 / 10 + 1;
         // Four packets there and back, and what the drivers keep.
-        let packet_us = (packet_max as u64 + 16) * 1_000_000 / a_second;
+        let packet_us = (self.packet_max as u64 + 16) * 1_000_000 / a_second;
         let wait_first_us = 4 * packet_us as u32 + 50_000;
         let wait_max_us =
             if wait_first_us > self.wait_max_us { wait_first_us } else { self.wait_max_us };
-        Self { packet_max, wait_first_us, wait_max_us, ..self }
+        Self { wait_first_us, wait_max_us, ..self }
     }
 }
 

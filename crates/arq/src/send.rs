@@ -362,7 +362,7 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Sender<T> {
             if terms.keeps {
                 self.lose_first_behind_newest();
             } else {
-                self.lose_oldest(false);
+                self.lose_oldest(false, true);
             }
             self.calm_for = Some(ack);
             self.calm_until_us = now_us.wrapping_add(self.rtt_us + self.varies_us);
@@ -455,8 +455,9 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Sender<T> {
         self.count(0, 1);
     }
 
-    /// The oldest packet is lost, and with it all others if the peer does not keep them.
-    fn lose_oldest(&mut self, peer_keeps: bool) {
+    /// The oldest packet is lost, and with it all others if the peer does not keep them. `is_harmed` if the
+    /// peer has seen something that came to harm.
+    fn lose_oldest(&mut self, peer_keeps: bool, is_harmed: bool) {
         let (base, mut lost) = (self.base, 0);
         self.each(|seq, _, record| {
             if (seq == base || !peer_keeps) && record.flags == 0 {
@@ -465,7 +466,7 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Sender<T> {
             }
         });
         self.lost += lost;
-        if lost > 0 {
+        if lost > 0 && is_harmed {
             self.count(0, 1);
         }
     }
@@ -479,7 +480,8 @@ impl<T: AsRef<[u8]> + AsMut<[u8]>> Sender<T> {
         self.timed = None;
         // Was it too early, or else no round trip is measured while all is sent twice.
         self.varies_us = self.varies_us.saturating_add(self.rtt_us / 4).min(terms.wait_max_us);
-        self.lose_oldest(terms.keeps);
+        // One answer that is late says nothing about noise.
+        self.lose_oldest(terms.keeps, self.silences > 1);
         self.wait(now, terms);
         true
     }

@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a program for the bench")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -192,9 +192,13 @@ fn echo(cable: &Cable, framing: &str) {
             && !over.load(Relaxed)
         {}
     });
+    let downloaded = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&downloaded);
     let reader = std::thread::spawn(move || {
         let mut room = vec![0; 65_536];
-        while let Ok(Some(1..)) = bulk.read_within(&mut room, SHORT) {}
+        while let Ok(Some(bytes @ 1..)) = bulk.read_within(&mut room, SHORT) {
+            count.fetch_add(bytes, Relaxed);
+        }
     });
     let echoer = std::thread::spawn(move || {
         let mut room = [0; 64];
@@ -204,6 +208,7 @@ fn echo(cable: &Cable, framing: &str) {
     });
     let mut times = Vec::new();
     let mut room = [0; 64];
+    let (start, before) = (Instant::now(), downloaded.load(Relaxed));
     for round in 0..ECHOES {
         // At another place in the download each time.
         std::thread::sleep(Duration::from_micros(3_000 + 37 * (round as u64 % 100)));
@@ -214,9 +219,11 @@ fn echo(cable: &Cable, framing: &str) {
         }
         times.push(began.elapsed());
     }
+    let share = (downloaded.load(Relaxed) - before) as f64 / start.elapsed().as_secs_f64() / 2000.0;
     times.sort();
     let ms = |part: usize| times[times.len() * part / 100].as_secs_f64() * 1e3;
-    println!("{framing:<9} p50 {:5.2}   p90 {:5.2}   p99 {:5.2}", ms(50), ms(90), ms(99));
+    let [p50, p90, p99] = [50, 90, 99].map(ms);
+    println!("{framing:<9} p50 {p50:5.2}   p90 {p90:5.2}   p99 {p99:5.2}   download {share:5.1} %");
     measured.store(true, Relaxed);
     drop((client, proxy, here));
     for thread in [writer, reader, echoer] {

@@ -26,6 +26,9 @@ pub struct LineConfig {
     pub framing: Choice,
     /// The packets' part.
     pub packets: ArqConfig,
+    /// The longest payload of a packet while more than one channel is open: what one sends waits behind
+    /// the others' packet. Default: no limit of its own.
+    pub shared_packet_max: u16,
     /// The keys of this end: packets are encrypted, whatever the framing says, and no other peer is
     /// spoken to.
     pub keys: Option<LineKeys>,
@@ -45,6 +48,7 @@ impl Default for LineConfig {
             mux: Config::DEFAULT,
             framing: Choice::Plain,
             packets: ArqConfig::DEFAULT,
+            shared_packet_max: u16::MAX,
             keys: None,
             forward_secrecy: ForwardSecrecy::Auto,
             seed: seed(),
@@ -120,6 +124,7 @@ impl LineConfig {
         let longest = mux.frame_max.max(sspc_mux::TRANSMIT_MIN as u16);
         let packets = ArqConfig::DEFAULT;
         let packets = ArqConfig { packet_max: packets.packet_max.min(longest), ..packets };
-        Self { mux, packets: packets.for_line(baud), ..Self::default() }
+        let shared_packet_max = packets.for_line(baud).packet_max;
+        Self { mux, packets: packets.with_waits_for(baud), shared_packet_max, ..Self::default() }
     }
 }

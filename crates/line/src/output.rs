@@ -75,7 +75,9 @@ impl Output {
             (self.at, self.end) = (0, line.transmit(now, &mut self.bytes));
             return;
         }
-        self.pacer.set_frame_max(if line.in_packets() { self.packet_max } else { self.frame_max });
+        let shared_max = line.shared_packet_max().unwrap_or(self.packet_max);
+        let packet_max = self.packet_max.min(shared_max);
+        self.pacer.set_frame_max(if line.in_packets() { packet_max } else { self.frame_max });
         if self.pacer.wants_ping() {
             line.measure(now);
         }

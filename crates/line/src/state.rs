@@ -20,7 +20,7 @@ use crate::event::{LineEvent, Status};
 use crate::keys::SeededKeys;
 use crate::pacer::{Answer, Probe};
 use crate::restart_guard::RestartGuard;
-use crate::state::packets::Packets;
+use crate::state::packets::{PacketRoom, Packets};
 
 /// A line without channels asks so much less often whether the peer is there, but within so many ms.
 const UNUSED_FACTOR: u32 = 20;
@@ -60,6 +60,8 @@ pub(crate) struct LineState {
     probe: Option<Probe>,
     next_id: u64,
     unread_max: usize,
+    /// [`LineConfig::shared_packet_max`].
+    shared_packet_max: u16,
     /// A channel wants to know how much the peer has read.
     wants_ping: bool,
     /// What was taken last is a packet with a PING in it.
@@ -99,6 +101,7 @@ impl LineState {
             probe: None,
             next_id: 0,
             unread_max: config.unread_max,
+            shared_packet_max: config.shared_packet_max,
             wants_ping: false,
             packed_ping: false,
             device: None,
@@ -245,6 +248,7 @@ impl LineState {
             self.measure(now);
         }
         let last_ping = self.mux.unanswered_ping();
+        let shared_packet = self.shared_packet_max();
         let (channels, owners) = (&mut self.channels, &self.owners);
         // In packets there can be frames of several channels.
         let (mut emptied, mut sent) = (Vec::new(), Vec::new());
@@ -262,7 +266,16 @@ impl LineState {
         };
         let mux = &mut self.mux;
         // It is longer than the mux needs.
-        let mut frames = |out: &mut [u8]| mux.transmit(now, out, &mut source).unwrap_or(0);
+        let mut packet = shared_packet.map(PacketRoom::new);
+        let mut frames = |out: &mut [u8]| {
+            let room = packet.map_or(out.len(), |packet| packet.left().min(out.len()));
+            let out = out.get_mut(..room).unwrap_or_default();
+            let written = mux.transmit(now, out, &mut source).unwrap_or(0);
+            if let Some(packet) = &mut packet {
+                packet.took(written, room);
+            }
+            written
+        };
         let packets = &mut self.packets;
         let length = packets.as_mut().map_or(0, |packets| packets.transmit(now, out, &mut frames));
         self.note_sent(last_ping, &sent);

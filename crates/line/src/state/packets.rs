@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sspc_address::ForwardSecrecy;
 use sspc_arq::{Arq, ChaCha20Poly1305, Checked, Either, Framing, Input, Refusal, Sealed, SoftCrc};
-use sspc_mux::{Instant, LinkLoss, Role};
+use sspc_mux::{Instant, LinkLoss, Role, TRANSMIT_MIN};
 
 use super::LineState;
 use crate::config::LineConfig;
@@ -41,10 +41,53 @@ pub(super) fn layer(role: Role, config: &LineConfig, keys: Option<SeededKeys>) -
     Framing::new(config.framing, arq)
 }
 
+/// How much goes into one packet of a line that several channels share.
+///
+/// What is short may be urgent, and arrives when its whole packet has. So behind a short beginning goes
+/// what is short too, and only a little of what is long.
+#[derive(Clone, Copy)]
+pub(super) struct PacketRoom {
+    most: usize,
+    used: usize,
+    begins_short: bool,
+}
+
+impl PacketRoom {
+    /// For a packet with at most so many bytes.
+    pub(super) fn new(most: u16) -> Self {
+        Self { most: usize::from(most).max(TRANSMIT_MIN), used: 0, begins_short: false }
+    }
+
+    /// The most that may be written now; 0 when the packet is to go.
+    pub(super) fn left(self) -> usize {
+        let left = self.most.saturating_sub(self.used);
+        let left = if self.begins_short { left.min(self.short_max()) } else { left };
+        if left < TRANSMIT_MIN { 0 } else { left }
+    }
+
+    /// So many bytes were written, where there was room for so many.
+    pub(super) fn took(&mut self, written: usize, room: usize) {
+        if self.used == 0 {
+            self.begins_short = written < self.short_max();
+        }
+        let is_cut = self.begins_short && written == room;
+        self.used = if is_cut { self.most } else { self.used + written };
+    }
+
+    fn short_max(self) -> usize {
+        (self.most / 4).max(TRANSMIT_MIN)
+    }
+}
+
 impl LineState {
     /// True if the line carries packets, or is about to.
     pub(crate) const fn in_packets(&self) -> bool {
         self.status.in_packets
+    }
+
+    /// The longest payload of a packet, if channels share them.
+    pub(crate) fn shared_packet_max(&self) -> Option<u16> {
+        (self.in_packets() && self.is_shared()).then_some(self.shared_packet_max)
     }
 
     /// All that was given to packets has arrived, as far as is known.
@@ -117,5 +160,46 @@ impl LineState {
                 event => event,
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What goes into one packet of at most 512 bytes, of frames of these lengths in turn; one that does
+    /// not fit is cut.
+    fn packet(frames: &[usize]) -> Vec<usize> {
+        let (mut packet, mut went) = (PacketRoom::new(512), Vec::new());
+        for frame in frames {
+            let room = packet.left();
+            if room == 0 {
+                break;
+            }
+            packet.took((*frame).min(room), room);
+            went.push((*frame).min(room));
+        }
+        went
+    }
+
+    #[test]
+    fn behind_what_is_short_goes_little_of_what_is_long() {
+        assert_eq!(packet(&[67, 1380, 1380]), [67, 128]);
+        assert_eq!(packet(&[9, 67, 1380]), [9, 67, 128]);
+    }
+
+    #[test]
+    fn frames_share_a_packet_as_long_as_they_fit() {
+        assert_eq!(packet(&[1380, 67]), [512]);
+        assert_eq!(packet(&[200, 1380, 67]), [200, 312]);
+        assert_eq!(packet(&[67; 20]), [67, 67, 67, 67, 67, 67, 67]);
+    }
+
+    #[test]
+    fn the_shortest_packets_take_what_the_mux_needs() {
+        let mut packet = PacketRoom::new(1);
+        assert_eq!(packet.left(), TRANSMIT_MIN);
+        packet.took(10, TRANSMIT_MIN);
+        assert_eq!(packet.left(), 0);
     }
 }
