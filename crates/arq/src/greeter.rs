@@ -107,8 +107,8 @@ impl<K: Keys> Greeter<K> {
     /// The same each time for an address and a period.
     fn arq(&mut self, period: u64, from: &[u8]) -> Arq<Protection<'_, K>, &mut [u8], [u8; 0]> {
         let period = period.to_be_bytes();
-        let chance = *hmac(self.secret.bytes(), &[b"nonce", &period, from]);
-        let numbers = *hmac(self.secret.bytes(), &[b"epoch", &period, from]);
+        let chance = *hmac(self.secret.bytes(), &[b"nonce", &period, from]).bytes();
+        let numbers = *hmac(self.secret.bytes(), &[b"epoch", &period, from]).bytes();
         let seed = numbers.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
         let protection = match &self.keys {
             Some(keys) => Either::That(sealed(keys, chance)),

@@ -57,6 +57,11 @@ pub trait Protection {
     /// Opens a packet in its buffer. `None` if it is not one of this session's, sent by the peer; the
     /// buffer may hold anything then.
     fn open(&mut self, buf: &mut [u8]) -> Option<Order>;
+
+    /// The same on a way that keeps packets in order: whether it is one.
+    fn open_next(&mut self, buf: &mut [u8]) -> bool {
+        self.open(buf).is_some()
+    }
 }
 
 /// When a packet was sent.

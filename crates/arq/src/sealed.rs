@@ -13,14 +13,13 @@ mod secret;
 mod tests;
 mod way;
 
-use hmac::Mac;
 use sspc_mux::Role;
 use sspc_wire::FieldWriter;
 
 use crate::crc::Crc32;
 use crate::protection::{Order, Protection, Refusal, session};
-use cipher::TAG;
 pub use cipher::{Aead, ChaCha20Poly1305};
+use cipher::{TAG, is_same};
 #[cfg(feature = "x25519")]
 pub use exchange::ForwardSecrecy;
 use keys::Id;
@@ -32,7 +31,7 @@ pub use secret::Key;
 pub(crate) use secret::hmac;
 #[cfg(not(feature = "host"))]
 use secret::hmac;
-use secret::{NONCE, expand, extract, mac};
+use secret::{NONCE, expand, extract};
 use way::{KEY_BITS, Receives, SHORT, Sends};
 
 /// What every derived key begins with.
@@ -65,7 +64,9 @@ pub struct Sealed<C, A, K> {
     /// How many nonces were drawn.
     drawn: u32,
     handshake: Handshake,
-    session: Option<Session>,
+    /// The session has begun, or one before it.
+    has_session: bool,
+    session: Session,
     key_bits: u32,
     #[cfg(feature = "x25519")]
     exchange: exchange::Exchange,
@@ -75,17 +76,12 @@ pub struct Sealed<C, A, K> {
 struct Handshake {
     nonce: [u8; NONCE],
     peer_nonce: [u8; NONCE],
-    peer: Option<Peer>,
-}
-
-struct Peer {
-    /// Of the client, whichever end that is.
+    /// At a proxy: of the client that was heard.
     id: Id,
-    key: Key,
 }
 
 struct Session {
-    /// Of the client.
+    /// The same of the session.
     id: Id,
     sends: Sends,
     receives: Receives,
@@ -100,8 +96,13 @@ impl<C: Crc32, A: Aead, K: Keys> Sealed<C, A, K> {
             keys,
             seed: Key::new(seed),
             drawn: 0,
-            handshake: Handshake { nonce: NOT_HEARD, peer_nonce: NOT_HEARD, peer: None },
-            session: None,
+            handshake: Handshake { nonce: NOT_HEARD, peer_nonce: NOT_HEARD, id: Id::NONE },
+            has_session: false,
+            session: Session {
+                id: Id::NONE,
+                sends: Sends::new(Key::new([0; Key::LENGTH])),
+                receives: Receives::new(Key::new([0; Key::LENGTH]), true),
+            },
             key_bits: KEY_BITS,
             #[cfg(feature = "x25519")]
             exchange: exchange::Exchange::NEW,
@@ -132,17 +133,39 @@ impl<C: Crc32, A: Aead, K: Keys> Sealed<C, A, K> {
 
     /// The client's id, proved in the session that is open or was the last. Empty before the first.
     pub fn peer_id(&self) -> &[u8] {
-        self.session.as_ref().map_or(&[], |session| session.id.bytes())
+        match self.keys.own_id() {
+            [] => self.session.id.bytes(),
+            own if self.has_session => own,
+            _ => &[],
+        }
     }
 
-    /// The client's id and key: its own, or those of the peer that said it is the client `id`.
-    fn peer(&self, role: Role, id: &[u8]) -> Result<Peer, Refusal> {
-        let id = if role == Role::Client { self.keys.own_id() } else { id };
-        let (id, key) = (Id::new(id), self.keys.key(id));
-        match (id, key) {
-            (Some(id), Some(key)) if !id.bytes().is_empty() => Ok(Peer { id, key }),
-            _ => Err(Refusal::UnknownId),
+    /// The client's id: its own, or of the one that was heard; empty if none was.
+    fn id(&self, role: Role) -> &[u8] {
+        match role {
+            Role::Client => self.keys.own_id(),
+            Role::Proxy => self.handshake.id.bytes(),
         }
+    }
+
+    /// The MAC of a HELLO, over all of it, who sends it, and the nonce that it answers. `None` if there is no
+    /// key for the client's id.
+    #[inline(never)]
+    fn mac(
+        &self,
+        id: &[u8],
+        from: Role,
+        answered: &[u8; NONCE],
+        hello: &[u8],
+        said: &[u8],
+    ) -> Option<Key> {
+        let prk = extract(&[0; Key::LENGTH], [self.key(id)?.bytes(), &[]]);
+        let key = expand(&prk, [LABEL, b"hello", &[from as u8], id]);
+        Some(hmac(key.bytes(), &[answered, hello, said]))
+    }
+
+    fn key(&self, id: &[u8]) -> Option<Key> {
+        if id.is_empty() { None } else { self.keys.key(id) }
     }
 }
 
@@ -173,7 +196,7 @@ impl<C: Crc32, A: Aead, K: Keys> Protection for Sealed<C, A, K> {
         let numbers = session(epoch, self.drawn);
         self.drawn = self.drawn.wrapping_add(1);
         let drawn = hmac(self.seed.bytes(), &[LABEL, b"nonce", &numbers]);
-        if let Some(nonce) = drawn.first_chunk() {
+        if let Some(nonce) = drawn.bytes().first_chunk() {
             self.handshake.nonce = *nonce;
         }
         #[cfg(feature = "x25519")]
@@ -204,17 +227,13 @@ impl<C: Crc32, A: Aead, K: Keys> Protection for Sealed<C, A, K> {
         };
         let Some((said, to_mac)) = out.split_at_mut_checked(length) else { return 0 };
         let Some(to_mac) = to_mac.first_chunk_mut::<MAC>() else { return 0 };
-        let own = if is_answer { None } else { self.peer(role, &[]).ok() };
-        let peer = if is_answer { self.handshake.peer.as_ref() } else { own.as_ref() };
-        let of_peer = if is_answer { &self.handshake.peer_nonce } else { &NOT_HEARD };
         // A proxy does not know who is there before it has heard a client.
-        *to_mac = [0; MAC];
-        if let Some(peer) = peer {
-            let whole = hello_mac(peer, role, of_peer, hello, said).finalize().into_bytes();
-            for (to, from) in to_mac.iter_mut().zip(whole) {
-                *to = from;
-            }
-        }
+        let is_known = is_answer || role == Role::Client;
+        let id = if is_known { self.id(role) } else { &[] };
+        let of_peer = if is_answer { &self.handshake.peer_nonce } else { &NOT_HEARD };
+        let mac = self.mac(id, role, of_peer, hello, said);
+        *to_mac =
+            mac.as_ref().and_then(|mac| mac.bytes().first_chunk()).copied().unwrap_or_default();
         length + MAC
     }
 
@@ -226,14 +245,17 @@ impl<C: Crc32, A: Aead, K: Keys> Protection for Sealed<C, A, K> {
         is_answer: bool,
     ) -> Result<(), Refusal> {
         let greeting = Greeting::parse::<A>(rest).ok_or(Refusal::OtherCipher)?;
-        let peer = self.peer(role, greeting.id)?;
+        let (from, id) = match role {
+            Role::Client => (Role::Proxy, self.keys.own_id()),
+            Role::Proxy => (Role::Client, greeting.id),
+        };
         let own_nonce = if is_answer { &self.handshake.nonce } else { &NOT_HEARD };
-        let from = if role == Role::Client { Role::Proxy } else { Role::Client };
+        let mac = self.mac(id, from, own_nonce, hello, greeting.said).ok_or(Refusal::UnknownId)?;
         // What a proxy says before it has heard the client is not to be trusted, and is only a reason to
         // speak to it.
         let is_open = role == Role::Client && !is_answer;
-        let mac = hello_mac(&peer, from, own_nonce, hello, greeting.said);
-        if !is_open && mac.verify_truncated_left(greeting.mac).is_err() {
+        let is_right = mac.bytes().first_chunk().is_some_and(|mac| is_same(mac, greeting.mac));
+        if !is_open && !is_right {
             return Err(Refusal::WrongKey);
         }
         #[cfg(feature = "x25519")]
@@ -244,62 +266,58 @@ impl<C: Crc32, A: Aead, K: Keys> Protection for Sealed<C, A, K> {
             }
         }
         self.handshake.peer_nonce = *greeting.nonce;
-        self.handshake.peer = Some(peer);
+        if role == Role::Proxy {
+            self.handshake.id = Id::new(greeting.id).ok_or(Refusal::UnknownId)?;
+        }
         Ok(())
     }
 
     fn start(&mut self, role: Role, client: u32, proxy: u32, in_order: bool) {
-        let Handshake { nonce, peer_nonce, peer: Some(peer) } = &self.handshake else { return };
-        let salt: [&[u8]; 2] = match role {
-            Role::Client => [nonce, peer_nonce],
-            Role::Proxy => [peer_nonce, nonce],
+        let Handshake { nonce, peer_nonce, .. } = &self.handshake;
+        let (salt, peer) = match role {
+            Role::Client => ([*nonce, *peer_nonce], Role::Proxy),
+            Role::Proxy => ([*peer_nonce, *nonce], Role::Client),
         };
-        #[cfg(not(feature = "x25519"))]
-        let prk = extract(salt, peer.key.bytes());
         #[cfg(feature = "x25519")]
-        let prk = match self.exchange.take() {
-            Some(shared) => secret::extract_both(salt, [peer.key.bytes(), shared.bytes()]),
-            None => extract(salt, peer.key.bytes()),
-        };
+        let shared = self.exchange.take();
+        #[cfg(feature = "x25519")]
+        let shared = shared.as_ref().map_or(&[][..], |shared| shared.bytes());
+        #[cfg(not(feature = "x25519"))]
+        let shared = &[];
+        let id = self.id(role);
+        // Without a key there was no HELLO to take.
+        let Some(key) = self.key(id) else { return };
+        let Some(salt) = salt.as_flattened().first_chunk() else { return };
+        let prk = extract(salt, [key.bytes(), shared]);
         let epochs = session(client, proxy);
-        let key =
-            |from: Role| expand(&prk, [LABEL, &[from as u8, A::SUITE], &epochs, peer.id.bytes()]);
-        let (by_client, by_proxy) = (key(Role::Client), key(Role::Proxy));
-        let (sends, receives) = match role {
-            Role::Client => (by_client, by_proxy),
-            Role::Proxy => (by_proxy, by_client),
-        };
-        self.session = Some(Session {
-            id: peer.id,
-            sends: Sends::new(sends),
-            receives: Receives::new(receives, in_order),
-        });
+        let key = |from: Role| expand(&prk, [LABEL, &[from as u8, A::SUITE], &epochs, id]);
+        let (sends, receives) = (key(role), key(peer));
+        self.session.sends = Sends::new(sends);
+        self.session.receives = Receives::new(receives, in_order);
+        self.session.id = self.handshake.id;
+        self.has_session = true;
     }
 
     fn seal(&mut self, buf: &mut [u8]) {
-        match &mut self.session {
-            Some(session) => session.sends.seal(&mut self.aead, self.key_bits, buf),
+        if self.has_session {
+            self.session.sends.seal(&mut self.aead, self.key_bits, buf);
+        } else {
             // Nothing goes in clear, whatever happens.
-            None => buf.fill(0),
+            buf.fill(0);
         }
     }
 
     fn open(&mut self, buf: &mut [u8]) -> Option<Order> {
-        self.session.as_mut()?.receives.open(&mut self.aead, self.key_bits, buf)
+        if !self.has_session {
+            return None;
+        }
+        self.session.receives.open(&mut self.aead, self.key_bits, buf)
     }
-}
 
-/// The MAC of a HELLO, over all of it, who sends it, and the nonce that it answers.
-fn hello_mac(
-    peer: &Peer,
-    from: Role,
-    answered: &[u8; NONCE],
-    hello: &[u8],
-    said: &[u8],
-) -> hmac::Hmac<sha2::Sha256> {
-    let prk = extract([&[], &[]], peer.key.bytes());
-    let key = expand(&prk, [LABEL, b"hello", &[from as u8], peer.id.bytes()]);
-    mac(key.bytes(), &[answered, hello, said])
+    fn open_next(&mut self, buf: &mut [u8]) -> bool {
+        self.has_session
+            && self.session.receives.open_next(&mut self.aead, self.key_bits, buf).is_some()
+    }
 }
 
 /// What a HELLO says beyond its common part.
@@ -337,6 +355,6 @@ impl<'a> Greeting<'a> {
 /// Without keys.
 impl<C, A, K> core::fmt::Debug for Sealed<C, A, K> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Sealed").field("is_open", &self.session.is_some()).finish_non_exhaustive()
+        f.debug_struct("Sealed").field("is_open", &self.has_session).finish_non_exhaustive()
     }
 }

@@ -46,7 +46,7 @@ where
                 }
             }
         }
-        if is_open && length >= around && self.protection.open(packet).is_some() {
+        if is_open && length >= around && self.protection.open_next(packet) {
             return self.take_sealed(now_us, length - around);
         }
         if is_open {

@@ -1,5 +1,7 @@
 //! What encrypts packets.
 
+use core::hint::black_box;
+
 use chacha20::cipher::{KeyIvInit, StreamCipherCore};
 use chacha20::{ChaChaCore, R20, variants::Ietf};
 use poly1305::Poly1305;
@@ -34,18 +36,13 @@ impl Aead for ChaCha20Poly1305 {
     const SUITE: u8 = 1;
 
     fn seal(&mut self, key: &[u8; 32], nonce: &[u8; 12], text: &mut [u8]) -> [u8; 16] {
-        let (mut stream, mac) = begin(key, nonce);
-        apply(&mut stream, text);
-        finish(mac, text).finalize().into()
+        let mut tag = [0; TAG];
+        run(key, nonce, text, &mut tag, false);
+        tag
     }
 
     fn open(&mut self, key: &[u8; 32], nonce: &[u8; 12], text: &mut [u8], tag: &[u8; 16]) -> bool {
-        let (mut stream, mac) = begin(key, nonce);
-        let is_right = finish(mac, text).verify(tag.into()).is_ok();
-        if is_right {
-            apply(&mut stream, text);
-        }
-        is_right
+        run(key, nonce, text, &mut { *tag }, true)
     }
 }
 
@@ -54,23 +51,48 @@ impl Aead for ChaCha20Poly1305 {
 
 type Stream = ChaChaCore<R20, Ietf>;
 
-/// The stream, behind its first block, and the MAC, whose key that block is.
+/// Encrypts and makes the tag; or checks it, and decrypts if it is right.
 #[inline(never)]
-fn begin(key: &[u8; 32], nonce: &[u8; 12]) -> (Stream, Poly1305) {
+fn run(
+    key: &[u8; 32],
+    nonce: &[u8; 12],
+    text: &mut [u8],
+    tag: &mut [u8; TAG],
+    opens: bool,
+) -> bool {
     let mut stream = Stream::new(key.into(), nonce.into());
-    let mut block = chacha20::cipher::Block::<Stream>::default();
+    // The key of the MAC is the first block's beginning.
+    let mut block = chacha20::cipher::Block::<Stream>::from([0; 64]);
     stream.write_keystream_block(&mut block);
-    let mut mac_key = poly1305::Key::default();
-    for (to, from) in mac_key.iter_mut().zip(&block) {
-        *to = *from;
+    let mac_key = block.first_chunk().copied().unwrap_or([0; 32]);
+    let mut mac = Poly1305::new(&mac_key.into());
+    if !opens {
+        apply(&mut stream, text);
     }
-    (stream, Poly1305::new(&mac_key))
+    for piece in text.chunks(TAG) {
+        let mut block = [0; TAG];
+        for (to, from) in block.iter_mut().zip(piece) {
+            *to = *from;
+        }
+        mac.update(&[block.into()]);
+    }
+    // None of additional data.
+    mac.update(&[(u128::from(text.len() as u32) << 64).to_le_bytes().into()]);
+    let sum = mac.finalize().into();
+    if !opens {
+        *tag = sum;
+    } else if is_same(&sum, tag) {
+        apply(&mut stream, text);
+    } else {
+        return false;
+    }
+    true
 }
 
 #[inline(never)]
 fn apply(stream: &mut Stream, text: &mut [u8]) {
-    let mut block = chacha20::cipher::Block::<Stream>::default();
-    for piece in text.chunks_mut(block.len()) {
+    for piece in text.chunks_mut(64) {
+        let mut block = chacha20::cipher::Block::<Stream>::from([0; 64]);
         stream.write_keystream_block(&mut block);
         for (byte, with) in piece.iter_mut().zip(&block) {
             *byte ^= with;
@@ -78,24 +100,15 @@ fn apply(stream: &mut Stream, text: &mut [u8]) {
     }
 }
 
-/// Takes the encrypted text and the lengths.
+/// Compares what nobody is to learn byte by byte: how long it takes does not depend on where they differ.
 #[inline(never)]
-fn finish(mut mac: Poly1305, text: &[u8]) -> Poly1305 {
-    let mut block = poly1305::Block::default();
-    for piece in text.chunks(block.len()) {
-        block.fill(0);
-        for (to, from) in block.iter_mut().zip(piece) {
-            *to = *from;
-        }
-        mac.update(&[block]);
+pub(super) fn is_same(one: &[u8; TAG], other: &[u8; TAG]) -> bool {
+    let mut differ = 0;
+    for (one, other) in one.iter().zip(other) {
+        // The compiler is not to know what it is so far.
+        differ = black_box(differ | one ^ other);
     }
-    // None of additional data.
-    block.fill(0);
-    for (to, from) in block.iter_mut().skip(8).zip((text.len() as u64).to_le_bytes()) {
-        *to = from;
-    }
-    mac.update(&[block]);
-    mac
+    differ == 0
 }
 
 /// The nonce of a packet: its whole counter.
@@ -109,7 +122,7 @@ pub(super) fn nonce(counter: u64) -> [u8; 12] {
 
 /// The key behind this one. Who learns that does not learn this.
 pub(super) fn next_key(key: &Key) -> Key {
-    super::secret::expand(key.bytes(), [super::LABEL, b"next", &[], &[]])
+    super::secret::expand(key, [super::LABEL, b"next", &[], &[]])
 }
 
 #[cfg(test)]

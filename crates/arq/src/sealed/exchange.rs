@@ -58,9 +58,9 @@ impl Exchange {
 
     /// A handshake begins. What was drawn from the seed cannot be drawn from it again.
     pub(super) fn begin(&mut self, seed: &mut Key, numbers: &[u8]) {
-        self.secret = Some(Key::new(*hmac(seed.bytes(), &[LABEL, b"x25519", numbers])));
+        self.secret = Some(hmac(seed.bytes(), &[LABEL, b"x25519", numbers]));
         (self.public, self.shared) = (None, None);
-        *seed = Key::new(*hmac(seed.bytes(), &[LABEL, b"seed"]));
+        *seed = hmac(seed.bytes(), &[LABEL, b"seed"]);
     }
 
     /// What HELLO says, if anything.
