@@ -5,30 +5,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request};
-use sspc_policy::Validity;
 
 use super::exchange::{Exchange, NoResponse};
+use super::occupancy::Wanted;
 use super::upload::Cursor;
-use crate::onward::connect::{Caller, Perf, Route, Scope};
+use crate::onward::connect::{Perf, Route, Scope};
 use crate::onward::{Failure, Onward};
 
 /// Never a place on a connection.
-#[derive(Debug)]
-pub(crate) enum Acquired {
-    #[expect(dead_code, reason = "there is none")]
-    Slot(Slot),
-    Without,
-}
-
-#[derive(Debug)]
-#[expect(dead_code, reason = "as with h3")]
-pub(crate) struct Wanted<'a> {
-    pub(crate) route: &'a Route,
-    pub(crate) caller: &'a Caller,
-    pub(crate) validity: Option<Validity>,
-    pub(crate) alone: bool,
-}
-
 #[derive(Debug)]
 pub(crate) struct Slot(Infallible);
 
@@ -73,8 +57,8 @@ impl Pool {
         _: &Arc<Onward>,
         _: Wanted<'_>,
         _: &mut Perf,
-    ) -> Result<Acquired, Failure> {
-        Ok(Acquired::Without)
+    ) -> Result<Option<Slot>, Failure> {
+        Ok(None)
     }
 
     pub(crate) fn heard(&self, _: &Route, _: &HeaderMap) {}

@@ -10,6 +10,7 @@ pub(crate) mod h3;
 pub(crate) mod head;
 pub(crate) mod multipart_decode;
 pub(crate) mod multipart_encode;
+pub(crate) mod occupancy;
 mod piece;
 pub(crate) mod remembered;
 pub(crate) mod request;

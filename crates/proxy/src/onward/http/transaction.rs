@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 
 use super::exchange::{Carrier, Download, Exchange, NoResponse, Retryability};
+use super::occupancy::Wanted;
 use super::request::Plan;
 use super::upload::{Fault, Progress, RequestBody, Upload};
 use super::{download, h1, h2, h3, head, response};
@@ -180,9 +181,9 @@ impl Transaction<'_> {
             };
             if let Some(route) = by_h3 {
                 let (route, validity) = (&route, stream.validity());
-                let wanted = h3::Wanted { route, caller: &caller, validity, alone };
+                let wanted = Wanted { route, caller: &caller, validity, alone };
                 let acquired = self.onward.h3.acquire(self.onward, wanted, &mut perf).await;
-                if let h3::Acquired::Slot(slot) = acquired? {
+                if let Some(slot) = acquired? {
                     self.keep_perf(&mut perf);
                     self.start = Instant::now();
                     match h3::exchange(slot, self.plan.h2()?, cursor).await {
@@ -196,16 +197,11 @@ impl Transaction<'_> {
                 }
             }
             if self.plan.h2 {
-                let wanted = h2::Wanted {
-                    route: &self.plan.route,
-                    caller: &caller,
-                    validity: stream.validity(),
-                    avoid,
-                    alone,
-                };
-                let acquired = self.onward.h2.acquire(self.onward, wanted, &mut perf).await;
+                let (route, validity) = (&self.plan.route, stream.validity());
+                let wanted = Wanted { route, caller: &caller, validity, alone };
+                let acquired = self.onward.h2.acquire(self.onward, wanted, avoid, &mut perf).await;
                 self.keep_perf(&mut perf);
-                if let h2::Acquired::Slot(slot) = acquired? {
+                if let Some(slot) = acquired? {
                     self.start = Instant::now();
                     match h2::exchange(slot, self.plan.h2()?, cursor, self.out).await {
                         Ok(exchange) => return Ok(exchange),

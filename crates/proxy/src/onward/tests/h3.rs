@@ -1,5 +1,6 @@
 //! HTTP/3, against quinn with the h3 crate's server, and against scripted bytes.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,11 +14,16 @@ use quinn::{Endpoint, ServerConfig, TransportConfig, VarInt};
 use rustls::pki_types::PrivateKeyDer;
 use sspc_policy::{Protocol, StreamType};
 use sspc_wire::Flags;
+use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::support::*;
-use crate::onward::{Event, TxChunk};
+use crate::identity::Identity;
+use crate::onward::connect::{Caller, Perf};
+use crate::onward::http::occupancy::Wanted;
+use crate::onward::http::request::Plan;
+use crate::onward::{Attempt, Event, Onward, TxChunk};
 
 type Stream = RequestStream<h3_quinn::BidiStream<Bytes>, Bytes>;
 
@@ -214,13 +220,56 @@ async fn a_server_without_quic_is_asked_by_h2() {
         Response::new(full(format!("{:?}", request.version())))
     };
     let server = Server::https(&certificate, &["h2", "http/1.1"], answer).await;
-    let onward = crate::onward::Onward::new(config_with(|config| {
+    let onward = Onward::new(config_with(|config| {
         config.timeouts.connect = Duration::from_secs(1);
     }));
     let policy = policy(server.address, &certificate);
     assert_eq!(run(&onward, attempt(&policy)).await.text(), "HTTP/2.0");
     assert_eq!(run(&onward, attempt(&policy)).await.text(), "HTTP/2.0");
     assert_eq!(server.accepted(), 1);
+}
+
+/// Once it was always 3 s, however short `connect` was.
+#[tokio::test]
+async fn what_is_logged_of_a_silent_server_says_how_long_it_was_waited_for() {
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let onward = Onward::new(config_with(|config| {
+        config.timeouts.connect = Duration::from_millis(300);
+    }));
+    let attempt = attempt(&policy(silent.local_addr().unwrap(), &certificate()));
+    let plan = Plan::new(&attempt, &onward.config).unwrap();
+    let (route, caller) = (&plan.route, &Caller::of(&attempt));
+    let wanted = Wanted { route, caller, validity: None, alone: false };
+    let failure = onward.h3.open(&onward, wanted, &mut Perf::default()).await.unwrap_err();
+    assert!(failure.why.ends_with(": nothing within 0.3 s"), "{}", failure.why);
+}
+
+/// Once each stayed for ever, if no connection ended or failed after it.
+#[tokio::test]
+async fn openings_that_clients_gave_up_are_forgotten() {
+    let certificate = certificate();
+    let server = QuicServer::http3(listen(&certificate, "h3", 100), echo);
+    let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    let onward = onward();
+    let of = |number, address| {
+        let client = Identity::User(number);
+        Attempt { client, ..attempt(&policy(address, &certificate)) }
+    };
+    let mut seen = HashSet::new();
+    for number in 0..5 {
+        let given_up = onward.start(of(number, silent.local_addr().unwrap()));
+        let mut datagram = [0; 2048];
+        // One that ends says so, too.
+        let heard =
+            async { while !seen.insert(silent.recv_from(&mut datagram).await.unwrap().1) {} };
+        timeout(PATIENCE, heard).await.unwrap();
+        drop(given_up);
+    }
+    // While the first of these is served, the others end; the second sees it.
+    for number in 10..12 {
+        assert!(run(&onward, of(number, server.address())).await.is_complete());
+    }
+    assert_eq!(onward.h3.routes(), 2);
 }
 
 /// One that speaks another protocol over QUIC says so at once.

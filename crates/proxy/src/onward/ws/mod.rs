@@ -51,6 +51,7 @@ use self::upgrade::{Upgrade, UpgradeError, Upgraded, upgrade, upgrade_h2};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
 use crate::onward::connect::{Alpn, Caller, Perf, Route, Transport};
 use crate::onward::cookies::Asked;
+use crate::onward::http::occupancy::Wanted;
 use crate::onward::http::{h2, head, own_headers, response};
 use crate::onward::plan::{Planned, Request};
 use crate::onward::{
@@ -214,14 +215,13 @@ async fn over_h2(
     }
     let stream = &attempt.stream;
     let size = head::size(&request.path, &request.headers(stream)?);
-    let wanted = h2::Wanted {
+    let wanted = Wanted {
         route,
         caller: &Caller::of(attempt),
         validity: stream.validity(),
-        avoid: &[],
         alone: size > head::SHARED_MAX,
     };
-    let h2::Acquired::Slot(slot) = onward.h2.acquire(onward, wanted, perf).await? else {
+    let Some(slot) = onward.h2.acquire(onward, wanted, &[], perf).await? else {
         return Ok(None);
     };
     let response_timeout = onward.config.timeouts.response;

@@ -2,7 +2,8 @@
 
 use std::future::{Future as _, poll_fn};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -10,8 +11,7 @@ use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use h2::{Ping, PingPong};
 use sspc_policy::Validity;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, timeout};
 
 use super::describe;
 use super::paced::{Gate, Paced};
@@ -20,19 +20,13 @@ use super::small_frames::SmallFrames;
 use crate::memory::{LOOK_AGAIN, Memory};
 use crate::onward::connect::{Scope, Transport};
 use crate::onward::http::head;
+use crate::onward::http::occupancy::{GOODBYE_MAX, Occupancy, until};
 
 /// Most bytes of a stream's data that wait for the socket.
 const SEND_BUFFER_MAX: usize = 64 * 1024;
-/// How long a connection that is not needed any more may take to say goodbye.
-const GOODBYE_MAX: Duration = Duration::from_secs(1);
-/// How long a fresh connection waits for its first stream beyond what idle ones do.
-const ARRIVAL_MAX: Duration = Duration::from_secs(1);
-
 /// Streams of a connection that are broken off before it takes no more. Servers end a connection, and
 /// all that is on it, after some number of them: those seen after 20 at once, or after 500.
 const BROKEN_OFF_MAX: u32 = 16;
-/// Streams that are ever on a connection: it has numbers for no more than twice as many.
-const SERVED_MAX: u64 = 1 << 29;
 /// How long data may still come for a stream that was broken off; after that it is a fault of the
 /// peer.
 const LATE_DATA_MAX: Duration = Duration::from_secs(30);
@@ -42,31 +36,15 @@ type Io = h2::client::Connection<Paced, Bytes>;
 /// A connection that streams share.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    state: Mutex<State>,
-    /// The driver has to look at its deadlines again.
-    changed: Notify,
-    streams_max: usize,
+    pub(super) occupancy: Occupancy<SendRequest<Bytes>>,
+    /// Streams that ended before their exchange was over.
+    broken_off: AtomicU32,
     /// What the peer may send on a stream ahead of its client, bytes.
     window: u32,
     heard: Arc<Heard>,
     small_frames: SmallFrames,
     peer: Scope,
     gate: Arc<Gate>,
-}
-
-#[derive(Debug)]
-struct State {
-    /// `None` once no more streams are taken.
-    sender: Option<SendRequest<Bytes>>,
-    /// Streams on it.
-    active: usize,
-    /// Streams that were ever on it.
-    served: u64,
-    /// Streams that ended before their exchange was over.
-    broken_off: u32,
-    /// Streams that the peer allows; 0 until it said so.
-    peer_max: usize,
-    idle_since: Instant,
 }
 
 /// A stream's place on a connection.
@@ -80,19 +58,13 @@ pub(crate) struct Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
         if self.under_way {
-            state.broken_off = state.broken_off.saturating_add(1);
-            if state.broken_off >= BROKEN_OFF_MAX {
-                state.sender = None;
+            let before = self.shared.broken_off.fetch_add(1, Ordering::Relaxed);
+            if before + 1 >= BROKEN_OFF_MAX {
+                self.shared.occupancy.retire();
             }
         }
-        state.active = state.active.saturating_sub(1);
-        if state.active == 0 {
-            state.idle_since = Instant::now();
-            drop(state);
-            self.shared.changed.notify_one();
-        }
+        self.shared.occupancy.leave();
     }
 }
 
@@ -139,22 +111,9 @@ impl Shared {
         &self.small_frames
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// A place, if there is one.
     pub(crate) fn slot(self: &Arc<Self>) -> Option<Slot> {
-        let mut state = self.lock();
-        if state.active >= state.peer_max.min(self.streams_max) {
-            return None;
-        }
-        let sender = state.sender.clone()?;
-        state.active += 1;
-        state.served += 1;
-        if state.served >= SERVED_MAX {
-            state.sender = None;
-        }
+        let sender = self.occupancy.enter()?;
         Some(Slot { shared: Arc::clone(self), sender, under_way: false })
     }
 
@@ -163,63 +122,8 @@ impl Shared {
         self.peer
     }
 
-    /// Takes no more streams; those that are on it go on.
-    pub(crate) fn retire(&self) {
-        self.lock().sender = None;
-        self.changed.notify_one();
-    }
-
     pub(crate) fn heard(&self) -> &Heard {
         &self.heard
-    }
-
-    /// Whether more than one stream was ever on it: then what ends it may have nothing to do with
-    /// the latest.
-    pub(crate) fn is_shared(&self) -> bool {
-        self.lock().served > 1
-    }
-
-    /// Since when no stream is on it; `None` if one is.
-    pub(crate) fn idle_since(&self) -> Option<Instant> {
-        let state = self.lock();
-        (state.active == 0).then_some(state.idle_since)
-    }
-
-    pub(crate) fn is_retired(&self) -> bool {
-        self.lock().sender.is_none()
-    }
-
-    fn retire_if_idle(&self, keep: Duration) -> bool {
-        let mut state = self.lock();
-        let idle = state.idle_deadline(keep).is_some_and(|at| at <= Instant::now());
-        if idle {
-            state.sender = None;
-        }
-        idle
-    }
-
-    /// Whether it has no streams and gets no more.
-    fn is_over(&self) -> bool {
-        let state = self.lock();
-        state.sender.is_none() && state.active == 0
-    }
-
-    /// Makes it end now if nobody uses it.
-    pub(crate) fn close_if_idle(&self) {
-        if self.retire_if_idle(Duration::ZERO) {
-            self.changed.notify_one();
-        }
-    }
-
-    fn idle_deadline(&self, keep: Duration) -> Option<Instant> {
-        self.lock().idle_deadline(keep)
-    }
-}
-
-impl State {
-    /// When it has been idle for so long; `None` if it is in use, or for ever is not too long.
-    fn idle_deadline(&self, keep: Duration) -> Option<Instant> {
-        if self.active > 0 { None } else { self.idle_since.checked_add(keep) }
     }
 }
 
@@ -281,17 +185,8 @@ pub(crate) async fn open(
         Err(error) => format!("the peer does not speak h2: {}", describe(&error)),
     })?;
     let shared = Arc::new(Shared {
-        state: Mutex::new(State {
-            sender: Some(sender),
-            active: 0,
-            served: 0,
-            broken_off: 0,
-            peer_max,
-            // Its first stream may take a moment to come.
-            idle_since: Instant::now() + ARRIVAL_MAX,
-        }),
-        changed: Notify::new(),
-        streams_max,
+        occupancy: Occupancy::new(sender, peer_max.min(streams_max)),
+        broken_off: AtomicU32::new(0),
         window: settings.window,
         heard,
         small_frames: SmallFrames::new(),
@@ -299,7 +194,7 @@ pub(crate) async fn open(
         gate,
     });
     let pings = connection.ping_pong();
-    let driver = Driver { connection, pings, settings, shared: Arc::clone(&shared) };
+    let driver = Driver { connection, pings, settings, streams_max, shared: Arc::clone(&shared) };
     tokio::spawn(async move {
         driver.run().await;
         at_end();
@@ -325,6 +220,8 @@ struct Driver {
     connection: Io,
     pings: Option<PingPong>,
     settings: ConnectionSettings,
+    /// Our own limit.
+    streams_max: usize,
     shared: Arc<Shared>,
 }
 
@@ -337,26 +234,26 @@ impl Driver {
             let shared = Arc::clone(&self.shared);
             tokio::select! {
                 result = self.progress() => {
-                    self.shared.retire();
+                    self.shared.occupancy.retire();
                     if let Err(error) = result {
                         tracing::debug!(error = describe(&error), "h2 connection");
                     }
                     return;
                 }
-                () = shared.changed.notified() => {
-                    if self.shared.is_over() {
+                () = shared.occupancy.changed() => {
+                    if self.shared.occupancy.is_over() {
                         let _ = timeout(GOODBYE_MAX, self.connection).await;
                         return;
                     }
                 }
                 () = until(wake) => {
-                    if self.shared.retire_if_idle(self.settings.keep) {
+                    if self.shared.occupancy.retire_if_idle(self.settings.keep) {
                         // Without senders and streams it says goodbye and ends.
                         let _ = timeout(GOODBYE_MAX, self.connection).await;
                         return;
                     }
                     if !self.check_validity(&mut pinged) {
-                        self.shared.retire();
+                        self.shared.occupancy.retire();
                         return;
                     }
                 }
@@ -366,14 +263,12 @@ impl Driver {
 
     /// Reads and writes; returns when the connection ends.
     async fn progress(&mut self) -> Result<(), h2::Error> {
-        let Self { connection, pings, shared, .. } = self;
+        let Self { connection, pings, streams_max, shared, .. } = self;
         poll_fn(|cx| {
             let result = Pin::new(&mut *connection).poll(cx);
             // The peer may change its mind about how many streams it takes.
-            let streams = connection.max_concurrent_send_streams();
-            let mut state = shared.lock();
-            state.peer_max = streams;
-            drop(state);
+            let peer_max = connection.max_concurrent_send_streams();
+            shared.occupancy.set_streams_max(peer_max.min(*streams_max));
             if let Some(pings) = pings {
                 // Taking the answer allows the next ping; that it came is noted already.
                 let _ = pings.poll_pong(cx);
@@ -408,7 +303,7 @@ impl Driver {
 
     /// When there is something to do though nothing happens.
     fn next_deadline(&self, pinged: Option<Instant>) -> Option<Instant> {
-        let idle = self.shared.idle_deadline(self.settings.keep);
+        let idle = self.shared.occupancy.idle_deadline(self.settings.keep);
         let validity = self.settings.validity.map(|validity| {
             let last = self.shared.heard.last_read();
             let ping = validity.ping.filter(|_| pinged != Some(last));
@@ -416,14 +311,6 @@ impl Driver {
         });
         let closed = (!self.shared.gate.is_open()).then(|| Instant::now() + LOOK_AGAIN);
         [idle, validity, closed].into_iter().flatten().min()
-    }
-}
-
-/// At that time; never if there is none.
-async fn until(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until(deadline).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -26,7 +26,7 @@ mod tunnel;
 
 pub(crate) use body::Body;
 pub(crate) use connection::Slot;
-pub(crate) use pool::{Acquired, Pool, Wanted};
+pub(crate) use pool::Pool;
 pub(crate) use stream::exchange;
 pub(crate) use tunnel::{Tunnel, tunnel};
 

@@ -10,35 +10,13 @@ use tokio::time::timeout;
 
 use super::connection::{self, ConnectionSettings, Shared, Slot};
 use crate::onward::connect::{Alpn, Caller, Perf, Route};
-use crate::onward::fair::gives_way;
 use crate::onward::http::h1;
+use crate::onward::http::occupancy::{self, IDLE_MAX, Wanted};
 use crate::onward::http::remembered::{Remembered, WITHOUT_FOR};
 use crate::onward::{Failure, FailureKind, Onward};
 
-/// Idle connections that may be there while another one is opened, of all clients together.
-const IDLE_MAX: usize = 512;
 /// How long a clear peer may take to show that it speaks h2, before http/1.1 is tried.
 const PRIOR_KNOWLEDGE_MAX: Duration = Duration::from_secs(3);
-
-/// A place on a connection, or why there is none.
-#[derive(Debug)]
-pub(crate) enum Acquired {
-    Slot(Slot),
-    /// The peer speaks http/1.1 only.
-    Http1,
-}
-
-/// What a place is wanted for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted<'a> {
-    pub(crate) route: &'a Route,
-    pub(crate) caller: &'a Caller,
-    pub(crate) validity: Option<Validity>,
-    /// Places on connections that will not do.
-    pub(crate) avoid: &'a [Slot],
-    /// Whether it has to be on a connection that nobody else uses.
-    pub(crate) alone: bool,
-}
 
 /// How the opening of a connection went.
 #[derive(Clone, Debug)]
@@ -114,13 +92,15 @@ impl Pool {
         self.no_websocket.remember(route, (), WITHOUT_FOR);
     }
 
-    /// A place on a connection; opens one if it has to.
+    /// A place on a connection, but not on those of `avoid`; opens one if it has to. `None` if the
+    /// peer speaks http/1.1 only.
     pub(crate) async fn acquire(
         &self,
         onward: &Arc<Onward>,
         wanted: Wanted<'_>,
+        avoid: &[Slot],
         perf: &mut Perf,
-    ) -> Result<Acquired, Failure> {
+    ) -> Result<Option<Slot>, Failure> {
         let route = wanted.route;
         if wanted.alone && !self.is_http1(route) {
             return self.open_alone(onward, wanted, perf).await;
@@ -131,14 +111,14 @@ impl Pool {
         let turns = async {
             loop {
                 if self.is_http1(route) {
-                    return Ok(Acquired::Http1);
+                    return Ok(None);
                 }
-                let mut opening = match self.step(onward, wanted) {
+                let mut opening = match self.step(onward, wanted, avoid) {
                     Step::Slot(mut slot) => {
                         if super::stream::is_open(&mut slot.sender).await {
-                            return Ok(Acquired::Slot(slot));
+                            return Ok(Some(slot));
                         }
-                        slot.connection().retire();
+                        slot.connection().occupancy.retire();
                         continue;
                     }
                     Step::Wait(opening) => opening,
@@ -149,7 +129,7 @@ impl Pool {
                 };
                 match outcome {
                     Some(Outcome::Open(measured)) => *perf = measured,
-                    Some(Outcome::Http1) => return Ok(Acquired::Http1),
+                    Some(Outcome::Http1) => return Ok(None),
                     Some(Outcome::Failed(failure)) => return Err(failure),
                     None => {
                         return Err(Failure::new(
@@ -174,23 +154,23 @@ impl Pool {
         onward: &Arc<Onward>,
         wanted: Wanted<'_>,
         perf: &mut Perf,
-    ) -> Result<Acquired, Failure> {
+    ) -> Result<Option<Slot>, Failure> {
         let Wanted { route, caller, validity, .. } = wanted;
         let (connection, measured) = self.open(onward, route, caller, validity).await?;
         *perf = measured;
-        let Some(connection) = connection else { return Ok(Acquired::Http1) };
+        let Some(connection) = connection else { return Ok(None) };
         let slot = connection.slot();
-        connection.retire();
-        slot.map(Acquired::Slot).ok_or_else(|| {
+        connection.occupancy.retire();
+        slot.map(Some).ok_or_else(|| {
             Failure::new(FailureKind::Closed, format!("{route}: no h2 connection lasts"))
         })
     }
 
-    fn step(&self, onward: &Arc<Onward>, wanted: Wanted<'_>) -> Step {
-        let Wanted { route, caller, validity, avoid, .. } = wanted;
+    fn step(&self, onward: &Arc<Onward>, wanted: Wanted<'_>, avoid: &[Slot]) -> Step {
+        let Wanted { route, caller, validity, .. } = wanted;
         let mut entries = self.entries();
         let entry = entries.entry(route.clone()).or_default();
-        entry.connections.retain(|connection| !connection.is_retired());
+        entry.connections.retain(|connection| !connection.occupancy.is_retired());
         let found = entry
             .connections
             .iter()
@@ -331,7 +311,7 @@ impl Pool {
     pub(crate) fn close_idle(&self) {
         for entry in self.entries().values() {
             for connection in &entry.connections {
-                connection.close_if_idle();
+                connection.occupancy.close_if_idle();
             }
         }
     }
@@ -339,7 +319,7 @@ impl Pool {
     fn forget_retired(&self, route: &Route) {
         let mut entries = self.entries();
         let Some(entry) = entries.get_mut(route) else { return };
-        entry.connections.retain(|connection| !connection.is_retired());
+        entry.connections.retain(|connection| !connection.occupancy.is_retired());
         if entry.is_empty() {
             entries.remove(route);
         }
@@ -353,16 +333,7 @@ fn make_room(entries: &HashMap<Route, Entry>, idle_max: usize) {
         return;
     }
     let all = entries.iter().flat_map(|(route, entry)| {
-        entry.connections.iter().map(move |connection| (route, connection))
+        entry.connections.iter().map(move |connection| (&route.client, &connection.occupancy))
     });
-    let idle =
-        all.filter(|(_, connection)| !connection.is_retired()).filter_map(|(route, connection)| {
-            Some((&route.client, connection.idle_since()?, connection))
-        });
-    let idle: Vec<_> = idle.collect();
-    if idle.len() > idle_max
-        && let Some(connection) = gives_way(idle.into_iter())
-    {
-        connection.retire();
-    }
+    occupancy::make_room(all, idle_max);
 }

@@ -109,7 +109,7 @@ fn retryability(error: &h2::Error, connection: &Shared) -> Retryability {
     } else if error.is_remote() && refused {
         // The peer vouches that it has not worked on it (RFC 9113 §8.7).
         Retryability::Always
-    } else if connection.is_shared() && (error.is_io() || error.is_go_away()) {
+    } else if connection.occupancy.is_shared() && (error.is_io() || error.is_go_away()) {
         Retryability::IfIdempotent
     } else {
         Retryability::Never

@@ -15,5 +15,5 @@ mod quic;
 mod stream;
 
 pub(crate) use self::connection::Slot;
-pub(crate) use self::pool::{Acquired, Pool, Wanted};
+pub(crate) use self::pool::Pool;
 pub(crate) use self::stream::{Body, exchange};

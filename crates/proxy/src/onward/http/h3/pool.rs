@@ -5,39 +5,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::HeaderMap;
-use sspc_policy::{Address, Validity};
+use sspc_policy::Address;
 use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout;
 
 use super::alt_svc::{self, Offer};
 use super::connection::{self, Shared, Slot};
-use crate::onward::connect::{Caller, Perf, QuicSettings, Route};
-use crate::onward::fair::gives_way;
+use crate::onward::connect::{Perf, QuicSettings, Route};
+use crate::onward::http::occupancy::{self, IDLE_MAX, Wanted};
 use crate::onward::http::remembered::{Remembered, WITHOUT_FOR};
 use crate::onward::{Failure, FailureKind, Onward};
 
-/// Idle connections that may be there while another one is opened, of all clients together.
-const IDLE_MAX: usize = 512;
 /// How long QUIC may take before h2 is tried: where UDP is blocked, nothing ever answers.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// A place on a connection, or why there is none.
-#[derive(Debug)]
-pub(crate) enum Acquired {
-    Slot(Slot),
-    /// The server is not to be reached by QUIC, at least not now.
-    Without,
-}
-
-/// What a place is wanted for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted<'a> {
-    pub(crate) route: &'a Route,
-    pub(crate) caller: &'a Caller,
-    pub(crate) validity: Option<Validity>,
-    /// Whether it has to be on a connection that nobody else uses.
-    pub(crate) alone: bool,
-}
 
 #[derive(Debug, Default)]
 struct Entry {
@@ -49,7 +29,7 @@ struct Entry {
 impl Entry {
     fn connections(&self) -> MutexGuard<'_, Vec<Arc<Shared>>> {
         let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
-        connections.retain(|connection| !connection.is_retired());
+        connections.retain(|connection| !connection.occupancy.is_retired());
         connections
     }
 
@@ -91,16 +71,17 @@ impl Pool {
         Some(route)
     }
 
-    /// A place on a connection; opens one if it has to.
+    /// A place on a connection; opens one if it has to. `None` if the server is not to be reached by
+    /// QUIC, at least not now.
     pub(crate) async fn acquire(
         &self,
         onward: &Arc<Onward>,
         wanted: Wanted<'_>,
         perf: &mut Perf,
-    ) -> Result<Acquired, Failure> {
+    ) -> Result<Option<Slot>, Failure> {
         let Wanted { route, alone, .. } = wanted;
         if !onward.connector.has_quic(route) || self.without.holds(route) {
-            return Ok(Acquired::Without);
+            return Ok(None);
         }
         let result = if alone {
             self.open(onward, wanted, perf).await.map(|connection| {
@@ -112,14 +93,14 @@ impl Pool {
             self.share(onward, wanted, perf).await
         };
         match result {
-            Ok(Some(slot)) => Ok(Acquired::Slot(slot)),
+            Ok(Some(slot)) => Ok(Some(slot)),
             Ok(None) => {
                 Err(Failure::new(FailureKind::Closed, format!("{route}: no h3 connection lasts")))
             }
             Err(failure) if is_of_quic(failure.kind) => {
                 tracing::debug!(%route, why = failure.why, "not by QUIC, falling back to h2");
                 self.without.remember(route, (), WITHOUT_FOR);
-                Ok(Acquired::Without)
+                Ok(None)
             }
             Err(failure) => Err(failure),
         }
@@ -163,7 +144,7 @@ impl Pool {
         }
     }
 
-    async fn open(
+    pub(crate) async fn open(
         &self,
         onward: &Arc<Onward>,
         wanted: Wanted<'_>,
@@ -205,9 +186,15 @@ impl Pool {
     pub(crate) fn close_idle(&self) {
         for entry in self.entries().values() {
             for connection in entry.connections().iter() {
-                connection.close_if_idle();
+                connection.occupancy.close_if_idle();
             }
         }
+    }
+
+    /// Routes that take up room.
+    #[cfg(test)]
+    pub(crate) fn routes(&self) -> usize {
+        self.entries().len()
     }
 
     /// Entries without connections that nobody looks at go.
@@ -221,23 +208,19 @@ impl Pool {
     fn make_room(&self) {
         self.forget_unused();
         let entries = self.entries();
+        // There is seldom more than one of a route.
         if entries.len() <= IDLE_MAX {
             return;
         }
-        let idle: Vec<_> = entries
+        let all: Vec<_> = entries
             .iter()
             .flat_map(|(route, entry)| {
                 let connections = entry.connections().clone();
-                connections.into_iter().filter_map(move |connection| {
-                    Some((&route.client, connection.idle_since()?, connection))
-                })
+                connections.into_iter().map(move |connection| (&route.client, connection))
             })
             .collect();
-        if idle.len() > IDLE_MAX
-            && let Some(connection) = gives_way(idle.into_iter())
-        {
-            connection.retire();
-        }
+        let all = all.iter().map(|(client, connection)| (*client, &connection.occupancy));
+        occupancy::make_room(all, IDLE_MAX);
     }
 }
 

@@ -41,7 +41,7 @@ pub(crate) async fn exchange(
             });
         }
         Err(_) => {
-            slot.is_too_many();
+            slot.connection().occupancy.is_one_too_many();
             let why = "the server allows no more streams on the connection".to_owned();
             let (kind, retryability) = (FailureKind::Silent, Retryability::Always);
             return Err(NoResponse { kind, why, retryability });
@@ -94,7 +94,9 @@ fn no_response(error: &StreamError, connection: &Shared) -> NoResponse {
         StreamError::RemoteTerminate { code } if *code == Code::H3_REQUEST_REJECTED => {
             Retryability::Always
         }
-        StreamError::ConnectionError(_) if connection.is_shared() => Retryability::IfIdempotent,
+        StreamError::ConnectionError(_) if connection.occupancy.is_shared() => {
+            Retryability::IfIdempotent
+        }
         _ => Retryability::Never,
     };
     let kind = match error {
