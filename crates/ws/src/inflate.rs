@@ -22,6 +22,8 @@ pub(crate) struct Inflater {
     keep_context: bool,
     /// Made with the first compressed message, so that a peer that never compresses costs nothing.
     stream: Option<Decompress>,
+    /// The stream has context that is not to be kept.
+    is_used: bool,
     /// The last call filled its output: more may come without more input.
     more_output: bool,
     /// Nothing was fed since the message began or since a final block ended.
@@ -42,8 +44,21 @@ impl Inflater {
         Self {
             keep_context: terms.keep_context,
             stream: None,
+            is_used: false,
             more_output: false,
             at_boundary: true,
+        }
+    }
+
+    /// Whether there is a stream that the next message can do without.
+    pub(crate) fn has_spare(&self) -> bool {
+        self.is_used && self.stream.is_some()
+    }
+
+    /// Gives that stream back.
+    pub(crate) fn release(&mut self) {
+        if self.has_spare() {
+            self.stream = None;
         }
     }
 
@@ -58,6 +73,9 @@ impl Inflater {
         // Always the largest window: it reads data of every smaller one (also of the 8 bits that
         // compressors of the zlib family take for 9), and the library allocates it in any case.
         let stream = self.stream.get_or_insert_with(|| Decompress::new(false));
+        if std::mem::take(&mut self.is_used) {
+            stream.reset(false);
+        }
         let (total_in, total_out) = (stream.total_in(), stream.total_out());
         let status = stream.decompress(input, output, FlushDecompress::None);
         let mut progress = Progress {
@@ -96,9 +114,7 @@ impl Inflater {
             }
         }
         self.at_boundary = true;
-        if !self.keep_context {
-            self.stream = None;
-        }
+        self.is_used = !self.keep_context;
         Ok(())
     }
 }

@@ -62,7 +62,8 @@ impl fmt::Display for WindowBits {
 ///
 /// What a connection holds between messages depends on the terms: about 360 KiB if context is kept
 /// in both directions with 15 bits, 230 KiB with 9 (nearly all of it the compressor's tables),
-/// and nothing where no context is kept or nothing was compressed yet.
+/// and nothing where no context is kept and what the last message needed was
+/// [released](crate::Encoder::release), or nothing was compressed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct DeflateParams {
     /// The server compresses each message on its own.

@@ -50,10 +50,58 @@ fn a_shared_window() {
     // With no context takeover the second message cannot refer to the first.
     let params = Some(both_ways(15, true));
     let mut encoder = Encoder::new(Role::Server, params);
-    let first = send(&mut encoder, KIND, b"Hello");
-    assert_eq!(send(&mut encoder, KIND, b"Hello"), first);
+    let long = "Hello, ".repeat(100);
+    let first = send(&mut encoder, KIND, long.as_bytes());
+    assert!(first.len() < 50);
+    assert_eq!(send(&mut encoder, KIND, long.as_bytes()), first);
     let error = refused_with(Role::Client, params, wire);
     assert_eq!(error, DecodeError::InvalidDeflate);
+}
+
+#[test]
+fn what_is_short_is_sent_as_it_is_where_no_context_is_kept() {
+    let params = Some(both_ways(15, true));
+    let mut encoder = Encoder::new(Role::Server, params);
+    assert_eq!(send(&mut encoder, KIND, b"Hello"), b"\x81\x05Hello");
+    assert!(!encoder.has_spare());
+
+    // That a message is short is known if it is whole.
+    let mut wire = Vec::new();
+    for (first, last, bytes) in [(true, false, b"Hel"), (false, true, b"lo!")] {
+        encoder.piece(Piece { kind: KIND, first, last, bytes }, KEY, &mut wire).unwrap();
+    }
+    wire.extend(send(&mut encoder, KIND, b"and"));
+    let long = "long ".repeat(100);
+    wire.extend(send(&mut encoder, KIND, long.as_bytes()));
+    assert_eq!(wire[0], 0x41);
+    assert_eq!(
+        decode_every_way(Role::Client, params, &wire),
+        Ok(vec![text("Hello!"), text("and"), text(&long)])
+    );
+}
+
+#[test]
+fn what_the_next_message_does_not_need_can_be_given_back() {
+    let long = "long ".repeat(100);
+    for (alone, has_spare) in [(true, true), (false, false)] {
+        let params = Some(both_ways(15, alone));
+        let mut encoder = Encoder::new(Role::Server, params);
+        let mut decoder = Decoder::new(Role::Client, params);
+        for _ in 0..3 {
+            let wire = send(&mut encoder, KIND, long.as_bytes());
+            let (mut input, mut scratch, mut got) = (&wire[..], [0; 4096], Vec::new());
+            while let Some(event) = decoder.decode(&mut input, &mut scratch).unwrap() {
+                if let Event::Data(piece) = event {
+                    got.extend_from_slice(piece.bytes);
+                }
+            }
+            assert_eq!(got, long.as_bytes());
+            assert_eq!((encoder.has_spare(), decoder.has_spare()), (has_spare, has_spare));
+            encoder.release();
+            decoder.release();
+            assert!(!encoder.has_spare() && !decoder.has_spare());
+        }
+    }
 }
 
 #[test]

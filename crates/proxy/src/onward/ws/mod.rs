@@ -16,10 +16,10 @@
 //! twice that to write, and what its queues hold.
 //!
 //! With permessage-deflate a compressor takes some 300 KiB and a decompressor some 48 KiB. Both
-//! are made with the first message that needs them. The compressor is given up at the end of each
-//! message, for which the offer says `client_no_context_takeover`: a gateway with hundreds of
-//! streams has better uses for its memory than a slightly better ratio. The decompressor stays,
-//! unless the server says `server_no_context_takeover`.
+//! are made with the first message that needs them; short messages are sent as they are. The
+//! compressor is given up when no message was sent for a while, for which the offer says
+//! `client_no_context_takeover`: a gateway with hundreds of streams has better uses for its memory than
+//! a slightly better ratio. The decompressor stays, unless the server says `server_no_context_takeover`.
 
 mod control;
 mod pipe;
@@ -30,9 +30,10 @@ mod tests;
 mod upgrade;
 mod writer;
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt::Write as _;
-use std::future::ready;
+use std::future::{pending, ready};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -43,7 +44,7 @@ use sspc_policy::{StreamType, path_for};
 use sspc_ws::MessageKind;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 pub(super) use self::pipe::Pipe;
 use self::relay::{WsParams, relay};
@@ -63,6 +64,18 @@ const BUFFER_MAX: usize = 16 * 1024;
 
 /// The size of a buffer while nothing happens: a usual small message fits.
 const BUFFER_IDLE: usize = 1024;
+
+/// How long what compresses and inflates is kept while no message passes.
+const SPARE_KEPT: Duration = Duration::from_secs(2);
+
+/// Calls `release` once nothing happened for a while, if there is something to give back.
+async fn when_spare(has_spare: bool, release: impl FnOnce()) -> Infallible {
+    if has_spare {
+        sleep(SPARE_KEPT).await;
+        release();
+    }
+    pending().await
+}
 
 /// Runs a WebSocket from the first packet of its connection to the last.
 pub(super) async fn run(

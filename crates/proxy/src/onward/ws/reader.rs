@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 use crate::onward::{CLOSE_WAIT, Failure, FailureKind};
 
 use super::control::Control;
-use super::{BUFFER_IDLE, BUFFER_MAX};
+use super::{BUFFER_IDLE, BUFFER_MAX, when_spare};
 use crate::onward::attempt::queue::{EventSender, SessionGone};
 
 /// Pieces below this are copied out of the read buffer, so that a few bytes that wait in a queue
@@ -198,9 +198,13 @@ impl<R: AsyncRead + Unpin> Reader<R> {
                     self.buffer = BytesMut::with_capacity(BUFFER_IDLE);
                 }
                 self.scratch = Vec::new();
+                let validity = self.validity;
+                let (io, buffer, decoder) = (&mut self.io, &mut self.buffer, &mut self.decoder);
+                let silent = silence(validity, control);
                 tokio::select! {
-                    read = self.io.read_buf(&mut self.buffer) => read,
-                    silent = silence(self.validity, control) => return Err(Stop::Silent(silent)),
+                    read = io.read_buf(buffer) => read,
+                    silent = silent => return Err(Stop::Silent(silent)),
+                    never = when_spare(decoder.has_spare(), || decoder.release()) => match never {},
                 }
             }
         };

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::control::{Control, Wanted};
-use super::{BUFFER_IDLE, BUFFER_MAX};
+use super::{BUFFER_IDLE, BUFFER_MAX, when_spare};
 use crate::onward::{CLOSE_WAIT, TxChunk};
 
 /// The sending half of a connection. Dropped before its close frame was sent, it tries to send one
@@ -65,8 +65,10 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
             if self.out.capacity() > BUFFER_IDLE {
                 self.out = Vec::new();
             }
+            let encoder = &mut self.encoder;
             tokio::select! {
                 () = control.changed() => {}
+                never = when_spare(encoder.has_spare(), || encoder.release()) => match never {},
                 chunk = chunks.recv() => match chunk {
                     Some(chunk) => self.rest = Some(chunk),
                     None => control.close(Some(CloseCode::GOING_AWAY)),
