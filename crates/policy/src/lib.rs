@@ -42,7 +42,9 @@ pub use auth::AuthMethod;
 pub use codegen::Language;
 pub use diagnostics::{Code, DIAGNOSTICS_MAX, Diagnostic, Report, Severity};
 pub use endpoint::{Address, EndpointError, Target, path_for, request_path};
-pub use keys::{Instead, KeyInfo, Section, Status, key_reference, not_done, protocol_status};
+pub use keys::{
+    Instead, KeyInfo, Section, Status, key_reference, not_behind_proxy, protocol_status,
+};
 pub use parse::{
     BACKOFF_MAX, ENTRIES_MAX, ITEMS_MAX, NESTING_MAX, Parsed, STACK_MAX, STRING_MAX, VALUES_MAX,
 };

@@ -405,7 +405,7 @@ pub struct Http {
     pub long_poll: bool,
     /// `nghttp2_quirk_end_stream` (h2): a response without body is complete at its headers.
     pub quirk_end_stream: bool,
-    /// `h2q_oflow_txcr` (h2): tolerate a peer that overflows its window.
+    /// `h2q_oflow_txcr` (h2): tolerate a peer that gives more than the largest window there is.
     pub oflow_txcr: bool,
     /// `alt_svc`: go over to h3 where the server offers it by Alt-Svc.
     pub alt_svc: bool,

@@ -1,11 +1,11 @@
-//! What a policy asks for and the proxy does not do.
+//! What a policy asks for that has no meaning behind a proxy.
 
 use std::fmt;
 
 use crate::keys::{Instead, STREAM_KEYS, Status, TOP_KEYS, protocol_status};
 use crate::types::{Policy, Protocol, StreamType};
 
-/// Something that a policy asks for and the proxy does not do.
+/// Something that a policy asks for and that has no meaning behind a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Undone {
@@ -15,8 +15,8 @@ pub struct Undone {
     pub protocol: Option<Protocol>,
     /// What becomes of the stream.
     pub instead: Instead,
-    /// What happens instead, as a sentence.
-    pub what: &'static str,
+    /// Why, as a sentence.
+    pub why: &'static str,
 }
 
 /// The key, and what it is set to if that matters.
@@ -37,14 +37,16 @@ impl Undone {
         is_set: bool,
     ) -> Option<Self> {
         match status {
-            Status::NotDone(instead, what) if is_set => Some(Self { key, protocol, instead, what }),
+            Status::NotBehindProxy(instead, why) if is_set => {
+                Some(Self { key, protocol, instead, why })
+            }
             _ => None,
         }
     }
 }
 
 impl StreamType {
-    /// What it asks for and the proxy does not do, in the order of the documentation.
+    /// What it asks for that has no meaning behind a proxy, in the order of the documentation.
     pub fn undone(&self) -> impl Iterator<Item = Undone> {
         let protocol = self.protocol;
         STREAM_KEYS.iter().filter_map(move |key| match key.status {
@@ -57,7 +59,7 @@ impl StreamType {
 }
 
 impl Policy {
-    /// What the document itself asks for, for all streamtypes, and the proxy does not do.
+    /// What the document itself asks for, for all streamtypes, that has no meaning behind a proxy.
     pub fn undone(&self) -> impl Iterator<Item = Undone> {
         TOP_KEYS.iter().filter_map(|key| {
             let is_set = match key.name {
@@ -85,7 +87,7 @@ mod tests {
         let mut policy = Policy::default();
         policy.metrics.push(crate::Metric::default());
         let undone: Vec<&str> = policy.undone().map(|undone| undone.key).collect();
-        let known = TOP_KEYS.iter().filter(|key| matches!(key.status, Status::NotDone(..)));
+        let known = TOP_KEYS.iter().filter(|key| matches!(key.status, Status::NotBehindProxy(..)));
         assert_eq!(undone, known.map(|key| key.name).collect::<Vec<_>>());
         assert_eq!(Policy::default().undone().next(), None);
     }

@@ -188,20 +188,27 @@ fn headers(stream: &StreamType, headers: &HeaderMap) -> Vec<(String, Secret)> {
     shown.collect()
 }
 
-/// The other streamtypes that use the same h2 connection. Those of MQTT share by more than that.
+/// The protocol whose connections a stream shares with others; `None` if it has its own. Those of MQTT
+/// share by more than their route.
+fn shared(stream: &StreamType) -> Option<Protocol> {
+    match stream.protocol {
+        protocol @ (Protocol::H2 | Protocol::H3) => Some(protocol),
+        Protocol::Ws if stream.ws.over_h2 && stream.tls => Some(Protocol::H2),
+        _ => None,
+    }
+}
+
+/// The other streamtypes that use the same connection.
 fn sharers(
     policy: &Policy,
     stream: &StreamType,
     planned: &Planned,
     onward: &OnwardConfig,
 ) -> Vec<String> {
-    let shares = |stream: &StreamType| stream.protocol == Protocol::H2;
-    if !shares(stream) {
-        return Vec::new();
-    }
+    let Some(protocol) = shared(stream) else { return Vec::new() };
     let others = policy.streamtypes.values().filter(|other| other.name != stream.name);
     others
-        .filter(|other| shares(other) && policy.refusal(other).is_none())
+        .filter(|other| shared(other) == Some(protocol) && policy.refusal(other).is_none())
         .filter(|other| {
             Planned::new(onward, &attempt(policy, other, &[], None))
                 .is_ok_and(|other| other.route == planned.route)

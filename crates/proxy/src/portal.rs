@@ -76,7 +76,7 @@ async fn check(shared: &Shared) {
         return debug!("the policy has no streamtype {NAME}");
     };
     if let Some(undone) = policy.refusal(streamtype) {
-        return warn!("cannot look for a captive portal: {undone} is not supported");
+        return warn!("cannot look for a captive portal: {undone} has no meaning behind a proxy");
     }
     let mut failures = 0;
     loop {

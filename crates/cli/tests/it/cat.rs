@@ -257,7 +257,10 @@ fn each_reason_of_a_refusal_is_true_at_the_client_and_named_in_the_log() {
     assert!(said.contains("has no streamtype \"opne\"; did you mean `open`?"), "{said}");
     refused(&proxy, "sink");
     let said = proxy.wait_for("refused: ");
-    assert!(said.contains("has streamtype \"sink\", but `local_sink` is not supported"), "{said}");
+    assert!(
+        said.contains("has streamtype \"sink\", but `local_sink` has no meaning behind a proxy"),
+        "{said}"
+    );
     let mut other = proxy.cat_spawn(&["open", "--states"]);
     Stderr::of(&mut other).wait_for("CONNECTED");
     refused(&proxy, "open");

@@ -258,6 +258,69 @@ fn what_the_credentials_are_for_is_explained_without_them() {
     }
 }
 
+/// Not a word was said of cookies, Alt-Svc and websockets over h2.
+#[test]
+fn what_goes_beyond_one_request_is_explained() {
+    let policy = r#"{"s": [
+        {"page": {"endpoint": "e", "port": 443, "tls": true, "protocol": "h2", "http_cookies": true,
+                  "alt_svc": true}},
+        {"clear": {"endpoint": "e", "port": 80, "protocol": "h2", "alt_svc": true}},
+        {"chat": {"endpoint": "e", "port": 443, "tls": true, "protocol": "ws", "ws_over_h2": true}},
+        {"bare": {"endpoint": "e", "port": 80, "protocol": "ws", "ws_over_h2": true}},
+        {"quic": {"endpoint": "e", "port": 443, "tls": true, "protocol": "h3"}},
+        {"quick": {"endpoint": "e", "port": 443, "tls": true, "protocol": "h3"}}]}"#;
+    let cookies = "cookies     those of the server are kept for the client and sent back";
+    for (name, lines) in [
+        (
+            "page",
+            &[
+                "Alt-Svc     goes over to h3 once the server offers that at the same host",
+                "h2 with     1 streamtype, in streams of one client: chat",
+                cookies,
+            ][..],
+        ),
+        ("clear", &["Alt-Svc     means nothing without `tls`"]),
+        (
+            "chat",
+            &[
+                "over h2     CONNECT with `:protocol` `websocket` if the server takes that, else the \
+                 request above",
+                "h2 with     1 streamtype, in streams of one client: page",
+            ],
+        ),
+        ("bare", &["over h2     never, as that takes `tls`"]),
+        ("quic", &["h3 with     1 streamtype, in streams of one client: quick"]),
+    ] {
+        let output = run_with(&["policy", "explain", "-", name], policy.as_bytes());
+        assert_exit(&output, 0);
+        let said = text(&output.stdout);
+        for line in lines {
+            assert!(said.lines().any(|said| said == *line), "{line}\n{said}");
+        }
+        assert_eq!(said.contains(cookies), name == "page", "{said}");
+    }
+}
+
+/// Metadata of topics and signatures was forgotten.
+#[test]
+fn all_metadata_that_is_needed_and_not_given_is_named() {
+    let policy = r#"{"auth": [{"name": "a", "type": "sigv4"}], "s": [
+        {"topics": {"endpoint": "e", "port": 1, "protocol": "mqtt", "mqtt_topic": "t/${t}",
+                    "mqtt_subscribe": "t/${s}/#", "mqtt_will_topic": "w", "mqtt_will_message": "${w}",
+                    "mqtt_birth_topic": "b/${t}", "mqtt_birth_message": "${b}",
+                    "metadata": [{"t": ""}, {"s": ""}, {"w": ""}, {"b": ""}]}},
+        {"aws": {"endpoint": "e", "port": 1, "use_auth": "a", "aws_region": "r", "aws_service": "s",
+                 "metadata": [{"r": ""}, {"s": ""}]}}]}"#;
+    for (name, needed) in [("topics", &["t", "s", "w", "b"][..]), ("aws", &["r", "s"])] {
+        let output = run_with(&["policy", "explain", "-", name], policy.as_bytes());
+        let said = text(&output.stdout);
+        for needed in needed {
+            let line = format!("unset       metadata {needed}; --meta {needed}=VALUE sets it");
+            assert_eq!(said.lines().filter(|said| *said == line).count(), 1, "{line}\n{said}");
+        }
+    }
+}
+
 /// docs/cli.md explains the policy of five lines of docs/policy.md.
 #[test]
 fn the_explanation_of_the_documentation_is_what_is_printed() {

@@ -1,4 +1,4 @@
-//! What a policy asks for and the proxy does not do.
+//! What a policy asks for that has no meaning behind a proxy.
 
 use crate::check::Check;
 use crate::diagnostics::{Code, Diagnostic, Report};
@@ -15,16 +15,18 @@ impl Check<'_> {
             let (code, message) = match undone.instead {
                 Instead::Refused => (
                     Code::Refused,
-                    format!("clients cannot open {what}: {undone} is not supported"),
+                    format!("clients cannot open {what}: {undone} has no meaning behind a proxy"),
                 ),
-                Instead::Fails => {
-                    (Code::NotDone, format!("{what} never connects: {undone} is not supported"))
-                }
-                Instead::Ignored => {
-                    (Code::NotDone, format!("{} is not supported", self.key(undone.key)))
-                }
+                Instead::Fails => (
+                    Code::NotDone,
+                    format!("{what} never connects: {undone} has no meaning behind a proxy"),
+                ),
+                Instead::Ignored => (
+                    Code::NotDone,
+                    format!("{} has no meaning behind a proxy", self.key(undone.key)),
+                ),
             };
-            self.warning(code, undone.key, message, undone.what);
+            self.warning(code, undone.key, message, undone.why);
         }
     }
 }
@@ -32,15 +34,17 @@ impl Check<'_> {
 /// What the documents ask for, for all streamtypes.
 pub(crate) fn everywhere(policy: &Policy, places: &Places, report: &mut Report) {
     for undone in policy.undone() {
-        let Undone { key, what, .. } = undone;
+        let Undone { key, why, .. } = undone;
         let Some(location) = places.get(&("", key.to_owned())) else { continue };
         let (code, message) = match undone.instead {
             Instead::Refused => (
                 Code::Refused,
-                format!("clients cannot open any streamtype: {undone} is not supported"),
+                format!(
+                    "clients cannot open any streamtype: {undone} has no meaning behind a proxy"
+                ),
             ),
-            _ => (Code::NotDone, format!("{undone} is not supported")),
+            _ => (Code::NotDone, format!("{undone} has no meaning behind a proxy")),
         };
-        report.push(Diagnostic::warning(code, location, message).help(what));
+        report.push(Diagnostic::warning(code, location, message).help(why));
     }
 }

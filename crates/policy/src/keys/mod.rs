@@ -97,7 +97,9 @@ fn words(status: Status, protocols: &str) -> String {
         Status::Acts => "yes".to_owned(),
         Status::Partly(how) => format!("partly: {how}"),
         Status::Inert(why) => format!("not in the reference either: {why}"),
-        Status::NotDone(instead, what) => format!("no: {}", consequence(instead, what)),
+        Status::NotBehindProxy(instead, why) => {
+            format!("not behind a proxy: {}", consequence(instead, why))
+        }
         Status::ByValue => match undone_protocols().as_slice() {
             [] => "yes".to_owned(),
             undone => format!("partly: not {}", undone.join(" or ")),
@@ -107,7 +109,7 @@ fn words(status: Status, protocols: &str) -> String {
             let undone = undone_protocols();
             let quoted = protocols.split(' ').map(|word| format!("`{word}`"));
             match quoted.filter(|word| !undone.contains(word)).count() {
-                0 => "no: see `protocol`".to_owned(),
+                0 => "not behind a proxy: see `protocol`".to_owned(),
                 _ => "yes".to_owned(),
             }
         }
@@ -115,17 +117,17 @@ fn words(status: Status, protocols: &str) -> String {
             None | Some(Status::Acts) => "yes".to_owned(),
             Some(Status::Inert(_)) => format!("not in the reference either: see `{other}`"),
             Some(Status::Partly(_)) => format!("partly: see `{other}`"),
-            Some(_) => format!("no: see `{other}`"),
+            Some(_) => format!("not behind a proxy: see `{other}`"),
         },
     }
 }
 
-/// What happens instead of what is not done, in words.
-fn consequence(instead: Instead, what: &str) -> String {
+/// What happens instead of what has no meaning behind a proxy, in words.
+fn consequence(instead: Instead, why: &str) -> String {
     match instead {
-        Instead::Refused => format!("the streamtype is refused to clients: {what}"),
-        Instead::Fails => format!("it never connects: {what}"),
-        Instead::Ignored => what.to_owned(),
+        Instead::Refused => format!("clients cannot open the streamtype, as {why}"),
+        Instead::Fails => format!("it never connects, as {why}"),
+        Instead::Ignored => format!("it is ignored, as {why}"),
     }
 }
 
@@ -169,19 +171,19 @@ pub fn key_reference() -> Vec<KeyInfo> {
     plain.chain(streams).collect()
 }
 
-/// What the proxy does about `protocol` values, the names of streamtypes and keys that it does not
-/// do, in the words of the documentation: what a policy says, and what happens.
-pub fn not_done() -> Vec<(String, String)> {
+/// What becomes of `protocol` values and keys that have no meaning behind a proxy, in the words of
+/// the documentation: what a policy says, and what happens.
+pub fn not_behind_proxy() -> Vec<(String, String)> {
     let mut rows = Vec::new();
     for protocol in Protocol::ALL {
-        if let Status::NotDone(instead, what) = protocol_status(protocol) {
-            rows.push((format!("`protocol` `{protocol}`"), consequence(instead, what)));
+        if let Status::NotBehindProxy(instead, why) = protocol_status(protocol) {
+            rows.push((format!("`protocol` `{protocol}`"), consequence(instead, why)));
         }
     }
     for key in key_reference() {
-        if let Status::NotDone(instead, what) = key.status {
+        if let Status::NotBehindProxy(instead, why) = key.status {
             let place = if key.section == Section::Top { " at the top" } else { "" };
-            rows.push((format!("`{}`{place}", key.name), consequence(instead, what)));
+            rows.push((format!("`{}`{place}", key.name), consequence(instead, why)));
         }
     }
     rows

@@ -1,7 +1,7 @@
 //! The keys outside streamtypes.
 
 use super::status::Instead::Ignored;
-use super::status::Status::{self, Acts, Inert, NotDone, With};
+use super::status::Status::{self, Acts, Inert, NotBehindProxy, With};
 
 /// A key outside streamtypes.
 pub(crate) struct PlainKey {
@@ -88,8 +88,8 @@ pub(crate) static TOP_KEYS: &[PlainKey] = &[
         "list of [trust stores](#trust_stores)"),
     plain("auth", List, "empty", With("use_auth"),
         "list of [credentials](#auth)"),
-    plain("metrics", List, "empty", NotDone(Ignored,
-        "nothing is reported"),
+    plain("metrics", List, "empty", NotBehindProxy(Ignored,
+        "reports go to the program that the reference is built into, in builds that have them"),
         "list of [reports](#metrics)"),
     plain("s", List, "empty", Acts,
         "list of [streamtypes](#streamtypes)"),

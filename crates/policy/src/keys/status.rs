@@ -16,13 +16,13 @@ pub enum Status {
     ByValue,
     /// Nothing, and neither does the reference, for this reason.
     Inert(&'static str),
-    /// Not what it means: what happens instead, in a word and in a sentence.
-    NotDone(Instead, &'static str),
+    /// It has no meaning behind a proxy: what happens instead, and why, as a sentence.
+    NotBehindProxy(Instead, &'static str),
     /// It belongs to this other key, and has its status.
     With(&'static str),
 }
 
-/// What happens to a stream whose policy asks for what the proxy does not do.
+/// What happens to a stream whose policy asks for what has no meaning behind a proxy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Instead {

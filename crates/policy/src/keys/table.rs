@@ -13,7 +13,7 @@ use super::field::FieldKind::{
 use super::field::TextRule::{Free, HeaderName, HeaderValue};
 use super::field::{AppliesTo, Field, FieldKind, Key, Reference};
 use super::status::Instead::Refused;
-use super::status::Status::{self, Acts, ByValue, Inert, NotDone, Partly, With};
+use super::status::Status::{self, Acts, ByValue, Inert, NotBehindProxy, Partly, With};
 
 /// A key that the reference has too.
 const fn key(
@@ -124,11 +124,11 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
         "what is received is urgent"),
     key("payload_fmt", All, Text(Free, field!(payload_fmt)), Inert("never sent to clients"),
         "for creators in the same process"),
-    key("local_sink", All, Flag(field!(local_sink)), NotDone(Refused,
-        "the proxy's process has no sinks"),
+    key("local_sink", All, Flag(field!(local_sink)), NotBehindProxy(Refused,
+        "a sink is code of the process that opens the stream, and clients are others"),
         "the stream ends in the same process"),
-    key("server", All, Flag(field!(server)), NotDone(Refused,
-        "the proxy opens no ports for its clients"),
+    key("server", All, Flag(field!(server)), NotBehindProxy(Refused,
+        "a client's link carries one stream, and a listener has one for each connection"),
         "the stream listens"),
     key("server_cert", All, Text(Free, field!(server_cert)), With("server"),
         "the listener's certificate"),
@@ -199,10 +199,9 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
     key("nghttp2_quirk_end_stream", H2, Flag(field!(http.quirk_end_stream)), Partly(
         "always, set or not"),
         "take a response that ends with its headers for complete"),
-    key("h2q_oflow_txcr", H2, Flag(field!(http.oflow_txcr)), Partly(
-        "windows are larger than the 64 KiB that servers assume at first, unless \
-         `--limit h2_stream_window` makes them smaller; a response that exceeds its window fails"),
-        "tolerate a server that sends more than its window"),
+    key("h2q_oflow_txcr", H2, Flag(field!(http.oflow_txcr)), Acts,
+        "tolerate an h2 server that gives each stream the largest window there is, and then more; \
+         always done, set or not"),
     own("alt_svc", H2, Flag(field!(http.alt_svc)), Acts,
         "go over to h3 where the server says by Alt-Svc that it speaks that, at the same host"),
     key("ws_subprotocol", Ws, Text(HeaderValue, field!(ws.subprotocol)), Acts,

@@ -8,12 +8,12 @@ use crate::check;
 use crate::check::reference::Use;
 use crate::diagnostics::{Code, Diagnostic, Report};
 use crate::draft::{Draft, key_of};
-use crate::keys::STREAM_KEYS;
+use crate::keys::{Key, STREAM_KEYS};
 use crate::parse::Places;
 use crate::parse::tables::Tables;
 use crate::quote::quote;
 use crate::source::Location;
-use crate::types::{Policy, TrustStore};
+use crate::types::{Policy, Protocol, TrustStore};
 
 /// The policy that the tables make, as good as it can be made of them.
 pub(super) fn finish(
@@ -160,7 +160,13 @@ impl Names<'_> {
 /// gave them.
 fn leave_out_other_protocols(draft: &mut Draft, report: &mut Report) {
     let protocol = draft.streamtype.protocol;
-    for key in STREAM_KEYS.iter().filter(|key| !key.applies_to.includes(protocol)) {
+    // A listener speaks ws to those that ask for it, whatever else it speaks.
+    let is_for = |key: &Key| {
+        key.applies_to.includes(protocol)
+            || (draft.streamtype.server && key.applies_to.includes(Protocol::Ws))
+    };
+    let foreign: Vec<&Key> = STREAM_KEYS.iter().filter(|key| !is_for(key)).collect();
+    for key in foreign {
         key.reset(&mut draft.streamtype);
         if let Some(setting) = draft.settings.get(key.name) {
             let message = format!(

@@ -44,6 +44,23 @@ fn keys_of_another_protocol_are_kept_apart() {
     assert_eq!(t.mqtt.topic.as_ref().unwrap().as_str(), "x");
 }
 
+/// A listener of h1 takes websockets, too: its key was said to mean nothing there.
+#[test]
+fn keys_of_websockets_are_for_listeners_too() {
+    let keys = r#""server":true,"ws_subprotocol":"x","mqtt_topic":"x""#;
+    let parsed = Policy::parse(&Source::new("p", stream(keys))).unwrap();
+    let said: Vec<_> = parsed.warnings.diagnostics().iter().map(|d| d.message.as_str()).collect();
+    assert_eq!(
+        said,
+        [
+            "clients cannot open streamtype `t`: `server` has no meaning behind a proxy",
+            "`mqtt_topic` means nothing to streamtype `t`, which is h1",
+        ]
+    );
+    let t = parsed.policy.streamtype("t").unwrap();
+    assert_eq!(t.ws.subprotocol.as_deref(), Some("x"));
+}
+
 #[test]
 fn headers_of_metadata_are_for_http() {
     check(

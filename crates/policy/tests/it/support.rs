@@ -10,12 +10,12 @@ pub(crate) fn report(text: &str) -> Report {
     }
 }
 
-/// Whether it says something about the policy itself, and not what the proxy cannot do yet or what
+/// Whether it says something about the policy itself, and not what has no meaning behind a proxy or what
 /// an example defines and has no use for.
 pub(crate) fn is_fault(diagnostic: &Diagnostic) -> bool {
     match diagnostic.code {
         Code::NotDone | Code::Unused => false,
-        Code::Refused => !diagnostic.message.ends_with(" is not supported"),
+        Code::Refused => !diagnostic.message.ends_with(" has no meaning behind a proxy"),
         _ => true,
     }
 }

@@ -1,4 +1,4 @@
-//! What a policy asks for and the proxy does not do is said where it stands.
+//! What a policy asks for that has no meaning behind a proxy is said where it stands.
 
 use sspc_policy::{Code, Instead, Policy, Protocol, Section, Source, Status, key_reference};
 
@@ -28,7 +28,7 @@ fn with(key: &str, value: &str, protocol: &str, elsewhere: &str) -> String {
     )
 }
 
-/// What is said about things that are not done, as place and text.
+/// What is said about things that have no meaning behind a proxy, as place and text.
 fn said(text: &str) -> Vec<(usize, Code, String, String)> {
     let report = report(text);
     assert!(!report.has_errors(), "{text}\n{report}");
@@ -39,7 +39,7 @@ fn said(text: &str) -> Vec<(usize, Code, String, String)> {
 }
 
 #[test]
-fn every_key_that_is_not_done_is_warned_of_where_it_is_set() {
+fn every_key_without_a_meaning_behind_a_proxy_is_warned_of_where_it_is_set() {
     let mut warned = 0;
     for key in key_reference().into_iter().filter(|key| key.section == Section::StreamType) {
         if key.status == Status::ByValue {
@@ -51,18 +51,18 @@ fn every_key_that_is_not_done_is_warned_of_where_it_is_set() {
         };
         let protocol = key.protocols.split(' ').next().unwrap().replace("all", "h1");
         let text = with(key.name, given, &protocol, elsewhere);
-        // A protocol that is not done is another matter.
+        // What is said of a protocol is another matter.
         let said: Vec<_> =
             said(&text).into_iter().filter(|(_, _, m, _)| !m.contains("`protocol`")).collect();
         match key.status {
-            Status::NotDone(instead, what) => {
+            Status::NotBehindProxy(instead, why) => {
                 warned += 1;
                 let [(at, code, message, help)] = said.as_slice() else {
                     panic!("{}: {said:?}", key.name)
                 };
                 assert_eq!(&text[*at..*at + given.len()], given, "{}", key.name);
                 assert!(message.contains(&format!("`{}`", key.name)), "{message}");
-                assert_eq!(help, what);
+                assert_eq!(help, why);
                 let refused = instead == Instead::Refused;
                 assert_eq!(*code, if refused { Code::Refused } else { Code::NotDone });
                 let policy = Policy::parse(&Source::new("p", text.as_str())).unwrap().policy;
@@ -90,14 +90,14 @@ fn protocols_that_are_not_spoken_are_warned_of() {
         let policy = Policy::parse(&Source::new("p", text.as_str())).unwrap().policy;
         let refusal = policy.refusal(policy.streamtype("t").unwrap());
         match sspc_policy::protocol_status(protocol) {
-            Status::NotDone(Instead::Refused, what) => {
+            Status::NotBehindProxy(Instead::Refused, why) => {
                 let expected = format!(
-                    "clients cannot open streamtype `t`: `protocol` `{protocol}` is not supported"
+                    "clients cannot open streamtype `t`: `protocol` `{protocol}` has no meaning behind a proxy"
                 );
                 let [(_, Code::Refused, message, help)] = &said(&text)[..] else {
                     panic!("{text}")
                 };
-                assert_eq!((message.as_str(), help.as_str()), (expected.as_str(), what));
+                assert_eq!((message.as_str(), help.as_str()), (expected.as_str(), why));
                 assert_eq!(refusal.unwrap().to_string(), format!("`protocol` `{protocol}`"));
             }
             status => {
@@ -120,9 +120,12 @@ fn what_the_document_asks_for_is_warned_of_once() {
         let text =
             format!(r#"{{"{}":{given},"s":[{{"t":{{"endpoint":"e","port":1}}}}]}}"#, key.name);
         match key.status {
-            Status::NotDone(..) => {
+            Status::NotBehindProxy(..) => {
                 let [(1, _, message, _)] = &said(&text)[..] else { panic!("{text}") };
-                assert!(message.contains(&format!("`{}` is not supported", key.name)), "{message}");
+                assert!(
+                    message.contains(&format!("`{}` has no meaning behind a proxy", key.name)),
+                    "{message}"
+                );
             }
             _ => assert_eq!(said(&text), []),
         }

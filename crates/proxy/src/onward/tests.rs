@@ -23,3 +23,4 @@ mod shared;
 mod support;
 mod tls;
 mod trailers;
+mod windows;

@@ -60,8 +60,8 @@ pub(crate) enum Refusal {
         /// What [`sspc_policy::suggest`] has to say.
         suggestion: Option<String>,
     },
-    #[error("the policy has streamtype {name:?}, but {undone} is not supported: {}", undone.what)]
-    NotDone { name: String, undone: Undone },
+    #[error("the policy has streamtype {name:?}, but {undone} has no meaning behind a proxy: {}", undone.why)]
+    NotBehindProxy { name: String, undone: Undone },
     #[error("streamtype {name:?} uses protocol {protocol}, which this proxy is built without")]
     Protocol { name: String, protocol: String },
     #[error("this proxy distributes no system messages: it runs with --no-smd")]

@@ -71,7 +71,7 @@ pub(crate) fn look_up<'p>(
     };
     // To go out unsigned, or past the proxy that the policy names, is not for us to decide.
     if let Some(undone) = policy.refusal(streamtype) {
-        return Err(Refusal::NotDone { name: name.to_owned(), undone });
+        return Err(Refusal::NotBehindProxy { name: name.to_owned(), undone });
     }
     if !supports(streamtype.protocol) {
         let protocol = streamtype.protocol.to_string();
@@ -130,10 +130,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_defined_and_not_supported_is_refused_with_its_key() {
+    fn what_has_no_meaning_behind_a_proxy_is_refused_with_its_key() {
         let refused_for = |key: &str, change: fn(&mut StreamType)| {
             let says = refusal(change);
-            let start = format!("the policy has streamtype \"s\", but {key} is not supported: ");
+            let start = format!(
+                "the policy has streamtype \"s\", but {key} has no meaning behind a proxy: "
+            );
             assert!(says.starts_with(&start), "{says}");
         };
         assert_eq!(refusal(|_| {}), "");

@@ -141,7 +141,7 @@ impl Text {
         self.silence(streamtype);
         self.timeouts(streamtype, timeouts);
         for undone in streamtype.undone() {
-            self.line("not done", format!("{undone}: {}", undone.what));
+            self.line("ignored", format!("{undone}, as {}", undone.why));
         }
     }
 
@@ -182,7 +182,26 @@ impl Text {
         if let Some(number) = destination.client_cert {
             self.line("presents", format!("client certificate {number} (from credentials)"));
         }
-        if streamtype.protocol == Protocol::H2 {
+        let is_encrypted = destination.trust.is_some();
+        if streamtype.protocol == Protocol::H2 && streamtype.http.alt_svc {
+            let text = if is_encrypted {
+                "goes over to h3 once the server offers that at the same host"
+            } else {
+                "means nothing without `tls`"
+            };
+            self.line("Alt-Svc", text);
+        }
+        let is_tunnel = streamtype.protocol == Protocol::Ws && streamtype.ws.over_h2;
+        if is_tunnel {
+            let text = if is_encrypted {
+                "CONNECT with `:protocol` `websocket` if the server takes that, else the request above"
+            } else {
+                "never, as that takes `tls`"
+            };
+            self.line("over h2", text);
+        }
+        if matches!(streamtype.protocol, Protocol::H2 | Protocol::H3) || (is_tunnel && is_encrypted)
+        {
             let shared = match destination.shared_with.as_slice() {
                 [] => "no other streamtype; the streams of one client share connections".to_owned(),
                 names => format!(
@@ -191,7 +210,11 @@ impl Text {
                     names.join(", ")
                 ),
             };
-            self.line("h2 with", shared);
+            let about = if streamtype.protocol == Protocol::H3 { "h3 with" } else { "h2 with" };
+            self.line(about, shared);
+        }
+        if streamtype.http.cookies {
+            self.line("cookies", "those of the server are kept for the client and sent back");
         }
         let (priority, tos) = (streamtype.priority, streamtype.tos.bits());
         if priority != 0 || tos != 0 {
@@ -319,12 +342,29 @@ impl Text {
     }
 }
 
-/// Metadata that the endpoint or the path needs, and that is not given.
+/// Metadata that the endpoint, the path, topics or a signature need, and that is not given.
 fn unset<'s>(streamtype: &'s StreamType, given: &[(String, String)]) -> Vec<&'s str> {
-    let templates: [Option<&Template>; 2] =
-        [streamtype.endpoint.as_ref(), Some(&streamtype.http.url)];
+    let mqtt = &streamtype.mqtt;
+    let templates: [Option<&Template>; 8] = [
+        streamtype.endpoint.as_ref(),
+        Some(&streamtype.http.url),
+        mqtt.topic.as_ref(),
+        mqtt.subscribe.as_ref(),
+        mqtt.will.topic.as_ref(),
+        mqtt.will.message.as_ref(),
+        mqtt.birth.topic.as_ref(),
+        mqtt.birth.message.as_ref(),
+    ];
+    let substituted = templates.into_iter().flatten().flat_map(Template::names);
+    let signed: [Option<&String>; 2] = match &streamtype.use_auth {
+        Some(auth) if auth.method() == AuthMethod::Sigv4 => {
+            [streamtype.aws_region.as_ref(), streamtype.aws_service.as_ref()]
+        }
+        _ => [None, None],
+    };
+    let signed = signed.into_iter().flatten().map(String::as_str);
     let mut unset: Vec<&str> = Vec::new();
-    for (name, _) in templates.into_iter().flatten().flat_map(Template::names) {
+    for name in substituted.map(|(name, _)| name).chain(signed) {
         if !unset.contains(&name) && !given.iter().any(|(known, _)| known == name) {
             unset.push(name);
         }

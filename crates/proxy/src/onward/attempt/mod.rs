@@ -192,7 +192,7 @@ impl Attempt {
     /// Where the policy and the metadata say to connect.
     pub(crate) fn target(&self) -> Result<Target, Failure> {
         if let Some(undone) = self.stream.undone().find(|undone| undone.instead == Instead::Fails) {
-            let why = format!("{undone} is not supported: {}", undone.what);
+            let why = format!("{undone} has no meaning behind a proxy: {}", undone.why);
             return Err(Failure::new(FailureKind::Policy, why));
         }
         Target::resolve(&self.stream, |name| self.lookup(name))

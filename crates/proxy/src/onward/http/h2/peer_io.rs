@@ -1,6 +1,7 @@
 //! The transport of a connection, and what the `h2` crate does not pass on of what the peer says
 //! there: when it said something last, how large a head it takes, and whether it had processed
-//! any streams when it went away.
+//! any streams when it went away. And one thing that it shall not hear as it was said: the largest
+//! window there is, which some peers then enlarge.
 
 use std::io;
 use std::pin::Pin;
@@ -61,6 +62,7 @@ impl Heard {
 const FRAME_HEAD: usize = 9;
 const SETTINGS: u8 = 4;
 const SETTINGS_ITEM: usize = 6;
+const INITIAL_WINDOW_SIZE: u16 = 4;
 const MAX_HEADER_LIST_SIZE: u16 = 6;
 const GOAWAY: u8 = 7;
 
@@ -92,11 +94,11 @@ impl Listener {
         }
     }
 
-    fn hear(&mut self, mut bytes: &[u8]) {
+    fn hear(&mut self, mut bytes: &mut [u8]) {
         self.heard.now();
         while !bytes.is_empty() {
             if self.payload_left > 0 {
-                let (payload, rest) = bytes.split_at(self.payload_left.min(bytes.len()));
+                let (payload, rest) = bytes.split_at_mut(self.payload_left.min(bytes.len()));
                 bytes = rest;
                 self.payload_left -= payload.len();
                 self.payload(payload);
@@ -119,11 +121,20 @@ impl Listener {
         }
     }
 
-    fn payload(&mut self, payload: &[u8]) {
+    /// Whether the setting that has begun is the window of streams.
+    const fn is_window(&self) -> bool {
+        let [a, b, ..] = self.item;
+        u16::from_be_bytes([a, b]) == INITIAL_WINDOW_SIZE
+    }
+
+    fn payload(&mut self, payload: &mut [u8]) {
         let [_, _, _, kind @ (SETTINGS | GOAWAY), ..] = self.head else { return };
-        for &byte in payload {
+        for byte in payload {
+            if kind == SETTINGS && self.item_length == 2 && self.is_window() {
+                *byte = smaller(*byte);
+            }
             if let Some(room) = self.item.get_mut(self.item_length) {
-                *room = byte;
+                *room = *byte;
                 self.item_length += 1;
             }
             let [a, b, c, d, e, f] = self.item;
@@ -140,6 +151,18 @@ impl Listener {
                 }
             }
         }
+    }
+}
+
+/// The first byte of a window of 2^30 bytes or more, made one of a little less. A peer that gives each
+/// stream the largest window, 2^31 - 1 bytes, and then more of it, breaks RFC 9113 §6.9.1, and the `h2`
+/// crate resets the stream for that. The policy's `h2q_oflow_txcr` asks to bear with such a peer;
+/// nobody misses what is left out, as the peer gives more as soon as some is used.
+const fn smaller(first: u8) -> u8 {
+    match first {
+        // Greater ones are too large for any peer, which h2 has to see.
+        0x40..0x80 => 0x3f,
+        _ => first,
     }
 }
 
@@ -169,7 +192,7 @@ impl AsyncRead for PeerIo {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.transport).poll_read(cx, buf);
-        if let Some(new @ [_, ..]) = buf.filled().get(before..) {
+        if let Some(new @ [_, ..]) = buf.filled_mut().get_mut(before..) {
             self.listener.hear(new);
         }
         result
@@ -230,12 +253,37 @@ mod tests {
             let heard = Heard::nothing();
             let mut listener = Listener::new(Arc::clone(&heard));
             assert_eq!((heard.head_max(), heard.has_processed_some()), (u32::MAX as usize, false));
-            for piece in BYTES.chunks(size) {
+            for piece in { BYTES }.chunks_mut(size) {
                 listener.hear(piece);
             }
             assert_eq!(heard.head_max(), 0x0102_0304, "{size} at a time");
             assert_eq!(heard.last_stream.load(Ordering::Relaxed), 7, "{size} at a time");
             assert_eq!(listener.frames, 5, "{size} at a time");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_window_is_so_large_that_more_is_too_much() {
+        for (said, heard) in [
+            (0, 0),
+            (65_535, 65_535),
+            ((1 << 30) - 1, (1 << 30) - 1),
+            (1 << 30, 0x3f00_0000),
+            ((1 << 31) - 1, (1 << 30) - 1),
+            (1 << 31, 1 << 31),
+            (u32::MAX, u32::MAX),
+        ] {
+            // SETTINGS: 3 and then 4, the window
+            let mut frame = vec![0, 0, 12, 4, 0, 0, 0, 0, 0, 0, 3, 0x7f, 0xff, 0xff, 0xff, 0, 4];
+            let rest = frame.len();
+            frame.extend(u32::to_be_bytes(said));
+            for size in 1..=frame.len() {
+                let mut bytes = frame.clone();
+                let mut listener = Listener::new(Heard::nothing());
+                bytes.chunks_mut(size).for_each(|piece| listener.hear(piece));
+                assert_eq!(bytes[..rest], frame[..rest], "{said}, {size} at a time");
+                assert_eq!(bytes[rest..], u32::to_be_bytes(heard), "{said}, {size} at a time");
+            }
         }
     }
 }
