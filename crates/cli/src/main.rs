@@ -9,6 +9,7 @@ mod commands;
 mod console;
 mod exit;
 mod policy_files;
+mod private_file;
 mod service;
 mod socket;
 mod splitmix;

@@ -13,7 +13,7 @@ pub use self::knobs::{Knob, KnobError};
 use crate::allow_to::AllowTo;
 pub(crate) use crate::credentials::Credentials;
 pub use crate::credentials::DeviceCredentials;
-use crate::onward::NameFiles;
+use crate::onward::{KeptCookies, NameFiles};
 use crate::smd::SmdBridge;
 use crate::ways_out::WaysOut;
 
@@ -39,6 +39,10 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// What the device knows and clients never see.
     pub credentials: DeviceCredentials,
+    /// What servers asked the clients of an earlier proxy to send back, for `http_cookies`;
+    /// [`Handle::cookies`](crate::Handle::cookies) gives it. At most `limits.cookie_jars` servers and
+    /// clients of it are taken. Default: none.
+    pub cookies: KeptCookies,
     /// Who may use a connection that is open already.
     pub sharing: Sharing,
     /// Where clients may lead streams to although it is not public. What the policy writes itself it
@@ -80,6 +84,7 @@ impl Config {
             limits: Limits::default(),
             timeouts: Timeouts::default(),
             credentials: DeviceCredentials::default(),
+            cookies: KeptCookies::default(),
             sharing: Sharing::default(),
             allow_to: Vec::new(),
             ways_out: WaysOut::default(),

@@ -15,9 +15,9 @@ pub(crate) enum Identity {
     /// The device at the other end of a serial line or of a byte pipe, by a number that no other one
     /// has and what logs call it.
     Line { number: u64, name: Arc<str> },
-    /// The device of this id, whose key proves it, at the address with this number that a proxy listens
-    /// at: each has keys of its own.
-    Device { listener: u64, id: Arc<str> },
+    /// The device of this id, whose key proves it, at an address that the proxy listens at, by a number
+    /// that no other one has and by its name: each has keys of its own.
+    Device { listener: u64, address: Arc<str>, id: Arc<str> },
     /// The proxy itself, for what it needs.
     Proxy,
     /// The system does not say.
@@ -36,6 +36,21 @@ impl Identity {
                 IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
             }
         })
+    }
+}
+
+impl Identity {
+    /// What the next proxy of the same configuration would call it, too; `None` if nothing tells it from
+    /// others then.
+    pub(crate) fn lasting_name(&self) -> Option<String> {
+        match self {
+            Self::User(uid) => Some(format!("user {uid}")),
+            Self::Host(address) => Some(format!("host {address}")),
+            Self::Line { name, .. } => Some(format!("line {name}")),
+            Self::Device { address, id, .. } => Some(format!("device {id:?} at {address}")),
+            Self::Proxy => Some("proxy".to_owned()),
+            Self::Unknown => None,
+        }
     }
 }
 

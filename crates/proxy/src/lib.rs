@@ -44,7 +44,7 @@ pub use counters::Counters;
 pub use credentials::{AwsKeys, OauthClient};
 pub use explain::{Destination, Explanation, RequestHead, Secret, explain};
 pub use fetch::{FetchedPolicy, PolicyOrigin};
-pub use onward::{ClientCert, ClientCertError};
+pub use onward::{ClientCert, ClientCertError, KeptCookies};
 pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};
 pub use smd::{MessageTooLong, Smd, SmdBridge, SmdBridgeError, SmdMessage, Subscription};
 pub use sspc_address::{AddressError, ListenAddress, NetworkAddress, Owner};

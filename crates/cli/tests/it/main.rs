@@ -5,6 +5,7 @@ mod bridge;
 mod cat;
 mod client_certs;
 mod come_and_go;
+mod cookies;
 mod decode;
 mod demo;
 mod generate;

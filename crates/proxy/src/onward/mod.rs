@@ -43,6 +43,7 @@ pub use self::connect::{ClientCert, ClientCertError};
 #[cfg(feature = "http3")]
 use self::connect::{QuicLink, QuicSettings};
 use self::cookies::Cookies;
+pub use self::cookies::KeptCookies;
 use self::http::{h1, h2, h3};
 pub(crate) use self::plan::Planned;
 use crate::allow_to::AllowTo;
@@ -152,6 +153,11 @@ impl Onward {
     /// Connections that are made from now on use these.
     pub(crate) fn set_credentials(&self, credentials: DeviceCredentials) {
         self.config.credentials.set(credentials);
+    }
+
+    /// What servers asked to get back.
+    pub(crate) fn cookies(&self) -> &Cookies {
+        &self.cookies
     }
 
     /// True if clients may use the message bus.

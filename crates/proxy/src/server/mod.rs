@@ -28,6 +28,7 @@ pub(crate) use self::shared::Shared;
 pub(crate) use self::shared::lock;
 use crate::config::{Config, DeviceCredentials};
 use crate::counters::Counters;
+use crate::onward::KeptCookies;
 use crate::smd::Smd;
 use sspc_address::ListenAddress;
 use sspc_wire::smd::Classes;
@@ -200,6 +201,17 @@ impl Handle {
             bridge.set_credentials(&credentials);
         }
         self.shared.onward.set_credentials(credentials);
+    }
+
+    /// What servers asked clients to send back and is to outlive the proxy, for [`Config::cookies`] of the
+    /// next one. Also after [`Proxy::run`] has ended.
+    pub fn cookies(&self) -> KeptCookies {
+        self.shared.onward.cookies().kept()
+    }
+
+    /// Waits until [`Handle::cookies`] may give others than before; for one caller at a time.
+    pub async fn cookies_changed(&self) {
+        self.shared.onward.cookies().changed().await;
     }
 
     /// The policy that new streams use.

@@ -127,7 +127,7 @@ struct Lines {
 impl Lines {
     /// Whom the device of this id counts as.
     fn device(&self, id: &str) -> Identity {
-        Identity::Device { listener: self.number, id: id.into() }
+        Identity::Device { listener: self.number, address: (&*self.name).into(), id: id.into() }
     }
 
     fn config(&self, carrier: Carrier, keys: Option<LineKeys>) -> LineConfig {

@@ -65,6 +65,7 @@ impl Shared {
             .clone()
             .map(|settings| Bridge::new(settings, &onward, &config.policy));
         let onward = Onward::new(onward);
+        onward.cookies().restore(config.cookies.clone());
         Self {
             policy: Mutex::new(Arc::clone(&config.policy)),
             onward,

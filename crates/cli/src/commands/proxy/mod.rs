@@ -1,11 +1,13 @@
 //! `sspc proxy`: everything is checked first, then served, then drained.
 
+mod cookie_file;
 mod credentials;
 mod knobs;
 mod reloader;
 mod remote;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum, ValueHint};
@@ -21,6 +23,7 @@ use crate::console::{Console, count};
 use crate::exit::{Exit, Failure};
 use crate::policy_files::{self, Loaded};
 use crate::service::{self, Passed, SignalEvent, Signals, notify};
+use cookie_file::CookieFile;
 use knobs::Setting;
 use reloader::{Reloader, Why};
 
@@ -82,6 +85,14 @@ pub(crate) struct ProxyArgs {
     /// root, may read the file.
     #[arg(long, value_name = "FILE")]
     credentials: Option<PathBuf>,
+
+    /// Keep cookies of `http_cookies` in this file, for the next start
+    ///
+    /// Those that a server wants kept for longer than the session, of each client apart: of users, hosts,
+    /// lines and devices. The file is made if there is none, and written within seconds of a change and at the
+    /// end. Nobody but its owner, this user or root, may read it; each proxy needs a file of its own.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    cookie_file: Option<PathBuf>,
 
     /// Connect to all servers through this proxy: socks5://[USER:PASSWORD@]HOST:PORT or
     /// http://[USER:PASSWORD@]HOST:PORT
@@ -242,6 +253,14 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     if let Some(grace) = args.grace {
         config.timeouts.drain = grace;
     }
+    let cookie_file = match &args.cookie_file {
+        Some(path) => {
+            let (file, cookies) = CookieFile::open(path)?;
+            config.cookies = cookies;
+            Some(Arc::new(file))
+        }
+        None => None,
+    };
     let mut proxy = Proxy::new(config).map_err(|error| Failure::new(error.to_string()))?;
     if !has_policy {
         let handle = proxy.handle();
@@ -253,7 +272,15 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     }
     listen(&mut proxy, args, passed)?;
     let first_fetch = reloader.first_wait(!has_policy);
-    let exit = runtime.block_on(serve(proxy, reloader, first_fetch, credentials, console))?;
+    let handle = proxy.handle();
+    if let Some(file) = &cookie_file {
+        runtime.spawn(Arc::clone(file).keep(handle.clone()));
+    }
+    let exit = runtime.block_on(serve(proxy, reloader, first_fetch, credentials, console));
+    if let Some(file) = &cookie_file {
+        file.write(&handle);
+    }
+    let exit = exit?;
     // What is left has had its time.
     runtime.shutdown_background();
     Ok(exit)

@@ -1,8 +1,8 @@
 //! A policy that comes from a server: fetched, verified, and kept for the next start.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, File};
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use sspc_proxy::{FetchedPolicy, Handle, PolicyOrigin};
 
 use crate::args::parse_seconds;
 use crate::exit::Failure;
+use crate::private_file;
 
 /// How soon a fetch that failed is tried again; twice as late after each further one.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -183,14 +184,21 @@ impl Remote {
             None => None,
         };
         let new = Known { source: self.origin.to_string(), etag, policy, signature };
-        self.verify(&new)?;
-        if let (Some(known), Some(before)) = (known, known.and_then(signed_at))
+        self.judge(&new)?;
+        Ok(Some(new))
+    }
+
+    /// Says why this must not take the place of the one in use, if it must not.
+    fn judge(&self, new: &Known) -> Result<(), String> {
+        self.verify(new)?;
+        if let Some(known) = &self.known
+            && let Some(before) = signed_at(known)
             && known.policy != new.policy
-            && signed_at(&new).is_none_or(|now| now < before)
+            && signed_at(new).is_none_or(|now| now < before)
         {
             return Err("it was signed before the one in use".to_owned());
         }
-        Ok(Some(new))
+        Ok(())
     }
 
     fn verify(&self, known: &Known) -> Result<(), String> {
@@ -205,7 +213,9 @@ impl Remote {
     /// This one is good.
     pub(super) fn accept(&mut self, known: Known) {
         if let Some(path) = &self.options.cache
-            && let Err(error) = keep(path, &known)
+            && let Err(error) = serde_json::to_vec(&known)
+                .map_err(Into::into)
+                .and_then(|bytes| private_file::write(path, &bytes))
         {
             tracing::warn!(path = %path.display(), %error, "the policy cannot be kept for the next start");
         }
@@ -247,13 +257,5 @@ fn signed_at(known: &Known) -> Option<u64> {
     words.filter_map(|word| word.strip_prefix("timestamp:")?.parse().ok()).next()
 }
 
-/// Writes it beside its place and then into it, so that a half is never there.
-fn keep(path: &Path, known: &Known) -> std::io::Result<()> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
-    file.write_all(&serde_json::to_vec(known)?)?;
-    file.sync_all()?;
-    fs::rename(&new, path)
-}
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@ use cookie::{Cookie, Expiration};
 use http::HeaderValue;
 use http::header::{HeaderMap, SET_COOKIE};
 
+use super::kept::KeptCookie;
+
 /// Cookies of one server that are kept; the oldest goes first. RFC 6265 §6.1 asks for 50 at least.
 const COOKIES_MAX: usize = 64;
 /// Bytes of a cookie's name and value, and of one of its attributes; what is longer does not count
@@ -101,6 +103,44 @@ impl Jar {
             gone += 1;
         }
         self.0.drain(..gone);
+    }
+
+    /// Whether it is a cookie as this jar would hold one.
+    pub(super) fn takes(kept: &KeptCookie) -> bool {
+        let KeptCookie { name, value, path, domain, .. } = kept;
+        let is_text = |text: &str| !text.contains(';') && HeaderValue::from_str(text).is_ok();
+        !name.is_empty()
+            && name.len() + value.len() <= COOKIE_MAX
+            && is_text(name)
+            && is_text(value)
+            && path.starts_with('/')
+            && domain.as_ref().is_none_or(|domain| domain.len() <= ATTRIBUTE_MAX)
+    }
+
+    /// With what an earlier proxy held; no more than `max` bytes.
+    pub(super) fn restore(cookies: Vec<KeptCookie>, now: SystemTime, max: usize) -> Self {
+        let latest = now.checked_add(AGE_MAX);
+        let kept = cookies.into_iter().map(|cookie| Kept {
+            expires: Some(cookie.expires()).min(latest),
+            name: cookie.name,
+            value: cookie.value,
+            path: cookie.path,
+            domain: cookie.domain,
+        });
+        let mut jar = Self(kept.filter(|kept| kept.is_alive(now)).collect());
+        jar.make_room(now, max);
+        jar
+    }
+
+    /// What is to outlive the proxy.
+    pub(super) fn lasting(&self, now: SystemTime) -> Vec<KeptCookie> {
+        let lasting = self.0.iter().filter(|kept| kept.is_alive(now)).filter_map(|kept| {
+            let domain = kept.domain.as_deref();
+            let mut cookie = KeptCookie::new(&kept.name, &kept.value, &kept.path, domain);
+            cookie.set_expires(kept.expires?);
+            Some(cookie)
+        });
+        lasting.collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -3,21 +3,25 @@
 //! A server has a jar for each client that asks it, and what is in a jar goes back to that server for
 //! that client and to nowhere else: neither to another host of its domain, nor to another port, nor
 //! from TLS to a clear connection. So nothing needs to be known of which domains belong together.
-//! The jars are gone when the proxy ends.
+//! The jars are gone when the proxy ends, but for what [`KeptCookies`] takes to the next one.
 
 mod jar;
+mod kept;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use http::HeaderValue;
 use http::header::{HeaderMap, SET_COOKIE};
 use sspc_policy::Address;
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use self::jar::{Jar, Place};
+pub use self::kept::KeptCookies;
+use self::kept::KeptOwner;
 use super::connect::{Route, Trust};
 use super::fair::gives_way;
 use crate::config::Limits;
@@ -76,13 +80,35 @@ struct Entry {
     used: Instant,
 }
 
+#[derive(Debug, Default)]
+struct Jars {
+    /// Of those that have asked since the start.
+    open: HashMap<Owner, Entry>,
+    /// Of those that have not, from an earlier proxy.
+    waiting: HashMap<KeptOwner, Jar>,
+}
+
+impl Jars {
+    /// Makes what an earlier proxy held for this owner its own.
+    fn claim(&mut self, owner: &Owner) {
+        if self.waiting.is_empty() || self.open.contains_key(owner) {
+            return;
+        }
+        if let Some(jar) = owner.kept().and_then(|kept| self.waiting.remove(&kept)) {
+            self.open.insert(owner.clone(), Entry { jar, used: Instant::now() });
+        }
+    }
+}
+
 /// The cookies of all servers and clients.
 #[derive(Debug)]
 pub(crate) struct Cookies {
-    jars: Mutex<HashMap<Owner, Entry>>,
+    jars: Mutex<Jars>,
     jars_max: usize,
     /// Bytes in a jar.
     bytes_max: usize,
+    /// A server set some.
+    changed: Notify,
 }
 
 impl Cookies {
@@ -91,10 +117,42 @@ impl Cookies {
             jars: Mutex::default(),
             jars_max: limits.cookie_jars,
             bytes_max: usize::try_from(limits.cookies).unwrap_or(usize::MAX),
+            changed: Notify::new(),
         }
     }
 
-    fn jars(&self) -> MutexGuard<'_, HashMap<Owner, Entry>> {
+    /// Takes over what an earlier proxy held, as much as there is room for.
+    pub(crate) fn restore(&self, kept: KeptCookies) {
+        let now = SystemTime::now();
+        let jars = kept.0.into_iter().take(self.jars_max).map(|(owner, cookies)| {
+            let jar = Jar::restore(cookies, now, self.bytes_max);
+            (owner, jar)
+        });
+        self.jars().waiting.extend(jars.filter(|(_, jar)| !jar.is_empty()));
+    }
+
+    /// What is to outlive the proxy. Where two clients would be one to the next proxy, neither's.
+    pub(crate) fn kept(&self) -> KeptCookies {
+        let now = SystemTime::now();
+        let jars = self.jars();
+        let mut all: BTreeMap<KeptOwner, Option<&Jar>> =
+            jars.waiting.iter().map(|(owner, jar)| (owner.clone(), Some(jar))).collect();
+        for (owner, entry) in &jars.open {
+            if let Some(owner) = owner.kept() {
+                let is_one = |known: &mut Option<&Jar>| *known = None;
+                all.entry(owner).and_modify(is_one).or_insert(Some(&entry.jar));
+            }
+        }
+        let lasting = all.into_iter().filter_map(|(owner, jar)| Some((owner, jar?.lasting(now))));
+        KeptCookies(lasting.filter(|(_, cookies)| !cookies.is_empty()).collect())
+    }
+
+    /// Waits until a server has set cookies, since the last call or now.
+    pub(crate) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    fn jars(&self) -> MutexGuard<'_, Jars> {
         self.jars.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -102,7 +160,8 @@ impl Cookies {
     pub(crate) fn header(&self, asked: &Asked<'_>, max: usize) -> Option<HeaderValue> {
         let owner = asked.owner();
         let mut jars = self.jars();
-        let entry = jars.get_mut(&owner)?;
+        jars.claim(&owner);
+        let entry = jars.open.get_mut(&owner)?;
         entry.used = Instant::now();
         entry.jar.header(asked.place(&owner), SystemTime::now(), max)
     }
@@ -115,6 +174,8 @@ impl Cookies {
         let owner = asked.owner();
         let place = asked.place(&owner);
         let mut jars = self.jars();
+        jars.claim(&owner);
+        let jars = &mut jars.open;
         let used = Instant::now();
         let entry =
             jars.entry(owner.clone()).or_insert_with(|| Entry { jar: Jar::default(), used });
@@ -129,6 +190,7 @@ impl Cookies {
                 jars.remove(&owner);
             }
         }
+        self.changed.notify_one();
     }
 }
 
@@ -190,7 +252,7 @@ mod tests {
         world.set(3, 80);
         assert!(world.has(1, 80) && world.has(3, 80));
         assert!(world.has(2, 100) && !world.has(2, 1));
-        assert_eq!(world.0.jars().len(), 4);
+        assert_eq!(world.0.jars().open.len(), 4);
     }
 
     #[test]

@@ -2,16 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use serde_json::{Map, Value as Node};
 use sspc_proxy::{AwsKeys, ClientCert, DeviceCredentials, OauthClient};
 
 use super::source::{self, Source};
-
-/// Others than the owner may do nothing with it.
-const OTHERS: u32 = 0o077;
+use crate::private_file;
 
 /// What the file says of one credential.
 pub(super) struct Entry {
@@ -40,20 +37,7 @@ const TEXTS: [(&str, Place); 10] = [
 /// Reads the file, and nothing that it refers to.
 pub(super) fn read(path: &Path) -> Result<Vec<Entry>, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
-    let metadata = file.metadata().map_err(|error| error.to_string())?;
-    if metadata.permissions().mode() & OTHERS != 0 {
-        let mode = metadata.permissions().mode() & 0o777;
-        return Err(format!(
-            "its mode is {mode:o}, so others than its owner can read or change the credentials: chmod 600"
-        ));
-    }
-    let own = rustix::process::geteuid().as_raw();
-    if metadata.uid() != own && metadata.uid() != 0 {
-        let owner = metadata.uid();
-        return Err(format!(
-            "it belongs to user {owner}, who may change it: neither this user nor root"
-        ));
-    }
+    private_file::check(&file, "credentials")?;
     entries(parse(path, &source::text(file)?)?)
 }
 
