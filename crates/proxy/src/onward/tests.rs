@@ -3,6 +3,7 @@
 mod auth;
 mod bodies;
 mod certificates;
+mod client_certs;
 mod cookies;
 mod descriptors;
 mod early;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use sspc::tokio::{Client as Device, StreamHandle};
+use sspc::tokio::{Classes, Client as Device, StreamHandle};
 use sspc::{Options, State};
 use sspc_proxy::{Config, Counters, ListenAddress, Proxy};
 use sspc_sim::Rng;
@@ -16,6 +16,7 @@ use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{sleep, timeout};
 
 use crate::serial::{WHOLE, fetch, fetch_at_last, get, pattern, patterns, settle, until};
+use crate::smd::{joined, next};
 use crate::support::*;
 
 /// Longer than anything takes; only a failure waits so long.
@@ -394,4 +395,36 @@ async fn a_device_that_is_gone_is_given_up() {
     let next = site.device("udp", site.addresses[0], "lamp");
     let mut stream = open(&next).await;
     assert_eq!(fetch(&mut stream).await.0.last(), Some(&State::Disconnected));
+}
+
+/// Two devices whose datagrams are lost, doubled and reordered hear each other, and each message once
+/// and in its turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn system_messages_cross_lossy_lines() {
+    let site = Site::new(&["udp"], 10, |config| config.limits.smd_rate = 100_000).await;
+    let mut relays = Vec::new();
+    let mut all = Vec::new();
+    for (seed, id) in [(1, "pump"), (2, "lamp")] {
+        let relay = Relay::new(site.addresses[0], 50, seed).await;
+        let device = site.device("udp", relay.address, id);
+        all.push(joined(&device, Classes::NETWORK | Classes::SYSTEM_STATE).await);
+        relays.push((relay, device));
+    }
+    for smd in &mut all {
+        assert_eq!(next(smd).await, r#"{"state":"OPERATIONAL"}"#);
+    }
+    let long = "x".repeat(370);
+    for turn in 0..50 {
+        for sender in 0..all.len() {
+            let text = format!("{turn} {sender} {long}");
+            all[sender].send(Classes::NETWORK, &text).await.unwrap();
+            for smd in &mut all {
+                assert_eq!(next(smd).await, text);
+            }
+        }
+    }
+    for smd in all {
+        smd.close().await;
+    }
+    settle(|| site.counters().sessions_open == 0).await;
 }

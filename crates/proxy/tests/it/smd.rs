@@ -32,13 +32,13 @@ fn at(address: &str) -> Client {
     Client::with_options(address.parse().unwrap(), options)
 }
 
-async fn joined(client: &Client, classes: Classes) -> Smd {
+pub(crate) async fn joined(client: &Client, classes: Classes) -> Smd {
     let smd = client.smd(classes).await.unwrap();
     settle(|| smd.is_connected()).await;
     smd
 }
 
-async fn next(smd: &mut Smd) -> String {
+pub(crate) async fn next(smd: &mut Smd) -> String {
     let message =
         timeout(PATIENCE, smd.next()).await.expect("a message").expect("the stream lives");
     String::from_utf8(message.text).unwrap()

@@ -63,7 +63,7 @@ impl Socket {
 }
 
 impl Transport {
-    /// An error that was read, with what TLS says of it.
+    /// An error, with what TLS says of it. An alert may be found with whatever is done next.
     fn explain(&self, error: io::Error) -> io::Error {
         match self {
             Transport::Clear(_) => error,
@@ -95,9 +95,11 @@ macro_rules! forward {
                 cx: &mut Context<'_>,
                 bytes: &[u8],
             ) -> Poll<io::Result<usize>> {
-                match self.get_mut() {
+                let this = self.get_mut();
+                let done = match this {
                     $($variant(stream, ..) => Pin::new(stream).poll_write(cx, bytes),)+
-                }
+                };
+                done.map_err(|error| this.explain(error))
             }
 
             fn poll_write_vectored(
@@ -105,9 +107,11 @@ macro_rules! forward {
                 cx: &mut Context<'_>,
                 slices: &[io::IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                match self.get_mut() {
+                let this = self.get_mut();
+                let done = match this {
                     $($variant(stream, ..) => Pin::new(stream).poll_write_vectored(cx, slices),)+
-                }
+                };
+                done.map_err(|error| this.explain(error))
             }
 
             fn is_write_vectored(&self) -> bool {
@@ -117,15 +121,19 @@ macro_rules! forward {
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                match self.get_mut() {
+                let this = self.get_mut();
+                let done = match this {
                     $($variant(stream, ..) => Pin::new(stream).poll_flush(cx),)+
-                }
+                };
+                done.map_err(|error| this.explain(error))
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                match self.get_mut() {
+                let this = self.get_mut();
+                let done = match this {
                     $($variant(stream, ..) => Pin::new(stream).poll_shutdown(cx),)+
-                }
+                };
+                done.map_err(|error| this.explain(error))
             }
         }
     };

@@ -28,7 +28,7 @@ use crate::onward::{Attempt, Event, Onward, TxChunk};
 type Stream = RequestStream<h3_quinn::BidiStream<Bytes>, Bytes>;
 
 /// A server of QUIC in this process.
-struct QuicServer {
+pub(super) struct QuicServer {
     endpoint: Endpoint,
     accepted: Arc<AtomicUsize>,
     connections: Arc<Mutex<Vec<quinn::Connection>>>,
@@ -44,6 +44,10 @@ fn listen(certificate: &Certificate, alpn: &str, streams: u32) -> Endpoint {
         .with_single_cert(chain, PrivateKeyDer::Pkcs8(certificate.key.clone().into()))
         .unwrap();
     tls.alpn_protocols = vec![alpn.as_bytes().to_vec()];
+    listen_with(tls, streams)
+}
+
+pub(super) fn listen_with(tls: rustls::ServerConfig, streams: u32) -> Endpoint {
     let mut transport = TransportConfig::default();
     transport.max_concurrent_bidi_streams(VarInt::from_u32(streams));
     let crypto = QuicServerConfig::try_from(tls).unwrap();
@@ -54,7 +58,7 @@ fn listen(certificate: &Certificate, alpn: &str, streams: u32) -> Endpoint {
 
 impl QuicServer {
     /// Hands each connection to a script.
-    fn scripted<F, R>(endpoint: Endpoint, script: F) -> Self
+    pub(super) fn scripted<F, R>(endpoint: Endpoint, script: F) -> Self
     where
         F: Fn(quinn::Connection) -> R + Send + 'static,
         R: Future<Output = ()> + Send + 'static,
@@ -99,7 +103,7 @@ impl QuicServer {
         })
     }
 
-    fn address(&self) -> SocketAddr {
+    pub(super) fn address(&self) -> SocketAddr {
         self.endpoint.local_addr().unwrap()
     }
 
