@@ -17,7 +17,7 @@ use sspc_wire::mux_type::{PING, RESET_TRANSPORT};
 use crate::cobs::{Unstuffed, Unstuffer};
 use crate::config::Config;
 use crate::framing::{Choice, Input, PACKETS_BYTE, mark_ping};
-use crate::packet::{HEAD, Seq};
+use crate::packet::HEAD;
 use crate::protection::Protection;
 #[cfg(feature = "psk")]
 use crate::protection::Refusal;
@@ -72,13 +72,15 @@ struct Line {
     /// since the last packet.
     ping: u8,
     unstuffer: Unstuffer,
-    /// The packet that is expected.
-    expected: Seq,
-    /// The oldest packet that is not acknowledged, the one that is sent next, and the next new one.
-    base: Seq,
-    cursor: Seq,
-    next: Seq,
-    /// The number behind that of the packet whose round trip is measured; 0 if there is none.
+    /// The packet that is expected, and the oldest one that is not acknowledged: modulo 256, of which the
+    /// wire has the lowest bits.
+    expected: u8,
+    base: u8,
+    /// How many packets are not acknowledged, and how many of them are not to be sent again.
+    in_flight: u8,
+    cursor: u8,
+    /// How many acknowledgements from the oldest packet on until the one whose round trip is measured has
+    /// its; 0 if there is none.
     timed: u8,
     /// How often the time for an answer ran out.
     silences: u8,
@@ -159,10 +161,10 @@ impl<P: Protection, R, T> DeviceFraming<P, R, T> {
                 seen: 0,
                 ping: 0,
                 unstuffer: Unstuffer::new(),
-                expected: Seq::ZERO,
-                base: Seq::ZERO,
-                cursor: Seq::ZERO,
-                next: Seq::ZERO,
+                expected: 0,
+                base: 0,
+                in_flight: 0,
+                cursor: 0,
                 timed: 0,
                 silences: 0,
                 damaged: 0,

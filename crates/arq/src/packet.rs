@@ -10,7 +10,7 @@ use sspc_wire::FieldWriter;
 pub(crate) const HEAD: usize = 2;
 
 /// How many sequence numbers there are.
-const SEQS: u8 = 64;
+pub(crate) const SEQS: u8 = 64;
 
 /// The most packets on their way: a number from before the window is never taken for one within.
 pub(crate) const WINDOW_MAX: u8 = SEQS / 2;
@@ -27,10 +27,12 @@ impl Seq {
     pub(crate) const ZERO: Self = Self(0);
 
     /// The number with these bits.
+    #[cfg(feature = "view")]
     pub(crate) const fn new(number: u8) -> Self {
         Self(number % SEQS)
     }
 
+    #[cfg(feature = "view")]
     pub(crate) const fn number(self) -> u8 {
         self.0
     }
@@ -130,11 +132,10 @@ impl Hello {
     pub(crate) const LENGTH: usize = 13;
 
     pub(crate) fn write(self, out: &mut FieldWriter<'_>) {
-        out.u8(VERSION);
         let [keeps, ready, encrypted] = [self.keeps, self.ready, self.encrypted].map(u8::from);
-        out.u8((keeps * KEEPS) | (ready * READY) | (encrypted * ENCRYPTED));
-        out.u16(self.mru);
-        out.u8(self.window);
+        let abilities = (keeps * KEEPS) | (ready * READY) | (encrypted * ENCRYPTED);
+        let [high, low] = self.mru.to_be_bytes();
+        out.bytes(&[VERSION, abilities, high, low, self.window]);
         out.u32(self.epoch);
         out.u32(self.echo);
     }

@@ -140,12 +140,9 @@ impl<C: Crc32> Protection for Checked<C> {
     }
 
     fn start(&mut self, role: Role, client: u32, proxy: u32, _in_order: bool) {
-        let [by_client, by_proxy] = [Role::Client, Role::Proxy]
-            .map(|from| self.crc.crc32(&[from as u8], session(client, proxy).as_slice()));
-        (self.sends, self.receives) = match role {
-            Role::Client => (by_client, by_proxy),
-            Role::Proxy => (by_proxy, by_client),
-        };
+        let session = session(client, proxy);
+        self.sends = self.crc.crc32(&[role as u8], &session);
+        self.receives = self.crc.crc32(&[role.peer() as u8], &session);
     }
 
     fn seal(&mut self, buf: &mut [u8]) {

@@ -8,9 +8,9 @@ const FARTHEST_US: u32 = 1 << 27;
 impl Timer {
     pub(crate) const NEVER: Self = Self(0);
 
-    /// So many µs from now on, which is in µs modulo 2^32 too; one less, if that would be [`Self::NEVER`] or even.
+    /// So many µs from now on, which is in µs modulo 2^32 too; one more, if that would be [`Self::NEVER`] or even.
     pub(crate) fn at(now_us: u32, us: u32) -> Self {
-        Self(now_us.wrapping_add(us).wrapping_sub(1) | 1)
+        Self(now_us.wrapping_add(us) | 1)
     }
 
     /// How long to wait for it, in µs; the highest number if it never comes.
@@ -19,7 +19,8 @@ impl Timer {
         if self == Self::NEVER {
             return u32::MAX;
         }
-        let left_us = self.0.wrapping_sub(now_us);
+        // The one µs that it may be set too late counts as none.
+        let left_us = self.0.wrapping_sub(now_us).wrapping_sub(1);
         if left_us > FARTHEST_US { 0 } else { left_us }
     }
 

@@ -23,12 +23,18 @@ use sspc_wire::{FieldWriter, Instant, Piece};
 
 use crate::config::Config;
 use crate::event::{Channel, Event, Priority, Refusal};
+use crate::link::FOR_HOST;
 
-const INDEXES: usize = 256;
+/// How many indices have a place. A device, which opens all channels itself, opens the highest only.
+const INDEXES: usize = if FOR_HOST { 256 } else { 32 };
+/// Of how many channels a byte says what is owed.
+const OWED: usize = if FOR_HOST { 4 } else { 1 };
+/// The lowest index that has a place.
+pub(crate) const FIRST: u8 = (256 - INDEXES) as u8;
 /// How many priorities there are.
 const LEVELS: usize = Priority::HIGHEST.level() as usize + 1;
 /// The lowest index that is opened: no more than the most that deployed peers have in use.
-const LOWEST: u8 = (INDEXES - MUX_CHANNELS_MAX) as u8;
+const LOWEST: u8 = if FOR_HOST { (INDEXES - MUX_CHANNELS_MAX) as u8 } else { FIRST };
 /// A channel that waits for an answer counts ticks of half the time that it has: so many make sure
 /// that the whole time has passed.
 const TICKS: u8 = 3;
@@ -60,7 +66,7 @@ struct Phases(u16);
 
 const FREE: Phases = Phases::of(&[Phase::Free]);
 const REQUESTED: Phases = Phases::of(&[Phase::Requested]);
-const OPEN: Phases = Phases::of(&[Phase::AckDue, Phase::Open]);
+const OPEN: Phases = Phases::of(&[Phase::AckDue, Phase::Open]).at_device(&[Phase::Open]);
 
 impl Phases {
     const fn of(phases: &[Phase]) -> Self {
@@ -71,6 +77,12 @@ impl Phases {
             rest = others;
         }
         Self(set)
+    }
+
+    /// These on a device, which is never the one that accepts: for it there are no channels that are
+    /// offered, nor any whose CHANNEL_ACK is due.
+    const fn at_device(self, phases: &[Phase]) -> Self {
+        if FOR_HOST { self } else { Self::of(phases) }
     }
 
     const fn is_any(self, of: Self) -> bool {
@@ -132,9 +144,10 @@ pub(crate) struct Channels {
     data_due: bool,
     /// Maybe there is one that has waited long enough.
     expired: bool,
+    /// By the index, of which the lowest bits alone count.
     slots: [Slot; INDEXES],
     /// What is owed, two bits a channel.
-    owed: [u8; INDEXES / 4],
+    owed: [u8; INDEXES / OWED],
     /// The channel of each priority that sent last, and behind these the one that did by turns.
     last: [u8; LEVELS + 1],
 }
@@ -143,7 +156,7 @@ impl Channels {
     pub(crate) const fn new() -> Self {
         Self {
             slots: [Slot::FREE; INDEXES],
-            owed: [0; INDEXES / 4],
+            owed: [0; INDEXES / OWED],
             last: [0; LEVELS + 1],
             until_turn: TURN,
             opened: 0,
@@ -158,7 +171,7 @@ impl Channels {
     /// where there are no channels.
     pub(crate) const fn reset(&mut self) {
         self.slots = [Slot::FREE; INDEXES];
-        self.owed = [0; INDEXES / 4];
+        self.owed = [0; INDEXES / OWED];
         self.tick_at = Instant::NEVER;
     }
 
@@ -189,41 +202,48 @@ impl Channels {
     }
 
     const fn phase(&self, index: u8) -> Phases {
-        self.slots[index as usize].phase()
+        self.slots[index as usize % INDEXES].phase()
     }
 
     /// A new phase for a channel, which forgets its priority and what it wants.
     // Many callers, of this and of those below: a call is shorter than what they do.
     #[inline(never)]
     const fn set(&mut self, index: u8, phase: Phase) {
-        self.slots[index as usize] = Slot(phase as u8);
+        self.slots[index as usize % INDEXES] = Slot(phase as u8);
         self.control_due = true;
     }
 
     /// The next phase of a channel that is being opened.
     const fn advance(&mut self, index: u8, phase: Phase) {
-        let slot = &mut self.slots[index as usize];
+        let slot = &mut self.slots[index as usize % INDEXES];
         slot.0 = slot.0 & !Slot::PHASE | phase as u8;
     }
 
     #[inline(never)]
     const fn owe(&mut self, index: u8, what: Owed) {
-        self.owed[(index / 4) as usize] |= (what as u8) << (index % 4 * 2);
+        let (owed, bit) = self.owed(index, what);
+        *owed |= bit;
         self.control_due = true;
     }
 
     /// True if it was owed.
     #[inline(never)]
     const fn pay(&mut self, index: u8, what: Owed) -> bool {
-        let (owed, bit) = (&mut self.owed[(index / 4) as usize], (what as u8) << (index % 4 * 2));
+        let (owed, bit) = self.owed(index, what);
         let was = *owed & bit != 0;
         *owed &= !bit;
         was
     }
 
+    /// The bit that says whether it is owed, and where it is.
+    const fn owed(&mut self, index: u8, what: Owed) -> (&mut u8, u8) {
+        let index = index as usize % INDEXES;
+        (&mut self.owed[index / OWED], (what as u8) << (index % OWED * 2))
+    }
+
     pub(crate) fn open(&mut self, priority: Priority) -> Option<Channel> {
         let mut index = self.opened;
-        for _ in 0..MUX_CHANNELS_MAX {
+        for _ in 0..256 - LOWEST as usize {
             index = if index > LOWEST { index - 1 } else { u8::MAX };
             if self.phase(index).is_any(FREE) {
                 self.opened = index;
@@ -248,7 +268,7 @@ impl Channels {
 
     pub(crate) fn close(&mut self, channel: Channel) {
         const KNOWN_TO_THE_PEER: Phases = Phases::of(&[Phase::Requested, Phase::Open]);
-        const UNANSWERED: Phases = Phases::of(&[Phase::Offered, Phase::AckDue]);
+        const UNANSWERED: Phases = Phases::of(&[Phase::Offered, Phase::AckDue]).at_device(&[]);
         let index = channel.index();
         let was = self.phase(index);
         if was.is_any(KNOWN_TO_THE_PEER) {
@@ -262,7 +282,7 @@ impl Channels {
     }
 
     pub(crate) fn set_priority(&mut self, channel: Channel, priority: Priority) {
-        let slot = &mut self.slots[usize::from(channel.index())];
+        let slot = &mut self.slots[usize::from(channel.index()) % INDEXES];
         if !slot.phase().is_any(FREE) {
             slot.0 = slot.0 & !Slot::LEVEL | priority.level() << 4;
         }
@@ -270,7 +290,7 @@ impl Channels {
 
     #[inline(never)]
     pub(crate) fn wants_to_send(&mut self, channel: Channel, wants: bool) {
-        let slot = &mut self.slots[usize::from(channel.index())];
+        let slot = &mut self.slots[usize::from(channel.index()) % INDEXES];
         slot.0 &= !Slot::WANTS;
         if wants && slot.phase().is_any(OPEN) {
             slot.0 |= Slot::WANTS;
@@ -294,7 +314,7 @@ impl Channels {
                 // What the peer asks for is free at its side.
                 const FREE_AT_THE_PEER: Phases =
                     Phases::of(&[Phase::Free, Phase::Unusable, Phase::CloseDue, Phase::Closing]);
-                if accepts && was.is_any(FREE_AT_THE_PEER) {
+                if FOR_HOST && accepts && was.is_any(FREE_AT_THE_PEER) {
                     self.pay(index, Owed::Nack);
                     self.set(index, Phase::Offered);
                     return Some(Event::ChannelRequested { channel });
@@ -338,7 +358,8 @@ impl Channels {
             // MUX: there are no others.
             _ => {
                 const UNKNOWN: Phases = Phases::of(&[Phase::Free, Phase::Unusable]);
-                const TOO_EARLY: Phases = Phases::of(&[Phase::Offered, Phase::AckDue]);
+                const TOO_EARLY: Phases =
+                    Phases::of(&[Phase::Offered, Phase::AckDue]).at_device(&[]);
                 if was.is_any(const { Phases::of(&[Phase::Open]) }) {
                     return Some(Event::Data { channel, piece: piece.data });
                 }
@@ -356,7 +377,8 @@ impl Channels {
 
     /// The peer ended the channel; an event for the caller, if it knew of the channel.
     fn end(&mut self, index: u8, was: Phases) -> Option<Event<'static>> {
-        const TOLD: Phases = Phases::of(&[Phase::Offered, Phase::AckDue, Phase::Open]);
+        const TOLD: Phases =
+            Phases::of(&[Phase::Offered, Phase::AckDue, Phase::Open]).at_device(&[Phase::Open]);
         let channel = Channel::new(index);
         self.set(index, Phase::Free);
         if was.is_any(TOLD) {
@@ -393,7 +415,7 @@ impl Channels {
                 self.expired = false;
                 break;
             };
-            let index = index as u8;
+            let index = FIRST + index as u8;
             if self.phase(index).is_any(REQUESTED) {
                 // The peer may have accepted, and the answer been lost.
                 self.set(index, Phase::CloseDue);
@@ -418,11 +440,11 @@ impl Channels {
         if !self.control_due {
             return;
         }
-        for index in (0..INDEXES).rev() {
+        for at in (0..INDEXES).rev() {
             if out.room().len() < CONTROL_MAX {
                 return;
             }
-            let index = index as u8;
+            let index = FIRST + at as u8;
             if self.pay(index, Owed::CloseAck) {
                 control(out, CHANNEL_CLOSE_ACK, index);
             }
@@ -432,15 +454,15 @@ impl Channels {
             const REQUEST_DUE: u8 = Phase::RequestDue as u8;
             const ACK_DUE: u8 = Phase::AckDue as u8;
             const CLOSE_DUE: u8 = Phase::CloseDue as u8;
-            let (frame, next) = match self.slots[usize::from(index)].0 & Slot::PHASE {
+            let (frame, next) = match self.slots[at].0 & Slot::PHASE {
                 REQUEST_DUE => (CHANNEL_REQ, Phase::Requested),
-                ACK_DUE => (CHANNEL_ACK, Phase::Open),
+                ACK_DUE if FOR_HOST => (CHANNEL_ACK, Phase::Open),
                 CLOSE_DUE => (CHANNEL_CLOSE, Phase::Closing),
                 _ => continue,
             };
             control(out, frame, index);
             self.advance(index, next);
-            if next != Phase::Open {
+            if !FOR_HOST || next != Phase::Open {
                 self.start_ticking(now, config);
             }
         }
@@ -456,12 +478,12 @@ impl Channels {
         let by_turns = self.until_turn == 0;
         // Those of one priority take turns among themselves, whatever others send in between.
         let (mut best, mut ranks) = (-1, 0);
-        for index in 0..INDEXES {
-            let slot = self.slots[index];
+        for at in 0..INDEXES {
+            let slot = self.slots[at];
             if slot.wants_to_send() {
                 let rank = if by_turns { LEVELS as u8 } else { slot.level() };
                 // 255 for the one above the last sender, 0 for the last sender itself.
-                let turn = self.last[usize::from(rank)].wrapping_sub(index as u8);
+                let turn = self.last[usize::from(rank)].wrapping_sub(FIRST + at as u8);
                 ranks |= 1_i32 << rank;
                 best = best.max(i32::from(rank) << 8 | i32::from(turn));
             }

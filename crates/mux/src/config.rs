@@ -5,8 +5,19 @@ use sspc_wire::limits::PAYLOAD_SAFE;
 pub enum Role {
     /// Opens channels, and refuses those that the peer wants to open.
     Client = 0,
-    /// Accepts channels or refuses them.
+    /// Accepts channels or refuses them. Only with the feature `host`: without it each end is a client's.
     Proxy = 1,
+}
+
+impl Role {
+    /// The other one.
+    #[must_use]
+    pub const fn peer(self) -> Self {
+        match self {
+            Self::Client => Self::Proxy,
+            Self::Proxy => Self::Client,
+        }
+    }
 }
 
 /// Everything about a mux that can be chosen. All times are in ms, 1 at least.

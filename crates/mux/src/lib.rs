@@ -8,7 +8,9 @@
 //!
 //! No allocation, no panic, no `unsafe`; the crate is `no_std`, and a mux takes 512 bytes or less.
 //!
-//! With the feature `host`, which `sspc-line` turns on, it also notices a line that sends its own bytes
+//! Without the feature `host` it is for devices: a client's end alone, with 32 channels at a time; a frame
+//! that names another one came to harm, and loses framing. With that feature, which `sspc-line` turns on,
+//! either end is there and each index has its place; it also notices a line that sends its own bytes
 //! back ([`Event::Echo`]; without it a loopback plug passes for a peer), and sends a second PING before
 //! it gives up a link.
 #![no_std]

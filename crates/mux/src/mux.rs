@@ -5,7 +5,7 @@ use sspc_wire::mux_type::{MUX, PING, PONG, PONGACK, RESET_TRANSPORT};
 use sspc_wire::{FieldWriter, Instant, Piece};
 
 use crate::TRANSMIT_MIN;
-use crate::channels::{Channels, control};
+use crate::channels::{Channels, FIRST, control};
 use crate::config::{Config, Role};
 use crate::error::{NoRoom, NotRequested, OpenError};
 use crate::event::{Channel, Event, LinkLoss, Priority};
@@ -135,6 +135,11 @@ impl Mux {
         self.role
     }
 
+    /// Without the feature `host` there is nothing in it that a proxy needs.
+    fn is_proxy(&self) -> bool {
+        FOR_HOST && self.role == Role::Proxy
+    }
+
     /// The configuration, within the bounds of its fields.
     pub const fn config(&self) -> &Config {
         &self.config
@@ -208,7 +213,7 @@ impl Mux {
     /// # Errors
     /// The link is down, no index is free, or this is a proxy.
     pub fn open(&mut self, priority: Priority) -> Result<Channel, OpenError> {
-        if self.role == Role::Proxy {
+        if self.is_proxy() {
             return Err(OpenError::ProxyNeverOpens);
         }
         if !self.is_up() {
@@ -419,8 +424,10 @@ impl Mux {
             // While the link is down no other frame means anything.
             _ if !was_up => {}
             RESET_TRANSPORT => self.receive_reset(now),
+            // A device never opens it: what names it came to harm.
+            _ if index < FIRST => self.lose_framing(),
             frame => {
-                let accepts = self.role == Role::Proxy;
+                let accepts = self.is_proxy();
                 return self.channels.receive(frame, index, piece, accepts);
             }
         }

@@ -6,7 +6,7 @@ use sspc_wire::FieldWriter;
 use super::{DeviceFraming, NOTHING, RESET, State, Taken};
 use crate::arq::handshake::{HELLOS_BESIDE, NO_SESSION};
 use crate::cobs;
-use crate::packet::{HEAD, Hello, Kind, Seq, WINDOW_MAX};
+use crate::packet::{HEAD, Head, Hello, WINDOW_MAX};
 use crate::protection::{Protection, Refusal};
 use crate::timer::Timer;
 
@@ -111,8 +111,7 @@ where
         let line = &mut self.line;
         line.window = hello.window.min(WINDOW_MAX);
         line.mru = hello.mru.min(u8::MAX.into()) as u8;
-        (line.expected, line.base) = (Seq::ZERO, Seq::ZERO);
-        (line.cursor, line.next) = (Seq::ZERO, Seq::ZERO);
+        (line.expected, line.base, line.in_flight, line.cursor) = (0, 0, 0, 0);
         (line.timed, line.silences, line.damaged) = (0, 0, 0);
         (line.tail, line.cursor_at) = (0, 0);
         (line.resend_at, line.ack_at) = (Timer::NEVER, Timer::NEVER);
@@ -141,8 +140,7 @@ where
         *first = cobs::DELIMITER;
         let Some(packet) = out.get_mut(1..=Self::HELLO) else { return 0 };
         let mut to = FieldWriter::new(packet);
-        to.u8(Kind::Hello as u8);
-        to.u8(0);
+        to.u16(u16::from_be_bytes(Head::HELLO.bytes()));
         hello.write(&mut to);
         let mut length = Self::HELLO;
         if P::GREETING_MAX > 0 {

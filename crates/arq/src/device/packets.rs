@@ -7,7 +7,7 @@ use super::{ASKED, DeviceFraming, NOTHING, RECORD, Taken};
 use crate::arq::handshake::NO_SESSION;
 use crate::cobs;
 use crate::config::Config;
-use crate::packet::{HEAD, Hello, Kind, Seq, WINDOW_MAX};
+use crate::packet::{HEAD, Hello, Kind, SEQS, WINDOW_MAX};
 use crate::protection::Protection;
 use crate::timer::Timer;
 
@@ -81,13 +81,13 @@ where
         let kind = first & 3;
         // What an ACK says of packets that are kept says that the one before them is missing.
         let is_missing = second & 2 != 0 || kind == Kind::Ack as u8 && length > 0;
-        self.acknowledge(now_us, Seq::new(second >> 2), is_missing);
+        self.acknowledge(now_us, second >> 2, is_missing);
         let mut taken = NOTHING;
         let mut wait_us = 0;
         if kind == Kind::Data as u8 {
-            let ahead = Seq::new(first >> 2).since(self.line.expected);
+            let ahead = (first >> 2).wrapping_sub(self.line.expected) % SEQS;
             if ahead == 0 {
-                self.line.expected = self.line.expected.plus(1);
+                self.line.expected = self.line.expected.wrapping_add(1);
                 self.line.damaged = 0;
                 taken = length;
                 // The second one is acknowledged at once.
@@ -105,32 +105,29 @@ where
     }
 
     /// The peer has all packets before `ack`, and maybe asks for that one.
-    fn acknowledge(&mut self, now_us: u32, ack: Seq, is_missing: bool) {
+    fn acknowledge(&mut self, now_us: u32, ack: u8, is_missing: bool) {
         let line = &mut self.line;
         let replay = self.replay.as_mut();
-        let mut count = ack.since(line.base);
-        if count > line.next.since(line.base) {
+        let count = ack.wrapping_sub(line.base) % SEQS;
+        if count > line.in_flight {
             // Late, and overtaken by what was heard already.
             return;
         }
         let passed_us = now_us.wrapping_sub(line.timed_us);
         if count > 0 {
-            if line.timed != 0 && Seq::new(line.timed).since(line.base) <= count {
+            if line.timed > 0 && line.timed <= count {
                 // Of round trips that vary the long ones count.
                 let rtt_us = line.rtt_us;
                 line.rtt_us = (rtt_us - rtt_us / 8).max(passed_us.min(RTT_MAX_US) | 1);
-                line.timed = 0;
             }
+            line.timed = line.timed.saturating_sub(count);
+            // Some may have been to be sent again.
+            line.cursor = line.cursor.saturating_sub(count);
+            line.base = line.base.wrapping_add(count);
+            line.in_flight -= count;
             let mut at = 0;
-            while count > 0 {
-                if line.base == line.cursor {
-                    // It was to be sent again.
-                    line.cursor = line.base.plus(1);
-                    line.cursor_at = 0;
-                }
-                line.base = line.base.plus(1);
+            for _ in 0..count {
                 at += RECORD + record(replay, at);
-                count -= 1;
             }
             line.tail = line.tail.saturating_sub(at as u16);
             line.cursor_at = line.cursor_at.saturating_sub(at as u16);
@@ -145,7 +142,7 @@ where
         }
         // Once a round trip.
         let is_calm = line.timed == 0 && passed_us < line.rtt_us;
-        if is_missing && line.cursor == line.next && !is_calm {
+        if is_missing && line.cursor == line.in_flight && !is_calm {
             self.go_back(now_us);
         }
         self.wait(now_us);
@@ -155,13 +152,13 @@ where
     #[inline(never)]
     pub(super) fn go_back(&mut self, now_us: u32) {
         let line = &mut self.line;
-        (line.cursor, line.cursor_at) = (line.base, 0);
+        (line.cursor, line.cursor_at) = (0, 0);
         (line.timed, line.timed_us) = (0, now_us);
     }
 
     /// Sets when all is sent again, unless it is set or there is nothing.
     fn wait(&mut self, now_us: u32) {
-        if self.line.resend_at == Timer::NEVER && self.line.base != self.line.next {
+        if self.line.resend_at == Timer::NEVER && self.line.in_flight > 0 {
             self.line.resend_at = Timer::at(now_us, self.wait_us());
         }
     }
@@ -180,20 +177,20 @@ where
         out: &mut [u8],
         source: &mut dyn FnMut(&mut [u8]) -> usize,
     ) -> usize {
-        let is_again = self.line.cursor != self.line.next;
+        let is_again = self.line.cursor != self.line.in_flight;
         let mut first = Kind::Ack as u8;
         let (mut at, mut length) = (0, 0);
-        let mut second = self.line.expected.number() << 2;
+        let mut second = self.line.expected << 2;
         if is_again || self.append(now_us, out.len(), source) {
             at = usize::from(self.line.cursor_at);
             length = record(self.replay.as_ref(), at);
             at += RECORD;
             self.line.cursor_at = (at + length) as u16;
-            first = self.line.cursor.number() << 2 | Kind::Data as u8;
-            self.line.cursor = self.line.cursor.plus(1);
+            first = self.line.base.wrapping_add(self.line.cursor) << 2 | Kind::Data as u8;
+            self.line.cursor += 1;
             self.wait(now_us);
             // Without more room nothing more goes before an answer.
-            if self.line.cursor == self.line.next && (is_again || self.room() < TRANSMIT_MIN) {
+            if self.line.cursor == self.line.in_flight && (is_again || self.room() < TRANSMIT_MIN) {
                 second |= 1;
             }
         } else if !self.line.ack_at.is_due(now_us) {
@@ -233,7 +230,7 @@ where
         let fits = out.min(cobs::SHORT_MAX + 2).saturating_sub(self.around() + 2);
         let room = self.room().min(fits).min(self.line.mru.into());
         let line = &mut self.line;
-        if line.next.since(line.base) >= line.window {
+        if line.in_flight >= line.window {
             return false;
         }
         let free = self.replay.as_mut().get_mut(line.tail.into()..).unwrap_or_default();
@@ -254,9 +251,9 @@ where
         }
         *record = length as u8;
         line.tail += (RECORD + length) as u16;
-        line.next = line.next.plus(1);
+        line.in_flight += 1;
         if line.timed == 0 {
-            (line.timed, line.timed_us) = (line.next.number(), now_us);
+            (line.timed, line.timed_us) = (line.in_flight, now_us);
         }
         true
     }
