@@ -30,7 +30,12 @@ const INDEXES: usize = if FOR_HOST { 256 } else { 32 };
 /// Of how many channels a byte says what is owed.
 const OWED: usize = if FOR_HOST { 4 } else { 1 };
 /// The lowest index that has a place.
-pub(crate) const FIRST: u8 = (256 - INDEXES) as u8;
+const FIRST: u8 = (256 - INDEXES) as u8;
+/// Whether the index has a place.
+pub(crate) const fn has_place(index: u8) -> bool {
+    index as usize >= 256 - INDEXES
+}
+
 /// How many priorities there are.
 const LEVELS: usize = Priority::HIGHEST.level() as usize + 1;
 /// The lowest index that is opened: no more than the most that deployed peers have in use.
@@ -134,8 +139,8 @@ enum Owed {
 pub(crate) struct Channels {
     /// When those that wait for an answer have waited for one more tick.
     tick_at: Instant,
-    /// Data frames until one goes by turns.
-    until_turn: u8,
+    /// Data frames since one went by turns.
+    since_turn: u8,
     /// The index opened last; the next one is below it, so that one just closed rests.
     opened: u8,
     /// Maybe there is control to be sent.
@@ -153,18 +158,24 @@ pub(crate) struct Channels {
 }
 
 impl Channels {
-    pub(crate) const fn new() -> Self {
+    /// All zeros, but for the time: see [`Mux::idle`](crate::Mux::idle).
+    pub(crate) const fn new(tick_at: Instant) -> Self {
         Self {
             slots: [Slot::FREE; INDEXES],
             owed: [0; INDEXES / OWED],
             last: [0; LEVELS + 1],
-            until_turn: TURN,
+            since_turn: 0,
             opened: 0,
             control_due: false,
             data_due: false,
             expired: false,
-            tick_at: Instant::NEVER,
+            tick_at,
         }
+    }
+
+    /// Makes of zeros what is new.
+    pub(crate) const fn start(&mut self) {
+        self.tick_at = Instant::NEVER;
     }
 
     /// As new, but that the next index to be opened is another one. What is not reset does no harm
@@ -475,7 +486,7 @@ impl Channels {
         if self.control_due || !self.data_due {
             return None;
         }
-        let by_turns = self.until_turn == 0;
+        let by_turns = self.since_turn == TURN;
         // Those of one priority take turns among themselves, whatever others send in between.
         let (mut best, mut ranks) = (-1, 0);
         for at in 0..INDEXES {
@@ -494,9 +505,9 @@ impl Channels {
         };
         *last = last.wrapping_sub(best as u8);
         if by_turns {
-            self.until_turn = TURN;
+            self.since_turn = 0;
         } else if ranks & (ranks - 1) != 0 {
-            self.until_turn -= 1;
+            self.since_turn += 1;
         }
         Some(Channel::new(*last))
     }

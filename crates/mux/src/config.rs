@@ -71,6 +71,17 @@ impl Config {
         ..Self::DEFAULT
     };
 
+    /// All zeros.
+    pub(crate) const IDLE: Self = Self {
+        ping_ms: 0,
+        pong_ms: 0,
+        retry_first_ms: 0,
+        retry_max_ms: 0,
+        channel_ms: 0,
+        stall_ms: 0,
+        frame_max: 0,
+    };
+
     /// With each field that is out of its bounds at the nearest value within.
     pub(crate) const fn in_bounds(self) -> Self {
         const fn at_least(least: u32, ms: u32) -> u32 {

@@ -112,7 +112,8 @@ pub enum Event<'a> {
 #[non_exhaustive]
 pub enum LinkLoss {
     /// No PONG came in time.
-    NoPong,
+    // From 1 on, so that none is 0: see `Mux::idle`.
+    NoPong = 1,
     /// What came was no frame: bytes were lost, or changed.
     Framing,
     /// The peer sent RESET_TRANSPORT: it restarted, or lost trust itself.

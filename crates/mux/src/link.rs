@@ -90,10 +90,17 @@ pub(crate) struct Link {
 
 impl Link {
     pub(crate) const fn new(seed: u32) -> Self {
+        let mut link = Self::idle();
+        link.start(seed);
+        link
+    }
+
+    /// One that does nothing before it is started: all zeros.
+    pub(crate) const fn idle() -> Self {
         Self {
             state: State::Down,
-            at: Instant::NEVER,
-            ping_due: true,
+            at: Instant::ZERO,
+            ping_due: false,
             #[cfg(feature = "host")]
             is_last_chance: false,
             wait_ms: 0,
@@ -104,10 +111,15 @@ impl Link {
             heard_us: 0,
             pinged_us: 0,
             ponged_us: 0,
-            random: Random::new(seed),
+            random: Random::new(0),
             unix_offset_us: 0,
             rtt_us: 0,
         }
+    }
+
+    pub(crate) const fn start(&mut self, seed: u32) {
+        self.random = Random::new(seed);
+        self.go_down();
     }
 
     pub(crate) fn is_up(&self) -> bool {

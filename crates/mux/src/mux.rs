@@ -5,7 +5,7 @@ use sspc_wire::mux_type::{MUX, PING, PONG, PONGACK, RESET_TRANSPORT};
 use sspc_wire::{FieldWriter, Instant, Piece};
 
 use crate::TRANSMIT_MIN;
-use crate::channels::{Channels, FIRST, control};
+use crate::channels::{Channels, control, has_place};
 use crate::config::{Config, Role};
 use crate::error::{NoRoom, NotRequested, OpenError};
 use crate::event::{Channel, Event, LinkLoss, Priority};
@@ -122,12 +122,35 @@ impl Mux {
             config: config.in_bounds(),
             framing: Framing::new(),
             link: Link::new(seed),
-            channels: Channels::new(),
+            channels: Channels::new(Instant::NEVER),
             heard_at: Instant::ZERO,
             framing_losses: 0,
             lost: None,
             peer_unix_us: None,
         }
+    }
+
+    /// A client's end in whose memory all is zero, so that a `static` needs no copy of it in flash. It is
+    /// to be [started](Self::start) before anything else.
+    pub const fn idle() -> Self {
+        Self {
+            role: Role::Client,
+            config: Config::IDLE,
+            framing: Framing::new(),
+            link: Link::idle(),
+            channels: Channels::new(Instant::ZERO),
+            heard_at: Instant::ZERO,
+            framing_losses: 0,
+            lost: None,
+            peer_unix_us: None,
+        }
+    }
+
+    /// Makes an idle end one that wants its link at once, as [`new`](Self::new) does.
+    pub const fn start(&mut self, config: Config, seed: u32) {
+        self.config = config.in_bounds();
+        self.link.start(seed);
+        self.channels.start();
     }
 
     /// Which end this is.
@@ -425,7 +448,7 @@ impl Mux {
             _ if !was_up => {}
             RESET_TRANSPORT => self.receive_reset(now),
             // A device never opens it: what names it came to harm.
-            _ if index < FIRST => self.lose_framing(),
+            _ if !has_place(index) => self.lose_framing(),
             frame => {
                 let accepts = self.is_proxy();
                 return self.channels.receive(frame, index, piece, accepts);

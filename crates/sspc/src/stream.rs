@@ -109,7 +109,7 @@ impl<B> Stream<B> {
 
     /// None yet; see [`Stream::begin`].
     pub(crate) const fn vacant(storage: B) -> Self {
-        Self { decoder: ToClientDecoder::new(), engine: Engine::vacant(), storage }
+        Self { decoder: ToClientDecoder::vacant(), engine: Engine::vacant(), storage }
     }
 
     /// What is known of the stream, and its storage.
@@ -152,7 +152,8 @@ impl<B> Stream<B> {
 
     /// Another stream in the same storage.
     pub(crate) fn begin(&mut self, streamtype: Name, config: Config) {
-        self.engine = Engine::new(streamtype, config);
+        self.engine = Engine::vacant();
+        self.engine.begin(streamtype, config);
     }
 
     /// The streamtype.
@@ -162,12 +163,19 @@ impl<B> Stream<B> {
 
     /// The tag for the log; empty if none was set.
     pub const fn tag(&self) -> &'static str {
-        self.engine.tag
+        match self.engine.tag {
+            Some(tag) => tag,
+            None => "",
+        }
     }
 
     /// The configuration.
-    pub const fn config(&self) -> &Config {
+    pub const fn config(&self) -> Config {
         self.engine.config()
+    }
+
+    pub(crate) const fn handshake_ms(&self) -> u32 {
+        self.engine.handshake_ms()
     }
 
     /// The state that the last event told, those that leave the current state aside; `None` before
@@ -228,7 +236,7 @@ impl<B> Stream<B> {
 
     /// Sets a name by which the application's log knows the stream.
     pub const fn set_tag(&mut self, tag: &'static str) {
-        self.engine.tag = tag;
+        self.engine.tag = Some(tag);
     }
 
     /// The link is there: a socket connected, a channel opened. STREAMTYPE is to be transmitted.

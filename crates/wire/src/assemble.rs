@@ -112,6 +112,11 @@ impl Assembler {
         }
     }
 
+    /// The same, to be begun anew before it is used: all zeros.
+    pub(crate) const fn vacant() -> Self {
+        Self { stage: Stage::Fixed(Then::Nothing), ..Self::new() }
+    }
+
     /// True between two frames.
     pub(crate) const fn is_idle(&self) -> bool {
         matches!(self.stage, Stage::Frame) || self.have == 0

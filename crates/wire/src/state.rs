@@ -116,6 +116,15 @@ impl State {
     /// The number on the wire.
     pub const fn code(self) -> u32 {
         match self {
+            Self::User(code) | Self::Other(code) => code,
+            named => named.place(),
+        }
+    }
+
+    /// The place among the variants, from 1 on, which is the number of all that have a name.
+    const fn place(self) -> u32 {
+        // Numbers and variants have one order, which makes this an addition.
+        match self {
             Self::Creating => 1,
             Self::Disconnected => 2,
             Self::Unreachable => 3,
@@ -136,7 +145,8 @@ impl State {
             Self::UpstreamLinkRetry => 18,
             Self::SinkJoin => 19,
             Self::SinkPart => 20,
-            Self::User(code) | Self::Other(code) => code,
+            Self::User(_) => 21,
+            Self::Other(_) => 22,
         }
     }
 

@@ -190,6 +190,11 @@ impl ToClientDecoder {
         Self(Assembler::new())
     }
 
+    /// One to be [reset](Self::reset) before it is used, in whose memory all is zero.
+    pub const fn vacant() -> Self {
+        Self(Assembler::vacant())
+    }
+
     /// Takes bytes off the front of `input` up to the end of the next frame or piece.
     ///
     /// `None` means that the input is used up; call again with more.

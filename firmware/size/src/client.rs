@@ -9,17 +9,13 @@ use sspc::{
 
 use super::{get, put};
 
-/// As a `static` in an image would be: its storage is in .data.
-static mut CLIENT: Four =
-    Client::new(MuxConfig { frame_max: 256, ..MuxConfig::DEFAULT }, 0x5eed, [SLOT; 4]);
+/// As a `static` in an image would be: its storage is in .bss.
+static mut CLIENT: Four = Client::idle([const { Slot::vacant([0; 64]) }; 4]);
 
 /// The metadata that a stream sets is the user's.
 type Storage = [u8; 64];
 
 pub(crate) type Four = Client<[Slot<Storage>; 4]>;
-
-const SLOT: Slot<Storage> =
-    Slot::new(Name::literal("mintest"), Config::DEFAULT, Priority::LOWEST, [0; 64]);
 
 /// What `firmware/size` reads from the table of symbols: each is as long as what it is named after.
 /// They are in a section of their own, which is not counted.
@@ -67,6 +63,7 @@ pub(crate) fn run(beside: fn()) -> ! {
     let client = &raw mut CLIENT;
     // SAFETY: this is called once, and nothing else names the static.
     let client = unsafe { &mut *client };
+    client.start(MuxConfig { frame_max: 256, ..MuxConfig::DEFAULT }, 0x5eed);
     loop {
         beside();
         step(client);

@@ -39,14 +39,16 @@ type Storage = [u8; 0];
 type Streams = Client<[Slot<Storage>; 2]>;
 
 /// All memory that the client ever takes, a KiB.
-static CLIENT: ConstStaticCell<Streams> = ConstStaticCell::new(Client::new(
-    LINK,
-    SEED,
-    [
-        Slot::new(Name::literal(names::page::STREAMTYPE), STREAM, Priority::LOWEST, []),
-        Slot::new(Name::literal(names::ticker::STREAMTYPE), STREAM, Priority::HIGHEST, []),
-    ],
-));
+///
+/// It begins with zeros, so that it takes no flash; `main` starts it.
+static CLIENT: ConstStaticCell<Streams> =
+    ConstStaticCell::new(Client::idle([const { Slot::vacant([]) }; 2]));
+
+/// The streams, in the order of their ids.
+const STREAMS: [(Name, Priority); 2] = [
+    (Name::literal(names::page::STREAMTYPE), Priority::LOWEST),
+    (Name::literal(names::ticker::STREAMTYPE), Priority::HIGHEST),
+];
 
 static INPUT: ConstStaticCell<[u8; 128]> = ConstStaticCell::new([0; 128]);
 static OUTPUT: ConstStaticCell<[u8; LINK.frame_max as usize + 40]> =
@@ -56,6 +58,11 @@ static OUTPUT: ConstStaticCell<[u8; LINK.frame_max as usize + 40]> =
 fn main() -> ! {
     let Some(mut board) = Board::take() else { halt() };
     let client = CLIENT.take();
+    client.start(LINK, SEED);
+    for (name, priority) in STREAMS {
+        // There is a slot for each.
+        let _ = client.open(name, STREAM, priority);
+    }
     let (input, output) = (INPUT.take(), OUTPUT.take());
     let mut unsent = 0..0;
     let mut app = App::new(board.log);

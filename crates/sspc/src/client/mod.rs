@@ -165,15 +165,28 @@ impl<S> Client<S> {
     /// jitter: give each device another one. A [`frame_max`](sspc_mux::Config::frame_max) below
     /// [`BUF_MIN`] counts as that.
     pub const fn new(config: sspc_mux::Config, seed: u32, slots: S) -> Self {
-        let short = config.frame_max < FRAME_MIN;
-        let frame_max = if short { FRAME_MIN } else { config.frame_max };
-        let config = sspc_mux::Config { frame_max, ..config };
         Self {
-            mux: Mux::new(Role::Client, config, seed),
+            mux: Mux::new(Role::Client, with_frame_min(config), seed),
             inside: Inside { slot: 0, length: 0 },
             slots,
         }
     }
+
+    /// A client to be [started](Self::start) before anything else. With [vacant](Slot::vacant) slots and
+    /// storage all of it is zero: a `static` takes RAM, and no flash for what it begins with.
+    pub const fn idle(slots: S) -> Self {
+        Self { mux: Mux::idle(), inside: Inside { slot: 0, length: 0 }, slots }
+    }
+
+    /// Makes an idle client what [`new`](Self::new) makes.
+    pub const fn start(&mut self, config: sspc_mux::Config, seed: u32) {
+        self.mux.start(with_frame_min(config), seed);
+    }
+}
+
+const fn with_frame_min(config: sspc_mux::Config) -> sspc_mux::Config {
+    let short = config.frame_max < FRAME_MIN;
+    sspc_mux::Config { frame_max: if short { FRAME_MIN } else { config.frame_max }, ..config }
 }
 
 impl<S: Slots + ?Sized> Client<S> {
@@ -541,7 +554,8 @@ impl<S: Slots + ?Sized> Client<S> {
             let action = slot.stream.poll_link(now);
             if action == Some(LinkAction::Open) && slot.channel.is_none() {
                 slot.waits = true;
-                slot.waits_until = now.plus_millis(slot.stream.config().handshake_ms);
+                slot.is_timed = true;
+                slot.waits_until = now.plus_millis(slot.stream.handshake_ms());
             }
             let is_lost = if action == Some(LinkAction::Drop) || slot.stream.is_closed() {
                 if let Some(channel) = slot.channel {
@@ -554,8 +568,8 @@ impl<S: Slots + ?Sized> Client<S> {
                 // If all are in use it asks again after a wait.
                 slot.channel = self.mux.open(slot.priority).ok();
                 slot.channel.is_none()
-            } else if now >= slot.waits_until {
-                slot.waits_until = Instant::NEVER;
+            } else if slot.is_timed && now >= slot.waits_until {
+                slot.is_timed = false;
                 true
             } else {
                 false

@@ -44,8 +44,9 @@ pub struct Slot<B> {
     pub(super) channel: Option<Channel>,
     /// It is to get one as soon as the link is up.
     pub(super) waits: bool,
-    /// When the attempt to get one counts as failed, if it waits.
+    /// When the attempt to get one counts as failed, while that is to come.
     pub(super) waits_until: Instant,
+    pub(super) is_timed: bool,
     pub(super) priority: Priority,
     pub(super) stream: Stream<B>,
 }
@@ -62,7 +63,14 @@ impl<B> Slot<B> {
     }
 
     const fn with(stream: Stream<B>, priority: Priority) -> Self {
-        Self { stream, channel: None, waits: false, waits_until: Instant::NEVER, priority }
+        Self {
+            stream,
+            channel: None,
+            waits: false,
+            waits_until: Instant::ZERO,
+            is_timed: false,
+            priority,
+        }
     }
 
     /// True if the slot may be given to another stream.
@@ -75,7 +83,8 @@ impl<B> Slot<B> {
         if self.stream.has_event() {
             Instant::ZERO
         } else {
-            self.waits_until.min(self.stream.wakes_at())
+            let waits_until = if self.is_timed { self.waits_until } else { Instant::NEVER };
+            waits_until.min(self.stream.wakes_at())
         }
     }
 
@@ -83,12 +92,12 @@ impl<B> Slot<B> {
     pub(super) const fn has_none(&mut self) {
         self.channel = None;
         self.waits = false;
-        self.waits_until = Instant::NEVER;
+        self.is_timed = false;
     }
 }
 
 /// What a [`crate::Client`] keeps its streams in: `[Slot<B>; N]`, `&mut [Slot<B>]`, a `Vec` with
-/// feature `std`; no more than 253.
+/// feature `std`; no more than 253. On a device, whose mux has 32 channels, the others wait for one.
 pub trait Slots {
     /// The storage of a stream's metadata.
     type Storage: AsRef<[u8]> + AsMut<[u8]>;

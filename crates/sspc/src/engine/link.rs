@@ -20,6 +20,8 @@ use sspc_wire::Instant;
 /// Where the link stands; see [`Engine::link_at`] for its time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Link {
+    /// It is gone for good. The first, so that it is 0: see [`crate::Slot::vacant`].
+    Closed,
     /// There is none; it is to be opened at the time.
     Down,
     /// The caller was asked to open it.
@@ -36,8 +38,6 @@ pub(super) enum Link {
     Dropping,
     /// The caller was asked to drop it.
     Dropped,
-    /// It is gone for good.
-    Closed,
 }
 
 /// What the caller is to do with the link; it answers with `link_up` or `link_down`.
@@ -102,7 +102,7 @@ impl Engine {
     pub(crate) fn link_up(&mut self, now: Instant) {
         match self.link {
             Link::Down | Link::Opening => {}
-            _ if self.ended => return,
+            _ if !self.lives => return,
             // The caller did not say that the former link is gone.
             _ => self.lose_and_tell(now),
         }
@@ -130,7 +130,7 @@ impl Engine {
             // What drops the link has told its reason.
             Link::Dropping | Link::Dropped => {}
         }
-        if self.ended {
+        if !self.lives {
             self.link = Link::Closed;
         } else {
             self.link = Link::Down;
@@ -140,7 +140,7 @@ impl Engine {
 
     /// The wait before the next attempt in ms, longer each time until the table's end.
     fn next_wait(&mut self) -> u32 {
-        let table = self.config.backoff_ms;
+        let table = self.config.backoff_ms.unwrap_or_default();
         let last = table.last().copied().unwrap_or(1000);
         let wait = table.get(usize::from(self.attempts)).copied().unwrap_or(last);
         self.attempts = self.attempts.saturating_add(1);
@@ -149,7 +149,7 @@ impl Engine {
     }
 
     pub(crate) fn close(&mut self) {
-        if self.ended {
+        if !self.lives {
             return;
         }
         self.end();
@@ -178,7 +178,7 @@ impl Engine {
 
     /// What the proxy ended goes on.
     pub(crate) fn revive(&mut self, now: Instant) {
-        self.ended = false;
+        self.lives = true;
         if self.link == Link::Closed {
             self.link = Link::Dropped;
             self.link_down(now);
@@ -192,7 +192,7 @@ impl Engine {
 
     /// The stream's life is over, but for what is left to be told and sent.
     pub(super) fn end(&mut self) {
-        self.ended = true;
+        self.lives = false;
         self.pending = 0;
         self.connected = false;
         self.tx_wanted = false;
@@ -215,7 +215,8 @@ impl Engine {
         if self.is_created() {
             // A link that held for a while and was of use starts the waits over; one that flaps,
             // or whose proxy hangs up before anything comes of the stream, does not.
-            let calm_ms = self.config.backoff_ms.last().copied().unwrap_or_default();
+            let calm_ms =
+                self.config.backoff_ms.and_then(<[u32]>::last).copied().unwrap_or_default();
             if self.link_state.progressed && now >= self.since.plus_millis(calm_ms) {
                 self.attempts = 0;
             }

@@ -101,6 +101,56 @@ impl LinkState {
     };
 }
 
+/// A [`Config`], of which there may be none: all zeros then.
+#[derive(Clone, Copy, Debug)]
+struct Settings {
+    pid: u32,
+    window: u32,
+    handshake_ms: u32,
+    backoff_ms: Option<&'static [u32]>,
+    #[cfg(feature = "std")]
+    smd_classes: Option<u32>,
+    frame_payload: u16,
+    frame_payload_managed: u16,
+    honour_credit: bool,
+    jitter_percent: u8,
+    reconnect: bool,
+}
+
+impl Settings {
+    const NONE: Self = Self {
+        pid: 0,
+        window: 0,
+        handshake_ms: 0,
+        backoff_ms: None,
+        #[cfg(feature = "std")]
+        smd_classes: None,
+        frame_payload: 0,
+        frame_payload_managed: 0,
+        honour_credit: false,
+        jitter_percent: 0,
+        reconnect: false,
+    };
+
+    const fn new(config: Config) -> Self {
+        // Without credit it is a number of another meaning.
+        let most = if config.honour_credit { Config::UNLIMITED } else { u32::MAX };
+        Self {
+            pid: config.pid,
+            window: if config.window > most { most } else { config.window },
+            handshake_ms: config.handshake_ms,
+            backoff_ms: Some(config.backoff_ms),
+            #[cfg(feature = "std")]
+            smd_classes: config.smd_classes,
+            frame_payload: config.frame_payload,
+            frame_payload_managed: config.frame_payload_managed,
+            honour_credit: config.honour_credit,
+            jitter_percent: config.jitter_percent,
+            reconnect: config.reconnect,
+        }
+    }
+}
+
 /// A stream, but for its storage and its decoder.
 ///
 /// What is small and often used comes first, where short instructions reach it.
@@ -121,8 +171,8 @@ pub(crate) struct Engine {
     rideshare_turn: u8,
     /// How many attempts to open the link were made in a row.
     attempts: u8,
-    /// The application closed the stream or the proxy destroyed it.
-    ended: bool,
+    /// Neither has the application closed the stream nor the proxy destroyed it.
+    lives: bool,
     tx_wanted: bool,
     timeout_pending: bool,
     /// The application asked for an onward connection at some time.
@@ -147,26 +197,41 @@ pub(crate) struct Engine {
     timeout: Option<u32>,
     advised_buffer: u32,
     random: Random,
-    config: Config,
-    pub(crate) tag: &'static str,
+    seed: u32,
+    config: Settings,
+    pub(crate) tag: Option<&'static str>,
     pub(crate) name: Name,
 }
 
 impl Engine {
-    pub(crate) const fn new(name: Name, mut config: Config) -> Self {
-        // Without credit it is a number of another meaning.
-        if config.honour_credit && config.window > Config::UNLIMITED {
-            config.window = Config::UNLIMITED;
-        }
+    pub(crate) const fn new(name: Name, config: Config) -> Self {
+        let mut new = Self::vacant();
+        new.begin(name, config);
+        new
+    }
+
+    /// Begins in the place of one that is vacant.
+    pub(crate) const fn begin(&mut self, name: Name, config: Config) {
+        self.random = Random::new(config.seed);
+        self.seed = config.seed;
+        self.config = Settings::new(config);
+        self.name = name;
+        self.link = Link::Down;
+        self.lives = true;
+    }
+
+    /// One whose life is over before it began: all zeros.
+    pub(crate) const fn vacant() -> Self {
         Self {
-            random: Random::new(config.seed),
+            random: Random::new(0),
+            seed: 0,
             attempts: 0,
-            config,
-            name,
-            tag: "",
+            config: Settings::NONE,
+            name: Name::NONE,
+            tag: None,
             link_state: LinkState::NEW,
             metadata: MetadataStore::new(),
-            link: Link::Down,
+            link: Link::Closed,
             link_at: Instant::ZERO,
             since: Instant::ZERO,
             shown: code::NONE,
@@ -177,7 +242,7 @@ impl Engine {
             connected: false,
             created_once: false,
             tried: false,
-            ended: false,
+            lives: false,
             tx_wanted: false,
             message_open: false,
             tx_since_us: 0,
@@ -189,17 +254,30 @@ impl Engine {
         }
     }
 
-    /// One whose life is over before it began.
-    pub(crate) const fn vacant() -> Self {
-        let mut vacant = Self::new(Name::NONE, Config::DEFAULT);
-        vacant.link = Link::Closed;
-        vacant.link_at = Instant::NEVER;
-        vacant.ended = true;
-        vacant
+    pub(crate) const fn config(&self) -> Config {
+        let Settings { pid, window, handshake_ms, frame_payload, frame_payload_managed, .. } =
+            self.config;
+        Config {
+            pid,
+            window,
+            honour_credit: self.config.honour_credit,
+            frame_payload,
+            frame_payload_managed,
+            handshake_ms,
+            backoff_ms: match self.config.backoff_ms {
+                Some(backoff_ms) => backoff_ms,
+                None => &[],
+            },
+            jitter_percent: self.config.jitter_percent,
+            seed: self.seed,
+            reconnect: self.config.reconnect,
+            #[cfg(feature = "std")]
+            smd_classes: self.config.smd_classes,
+        }
     }
 
-    pub(crate) const fn config(&self) -> &Config {
-        &self.config
+    pub(crate) const fn handshake_ms(&self) -> u32 {
+        self.config.handshake_ms
     }
 
     pub(crate) const fn state(&self) -> Option<State> {
@@ -222,7 +300,7 @@ impl Engine {
     }
 
     pub(crate) const fn has_ended(&self) -> bool {
-        self.ended
+        !self.lives
     }
 
     pub(crate) const fn credit(&self) -> Option<i32> {

@@ -286,6 +286,39 @@ fn a_client_fits_in_a_static() {
     assert_eq!(opened, Ok(id(0)));
 }
 
+/// What has begun with zeros sends the same at the same times as what was made at once.
+#[test]
+fn an_idle_client_that_is_started_is_a_new_one() {
+    const SHORT: MuxConfig = MuxConfig { frame_max: 1, ..MuxConfig::FAST };
+    let slots = || [Slot::vacant([0; 16]), Slot::vacant([0; 16])];
+    let mut new = Client::new(SHORT, 7, slots());
+    let mut started = Client::idle(slots());
+    started.start(SHORT, 7);
+    for client in [&mut new, &mut started] {
+        assert!(client.stream(id(1)).unwrap().has_ended());
+        client.close(id(1));
+        assert!(client.poll_event().is_none(), "there is no stream");
+        let opened = client.open(Name::literal("a"), Config::DEFAULT, Priority::LOWEST);
+        assert_eq!(opened, Ok(id(0)));
+    }
+    let mut now = us(1);
+    for _ in 0..40 {
+        let sent = [&mut new, &mut started].map(|client| {
+            let mut out = [0; 128];
+            let mut events = Vec::new();
+            while let Some(event) = client.handle_timeout(now) {
+                events.push(format!("{event:?}"));
+            }
+            let length = client.transmit(now, &mut out, &mut |_, _| None).unwrap();
+            (events, out[..length].to_vec(), client.deadline(), *client.mux().config())
+        });
+        let [(.., at, _), started] = &sent;
+        assert_eq!(&sent[0], started);
+        now = at.unwrap().max(now);
+    }
+    assert!(now > us(1_000_000), "time went on: {now:?}");
+}
+
 #[test]
 fn memory_is_as_promised() {
     // On the 64-bit machine that runs this; 32-bit ones take less.
