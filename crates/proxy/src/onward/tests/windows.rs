@@ -12,7 +12,10 @@ async fn generous_server() -> Server {
     const END_STREAM: u8 = 1;
     Server::scripted(|_, mut socket| async move {
         let settings = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0x7f, 0xff, 0xff, 0xff];
-        let more = [0, 0, 4, 8, 0, 0, 0, 0, 1, 0, 0, 0xff, 0xff];
+        let more = [0, 0, 4, 8, 0, 0, 0, 0, 1, 0, 0xff, 0xff, 0xff];
+        // Behind it what the connection needs for the rest of the body: a window that grows behind the
+        // end of what is sent is of no interest.
+        let room = [0, 0, 4, 8, 0, 0, 0, 0, 0, 0, 0x0f, 0xff, 0xff];
         // `:status: 200`, and the end.
         let answer = [0, 0, 1, 1, 5, 0, 0, 0, 1, 0x88];
         socket.write_all(&settings).await.unwrap();
@@ -23,7 +26,7 @@ async fn generous_server() -> Server {
             let length = u32::from_be_bytes([0, a, b, c]) as usize;
             socket.read_exact(&mut vec![0; length]).await.unwrap();
             if kind == HEADERS {
-                socket.write_all(&more).await.unwrap();
+                socket.write_all(&[more, room].concat()).await.unwrap();
             }
             if kind <= HEADERS && flags & END_STREAM != 0 {
                 socket.write_all(&answer).await.unwrap();
@@ -39,6 +42,6 @@ async fn a_server_that_gives_more_than_the_largest_window_is_borne_with() {
     let server = generous_server().await;
     let mut policy = stream(Protocol::H2, server.address);
     policy.http.method = "POST".to_owned();
-    let report = send(&onward(), attempt(&policy), b"data").await;
+    let report = send(&onward(), attempt(&policy), &[b'x'; 200_000]).await;
     assert!(report.is_complete(), "{:?}", report.end);
 }
