@@ -12,8 +12,9 @@ use tokio::time::sleep;
 use crate::exit::Failure;
 use crate::private_file;
 
-/// The longest file, in bytes; more than the largest limits of cookies make of it on any machine.
+/// The longest file, in bytes; the default limits of cookies make a third of it at most.
 const LENGTH_MAX: u64 = 64 * 1024 * 1024;
+const TOO_LONG: &str = "longer than 64 MiB";
 /// How long after a server has set cookies they are written. Others may follow.
 const SOON: Duration = Duration::from_secs(5);
 
@@ -55,7 +56,11 @@ impl CookieFile {
         if text == *known {
             return;
         }
-        match private_file::write(&self.path, text.as_bytes()) {
+        let written = match text.len() as u64 {
+            0..=LENGTH_MAX => private_file::write(&self.path, text.as_bytes()),
+            _ => Err(std::io::Error::other(TOO_LONG)),
+        };
+        match written {
             Ok(()) => *known = text,
             Err(error) => {
                 let path = self.path.display();
@@ -87,9 +92,7 @@ fn read(path: &Path) -> Result<Option<String>, String> {
     let read = file.take(LENGTH_MAX + 1).read_to_string(&mut text);
     let length = read.map_err(|error| error.to_string())? as u64;
     if length > LENGTH_MAX {
-        return Err(format!(
-            "it is longer than {LENGTH_MAX} bytes; remove it to begin without cookies"
-        ));
+        return Err(format!("{TOO_LONG}; remove it to begin without cookies"));
     }
     Ok(Some(text))
 }

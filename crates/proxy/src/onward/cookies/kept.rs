@@ -15,9 +15,9 @@ use crate::onward::connect::Trust;
 /// [`Handle::cookies`](crate::Handle::cookies) of one gives, [`Config::cookies`](crate::Config::cookies)
 /// of the next one takes.
 ///
-/// It belongs to its clients: their passwords to these servers, so to speak. Cookies that a server wants
-/// kept for the session alone are not in it, and it is of clients that the next proxy knows again: users,
-/// hosts, and lines and devices by their names.
+/// Cookies are secrets, often as good as passwords. Those that a server wants kept for the session alone are
+/// not in it; the others are of clients that the next proxy knows again: users, hosts, and lines and devices
+/// by their names.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct KeptCookies(pub(super) BTreeMap<KeptOwner, Vec<KeptCookie>>);
 
