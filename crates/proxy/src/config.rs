@@ -58,6 +58,9 @@ pub struct Config {
     /// Whether to look for captive portals with the policy's streamtype `captive_portal_detect`, at
     /// start and when somebody asks on the bus. Default: no.
     pub find_portals: bool,
+    /// How many threads serve streams: one for each processor is the most that is of use. Default 0: the
+    /// threads of the caller's runtime do.
+    pub threads: usize,
     /// Where the system says how names are looked up; tests have files of their own.
     pub(crate) names: NameFiles,
 }
@@ -91,6 +94,7 @@ impl Config {
             smd: true,
             smd_bridge: None,
             find_portals: false,
+            threads: 0,
             names: NameFiles::default(),
         }
     }

@@ -5,6 +5,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
 
 use nix::sys::socket::getsockopt;
@@ -33,10 +34,16 @@ const NOTHING: u32 = 1;
 /// # Errors
 /// The socket's.
 pub async fn all_read(socket: &UnixStream) -> io::Result<()> {
-    if bytes(socket).is_err() {
+    if !is_told(socket) {
         return Ok(());
     }
     poll_fn(|cx| poll_none(socket, cx)).await
+}
+
+/// Whether the system tells.
+pub(crate) fn is_told(socket: &UnixStream) -> bool {
+    static IS_TOLD: OnceLock<bool> = OnceLock::new();
+    *IS_TOLD.get_or_init(|| bytes(socket).is_ok())
 }
 
 /// What is unread, in the bytes of memory that it takes.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use nix::errno::Errno;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tracing::warn;
 
 use super::bind::{Bound, Socket};
@@ -24,11 +25,11 @@ pub(super) async fn accept_all(shared: Arc<Shared>, bound: Bound) {
     let stop = &shared.stopping;
     let Bound { socket, file: _file, address } = bound;
     let result = match socket {
-        Socket::Unix(socket) => match tokio::net::UnixListener::from_std(socket) {
+        Socket::Unix(socket) => match UnixListener::from_std(socket) {
             Ok(socket) => stop.run_until_cancelled(accept_unix(&shared, socket)).await,
             Err(error) => Some(error),
         },
-        Socket::Tcp(socket) => match tokio::net::TcpListener::from_std(socket) {
+        Socket::Tcp(socket) => match TcpListener::from_std(socket) {
             Ok(socket) => stop.run_until_cancelled(accept_tcp(&shared, socket)).await,
             Err(error) => Some(error),
         },
@@ -45,7 +46,7 @@ pub(super) async fn accept_all(shared: Arc<Shared>, bound: Bound) {
     }
 }
 
-async fn accept_unix(shared: &Arc<Shared>, socket: tokio::net::UnixListener) -> io::Error {
+async fn accept_unix(shared: &Arc<Shared>, socket: UnixListener) -> io::Error {
     let mut spare = Spare::new();
     loop {
         match socket.accept().await {
@@ -55,8 +56,12 @@ async fn accept_unix(shared: &Arc<Shared>, socket: tokio::net::UnixListener) -> 
                     Err(_) => Peer::Unknown,
                 };
                 let Some(open) = shared.admit(peer) else { continue };
-                let (reader, writer) = link.into_split();
-                open.serve(reader, writer);
+                if open.is_here() {
+                    let (reader, writer) = link.into_split();
+                    open.serve(reader, writer);
+                } else if let Ok(link) = link.into_std() {
+                    open.serve_on_shard(move || Ok(UnixStream::from_std(link)?.into_split()));
+                }
             }
             Err(error) => {
                 let is_away = spare.turn_away(&error, || drop(socket.accept().now_or_never()));
@@ -66,7 +71,7 @@ async fn accept_unix(shared: &Arc<Shared>, socket: tokio::net::UnixListener) -> 
     }
 }
 
-async fn accept_tcp(shared: &Arc<Shared>, socket: tokio::net::TcpListener) -> io::Error {
+async fn accept_tcp(shared: &Arc<Shared>, socket: TcpListener) -> io::Error {
     let mut spare = Spare::new();
     loop {
         match socket.accept().await {
@@ -76,8 +81,16 @@ async fn accept_tcp(shared: &Arc<Shared>, socket: tokio::net::TcpListener) -> io
                 if let Err(error) = tcp::set_up(&link, gone) {
                     tracing::debug!(%error, "cannot set the options of a TCP socket");
                 }
-                let (reader, writer) = link.into_split();
-                open.serve(TcpReader::new(reader, gone), writer);
+                let halves = move |link: TcpStream| {
+                    let (reader, writer) = link.into_split();
+                    (TcpReader::new(reader, gone), writer)
+                };
+                if open.is_here() {
+                    let (reader, writer) = halves(link);
+                    open.serve(reader, writer);
+                } else if let Ok(link) = link.into_std() {
+                    open.serve_on_shard(move || Ok(halves(TcpStream::from_std(link)?)));
+                }
             }
             Err(error) => {
                 let is_away = spare.turn_away(&error, || drop(socket.accept().now_or_never()));

@@ -2,29 +2,40 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::io;
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tracing::{info, warn};
 
+use super::shards::ShardId;
 use super::shared::{Shared, lock};
 use crate::config::Limits;
 use crate::descriptors::{Budget, REMEDY};
 use crate::identity::Identity;
+use crate::onward::Onward;
 use crate::session::{self, Excess, Peer, SessionContext};
 
 /// Who is connected.
 #[derive(Debug, Default)]
 pub(crate) struct Admitted {
     sessions: usize,
-    by_client: HashMap<Identity, usize>,
+    by_client: HashMap<Identity, Client>,
     lines: usize,
     lines_by_client: HashMap<Identity, usize>,
     /// Of the lines, those with a descriptor of their own.
     connections: usize,
     /// Links that are open only until their clients know that they get no session.
     turned_away: usize,
+}
+
+/// The sessions of one client.
+#[derive(Debug, Default)]
+struct Client {
+    sessions: usize,
+    /// Where the last one went.
+    shard: Option<ShardId>,
 }
 
 /// How many sessions there may be.
@@ -57,7 +68,7 @@ impl Quota {
     }
 
     fn excess(&self, admitted: &Admitted, client: &Identity) -> Option<Excess> {
-        let own = admitted.by_client.get(client).copied().unwrap_or(0);
+        let own = admitted.by_client.get(client).map_or(0, |client| client.sessions);
         let (client, Bound { limit, descriptors }) =
             if admitted.sessions + admitted.connections >= self.sessions.limit {
                 (None, self.sessions)
@@ -78,18 +89,52 @@ pub(crate) struct Admission {
     excess: Option<Excess>,
     /// Held for its drop: the line of the session waits for it.
     pub(crate) line: Option<TaskTrackerToken>,
+    /// Where it is to be served.
+    shard: Option<ShardId>,
     shared: Arc<Shared>,
 }
 
 impl Admission {
-    /// Serves its link, in a task.
+    /// Serves its link, in a task of the caller's runtime.
     pub(crate) fn serve<R, W>(self, reader: R, writer: W) -> JoinHandle<()>
     where
         R: session::LinkReader,
         W: session::LinkWriter,
     {
-        let shared = Arc::clone(&self.shared);
-        let context = SessionContext {
+        let (context, sessions) = (self.context(), self.shared.sessions.clone());
+        sessions.spawn(async move {
+            session::run(context, reader, writer).await;
+            drop(self);
+        })
+    }
+
+    /// Serves its link on its shard. `connect` makes the halves of the link there, of what belongs to no
+    /// runtime.
+    pub(crate) fn serve_on_shard<R, W>(
+        self,
+        connect: impl FnOnce() -> io::Result<(R, W)> + Send + 'static,
+    ) where
+        R: session::LinkReader,
+        W: session::LinkWriter,
+    {
+        let (context, shared) = (self.context(), Arc::clone(&self.shared));
+        shared.shards.spawn(self.shard, &shared.sessions, async move {
+            match connect() {
+                Ok((reader, writer)) => session::run(context, reader, writer).await,
+                Err(error) => warn!(%error, "cannot serve a client"),
+            }
+            drop(self);
+        });
+    }
+
+    /// True if its shard is where the caller runs, or there are no shards.
+    pub(crate) fn is_here(&self) -> bool {
+        self.shard.is_none_or(|shard| self.shared.shards.is_here(shard))
+    }
+
+    fn context(&self) -> SessionContext<Arc<Onward>> {
+        let shared = &self.shared;
+        SessionContext {
             id: self.id,
             peer: self.peer.clone(),
             excess: self.excess.clone(),
@@ -101,11 +146,7 @@ impl Admission {
             timeouts: shared.config.timeouts.clone(),
             draining: shared.draining.clone(),
             closing: shared.closing.clone(),
-        };
-        shared.sessions.spawn(async move {
-            session::run(context, reader, writer).await;
-            drop(self);
-        })
+        }
     }
 }
 
@@ -119,8 +160,8 @@ impl Drop for Admission {
         self.shared.counts.sessions_open.take(1);
         admitted.sessions -= 1;
         if let Entry::Occupied(mut entry) = admitted.by_client.entry(self.peer.identity()) {
-            *entry.get_mut() -= 1;
-            if *entry.get() == 0 {
+            entry.get_mut().sessions -= 1;
+            if entry.get().sessions == 0 {
                 entry.remove();
             }
         }
@@ -154,6 +195,7 @@ impl Shared {
         let client = peer.identity();
         let mut admitted = lock(&self.admitted);
         let excess = quota.excess(&admitted, &client);
+        let mut shard = None;
         if let Some(excess) = &excess {
             self.counts.over_limit.add(1);
             if admitted.turned_away >= budget.turned_away {
@@ -165,12 +207,16 @@ impl Shared {
             admitted.turned_away += 1;
         } else {
             admitted.sessions += 1;
-            *admitted.by_client.entry(client).or_default() += 1;
+            let client = admitted.by_client.entry(client).or_default();
+            client.sessions += 1;
+            client.shard = self.shards.place(client.shard);
+            shard = client.shard;
             self.counts.sessions_open.add(1);
             self.counts.sessions_total.add(1);
         }
         drop(admitted);
-        Some(Admission { id: self.next_id(), peer, excess, line: None, shared: Arc::clone(self) })
+        let (id, shared) = (self.next_id(), Arc::clone(self));
+        Some(Admission { id, peer, excess, line: None, shard, shared })
     }
 }
 

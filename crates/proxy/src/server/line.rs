@@ -119,8 +119,7 @@ pub(super) async fn accept_channels(
         let peer = Peer::Channel { client, name, channel: index };
         let Some(mut open) = shared.admit(peer) else { continue };
         open.line = Some(sessions.token());
-        let (reader, writer) = channel.into_split();
-        open.serve(reader, writer);
+        open.serve_on_shard(move || Ok(channel.into_split()));
     }
     line.close();
     sessions.close();

@@ -6,6 +6,7 @@ mod bind;
 mod line;
 mod listener;
 mod network;
+mod shards;
 mod shared;
 mod tcp;
 
@@ -24,6 +25,7 @@ use self::bind::Bound;
 pub use self::bind::ListenError;
 use self::line::LineLog;
 pub use self::listener::{Accepted, Listener};
+use self::shards::Shards;
 pub(crate) use self::shared::Shared;
 pub(crate) use self::shared::lock;
 use crate::config::{Config, DeviceCredentials};
@@ -72,13 +74,15 @@ impl Proxy {
     /// A proxy that listens nowhere yet.
     ///
     /// # Errors
-    /// The configuration holds what TLS cannot use, or names what the policy does not have.
+    /// The configuration names what the policy does not have, or the system gives no more threads.
     pub fn new(config: Config) -> Result<Self, SetupError> {
         let bridge = config.smd_bridge.as_ref();
         if let Some(missing) = bridge.and_then(|bridge| bridge.missing(&config.policy)) {
             return Err(SetupError(missing));
         }
-        Ok(Self { shared: Arc::new(Shared::new(config)), listeners: Vec::new() })
+        let shards = Shards::start(config.threads)
+            .map_err(|error| SetupError(format!("cannot start threads: {error}")))?;
+        Ok(Self { shared: Arc::new(Shared::new(config, shards)), listeners: Vec::new() })
     }
 
     /// Binds an address, at once, and returns it with the port that was free if it asked for any.
@@ -141,10 +145,11 @@ impl Proxy {
         let Self { shared, listeners } = self;
         shared.log_quota();
         let accepting = TaskTracker::new();
-        for bound in listeners {
+        for (turn, bound) in listeners.into_iter().enumerate() {
             let address = bound.address.clone();
             let serve = accept::accept_all(Arc::clone(&shared), bound);
-            accepting.spawn(serve.instrument(warn_span!("listener", %address)));
+            let serve = serve.instrument(warn_span!("listener", %address));
+            shared.shards.spawn(shared.shards.by_turns(turn), &accepting, serve);
         }
         if shared.config.find_portals {
             let watching = crate::portal::watch(Arc::clone(&shared));
@@ -175,6 +180,7 @@ impl Proxy {
         // What the last sessions wrote is still to be sent.
         shared.lines.close();
         let _ = tokio::time::timeout(shared.config.timeouts.flush, shared.lines.wait()).await;
+        shared.shards.stop().await;
     }
 }
 

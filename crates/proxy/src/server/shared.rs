@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::admission::Admitted;
+use super::shards::Shards;
 use crate::config::Config;
 use crate::counters::Counts;
 use crate::descriptors::Descriptors;
@@ -26,6 +27,7 @@ pub(crate) struct Shared {
     pub(crate) smd: Smd,
     /// To the buses of other proxies.
     pub(crate) bridge: Option<Bridge>,
+    pub(crate) shards: Shards,
     next_id: AtomicU64,
     pub(crate) sessions: TaskTracker,
     /// Lines, which outlive their sessions by what is still to be sent.
@@ -39,7 +41,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config, shards: Shards) -> Self {
         let counts = Arc::<Counts>::default();
         let memory = Memory::new(config.limits.memory.resolve(), Arc::clone(&counts));
         let bounds = Bounds {
@@ -75,6 +77,7 @@ impl Shared {
             memory,
             smd,
             bridge,
+            shards,
             next_id: AtomicU64::new(1),
             sessions: TaskTracker::new(),
             lines: TaskTracker::new(),

@@ -33,6 +33,14 @@ pub(crate) trait LinkWriter: AsyncWrite + Send + Unpin + 'static {
         false
     }
 
+    /// Closes the link, whose other half this is.
+    fn close_with(self, reader: impl LinkReader)
+    where
+        Self: Sized,
+    {
+        drop((self, reader));
+    }
+
     /// Ready once the client has read all that was written, if the link tells.
     fn poll_all_read(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
@@ -85,7 +93,13 @@ impl LinkWriter for tokio::net::unix::OwnedWriteHalf {
     const IS_NARROW: bool = false;
 
     fn tells_when_read(&self) -> bool {
-        unread::bytes(self.as_ref()).is_ok()
+        unread::is_told(self.as_ref())
+    }
+
+    fn close_with(self, reader: impl LinkReader) {
+        // Closing shuts it down, too.
+        self.forget();
+        drop(reader);
     }
 
     fn poll_all_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

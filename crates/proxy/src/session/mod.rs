@@ -73,6 +73,8 @@ async fn serve<D: AttemptStarter, R: LinkReader, W: LinkWriter>(
     if let Some(final_frames) = final_frames {
         // A client that does not read them in time has itself to blame.
         let _ = timeout(flush, linger_close(final_frames, reader, writer)).await;
+    } else {
+        writer.close_with(reader);
     }
 }
 
@@ -285,7 +287,8 @@ impl<D: AttemptStarter> Session<D> {
             FrameWriter::new(mode, ClientCredit::Unlimited, Instant::now())
         };
         match close_reason {
-            CloseReason::Closed | CloseReason::Link(_) => None,
+            // A client that has ended its stream waits for nothing.
+            CloseReason::Closed | CloseReason::Destroyed | CloseReason::Link(_) => None,
             CloseReason::Refused(_) => {
                 let mut frame_writer = nothing();
                 let list = Piece { data: &[], offset: 0, total: 0 };
@@ -293,7 +296,6 @@ impl<D: AttemptStarter> Session<D> {
                 frame_writer.push(&refused).ok()?;
                 Some(frame_writer)
             }
-            CloseReason::Destroyed => Some(nothing()),
             CloseReason::Shutdown | CloseReason::Protocol(_) => match &mut self.state {
                 SessionState::Unnamed { .. } => Some(nothing()),
                 SessionState::Created(stream) => {

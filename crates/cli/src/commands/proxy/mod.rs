@@ -6,8 +6,10 @@ mod knobs;
 mod reloader;
 mod remote;
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum, ValueHint};
@@ -107,6 +109,12 @@ pub(crate) struct ProxyArgs {
     /// Seconds that streams have to finish after SIGTERM; the same as --timeout drain=SECONDS
     #[arg(long, value_name = "SECONDS", value_parser = parse_seconds)]
     pub(crate) grace: Option<Duration>,
+
+    /// Threads that serve streams; one for each processor by default
+    ///
+    /// A client's streams share one thread as long as that one can keep up.
+    #[arg(long, value_name = "NUMBER")]
+    threads: Option<NonZeroUsize>,
 
     /// Who may share an onward connection that is open already
     #[arg(long, value_name = "WHO", default_value = "client")]
@@ -219,7 +227,8 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
         args.credentials.as_deref(),
         options,
     )?;
-    let runtime = service::multi_threaded(None)?;
+    // Streams have threads of their own.
+    let runtime = service::multi_threaded(Some(1))?;
     let _inside = runtime.enter();
     let (parsed, credentials) = match runtime.block_on(reloader.start()) {
         Ok(loaded) => loaded,
@@ -245,6 +254,7 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     knobs::apply(&args.limits, &args.timeouts, &mut config)
         .map_err(|error| Failure::new(error.to_string()))?;
     config.sharing = args.share_connections.into();
+    config.threads = args.threads.or(available_parallelism().ok()).map_or(1, NonZeroUsize::get);
     config.smd = !args.no_smd;
     config.smd_bridge.clone_from(&args.smd_bridge);
     if let Some(bridge) = &mut config.smd_bridge {

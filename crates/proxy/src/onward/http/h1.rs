@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{Request, StatusCode};
 use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::runtime;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -49,6 +50,8 @@ pub(crate) struct Connection {
     peer: Scope,
     sender: SendRequest<RequestBody>,
     driver: AbortHandle,
+    /// Where the driver runs: what is used elsewhere has to wake another thread for all that passes.
+    home: runtime::Id,
     /// Whether it was kept from an earlier exchange.
     reused: bool,
 }
@@ -72,7 +75,8 @@ impl Connection {
                 tracing::debug!(error = describe(&error), "h1 connection");
             }
         });
-        Ok(Self { route, peer, sender, driver: driver.abort_handle(), reused: false })
+        let (driver, home) = (driver.abort_handle(), runtime::Handle::current().id());
+        Ok(Self { route, peer, sender, driver, home, reused: false })
     }
 
     /// What the peer's address is.
@@ -180,7 +184,8 @@ impl Pool {
         shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A kept connection that looks alive; the newest, since the others may be about to be closed.
+    /// A kept connection that looks alive, of this thread if there is one; the newest, since the others
+    /// may be about to be closed.
     pub(crate) async fn take(&self, route: &Route) -> Option<Connection> {
         loop {
             let mut connection = Self::lock(&self.shared).pop(route)?;
@@ -221,7 +226,9 @@ impl Pool {
 impl Shared {
     fn pop(&mut self, route: &Route) -> Option<Connection> {
         let queue = self.idle.get_mut(route)?;
-        let idle = queue.pop_back();
+        let here = runtime::Handle::current().id();
+        let newest_here = queue.iter().rposition(|idle| idle.connection.home == here);
+        let idle = queue.remove(newest_here.unwrap_or(queue.len().saturating_sub(1)));
         if queue.is_empty() {
             self.idle.remove(route);
         }
