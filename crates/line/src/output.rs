@@ -116,6 +116,7 @@ impl Output {
     pub(crate) fn learn(&mut self, line: &mut LineState) {
         match line.take_probe().filter(|_| self.is_paced) {
             Some(Probe::Answered(answer)) => self.pacer.answered(answer),
+            Some(Probe::Repaired) => self.pacer.repaired(),
             Some(Probe::Lost) => self.pacer.restart(),
             None => {}
         }

@@ -35,6 +35,8 @@ const PPM: u64 = 1_000_000;
 pub(crate) enum Probe {
     /// The PONG came.
     Answered(Answer),
+    /// The PONG came, but what was lost and sent again meanwhile made it late.
+    Repaired,
     /// The link was lost.
     Lost,
 }
@@ -191,6 +193,11 @@ impl Pacer {
         let round_trip_ns = round_trip_ns.saturating_sub(least.round_trip_ns);
         let one_way_ns = one_way_ns.saturating_sub(least.one_way_ns);
         round_trip_ns.min(one_way_ns).max(0).cast_unsigned()
+    }
+
+    /// The PING was answered, and its answer says nothing about the wire.
+    pub(crate) fn repaired(&mut self) {
+        self.ping = Ping::None;
     }
 
     /// The port or the peer may be another one from now on.

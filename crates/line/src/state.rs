@@ -56,6 +56,8 @@ pub(crate) struct LineState {
     asked: bool,
     /// Bytes that had come when the last PING was sent.
     pinged_at: u64,
+    /// [`LineState::repairs`] then.
+    pinged_after: u64,
     /// What became of a PING, for the pacer.
     probe: Option<Probe>,
     next_id: u64,
@@ -98,6 +100,7 @@ impl LineState {
             measuring: false,
             asked: false,
             pinged_at: 0,
+            pinged_after: 0,
             probe: None,
             next_id: 0,
             unread_max: config.unread_max,
@@ -178,7 +181,10 @@ impl LineState {
     /// The peer has read what was sent before the last PING: channels that waited for that go on.
     fn ping_answered(&mut self, at: Instant) {
         let behind = self.status.bytes_in - self.pinged_at;
-        self.probe = Some(Probe::Answered(Answer { at, peer_us: self.mux.pong_us(), behind }));
+        self.probe = Some(match self.pinged_after == self.repairs() {
+            true => Probe::Answered(Answer { at, peer_us: self.mux.pong_us(), behind }),
+            false => Probe::Repaired,
+        });
         for state in self.channels.values_mut() {
             state.ahead.ping_answered();
             if let (Phase::Open(channel) | Phase::Closing(channel), false) =
@@ -317,7 +323,7 @@ impl LineState {
 
     /// A PING is in what was taken last.
     pub(crate) fn pinging(&mut self) {
-        self.pinged_at = self.status.bytes_in;
+        (self.pinged_at, self.pinged_after) = (self.status.bytes_in, self.repairs());
     }
 
     /// What became of the last PING, if that is known by now.

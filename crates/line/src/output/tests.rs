@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use sspc_arq::Choice;
 use sspc_mux::{Config, Instant, Priority, Role};
-use sspc_sim::{Link, LinkConfig, Rng, Side, drive};
+use sspc_sim::{Link, LinkConfig, Noise, Rng, Side, drive};
 
 use super::Output;
 use crate::config::LineConfig;
@@ -285,5 +285,68 @@ fn ends_that_are_late_cost_no_throughput() {
                 assert!(outcome.goodput >= 940, "{setup:?}: {outcome:?}");
             }
         }
+    }
+}
+
+/// Of one download that has the line to itself, in packets: bytes in thousandths of what the wire carries.
+fn goodput_among(noise: Noise) -> u64 {
+    let (baud, seconds) = (2_000_000, 20);
+    let setup = Setup {
+        baud,
+        mux: Config::FAST,
+        framing: Choice::Reliable,
+        permille: 1000,
+        bulk: Bulk::Down,
+        late_us: 300,
+        seconds,
+    };
+    let config = LinkConfig {
+        latency_us: 200,
+        capacity: BUFFER,
+        cut_max: 128,
+        ..LinkConfig::serial(baud.into())
+    };
+    let mut link = Link::new(5, LinkConfig { noise, ..config });
+    let mut rng = Rng::new(9);
+    let mut client = End::new(Side::A, &setup);
+    let mut proxy = End::new(Side::B, &setup);
+    let ours = client.line.request_channel(Priority::default());
+    let (mut theirs, mut downloaded) = (None, 0);
+    drive(1, usize::MAX, |now_us| {
+        for end in [&mut client, &mut proxy] {
+            if now_us >= end.wakes_us {
+                end.run(now_us, &mut link);
+            }
+        }
+        if let Poll::Ready(Some(id)) = proxy.line.poll_accept(&cx()) {
+            theirs = Some(id);
+        }
+        if let Some(bulk) = theirs {
+            while proxy.write(bulk, 4096) > 0 {}
+            while let more @ 1.. = client.read(ours, 4096) {
+                downloaded += more as u64;
+            }
+        }
+        for end in [&mut client, &mut proxy] {
+            end.output.fill(Instant::from_micros(now_us), &mut end.line);
+            let taken = link.push(now_us, end.side, end.output.pending());
+            end.output.wrote(Instant::from_micros(now_us), taken);
+            let next_us = end.next_us(now_us, &link);
+            end.wakes_us = next_us.saturating_add(rng.below(setup.late_us + 1)).max(now_us + 1);
+        }
+        (now_us < seconds * 1_000_000).then_some(client.wakes_us.min(proxy.wakes_us))
+    });
+    assert_eq!(client.line.status().losses + proxy.line.status().losses, 0);
+    downloaded * 1000 / (u64::from(baud) / 10 * seconds)
+}
+
+/// What is sent again makes answers to PINGs late. That was taken for a slow wire, and payload waited: of
+/// one byte in 10,000 harmed came 83 % of the goodput.
+#[test]
+fn what_is_sent_again_is_not_taken_for_a_slow_wire() {
+    let third = |ppm| Noise { flips: ppm, drops: ppm, doubles: ppm, ..Noise::NONE };
+    for (noise, least) in [(Noise::NONE, 980), (third(3), 960), (third(33), 890)] {
+        let goodput = goodput_among(noise);
+        assert!(goodput >= least, "{noise:?}: {goodput}");
     }
 }

@@ -90,6 +90,12 @@ impl LineState {
         (self.in_packets() && self.is_shared()).then_some(self.shared_packet_max)
     }
 
+    /// How often something was sent again, here or there, as far as it shows.
+    pub(super) const fn repairs(&self) -> u64 {
+        let packets = &self.status.packets;
+        packets.resent + packets.damaged + packets.early
+    }
+
     /// All that was given to packets has arrived, as far as is known.
     #[cfg(feature = "tokio")]
     pub(crate) fn has_arrived(&self) -> bool {

@@ -215,6 +215,13 @@ Exit codes:
   1  the policy is wrong or an address cannot be listened on; nothing was served
   2  the command line is wrong";
 
+/// One thread for each processor, but for so few that most descriptors are left for streams.
+fn threads() -> usize {
+    const DESCRIPTORS_EACH: usize = 64;
+    let affordable = service::descriptors_left() / DESCRIPTORS_EACH;
+    available_parallelism().map_or(1, NonZeroUsize::get).min(affordable).max(1)
+}
+
 /// Runs the command to its end. To be called before there are threads: what a service manager
 /// passes is taken out of the environment.
 pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
@@ -254,7 +261,7 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     knobs::apply(&args.limits, &args.timeouts, &mut config)
         .map_err(|error| Failure::new(error.to_string()))?;
     config.sharing = args.share_connections.into();
-    config.threads = args.threads.or(available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+    config.threads = args.threads.map_or_else(threads, NonZeroUsize::get);
     config.smd = !args.no_smd;
     config.smd_bridge.clone_from(&args.smd_bridge);
     if let Some(bridge) = &mut config.smd_bridge {
