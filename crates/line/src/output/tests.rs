@@ -13,6 +13,7 @@ use sspc_sim::{Link, LinkConfig, Noise, Rng, Side, drive};
 use super::Output;
 use crate::config::LineConfig;
 use crate::event::LineEvent;
+use crate::pacer::Probe;
 use crate::state::{ChannelId, LineState};
 
 /// What a pseudo-terminal holds.
@@ -340,13 +341,53 @@ fn goodput_among(noise: Noise) -> u64 {
     downloaded * 1000 / (u64::from(baud) / 10 * seconds)
 }
 
-/// What is sent again makes answers to PINGs late. That was taken for a slow wire, and payload waited: of
-/// one byte in 10,000 harmed came 83 % of the goodput.
 #[test]
-fn what_is_sent_again_is_not_taken_for_a_slow_wire() {
+fn noise_costs_a_download_what_is_sent_again_and_little_more() {
     let third = |ppm| Noise { flips: ppm, drops: ppm, doubles: ppm, ..Noise::NONE };
-    for (noise, least) in [(Noise::NONE, 980), (third(3), 960), (third(33), 890)] {
+    for (noise, least) in [(Noise::NONE, 980), (third(3), 960), (third(33), 910)] {
         let goodput = goodput_among(noise);
         assert!(goodput >= least, "{noise:?}: {goodput}");
+    }
+}
+
+/// What is sent again makes answers to PINGs late. That was taken for a slow wire, and payload waited: of
+/// one byte in 10,000 harmed, pseudo-terminals carried 83 % instead of 92 %.
+#[test]
+fn what_is_sent_again_is_not_taken_for_a_slow_wire() {
+    for is_harmed in [false, true] {
+        let framing = Choice::Reliable;
+        let [mut client, mut proxy] = [(Role::Client, 1), (Role::Proxy, 2)].map(|(role, seed)| {
+            let config =
+                LineConfig { framing, seed, ..LineConfig::for_rate(Config::FAST, 2_000_000) };
+            LineState::new(role, &config, None)
+        });
+        let (mut now_us, mut bytes) = (0, [0; 4096]);
+        let mut pass = |from: &mut LineState, to: &mut LineState| {
+            now_us += 1000;
+            let now = Instant::from_micros(now_us);
+            while let length @ 1.. = from.transmit(now, &mut bytes) {
+                to.receive(now, &bytes[..length]);
+            }
+            from.handle_timeout(now);
+            now
+        };
+        let mut now = Instant::ZERO;
+        for _ in 0..20 {
+            pass(&mut client, &mut proxy);
+            now = pass(&mut proxy, &mut client);
+        }
+        client.take_probe();
+        client.measure(now);
+        pass(&mut client, &mut proxy);
+        client.pinging();
+        if is_harmed {
+            client.receive(now, b"\x06harmed\0");
+        }
+        pass(&mut proxy, &mut client);
+        match client.take_probe() {
+            Some(Probe::Answered(_)) => assert!(!is_harmed),
+            Some(Probe::Repaired) => assert!(is_harmed),
+            other => panic!("{other:?}"),
+        }
     }
 }
