@@ -20,7 +20,7 @@ mod credentials;
 mod descriptors;
 mod explain;
 mod fetch;
-#[cfg(any(fuzzing, test))]
+#[cfg(any(feature = "fuzzing", test))]
 #[doc(hidden)]
 pub mod fuzzing;
 mod identity;

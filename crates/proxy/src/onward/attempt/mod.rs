@@ -52,7 +52,7 @@ pub(crate) struct TxChunk {
 
 impl TxChunk {
     /// Without settings of its own.
-    #[cfg(any(test, fuzzing))]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub(crate) const fn new(bytes: Bytes, flags: Flags) -> Self {
         Self { bytes, flags, settings: None }
     }
