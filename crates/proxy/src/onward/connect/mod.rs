@@ -26,7 +26,7 @@ pub use self::client_cert::{ClientCert, ClientCertError};
 use self::perf::Dns;
 pub(crate) use self::perf::Perf;
 #[cfg(feature = "http3")]
-pub(crate) use self::quic::{QuicLink, QuicSettings};
+pub(crate) use self::quic::{QuicLink, QuicSettings, refused_later};
 pub(crate) use self::read_out::ReadOut;
 #[cfg(test)]
 pub(crate) use self::resolve::tests::server::NameServer;

@@ -198,17 +198,27 @@ impl Runtime for Noting {
     }
 }
 
-/// What went wrong, in the words of somebody who has to put it right.
-fn explain(error: ConnectionError, notes: Notes, presented: Option<&Presented>) -> NoQuic {
-    /// Where TLS's alerts begin among the errors of QUIC (RFC 9001 §4.8).
+/// The alert of TLS that an error is.
+fn alert_of(error: &ConnectionError) -> Option<AlertDescription> {
+    /// Where they begin among the errors of QUIC (RFC 9001 §4.8).
     const ALERTS: u64 = 0x100;
-    let code = match &error {
+    let code = match error {
         ConnectionError::TransportError(error) => u64::from(error.code),
         ConnectionError::ConnectionClosed(close) => u64::from(close.error_code),
-        _ => 0,
+        _ => return None,
     };
-    let alert = u8::try_from(code.wrapping_sub(ALERTS)).ok().map(AlertDescription::from);
-    match (notes.certificate, alert) {
+    u8::try_from(code.wrapping_sub(ALERTS)).ok().map(AlertDescription::from)
+}
+
+/// What TLS has to say of the error of an established connection: a server that demands a certificate
+/// refuses a client without one only when the handshake is over for that.
+pub(crate) fn refused_later(error: &ConnectionError) -> Option<String> {
+    alert_of(error).map(|alert| refused(alert, false, None))
+}
+
+/// What went wrong, in the words of somebody who has to put it right.
+fn explain(error: ConnectionError, notes: Notes, presented: Option<&Presented>) -> NoQuic {
+    match (notes.certificate, alert_of(&error)) {
         (Some(why), _) => NoQuic { kind: FailureKind::Tls, why },
         // It speaks QUIC, but another protocol over it.
         (None, Some(alert @ AlertDescription::NoApplicationProtocol)) => {

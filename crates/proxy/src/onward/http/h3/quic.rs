@@ -4,6 +4,7 @@
 //! given up while it is read.
 
 use std::collections::VecDeque;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -19,6 +20,7 @@ use quinn::{ConnectionError, ReadError, VarInt, WriteError};
 use thiserror::Error;
 
 use super::frames::Frames;
+use crate::onward::connect::refused_later;
 
 /// Most bytes that are read at a time.
 const READ_MAX: usize = 16 * 1024;
@@ -351,7 +353,10 @@ fn connection_error(error: ConnectionError) -> ConnectionErrorIncoming {
             ConnectionErrorIncoming::ApplicationClose { error_code: close.error_code.into() }
         }
         ConnectionError::TimedOut => ConnectionErrorIncoming::Timeout,
-        other => ConnectionErrorIncoming::Undefined(Arc::new(other)),
+        other => ConnectionErrorIncoming::Undefined(match refused_later(&other) {
+            Some(why) => Arc::new(io::Error::other(why)),
+            None => Arc::new(other),
+        }),
     }
 }
 
