@@ -112,7 +112,7 @@ impl Assembler {
         }
     }
 
-    /// The same, to be begun anew before it is used: all zeros.
+    /// One that is all zeros. Reset it before you use it.
     pub(crate) const fn vacant() -> Self {
         Self { stage: Stage::Fixed(Then::Nothing), ..Self::new() }
     }

@@ -102,6 +102,14 @@ impl End {
         }
     }
 
+    /// Writes what its users gave it, and chooses when it wakes up: so many µs late.
+    fn send(&mut self, now_us: u64, link: &mut Link, late_us: u64) {
+        self.output.fill(Instant::from_micros(now_us), &mut self.line);
+        let taken = link.push(now_us, self.side, self.output.pending());
+        self.output.wrote(Instant::from_micros(now_us), taken);
+        self.wakes_us = self.next_us(now_us, link).saturating_add(late_us).max(now_us + 1);
+    }
+
     fn next_us(&self, now_us: u64, link: &Link) -> u64 {
         let refill = self.output.refill_in(Instant::from_micros(now_us));
         let refill = refill.map(|wait| now_us + wait.as_micros() as u64 + 1);
@@ -189,11 +197,7 @@ fn run(setup: &Setup) -> Outcome {
             }
         }
         for end in [&mut client, &mut proxy] {
-            end.output.fill(Instant::from_micros(now_us), &mut end.line);
-            let taken = link.push(now_us, end.side, end.output.pending());
-            end.output.wrote(Instant::from_micros(now_us), taken);
-            let next_us = end.next_us(now_us, &link);
-            end.wakes_us = next_us.saturating_add(rng.below(setup.late_us + 1)).max(now_us + 1);
+            end.send(now_us, &mut link, rng.below(setup.late_us + 1));
             while let Some(event) = end.line.pop_event() {
                 assert!(!matches!(event, LineEvent::Overflow { .. }));
             }
@@ -329,11 +333,7 @@ fn goodput_among(noise: Noise) -> u64 {
             }
         }
         for end in [&mut client, &mut proxy] {
-            end.output.fill(Instant::from_micros(now_us), &mut end.line);
-            let taken = link.push(now_us, end.side, end.output.pending());
-            end.output.wrote(Instant::from_micros(now_us), taken);
-            let next_us = end.next_us(now_us, &link);
-            end.wakes_us = next_us.saturating_add(rng.below(setup.late_us + 1)).max(now_us + 1);
+            end.send(now_us, &mut link, rng.below(setup.late_us + 1));
         }
         (now_us < seconds * 1_000_000).then_some(client.wakes_us.min(proxy.wakes_us))
     });
