@@ -52,7 +52,7 @@ pub use config::LineConfig;
 pub use datagrams::Datagrams;
 pub use event::{LineEvent, Refused, Status};
 pub use keys::{LineKeys, chance};
-pub use line::Line;
+pub use line::{Line, LineMonitor};
 pub use network::resolve;
 pub use port::open_port;
 pub use port_errors::PortErrors;

@@ -92,6 +92,11 @@ impl Line {
         io::Error::new(io::ErrorKind::TimedOut, why)
     }
 
+    /// Shows how the line is without being a user of it.
+    pub fn monitor(&self) -> LineMonitor {
+        LineMonitor { shared: Arc::clone(&self.shared) }
+    }
+
     /// How the line is.
     pub fn status(&self) -> Status {
         self.shared.lock().status()
@@ -112,5 +117,23 @@ impl Line {
     /// they are dropped, and what was written to them is sent.
     pub fn close(&self) {
         self.shared.command(LineState::close);
+    }
+}
+
+/// Shows how a line is. It is no user of the line: the line ends although this is held.
+#[derive(Clone, Debug)]
+pub struct LineMonitor {
+    shared: Arc<Shared>,
+}
+
+impl LineMonitor {
+    /// How the line is; as it was at its end if it has ended.
+    pub fn status(&self) -> Status {
+        self.shared.lock().status()
+    }
+
+    /// As [`Line::device`].
+    pub fn device(&self) -> Option<Arc<str>> {
+        self.shared.lock().device()
     }
 }

@@ -61,6 +61,9 @@ pub struct Config {
     /// How many threads serve streams: one for each processor is the most that is of use. Default 0: the
     /// threads of the caller's runtime do.
     pub threads: usize,
+    /// Whether [`Handle::observed`](crate::Handle::observed) shows sessions, transactions, connections and
+    /// failures. It costs some hundred bytes a stream. Default: false.
+    pub observe: bool,
     /// Where the system says how names are looked up; tests have files of their own.
     pub(crate) names: NameFiles,
 }
@@ -95,6 +98,7 @@ impl Config {
             smd_bridge: None,
             find_portals: false,
             threads: 0,
+            observe: false,
             names: NameFiles::default(),
         }
     }

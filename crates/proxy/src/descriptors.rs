@@ -10,6 +10,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use tokio::sync::Notify;
 
 use crate::identity::Identity;
+use crate::observe::Connection;
 
 /// What an administrator can do about it.
 pub(crate) const REMEDY: &str = "raise the process's limit of open files (ulimit -Hn, or \
@@ -79,6 +80,8 @@ struct Held {
 #[derive(Debug)]
 pub(crate) struct Descriptor {
     claim: Claim,
+    /// What observers see of its connection.
+    pub(crate) connection: Option<Connection>,
 }
 
 /// On whose account descriptors are taken.
@@ -129,7 +132,7 @@ impl Descriptors {
         }
         held.all += 1;
         let claim = Claim { client: client.cloned(), descriptors: Arc::clone(self) };
-        Some(Descriptor { claim })
+        Some(Descriptor { claim, connection: None })
     }
 
     /// The same, once there is one. Cancel safe.

@@ -135,6 +135,7 @@ fn attempt(
         metadata: metadata.to_vec(),
         length_hint: length,
         classes: Classes::NONE,
+        record: Default::default(),
     }
 }
 

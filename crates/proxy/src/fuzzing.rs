@@ -31,6 +31,7 @@ fn attempt(stream: StreamType, metadata: Metadata) -> Attempt {
         metadata,
         length_hint: None,
         classes: sspc_wire::smd::Classes::NONE,
+        record: Default::default(),
     }
 }
 

@@ -27,6 +27,7 @@ mod identity;
 #[cfg(test)]
 mod isolation;
 mod memory;
+mod observe;
 mod onward;
 mod payload;
 mod portal;
@@ -44,6 +45,8 @@ pub use counters::Counters;
 pub use credentials::{AwsKeys, OauthClient};
 pub use explain::{Destination, Explanation, RequestHead, Secret, explain};
 pub use fetch::{FetchedPolicy, PolicyOrigin};
+pub use observe::view;
+pub use observe::{Missed, Observed, TransactionFeed};
 pub use onward::{ClientCert, ClientCertError, KeptCookies};
 pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};
 pub use smd::{MessageTooLong, Smd, SmdBridge, SmdBridgeError, SmdMessage, Subscription};

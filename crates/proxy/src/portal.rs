@@ -120,6 +120,7 @@ async fn ask(shared: &Shared, streamtype: &Arc<StreamType>) -> Found {
         metadata: Vec::new(),
         length_hint: None,
         classes: Classes::NONE,
+        record: Default::default(),
     });
     let answer = async {
         while let Some(event) = attempt.events.recv().await {

@@ -59,6 +59,11 @@ impl Memory {
         Arc::new(Self { bound, counts, clients: Mutex::default() })
     }
 
+    /// What may be held in all, in bytes.
+    pub(crate) const fn bound(&self) -> usize {
+        self.bound
+    }
+
     /// An account for a stream of this client.
     pub(crate) fn open_account(self: &Arc<Self>, identity: Identity) -> Arc<Account> {
         let mut clients = self.clients();

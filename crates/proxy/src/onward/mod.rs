@@ -38,7 +38,8 @@ pub(crate) use self::attempt::{
 pub(crate) use self::connect::NameFiles;
 #[cfg(test)]
 pub(crate) use self::connect::NameServer;
-use self::connect::{Alpn, Caller, Connector, Perf, Reach, Resolver, Route, Transport};
+pub(crate) use self::connect::Perf;
+use self::connect::{Alpn, Caller, Connector, Reach, Resolver, Route, Transport};
 pub use self::connect::{ClientCert, ClientCertError};
 #[cfg(feature = "http3")]
 use self::connect::{QuicLink, QuicSettings};
@@ -49,7 +50,9 @@ pub(crate) use self::plan::Planned;
 use crate::allow_to::AllowTo;
 use crate::config::{Credentials, DeviceCredentials, Limits, Sharing, Timeouts};
 use crate::descriptors::{Descriptor, Descriptors, REMEDY};
+use crate::identity::Identity;
 use crate::memory::Memory;
+use crate::observe::{Connection, Observer};
 use crate::smd::{self, Smd};
 use crate::ways_out::WaysOut;
 
@@ -71,6 +74,8 @@ pub(crate) struct OnwardConfig {
     pub(crate) names: NameFiles,
     /// The message bus, if clients may use it.
     pub(crate) smd: Option<Smd>,
+    /// Who sees connections, if somebody does.
+    pub(crate) observer: Option<Arc<Observer>>,
 }
 
 impl OnwardConfig {
@@ -205,7 +210,35 @@ impl Onward {
         perf: &mut Perf,
     ) -> Result<Transport, Failure> {
         let descriptor = self.descriptor(route).await?;
-        self.connector.connect(descriptor, route, caller, alpn, perf).await
+        let mut transport = self.connector.connect(descriptor, route, caller, alpn, perf).await?;
+        let protocol = match (alpn, transport.alpn()) {
+            (Alpn::H2, None) => "h2",
+            (_, Some(b"h2")) => "h2",
+            (Alpn::AwsMqtt, _) => "mqtt",
+            (Alpn::Raw, _) => "raw",
+            _ => "h1",
+        };
+        if let Some(connection) = self.opened(route, protocol, perf) {
+            transport.set_observed(connection);
+        }
+        Ok(transport)
+    }
+
+    /// What was opened for one protocol is used for another one, which observers see.
+    fn speaks(&self, perf: &Perf, protocol: &'static str) {
+        if let (Some(observer), Some(connection)) = (&self.config.observer, perf.connection) {
+            observer.connections().speaks(connection, protocol);
+        }
+    }
+
+    /// What observers see of a connection that was opened.
+    fn opened(&self, route: &Route, protocol: &'static str, perf: &mut Perf) -> Option<Connection> {
+        let all = self.config.observer.as_ref()?.connections();
+        let client = route.client.as_ref().map(Identity::to_string);
+        let (endpoint, address) = (route.to_string(), perf.peer.clone());
+        let connection = all.opened(endpoint, address, route.tls.is_some(), protocol, client);
+        perf.connection = Some(connection.id());
+        Some(connection)
     }
 
     /// A fresh connection of QUIC.
@@ -218,7 +251,11 @@ impl Onward {
         perf: &mut Perf,
     ) -> Result<QuicLink, Failure> {
         let descriptor = self.descriptor(route).await?;
-        self.connector.connect_quic(descriptor, route, caller, settings, perf).await
+        let connected =
+            self.connector.connect_quic(descriptor, route, caller, settings, perf).await;
+        let mut link = connected?;
+        link.descriptor.connection = self.opened(route, "h3", perf);
+        Ok(link)
     }
 
     /// A descriptor for a connection. If there is none, connections that nobody uses are closed.

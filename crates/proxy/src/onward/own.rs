@@ -50,6 +50,7 @@ impl Own {
             chain: vec![Arc::clone(&stream)],
             stream,
             classes: Classes::NONE,
+            record: Default::default(),
             metadata,
             length_hint: length,
         };

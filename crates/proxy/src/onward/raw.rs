@@ -29,10 +29,12 @@ pub(super) async fn run(
     let connected = async {
         let target = attempt.target()?;
         let route = onward.config.route(attempt, &target);
+        attempt.record.leads_to(&route);
         let caller = Caller::of(attempt);
         onward.connect(&route, &caller, Alpn::Raw, &mut perf).await
     };
     let connected = connected.await;
+    attempt.record.connected(&perf);
     if attempt.stream.perf && out.event(Event::Perf(perf.json(None))).await.is_err() {
         return SessionGone.into();
     }

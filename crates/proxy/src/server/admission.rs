@@ -140,6 +140,7 @@ impl Admission {
             excess: self.excess.clone(),
             policy: Arc::clone(&lock(&shared.policy)),
             starter: Arc::clone(&shared.onward),
+            observer: shared.observer.clone(),
             counts: Arc::clone(&shared.counts),
             memory: Arc::clone(&shared.memory),
             limits: shared.config.limits.clone(),
@@ -169,6 +170,11 @@ impl Drop for Admission {
 }
 
 impl Shared {
+    /// Most sessions that there may be.
+    pub(crate) fn sessions_max(&self) -> usize {
+        self.quota().sessions.limit
+    }
+
     fn quota(&self) -> Quota {
         Quota::of(&self.config.limits, &self.descriptors().budget())
     }

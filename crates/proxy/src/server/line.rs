@@ -13,6 +13,7 @@ use super::Handle;
 use super::shared::Shared;
 use crate::counters::Counts;
 use crate::identity::Identity;
+use crate::observe::LineWatch;
 use crate::session::{AnyPipe, Peer};
 use sspc_address::{ListenAddress, NetworkAddress};
 
@@ -32,16 +33,21 @@ pub(crate) fn name(address: &ListenAddress) -> String {
 pub(crate) struct LineLog {
     line: String,
     counts: Arc<Counts>,
+    watch: Option<Arc<LineWatch>>,
     is_up: bool,
 }
 
 impl LineLog {
-    pub(crate) fn new(line: String, counts: Arc<Counts>) -> Self {
-        Self { line, counts, is_up: false }
+    /// Where observers see the line.
+    pub(crate) fn watch(&self) -> Option<Arc<LineWatch>> {
+        self.watch.clone()
     }
 
     pub(crate) fn note(&mut self, event: &LineEvent) {
         self.count(event);
+        if let Some(watch) = &self.watch {
+            watch.note(event);
+        }
         let (line, kind) = (&self.line, event.label());
         match event {
             _ if event.is_fault() => warn!(client = %line, kind, "{event}"),
@@ -128,9 +134,16 @@ pub(super) async fn accept_channels(
 
 impl Shared {
     /// What logs and counts the events of a line that is the only one of its kind.
-    fn line_observer(&self, name: &str) -> impl FnMut(LineEvent) + Send + use<> {
-        let mut log = LineLog::new(name.to_owned(), Arc::clone(&self.counts));
-        move |event| log.note(&event)
+    pub(crate) fn line_log(&self, line: String) -> LineLog {
+        let watch = self.observer.as_ref().map(|observer| observer.lines().begin(&line).into());
+        LineLog { line, counts: Arc::clone(&self.counts), watch, is_up: false }
+    }
+}
+
+/// Lets observers see a line, if there are any.
+pub(super) fn show(watch: Option<Arc<LineWatch>>, line: &Line) {
+    if let Some(watch) = watch {
+        watch.monitor(line.monitor());
     }
 }
 
@@ -200,8 +213,11 @@ impl Handle {
         let config = shared.config.limits.limit_line(config);
         let name = name.to_owned();
         async move {
-            let observer = shared.line_observer(&name);
+            let mut log = shared.line_log(name.clone());
+            let watch = log.watch();
+            let observer = move |event| log.note(&event);
             let (line, running) = Line::over(reader, writer, Role::Proxy, config, observer);
+            show(watch, &line);
             serve(&shared, line, running, &name).await
         }
     }
@@ -229,8 +245,11 @@ impl Handle {
         let config = shared.config.limits.limit_line(config);
         let name = name.to_owned();
         async move {
-            let observer = shared.line_observer(&name);
+            let mut log = shared.line_log(name.clone());
+            let watch = log.watch();
+            let observer = move |event| log.note(&event);
             let (line, running) = Line::over_datagrams(datagrams, Role::Proxy, config, observer);
+            show(watch, &line);
             serve(&shared, line, running, &name).await
         }
     }

@@ -21,9 +21,8 @@ use sspc_policy::Policy;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, info, warn_span};
 
-use self::bind::Bound;
 pub use self::bind::ListenError;
-use self::line::LineLog;
+use self::bind::{Bound, Socket};
 pub use self::listener::{Accepted, Listener};
 use self::shards::Shards;
 pub(crate) use self::shared::Shared;
@@ -93,9 +92,13 @@ impl Proxy {
     /// # Errors
     /// See [`ListenError`].
     pub fn listen(&mut self, address: &ListenAddress) -> Result<ListenAddress, ListenError> {
-        let mut log = LineLog::new(line::name(address), Arc::clone(&self.shared.counts));
+        let mut log = self.shared.line_log(line::name(address));
+        let watch = log.watch();
         let limits = &self.shared.config.limits;
         let bound = bind::bind(address, limits, move |event| log.note(&event))?;
+        if let (Some(watch), Socket::Line(line)) = (watch, &bound.socket) {
+            watch.monitor(line.monitor());
+        }
         Ok(self.keep(bound))
     }
 
@@ -144,6 +147,7 @@ impl Proxy {
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { shared, listeners } = self;
         shared.log_quota();
+        shared.listens(listeners.iter().map(|bound| bound.address.to_string()).collect());
         let accepting = TaskTracker::new();
         for (turn, bound) in listeners.into_iter().enumerate() {
             let address = bound.address.clone();

@@ -21,10 +21,11 @@ use tracing::{debug, info, warn};
 
 use super::admission::LinePlace;
 use super::bind::{Bound, ListenError, Socket};
-use super::line::{LineLog, accept_channels};
+use super::line::{accept_channels, show};
 use super::shared::Shared;
 use super::tcp;
 use crate::identity::Identity;
+use crate::observe::LineWatch;
 
 /// How many datagrams of a peer wait until its line takes them. What is beyond is lost, and is sent
 /// again.
@@ -169,20 +170,19 @@ impl Lines {
         let (reader, writer) = stream.into_split();
         let (lines, config) = (self.clone(), self.config(Carrier::Tcp, keys));
         self.shared.lines.spawn(async move {
-            let (observer, links) = lines.observer(&host);
+            let Noted { observer, links, watch } = lines.observer(&host);
             let (line, running) = Line::over(reader, writer, Role::Proxy, config, observer);
+            show(watch, &line);
             serve(lines, line, running, links, place, format!("tcp:{peer}")).await;
         });
     }
 
     /// What notes events of a client's line, and whether its link is up.
-    fn observer(
-        &self,
-        client: &Identity,
-    ) -> (impl FnMut(LineEvent) + Send + use<>, watch::Receiver<bool>) {
+    fn observer(&self, client: &Identity) -> Noted<impl FnMut(LineEvent) + Send + use<>> {
         // Not the peer's port, of which one client has any number: logs that repeat are summed up.
         let name = format!("{} {client}", self.name);
-        let mut log = LineLog::new(name, Arc::clone(&self.shared.counts));
+        let mut log = self.shared.line_log(name);
+        let watch = log.watch();
         let (tell, links) = watch::channel(false);
         let observer = move |event: LineEvent| {
             log.note(&event);
@@ -192,8 +192,17 @@ impl Lines {
                 _ => {}
             }
         };
-        (observer, links)
+        Noted { observer, links, watch }
     }
+}
+
+/// What notes the events of a line,
+struct Noted<F> {
+    observer: F,
+    /// whether its link is up,
+    links: watch::Receiver<bool>,
+    /// and where observers see it.
+    watch: Option<Arc<LineWatch>>,
 }
 
 /// Serves a peer until its line ends, or has been without a link for too long.
@@ -359,8 +368,9 @@ impl Peers {
         let peer = PeerSocket { socket, peer: from, incoming: Mutex::new(incoming) };
         self.known.insert(from, queue);
         self.tasks.spawn(async move {
-            let (observer, links) = lines.observer(&client);
+            let Noted { observer, links, watch } = lines.observer(&client);
             let (line, running) = Line::over_datagrams(peer, Role::Proxy, config, observer);
+            show(watch, &line);
             serve(lines, line, running, links, place, format!("udp:{from}")).await;
             from
         });

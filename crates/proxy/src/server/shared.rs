@@ -1,7 +1,7 @@
 //! What all parts of a proxy share: its state, and how it drains.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use sspc_policy::Policy;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::counters::Counts;
 use crate::descriptors::Descriptors;
 use crate::memory::Memory;
+use crate::observe::Observer;
 use crate::onward::{Onward, OnwardConfig};
 use crate::smd::{Bounds, Bridge, Smd};
 
@@ -28,6 +29,10 @@ pub(crate) struct Shared {
     /// To the buses of other proxies.
     pub(crate) bridge: Option<Bridge>,
     pub(crate) shards: Shards,
+    /// Sees what happens, if the configuration asks for it.
+    pub(crate) observer: Option<Arc<Observer>>,
+    /// Where the proxy listens, once it does.
+    listening: OnceLock<Vec<String>>,
     next_id: AtomicU64,
     pub(crate) sessions: TaskTracker,
     /// Lines, which outlive their sessions by what is still to be sent.
@@ -50,6 +55,7 @@ impl Shared {
             rate: config.limits.smd_rate,
         };
         let smd = Smd::new(bounds, Arc::clone(&counts));
+        let observer = config.observe.then(Observer::new);
         let onward = OnwardConfig {
             memory: Arc::clone(&memory),
             limits: config.limits.clone(),
@@ -61,6 +67,7 @@ impl Shared {
             ways_out: config.ways_out.clone(),
             names: config.names.clone(),
             smd: config.smd.then(|| smd.clone()),
+            observer: observer.clone(),
         };
         let bridge = config
             .smd_bridge
@@ -78,6 +85,8 @@ impl Shared {
             smd,
             bridge,
             shards,
+            observer,
+            listening: OnceLock::new(),
             next_id: AtomicU64::new(1),
             sessions: TaskTracker::new(),
             lines: TaskTracker::new(),
@@ -90,6 +99,22 @@ impl Shared {
     /// The process's descriptors.
     pub(crate) fn descriptors(&self) -> &Arc<Descriptors> {
         self.onward.descriptors()
+    }
+
+    /// It listens there from now on.
+    pub(super) fn listens(&self, addresses: Vec<String>) {
+        // A proxy runs once.
+        let _ = self.listening.set(addresses);
+    }
+
+    /// Where it listens; nowhere before it runs.
+    pub(crate) fn listening(&self) -> Vec<String> {
+        self.listening.get().cloned().unwrap_or_default()
+    }
+
+    /// Whether it takes clients.
+    pub(crate) fn is_accepting(&self) -> bool {
+        self.listening.get().is_some() && !self.stopping.is_cancelled()
     }
 
     /// A number that no session or line had.

@@ -10,6 +10,7 @@ use super::peer::Peer;
 use crate::config::{Limits, Timeouts};
 use crate::counters::Counts;
 use crate::memory::Memory;
+use crate::observe::Observer;
 
 /// What a session has of its proxy.
 #[derive(Clone, Debug)]
@@ -21,6 +22,7 @@ pub(crate) struct SessionContext<D> {
     pub(crate) excess: Option<Excess>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) starter: D,
+    pub(crate) observer: Option<Arc<Observer>>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) limits: Limits,

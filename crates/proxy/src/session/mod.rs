@@ -18,6 +18,7 @@ mod peer;
 mod state_filter;
 mod stream;
 mod tx_queue;
+mod watermarks;
 
 use std::future::pending;
 use std::io;
@@ -277,6 +278,14 @@ impl<D: AttemptStarter> Session<D> {
             CloseReason::Protocol(_) => counts.protocol_errors.add(1),
         }
         let kind = close_reason.kind();
+        if let Some(observer) = &self.context.observer {
+            let streamtype = match &self.state {
+                SessionState::Unnamed { .. } => None,
+                SessionState::Created(stream) => Some(stream.name()),
+            };
+            let peer = &self.context.peer;
+            observer.session_failed(peer, streamtype, kind, close_reason.to_string());
+        }
         warn!(kind, from_client, to_client, "session ended: {close_reason}");
     }
 

@@ -23,10 +23,11 @@ use super::lifecycle::{Action, Lifecycle};
 use super::link::LinkKind;
 use super::metadata::Metadata;
 use super::tx_queue::{self, Pushed, TxQueue};
-use crate::config::Limits;
+use super::watermarks::Watermarks;
 use crate::counters::Counts;
 use crate::identity::Identity;
 use crate::memory::{Account, Held, Way};
+use crate::observe::{Outcome, Watched};
 use crate::onward::{Attempt, End, Event, Failure, FailureKind, MessageSettings, Takes, TxChunk};
 use crate::payload;
 
@@ -37,32 +38,6 @@ const FRAMES_WAITING_MAX: usize = 1024;
 /// How long the proxy waits before it connects again by itself after a client broke a message off:
 /// until then the client has heard of it, and what it sent before has come and is thrown away.
 const BROKEN_OFF_WAIT: Duration = Duration::from_secs(1);
-
-/// How much of a stream's payload is held, in bytes.
-#[derive(Clone, Copy, Debug)]
-struct Watermarks {
-    /// Above it the client is not read from, as long as payload flows.
-    tx_queue: usize,
-    /// Above it the client is not read from in any case.
-    ahead: usize,
-    /// At or above it nothing is taken from the peer any more,
-    frame_writer: usize,
-    /// until the client has read down to less than this.
-    resume: usize,
-}
-
-impl Watermarks {
-    fn of(streamtype: &StreamType, limits: &Limits) -> Self {
-        let size = |bytes: u32| usize::try_from(bytes).unwrap_or(usize::MAX).max(1);
-        let buffer = limits.buffer_of(streamtype);
-        let given = |bytes: Option<u32>| bytes.filter(|bytes| *bytes > 0).map(size);
-        let frame_writer = given(streamtype.proxy_rxflow_on_above).unwrap_or(buffer).min(buffer);
-        let resume =
-            given(streamtype.proxy_rxflow_off_below).unwrap_or(frame_writer).min(frame_writer);
-        let ahead = size(limits.ahead_buffer).max(buffer.saturating_mul(2));
-        Self { tx_queue: buffer, ahead, frame_writer, resume }
-    }
-}
 
 /// What a stream holds itself, on its account.
 struct Holdings {
@@ -121,6 +96,8 @@ pub(crate) struct Stream<D: AttemptStarter> {
     /// And that it gives no credit while it sends.
     has_logged_stuck: bool,
     link: LinkKind,
+    /// What observers see, if there are any.
+    watched: Option<Watched>,
 }
 
 impl<D: AttemptStarter> Stream<D> {
@@ -132,7 +109,9 @@ impl<D: AttemptStarter> Stream<D> {
         asked: &Streamtype<'_>,
         link: LinkKind,
     ) -> Self {
-        let SessionContext { peer, starter, counts, limits, timeouts, memory, .. } = context;
+        let SessionContext {
+            id, peer, starter, observer, counts, limits, timeouts, memory, ..
+        } = context;
         let watermarks = Watermarks::of(&streamtype, limits);
         let honours = asked.honours_credit();
         let is_smd = streamtype.protocol == Protocol::Smd;
@@ -151,6 +130,7 @@ impl<D: AttemptStarter> Stream<D> {
         };
         let seed = rand::random();
         let account = memory.open_account(peer.identity());
+        let watched = observer.as_ref().map(|all| all.watch(*id, peer, &streamtype));
         let held = |way| account.hold(way, 0);
         let held = Holdings { onward: held(Way::Onward), back: held(Way::Back) };
         let mut stream = Self {
@@ -178,6 +158,7 @@ impl<D: AttemptStarter> Stream<D> {
             has_logged_refusal: false,
             has_logged_stuck: false,
             link,
+            watched,
         };
         stream.answer_create();
         stream.give_credit();
@@ -197,6 +178,11 @@ impl<D: AttemptStarter> Stream<D> {
     }
 
     // ---- what the driver asks
+
+    /// Its streamtype's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.streamtype.name
+    }
 
     /// How urgent it is beside others of its line.
     pub(crate) fn priority(&self) -> u8 {
@@ -393,6 +379,10 @@ impl<D: AttemptStarter> Stream<D> {
         if let Event::Ended(End::Failed(failure)) = &event {
             self.counts.attempt_failed(failure.kind);
         }
+        if let Some(watched) = &mut self.watched {
+            watched.passed(self.passed);
+            watched.event(&event);
+        }
         self.lifecycle.handle_event(Instant::now(), event);
         self.settle();
     }
@@ -459,6 +449,9 @@ impl<D: AttemptStarter> Stream<D> {
         self.give_credit();
         self.free_stuck();
         self.charge();
+        if let Some(watched) = &self.watched {
+            watched.passed(self.passed);
+        }
     }
 
     /// A client that only sends, and whose peer waits for it to take what came back, will not be heard
@@ -499,6 +492,9 @@ impl<D: AttemptStarter> Stream<D> {
                     let is_known = state != State::Disconnected || self.window.is_some();
                     let ordinal = if is_known { ordinal } else { 0 };
                     self.send(&ToClient::State { state, ordinal });
+                    if let Some(watched) = &self.watched {
+                        watched.state(state);
+                    }
                     if state == State::Connected && self.unheard == 0 {
                         self.tx_queue.reopen();
                     }
@@ -530,6 +526,9 @@ impl<D: AttemptStarter> Stream<D> {
                 Action::Start => self.start(),
                 Action::Stop => {
                     self.attempt = None;
+                    if let Some(watched) = &mut self.watched {
+                        watched.end(Outcome::Left);
+                    }
                     self.is_in_peers_message = false;
                     self.frame_writer.end_of_attempt(Instant::now());
                 }
@@ -546,6 +545,8 @@ impl<D: AttemptStarter> Stream<D> {
         if let Some(credit) = self.renewed_credit {
             self.frame_writer.renew_credit(credit, Instant::now());
         }
+        let watched = self.watched.as_mut();
+        let record = watched.map(|watched| watched.begin(&self.streamtype)).unwrap_or_default();
         self.attempt = Some(self.starter.start(Attempt {
             client: self.client.clone(),
             account: Arc::clone(&self.account),
@@ -554,6 +555,7 @@ impl<D: AttemptStarter> Stream<D> {
             metadata: self.metadata.values().to_vec(),
             length_hint: self.lifecycle.length_hint(),
             classes: self.classes,
+            record,
         }));
     }
 

@@ -206,6 +206,7 @@ impl Bridge {
             metadata: Vec::new(),
             length_hint: None,
             classes: Classes::NONE,
+            record: Default::default(),
         });
         let mut is_connected = false;
         let mut inbox = Inbox::default();

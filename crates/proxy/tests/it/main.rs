@@ -32,6 +32,7 @@ mod mosquitto;
 mod mqtt;
 mod network;
 mod nginx;
+mod observe;
 mod origin;
 mod pipes;
 mod redirects;

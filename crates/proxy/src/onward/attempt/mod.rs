@@ -19,6 +19,7 @@ pub(crate) use self::failure::{Failure, FailureKind, Whose};
 use self::queue::SessionGone;
 use crate::identity::Identity;
 use crate::memory::{Account, Held};
+use crate::observe::Record;
 
 /// What one connection attempt is made from; values as they are when it starts.
 #[derive(Debug)]
@@ -37,6 +38,8 @@ pub(crate) struct Attempt {
     pub(crate) length_hint: Option<u32>,
     /// For the message bus: what the client wants to get.
     pub(crate) classes: Classes,
+    /// What observers see of it.
+    pub(crate) record: Record,
 }
 
 /// Payload from the client, in the order it came.

@@ -27,12 +27,24 @@ pub(crate) struct Perf {
     pub(crate) peer: String,
     pub(crate) connect: Duration,
     pub(crate) tls: Duration,
+    /// The number of the connection, if somebody observes.
+    pub(crate) connection: Option<u64>,
     dns: Dns,
     dns_took: Duration,
     addresses: Vec<IpAddr>,
 }
 
 impl Perf {
+    /// How long the look-up, the connecting and the handshake took.
+    pub(crate) const fn times(&self) -> (Duration, Duration, Duration) {
+        (self.dns_took, self.connect, self.tls)
+    }
+
+    /// Whether the connection had been open before.
+    pub(crate) fn is_reused(&self) -> bool {
+        self.peer.is_empty() && self.connect.is_zero()
+    }
+
     /// A name is being looked up; nothing has answered yet.
     pub(crate) fn dns_begins(&mut self) {
         self.dns = Dns::Unreachable;

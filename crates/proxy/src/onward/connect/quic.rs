@@ -26,6 +26,7 @@ use super::scope::Scope;
 use super::tcp::race;
 use super::{Alpn, Connector};
 use crate::descriptors::Descriptor;
+use crate::observe::Connection;
 use crate::onward::{Failure, FailureKind};
 
 /// After this much silence at most a server is asked whether it is there, whatever the policy says:
@@ -72,13 +73,18 @@ impl QuicSettings {
 pub(crate) struct QuicLink {
     pub(crate) connection: quinn::Connection,
     pub(crate) endpoint: Endpoint,
-    _descriptor: Descriptor,
+    pub(crate) descriptor: Descriptor,
 }
 
 impl QuicLink {
     /// What the peer's address is.
     pub(crate) fn peer(&self) -> Scope {
         Scope::of(self.connection.remote_address().ip())
+    }
+
+    /// The number by which observers know it.
+    pub(crate) fn observed(&self) -> Option<u64> {
+        self.descriptor.connection.as_ref().map(Connection::id)
     }
 }
 
@@ -150,7 +156,7 @@ impl Connector {
             failed(if is_tls { FailureKind::Tls } else { FailureKind::Connect }, &why)
         })?;
         perf.peer = peer.ip().to_string();
-        Ok(QuicLink { connection, endpoint, _descriptor: descriptor })
+        Ok(QuicLink { connection, endpoint, descriptor })
     }
 }
 

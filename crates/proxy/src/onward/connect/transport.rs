@@ -12,10 +12,10 @@ use super::client_cert::Presented;
 use super::explain::later;
 use super::scope::Scope;
 use crate::descriptors::Descriptor;
+use crate::observe::Connection;
 
 /// A connected socket, and the right to its descriptor.
 #[derive(Debug)]
-#[expect(dead_code, reason = "descriptors are held for their drop")]
 pub(crate) enum Socket {
     Tcp(TcpStream, Descriptor),
     /// Through a proxy, behind which the peer is.
@@ -34,16 +34,41 @@ pub(crate) enum Transport {
 impl Transport {
     /// What the peer's address is; one that is not known counts as public, which reaches least.
     pub(crate) fn peer(&self) -> Scope {
-        let socket = match self {
-            Transport::Clear(socket) => socket,
-            Transport::Tls(stream, _) => stream.get_ref().0,
-        };
-        match socket {
+        match self.socket() {
             Socket::Tcp(stream, _) => {
                 stream.peer_addr().map_or(Scope::Global, |address| Scope::of(address.ip()))
             }
             Socket::Via(..) => Scope::Global,
             Socket::Unix(..) => Scope::Loopback,
+        }
+    }
+
+    fn socket(&self) -> &Socket {
+        match self {
+            Transport::Clear(socket) => socket,
+            Transport::Tls(stream, _) => stream.get_ref().0,
+        }
+    }
+
+    /// Observers see it as long as it is open.
+    pub(crate) fn set_observed(&mut self, connection: Connection) {
+        let socket = match self {
+            Transport::Clear(socket) => socket,
+            Transport::Tls(stream, _) => stream.get_mut().0,
+        };
+        match socket {
+            Socket::Tcp(_, descriptor)
+            | Socket::Via(_, descriptor)
+            | Socket::Unix(_, descriptor) => descriptor.connection = Some(connection),
+        }
+    }
+
+    /// The number by which observers know it.
+    pub(crate) fn observed(&self) -> Option<u64> {
+        match self.socket() {
+            Socket::Tcp(_, descriptor)
+            | Socket::Via(_, descriptor)
+            | Socket::Unix(_, descriptor) => descriptor.connection.as_ref().map(Connection::id),
         }
     }
 

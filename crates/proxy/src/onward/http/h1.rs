@@ -54,6 +54,8 @@ pub(crate) struct Connection {
     home: runtime::Id,
     /// Whether it was kept from an earlier exchange.
     reused: bool,
+    /// The number by which observers know it.
+    observed: Option<u64>,
 }
 
 impl Drop for Connection {
@@ -65,7 +67,7 @@ impl Drop for Connection {
 impl Connection {
     /// Speaks http/1.1 on a fresh transport.
     pub(crate) async fn open(transport: Transport, route: Route) -> Result<Self, String> {
-        let peer = transport.peer();
+        let (peer, observed) = (transport.peer(), transport.observed());
         let (sender, connection) = builder()
             .handshake(TokioIo::new(ReadOut::new(transport)))
             .await
@@ -76,12 +78,17 @@ impl Connection {
             }
         });
         let (driver, home) = (driver.abort_handle(), runtime::Handle::current().id());
-        Ok(Self { route, peer, sender, driver, home, reused: false })
+        Ok(Self { route, peer, sender, driver, home, reused: false, observed })
     }
 
     /// What the peer's address is.
     pub(crate) const fn peer(&self) -> Scope {
         self.peer
+    }
+
+    /// The number by which observers know it.
+    pub(crate) const fn observed(&self) -> Option<u64> {
+        self.observed
     }
 
     /// Waits until the exchange is over in both directions and all of it went out, or until the

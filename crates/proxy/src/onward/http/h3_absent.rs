@@ -25,6 +25,10 @@ impl Slot {
         match self.0 {}
     }
 
+    pub(crate) fn observed(&self) -> Option<u64> {
+        match self.0 {}
+    }
+
     pub(crate) fn retire(&self) {
         match self.0 {}
     }

@@ -47,6 +47,7 @@ pub(crate) async fn run(
     if let Err(failure) = authorize(onward, attempt, &mut plan).await {
         return End::Failed(failure);
     }
+    attempt.record.leads_to(&plan.route);
     let upload = plan.body.as_mut().map(|body| {
         let held_max = onward.config.limits.buffer_of(&attempt.stream);
         Upload::new(chunks, body.parts.take(), body.announced, held_max)
@@ -184,6 +185,7 @@ impl Transaction<'_> {
                 let wanted = Wanted { route, caller: &caller, validity, alone };
                 let acquired = self.onward.h3.acquire(self.onward, wanted, &mut perf).await;
                 if let Some(slot) = acquired? {
+                    perf.connection = slot.connection().observed();
                     self.keep_perf(&mut perf);
                     self.start = Instant::now();
                     match h3::exchange(slot, self.plan.h2()?, cursor).await {
@@ -200,6 +202,9 @@ impl Transaction<'_> {
                 let (route, validity) = (&self.plan.route, stream.validity());
                 let wanted = Wanted { route, caller: &caller, validity, alone };
                 let acquired = self.onward.h2.acquire(self.onward, wanted, avoid, &mut perf).await;
+                if let Ok(Some(slot)) = &acquired {
+                    perf.connection = slot.connection().observed();
+                }
                 self.keep_perf(&mut perf);
                 if let Some(slot) = acquired? {
                     self.start = Instant::now();
@@ -216,7 +221,10 @@ impl Transaction<'_> {
             let request = self.plan.h1(RequestBody(cursor))?;
             let connection = match self.onward.h1.take(&self.plan.route).await {
                 // A second move goes to a connection that cannot be stale.
-                Some(connection) if self.moves == 0 => connection,
+                Some(connection) if self.moves == 0 => {
+                    self.attempt.record.reuses(connection.observed());
+                    connection
+                }
                 _ => {
                     let route = self.plan.route.clone();
                     let transport = self.onward.connect(&route, &caller, Alpn::H1, &mut perf).await;
@@ -233,6 +241,7 @@ impl Transaction<'_> {
     }
 
     fn keep_perf(&mut self, measured: &mut Perf) {
+        self.attempt.record.connected(measured);
         if let Some(perf) = &mut self.perf {
             *perf = std::mem::take(measured);
         }
@@ -302,6 +311,7 @@ impl Transaction<'_> {
         let (head, download) = response.into_parts();
         let http = &self.attempt.stream.http;
         let status = head.status;
+        self.attempt.record.responded(status.as_u16());
         if http.cookies {
             self.onward.cookies.take(&self.plan.asked(&self.attempt.client), &head.headers);
         }
@@ -414,6 +424,7 @@ impl Transaction<'_> {
             return Err("the body is too long to be sent again".to_owned());
         }
         self.plan.redirect(status, location, server)?;
+        self.attempt.record.leads_to(&self.plan.route);
         if self.plan.body.is_none()
             && let Some(upload) = self.upload.take()
         {

@@ -43,6 +43,7 @@ async fn connect(onward: &Onward, link: &Link, caller: &Caller) -> Result<Infall
         connected = onward.connect(&key.route, caller, key.alpn, &mut perf) => connected,
         () = link.abandoned() => return Err(left()),
     };
+    onward.speaks(&perf, "mqtt");
     link.set_perf(&perf);
     let transport = connected?;
     let Some(path) = &key.ws_path else {

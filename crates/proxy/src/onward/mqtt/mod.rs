@@ -60,6 +60,7 @@ pub(super) async fn run(
 ) -> End {
     let mut perf = Perf::default();
     let joined = Box::pin(join(onward, attempt, &mut perf)).await;
+    attempt.record.connected(&perf);
     if attempt.stream.perf && out.event(Event::Perf(perf.json(None))).await.is_err() {
         return SessionGone.into();
     }
@@ -110,6 +111,7 @@ pub(super) fn plan(config: &OnwardConfig, attempt: &Attempt) -> Result<Planned, 
 
 async fn join(onward: &Arc<Onward>, attempt: &Attempt, perf: &mut Perf) -> Result<Place, Failure> {
     let params = Params::of(attempt, &onward.config)?;
+    attempt.record.leads_to(&params.key.route);
     let mqtt = &attempt.stream.mqtt;
     let filter = match &mqtt.subscribe {
         Some(filter) => {

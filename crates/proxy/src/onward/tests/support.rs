@@ -63,6 +63,7 @@ pub(super) fn attempt(stream: &StreamType) -> Attempt {
         metadata: Vec::new(),
         length_hint: None,
         classes: sspc_wire::smd::Classes::NONE,
+        record: Default::default(),
     }
 }
 

@@ -88,6 +88,7 @@ pub(super) async fn run(
     let mut perf = Perf::default();
     // Boxed, because it is large and gone once the stream lives.
     let dialled = Box::pin(dial(onward, attempt, output, &mut perf)).await;
+    attempt.record.connected(&perf);
     let Dialled { to, request } = match dialled {
         Ok(dialled) => dialled,
         Err(failure) => {
@@ -202,6 +203,7 @@ async fn dial(
     perf: &mut Perf,
 ) -> Result<Dialled, Failure> {
     let request = checked(&onward.config, attempt)?.with_cookies(onward, attempt)?;
+    attempt.record.leads_to(&request.route);
     let caller = Caller::of(attempt);
     if attempt.stream.ws.over_h2
         && request.route.tls.is_some()
@@ -210,6 +212,7 @@ async fn dial(
         return Ok(Dialled { to: To::Answer(answer.map(Box::new)), request });
     }
     let transport = onward.connect(&request.route, &caller, Alpn::H1, perf).await?;
+    onward.speaks(perf, "ws");
     Ok(Dialled { to: To::Server(Box::new(transport)), request })
 }
 

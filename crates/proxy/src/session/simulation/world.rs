@@ -111,6 +111,7 @@ impl World {
             excess: None,
             policy: Arc::new(policy()),
             starter: play.clone(),
+            observer: None,
             counts: Arc::<Counts>::default(),
             memory: Arc::default(),
             limits: Limits { stream_buffer: setup.stream_buffer, ..Limits::default() },

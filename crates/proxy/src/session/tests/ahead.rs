@@ -170,6 +170,7 @@ async fn most_unread(traffic: Traffic, credit: u32) -> usize {
                 excess: None,
                 policy: Arc::new(policy()),
                 starter: starter.clone(),
+                observer: None,
                 counts: Arc::default(),
                 memory: Arc::default(),
                 limits: Limits::default(),

@@ -89,6 +89,7 @@ impl Bare {
                 excess: None,
                 policy: Arc::new(policy()),
                 starter,
+                observer: None,
                 counts: Arc::default(),
                 memory: Arc::default(),
                 limits: Limits::default(),

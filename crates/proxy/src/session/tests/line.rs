@@ -99,6 +99,7 @@ impl Rig {
                 excess: None,
                 policy: Arc::new(policy()),
                 starter: starter.clone(),
+                observer: None,
                 counts: Arc::clone(&counts),
                 memory: Arc::default(),
                 limits,

@@ -227,6 +227,7 @@ impl<L: AsyncRead + AsyncWrite + Unpin> Rig<L> {
             excess: None,
             policy: Arc::new(policy()),
             starter,
+            observer: None,
             counts: Arc::clone(&counts),
             memory: Arc::default(),
             limits: Limits::default(),

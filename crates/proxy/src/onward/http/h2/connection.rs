@@ -44,6 +44,8 @@ pub(crate) struct Shared {
     heard: Arc<Heard>,
     small_frames: SmallFrames,
     peer: Scope,
+    /// The number by which observers know it.
+    observed: Option<u64>,
     gate: Arc<Gate>,
 }
 
@@ -117,6 +119,11 @@ impl Shared {
         Some(Slot { shared: Arc::clone(self), sender, under_way: false })
     }
 
+    /// The number by which observers know it.
+    pub(crate) const fn observed(&self) -> Option<u64> {
+        self.observed
+    }
+
     /// What the peer's address is.
     pub(crate) const fn peer(&self) -> Scope {
         self.peer
@@ -162,7 +169,7 @@ pub(crate) async fn open(
     memory: Arc<Memory>,
     at_end: impl FnOnce() + Send + 'static,
 ) -> Result<Arc<Shared>, String> {
-    let peer = transport.peer();
+    let (peer, observed) = (transport.peer(), transport.observed());
     let heard = Heard::nothing();
     let gate = Gate::new(memory);
     let io = Paced::new(PeerIo::new(transport, Arc::clone(&heard)), Arc::clone(&gate));
@@ -191,6 +198,7 @@ pub(crate) async fn open(
         heard,
         small_frames: SmallFrames::new(),
         peer,
+        observed,
         gate,
     });
     let pings = connection.ping_pong();

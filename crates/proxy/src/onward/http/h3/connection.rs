@@ -23,6 +23,8 @@ type Io = h3::client::Connection<Quic, Bytes>;
 pub(crate) struct Shared {
     pub(super) occupancy: Occupancy<Sender>,
     peer: Scope,
+    /// The number by which observers know it.
+    observed: Option<u64>,
 }
 
 /// A stream's place on a connection.
@@ -56,6 +58,11 @@ impl Shared {
         Some(Slot { shared: Arc::clone(self), sender })
     }
 
+    /// The number by which observers know it.
+    pub(crate) const fn observed(&self) -> Option<u64> {
+        self.observed
+    }
+
     /// What the peer's address is.
     pub(crate) const fn peer(&self) -> Scope {
         self.peer
@@ -82,7 +89,7 @@ pub(super) async fn open(
         .await
         .map_err(|error| error.to_string())?;
     let occupancy = Occupancy::new(sender, streams_max);
-    let shared = Arc::new(Shared { occupancy, peer: link.peer() });
+    let shared = Arc::new(Shared { occupancy, peer: link.peer(), observed: link.observed() });
     let driven = Arc::clone(&shared);
     tokio::spawn(async move {
         drive(io, &driven, keep).await;

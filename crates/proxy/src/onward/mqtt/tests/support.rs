@@ -81,6 +81,7 @@ impl World {
             metadata: Vec::new(),
             length_hint: None,
             classes: sspc_wire::smd::Classes::NONE,
+            record: Default::default(),
         });
         Stream { handle }
     }
@@ -95,6 +96,7 @@ impl World {
             metadata: vec![(name.to_owned(), value.to_owned().into())],
             length_hint: None,
             classes: sspc_wire::smd::Classes::NONE,
+            record: Default::default(),
         });
         Stream { handle }
     }

@@ -97,6 +97,7 @@ impl World {
             metadata: Vec::new(),
             length_hint: None,
             classes: sspc_wire::smd::Classes::NONE,
+            record: Default::default(),
         })
     }
 

@@ -52,6 +52,7 @@ fn start_with(
         metadata,
         length_hint: None,
         classes: sspc_wire::smd::Classes::NONE,
+        record: Default::default(),
     };
     Onward::new(config).start(attempt)
 }
