@@ -80,6 +80,11 @@ impl Console {
         self.log.verbose > 0
     }
 
+    /// The format of logs.
+    pub(crate) const fn format(self) -> LogFormat {
+        self.log.format
+    }
+
     /// Something that the user waits for, such as "ready".
     pub(crate) fn say(self, line: &str) {
         match self.log.format {

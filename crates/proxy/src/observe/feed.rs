@@ -24,6 +24,17 @@ impl TransactionFeed {
         Self(receiver)
     }
 
+    /// The next one if it has ended already.
+    pub fn ready(&mut self) -> Option<Result<Arc<TransactionView>, Missed>> {
+        match self.0.try_recv() {
+            Ok(transaction) => Some(Ok(transaction)),
+            Err(broadcast::error::TryRecvError::Lagged(missed)) => Some(Err(Missed(missed))),
+            Err(broadcast::error::TryRecvError::Empty | broadcast::error::TryRecvError::Closed) => {
+                None
+            }
+        }
+    }
+
     /// The next one; `None` when the proxy is gone. Cancel safe.
     ///
     /// # Errors

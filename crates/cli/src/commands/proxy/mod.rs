@@ -1,5 +1,6 @@
 //! `sspc proxy`: everything is checked first, then served, then drained.
 
+mod access_log;
 mod cookie_file;
 mod credentials;
 mod knobs;
@@ -25,6 +26,7 @@ use crate::console::{Console, count};
 use crate::exit::{Exit, Failure};
 use crate::policy_files::{self, Loaded};
 use crate::service::{self, Passed, SignalEvent, Signals, notify};
+use access_log::AccessLog;
 use cookie_file::CookieFile;
 use knobs::Setting;
 use reloader::{Reloader, Why};
@@ -141,6 +143,14 @@ pub(crate) struct ProxyArgs {
     #[arg(long, value_name = "CLASSES", default_value_t = Classes::USER | Classes::INTERACTION)]
     #[arg(requires = "smd_bridge")]
     smd_bridge_classes: Classes,
+
+    /// Write a line for each transaction: to a file, to stdout with `-`, or to systemd's journal with `journal`
+    ///
+    /// Who, streamtype, server, status, outcome, bytes each way, the times of all parts, and whether the
+    /// connection was open before. `--log json` makes it JSON. The file is opened again at SIGHUP, so that
+    /// logrotate can move it. Lines hold no payload, no metadata and no paths.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    access_log: Option<access_log::To>,
 
     /// Change a limit, such as sessions=1000; may be given several times
     #[arg(
@@ -278,6 +288,7 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
         }
         None => None,
     };
+    config.observe = args.access_log.is_some();
     let mut proxy = Proxy::new(config).map_err(|error| Failure::new(error.to_string()))?;
     if !has_policy {
         let handle = proxy.handle();
@@ -293,7 +304,15 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     if let Some(file) = &cookie_file {
         runtime.spawn(Arc::clone(file).keep(handle.clone()));
     }
-    let exit = runtime.block_on(serve(proxy, reloader, first_fetch, credentials, console));
+    let access_log = match (&args.access_log, handle.observed()) {
+        (Some(to), Some(observed)) => Some(AccessLog::start(to, console.format(), &observed)?),
+        _ => None,
+    };
+    let logs = access_log.as_ref();
+    let exit = runtime.block_on(serve(proxy, reloader, first_fetch, credentials, logs, console));
+    if let Some(access_log) = access_log {
+        access_log.finish();
+    }
     if let Some(file) = &cookie_file {
         file.write(&handle);
     }
@@ -327,6 +346,7 @@ async fn serve(
     mut reloader: Reloader,
     first_fetch: Option<Duration>,
     credentials: credentials::Loaded,
+    access_log: Option<&AccessLog>,
     console: Console,
 ) -> Result<Exit, Failure> {
     // Before "ready", which others may answer with a signal.
@@ -360,12 +380,18 @@ async fn serve(
                     tracing::info!(?how, "stopping");
                     break;
                 }
-                // What is being read may have changed since.
-                _ if reloading.is_some() => {
-                    reload_again = true;
-                    console.say("sspc proxy: still reading the policy; will read it again after that");
+                SignalEvent::Reload | SignalEvent::Toggle => {
+                    access_log.into_iter().for_each(AccessLog::reopen);
+                    if reloading.is_some() {
+                        // What is being read may have changed since.
+                        reload_again = true;
+                        console.say(
+                            "sspc proxy: still reading the policy; will read it again after that",
+                        );
+                    } else {
+                        reloading = Some(Box::pin(reload(&handle, &reloader, Why::Asked, console)));
+                    }
                 }
-                _ => reloading = Some(Box::pin(reload(&handle, &reloader, Why::Asked, console))),
             },
             next_fetch = done(&mut reloading) => {
                 fetch = next_fetch.map(|wait| Box::pin(sleep(wait)));
