@@ -34,6 +34,9 @@ pub struct Onlooker {
 pub enum Seen {
     /// Bytes that are in no packet.
     Plain(Vec<u8>),
+    /// The packet that the next item is about, without its stuffing and with its sum; only from
+    /// [`Onlooker::with_packets`]. Of one that is damaged, what came of it.
+    Unstuffed(Vec<u8>),
     /// An end says what it is, whole.
     Hello(HelloSeen),
     /// The packets from here on are those of another session, in this direction: the mux begins again.
@@ -129,6 +132,13 @@ impl Onlooker {
     /// One that has seen nothing.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// One that also gives the bytes of each packet: [`Seen::Unstuffed`] in front of what is said of it.
+    pub fn with_packets() -> Self {
+        let mut onlooker = Self::default();
+        onlooker.ways.iter_mut().for_each(Way::give_packets);
+        onlooker
     }
 
     /// Bytes that passed. Those of a line of which only one direction is seen may have none.

@@ -5,6 +5,7 @@
 
 mod args;
 mod cable;
+mod capture_to;
 mod commands;
 mod console;
 mod exit;

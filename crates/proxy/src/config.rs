@@ -9,7 +9,7 @@ use sspc_policy::{Policy, StreamType};
 mod knobs;
 
 use self::knobs::knobs;
-pub use self::knobs::{Knob, KnobError};
+pub use self::knobs::{Knob, KnobError, parse_size};
 use crate::allow_to::AllowTo;
 pub(crate) use crate::credentials::Credentials;
 pub use crate::credentials::DeviceCredentials;

@@ -39,7 +39,7 @@ mod ways_out;
 
 pub use allow_to::{AllowTo, AllowToError};
 pub use config::{
-    Config, DeviceCredentials, Knob, KnobError, Limits, MemoryBound, Sharing, Timeouts,
+    Config, DeviceCredentials, Knob, KnobError, Limits, MemoryBound, Sharing, Timeouts, parse_size,
 };
 pub use counters::Counters;
 pub use credentials::{AwsKeys, OauthClient};

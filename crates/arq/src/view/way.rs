@@ -62,6 +62,8 @@ pub(super) struct Way {
     session: Option<Session>,
     /// What the last packet that is of no known session begins with if it is whole, and that packet.
     unproved: Option<(Start, Vec<u8>)>,
+    /// The bytes of packets are wanted.
+    gives_packets: bool,
 }
 
 #[derive(Debug)]
@@ -97,11 +99,23 @@ impl Default for Way {
             plain: Vec::new(),
             session: None,
             unproved: None,
+            gives_packets: false,
         }
     }
 }
 
 impl Way {
+    pub(super) fn give_packets(&mut self) {
+        self.gives_packets = true;
+    }
+
+    /// The bytes of the packet that comes next, if they are wanted.
+    fn give(&self, packet: &[u8], seen: &mut VecDeque<Seen>) {
+        if self.gives_packets {
+            seen.push_back(Seen::Unstuffed(packet.to_vec()));
+        }
+    }
+
     /// The next byte.
     pub(super) fn push(
         &mut self,
@@ -131,6 +145,7 @@ impl Way {
             // Only what ends it.
             return None;
         }
+        let damaged = if self.gives_packets { packet.clone() } else { Vec::new() };
         let (found, ack) = match is_whole {
             true => self.take(packet, direction, known, seen),
             false => (false, None),
@@ -145,7 +160,10 @@ impl Way {
                 seen.push_back(Seen::PlainAgain);
                 self.plain.extend([RESET_TRANSPORT, PING, byte]);
             }
-            Carries::Packets => seen.push_back(Seen::Damaged { length }),
+            Carries::Packets => {
+                self.give(&damaged, seen);
+                seen.push_back(Seen::Damaged { length });
+            }
             Carries::Plain if self.held.len() > 1 => self.release(byte),
             Carries::Plain | Carries::Unknown => {}
         }
@@ -220,11 +238,13 @@ impl Way {
         if let Some(hello) = hello(&packet) {
             known.hello(direction, hello);
             self.enter(seen);
+            self.give(&packet, seen);
             seen.push_back(Seen::Hello(HelloSeen::from(hello)));
             return (true, None);
         }
         let is_packets = self.carries == Carries::Packets;
         if known.encrypted && is_packets && packet.len() >= ENCRYPTED {
+            self.give(&packet, seen);
             seen.push_back(Seen::Encrypted { length: packet.len() - ENCRYPTED });
             return (true, None);
         }
@@ -298,6 +318,7 @@ impl Way {
     ) -> bool {
         let is_shown = self.carries == Carries::Packets && self.session.is_none();
         if is_shown {
+            self.give(&packet, seen);
             seen.push_back(Seen::Unchecked(packet_seen(head, payload(&packet), TurnSeen::Now)));
         }
         self.unproved = Some((start, packet));
@@ -316,6 +337,7 @@ impl Way {
         let payload = payload(packet);
         let ack = Acknowledged { session: session.id, ack: head.ack };
         if head.kind != Kind::Data {
+            self.give(packet, seen);
             seen.push_back(Seen::Packet(packet_seen(head, payload, TurnSeen::Now)));
             return Some(ack);
         }
@@ -328,6 +350,9 @@ impl Way {
             _ if session.kept.contains_key(&head.seq.number()) => TurnSeen::Again,
             _ => TurnSeen::Early,
         };
+        if self.gives_packets {
+            seen.push_back(Seen::Unstuffed(packet.to_vec()));
+        }
         seen.push_back(Seen::Packet(packet_seen(head, payload, turn)));
         match turn {
             TurnSeen::Again => {}

@@ -176,3 +176,43 @@ fn what_is_encrypted_is_said_to_be() {
         assert_eq!((shown.packets, shown.damaged, shown.sessions.len()), (0, 0, 0));
     }
 }
+
+/// For captures: each packet's bytes stand in front of what is said of it, and nothing else changes.
+#[test]
+fn the_bytes_of_packets_come_if_they_are_asked_for() {
+    let world = noisy(3, [DEVICE, HOST]);
+    let (mut plain, mut with) = (Onlooker::new(), Onlooker::with_packets());
+    let mut kinds = [0; 3];
+    for (to, bytes) in world.arrived() {
+        let direction = if *to == Role::Client { Direction::ToClient } else { Direction::ToProxy };
+        plain.feed(Some(direction), bytes);
+        with.feed(Some(direction), bytes);
+        while let Some(seen) = with.next_seen() {
+            let Seen::Unstuffed(packet) = seen else {
+                assert_eq!(Some(seen), plain.next_seen());
+                continue;
+            };
+            let about = with.next_seen();
+            let kind = match &about {
+                Some(Seen::Packet(seen)) if seen.seq.is_some() => {
+                    assert_eq!(packet.len(), 2 + seen.length + 4);
+                    0
+                }
+                Some(Seen::Packet(_) | Seen::Unchecked(_)) => 0,
+                Some(Seen::Hello(_)) => {
+                    assert_eq!(packet[0], 2);
+                    1
+                }
+                Some(Seen::Damaged { length }) => {
+                    assert!(packet.len() <= *length);
+                    2
+                }
+                other => panic!("{other:?}"),
+            };
+            kinds[kind] += 1;
+            assert_eq!(about, plain.next_seen());
+        }
+        assert_eq!(plain.next_seen(), None);
+    }
+    assert!(kinds[0] > 100 && kinds[1] > 3 && kinds[2] > 3, "{kinds:?}");
+}

@@ -8,6 +8,7 @@ use sspc_wire::Direction;
 use super::line::LineTrace;
 use super::printer::{Label, Printer};
 use super::stream::StreamTrace;
+use crate::exit::Failure;
 
 /// Directions of connections that are decoded at a time; no recording has more.
 const WAYS_MAX: usize = 8192;
@@ -61,7 +62,9 @@ impl Connections {
             return self.printer.fault(label, 0, &text);
         }
         if self.mux {
-            let line = self.lines.entry(label.connection).or_default();
+            let gives_packets = self.printer.captures();
+            let line =
+                self.lines.entry(label.connection).or_insert_with(|| LineTrace::new(gives_packets));
             return line.feed(bytes, label, &mut self.printer);
         }
         let stream = self
@@ -80,7 +83,7 @@ impl Connections {
             }
         }
         match self.streams.remove(&(label.connection, label.direction)) {
-            Some(stream) => finish(&stream, label, &mut self.printer),
+            Some(stream) => stream.finish(label, &mut self.printer),
             None => Ok(()),
         }
     }
@@ -88,6 +91,11 @@ impl Connections {
     /// The input itself is wrong at this label.
     pub(crate) fn fault(&mut self, label: Label, at: &str, text: &str) -> io::Result<()> {
         self.printer.fault_in(label, at, text)
+    }
+
+    /// Why the capture is not complete, if so.
+    pub(crate) fn capture_failure(&mut self) -> Option<Failure> {
+        self.printer.capture_failure()
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {
@@ -99,7 +107,7 @@ impl Connections {
         for ((connection, direction), stream) in std::mem::take(&mut self.streams) {
             let direction = direction.or(self.from);
             let label = Label { connection, direction, ..self.last };
-            finish(&stream, label, &mut self.printer)?;
+            stream.finish(label, &mut self.printer)?;
         }
         for (connection, mut line) in std::mem::take(&mut self.lines) {
             for direction in line.directions() {
@@ -109,13 +117,5 @@ impl Connections {
         }
         self.printer.flush()?;
         Ok(self.printer.faults())
-    }
-}
-
-/// The end of a stream's bytes.
-fn finish(stream: &StreamTrace, label: Label, printer: &mut Printer) -> io::Result<()> {
-    match stream.unfinished() {
-        Some((at, text)) => printer.fault(label, at, &text),
-        None => Ok(()),
     }
 }

@@ -5,13 +5,15 @@ use std::fmt::Write as _;
 use std::io;
 
 use sspc_arq::{HelloSeen, Onlooker, PacketSeen, Seen, TurnSeen};
+use sspc_capture::CaptureLayer;
 use sspc_wire::Direction;
 
+use super::capture::Whole;
 use super::mux::MuxTrace;
 use super::printer::{Label, Printer};
 
 /// Decodes and prints.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct LineTrace {
     onlooker: Onlooker,
     /// The directions whose bytes have not come to their end.
@@ -19,6 +21,11 @@ pub(super) struct LineTrace {
 }
 
 impl LineTrace {
+    pub(super) fn new(gives_packets: bool) -> Self {
+        let onlooker = if gives_packets { Onlooker::with_packets() } else { Onlooker::new() };
+        Self { onlooker, ways: BTreeMap::new() }
+    }
+
     pub(super) fn feed(
         &mut self,
         bytes: &[u8],
@@ -47,9 +54,18 @@ impl LineTrace {
     fn show(&mut self, label: Label, printer: &mut Printer) -> io::Result<()> {
         let mux =
             self.ways.entry(label.direction).or_insert_with(|| MuxTrace::new(label.direction));
+        // The packet that is spoken of next.
+        let mut packet = Vec::new();
         while let Some(seen) = self.onlooker.next_seen() {
             let label = mux.label(label);
+            if !packet.is_empty() {
+                let layer = CaptureLayer::Packet;
+                let whole = Whole { layer, bytes: &packet, length: packet.len() };
+                printer.bytes(label, whole, comment(&seen).as_deref());
+                packet.clear();
+            }
             match seen {
+                Seen::Unstuffed(bytes) => packet = bytes,
                 Seen::Plain(bytes) => mux.feed_plain(&bytes, label, printer)?,
                 Seen::Bytes(bytes) => mux.feed(&bytes, label, printer)?,
                 Seen::Hello(hello) => printer.frame(label, &describe_hello(hello), &[])?,
@@ -64,11 +80,7 @@ impl LineTrace {
                 Seen::Packet(packet) => printer.frame(label, &describe(&packet), &[])?,
                 Seen::Unchecked(packet) => {
                     let text = describe(&packet);
-                    printer.frame(
-                        label,
-                        &format!("{text} (not checked: no HELLO was seen)"),
-                        &[],
-                    )?;
+                    printer.frame(label, &format!("{text} ({NOT_CHECKED})"), &[])?;
                 }
                 Seen::Gap => {
                     printer.note(label, "a packet is missing that the other end has")?;
@@ -78,7 +90,7 @@ impl LineTrace {
                     printer.frame(label, &format!("PACKET {length} bytes, encrypted"), &[])?;
                 }
                 Seen::Damaged { length } => {
-                    printer.damage(label, &format!("DAMAGED {length} bytes, no packet"))?;
+                    printer.damage(label, &damaged(length))?;
                 }
                 Seen::Cut { length } => {
                     printer.note(label, &format!("the end, after {length} bytes of a packet"))?;
@@ -91,6 +103,21 @@ impl LineTrace {
             }
         }
         Ok(())
+    }
+}
+
+const NOT_CHECKED: &str = "not checked: no HELLO was seen";
+
+fn damaged(length: usize) -> String {
+    format!("DAMAGED {length} bytes, no packet")
+}
+
+/// What a capture says of a packet beside what is in it.
+fn comment(seen: &Seen) -> Option<String> {
+    match seen {
+        Seen::Damaged { length } => Some(damaged(*length)),
+        Seen::Unchecked(_) => Some(NOT_CHECKED.to_owned()),
+        _ => None,
     }
 }
 

@@ -5,9 +5,11 @@ use std::io::{self, Write};
 
 use sspc_wire::Direction;
 
+use super::capture::TraceCapture;
 use super::connections::{Connections, LabelledBytes};
 use super::printer::{Label, Printer};
 use super::text;
+use crate::exit::Failure;
 
 /// Writes what passes.
 pub(crate) struct LiveTrace(View);
@@ -22,6 +24,19 @@ impl LiveTrace {
     /// Shows frames, of the mux or of streams, as `sspc decode` does.
     pub(crate) fn frames(out: impl Write + Send + 'static, mux: bool, full: bool) -> Self {
         Self(View::Frames(Connections::new(Printer::new(out, full), mux, None)))
+    }
+
+    /// Shows nothing, but captures the same frames.
+    pub(crate) fn capture(capture: TraceCapture, mux: bool) -> Self {
+        Self(View::Frames(Connections::new(Printer::capture(capture), mux, None)))
+    }
+
+    /// Why the capture is not complete, if so.
+    pub(crate) fn capture_failure(&mut self) -> Option<Failure> {
+        match &mut self.0 {
+            View::Frames(connections) => connections.capture_failure(),
+            View::Bytes(..) => None,
+        }
     }
 
     /// Shows the bytes themselves, in hex.

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::io;
 use std::mem;
 
+use sspc_capture::CaptureLayer;
 use sspc_wire::{Direction, FrameTracker, Layer, MuxDecoder, MuxError, MuxFrame};
 
+use super::capture::Whole;
 use super::frames;
 use super::printer::{Label, Printer};
 use super::stream::StreamTrace;
@@ -46,6 +48,8 @@ pub(super) struct MuxTrace {
     heard_us: Option<u64>,
     /// A 0 came between two frames: before packets, or what is no frame.
     zero: bool,
+    /// All of the frame that has come, for a capture.
+    bytes: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -67,6 +71,7 @@ impl MuxTrace {
             search: None,
             heard_us: None,
             zero: false,
+            bytes: Vec::new(),
         }
     }
 
@@ -111,12 +116,11 @@ impl MuxTrace {
         }
         if !self.decoder.is_between_frames() {
             let text = frames::cut(self.frames.current(), self.frames.taken(), None);
+            printer.bytes(label, self.whole(), Some(&text));
             printer.fault(label, self.frames.offset(), &text)?;
         }
         for (channel, stream) in mem::take(&mut self.streams) {
-            if let Some((at, text)) = stream.unfinished() {
-                printer.fault(Label { channel: Some(channel), ..label }, at, &text)?;
-            }
+            stream.finish(Label { channel: Some(channel), ..label }, printer)?;
         }
         Ok(())
     }
@@ -152,9 +156,15 @@ impl MuxTrace {
     /// Takes bytes up to the end of a frame or piece.
     fn step(&mut self, input: &mut &[u8], label: Label, printer: &mut Printer) -> io::Result<()> {
         let before = *input;
+        if self.decoder.is_between_frames() {
+            self.bytes.clear();
+        }
         let found = self.decoder.next(input);
-        let taken = before.len() - input.len();
-        self.frames.advance(before.get(..taken).unwrap_or_default());
+        let taken = before.get(..before.len() - input.len()).unwrap_or_default();
+        self.frames.advance(taken);
+        if printer.captures() {
+            self.bytes.extend(taken);
+        }
         match found {
             Ok(None) => Ok(()),
             Ok(Some(frame)) => self.show(frame, label, printer),
@@ -169,6 +179,9 @@ impl MuxTrace {
             MuxFrame::Data { channel, piece } => {
                 if piece.is_first() {
                     printer.frame(label, &format!("MUX ch{channel} {} bytes", piece.total), &[])?;
+                }
+                if piece.is_last() {
+                    printer.bytes(label, self.whole(), None);
                 }
                 let direction = self.direction.unwrap_or(Direction::ToProxy);
                 let stream = self.streams.entry(channel).or_insert_with(|| {
@@ -197,6 +210,7 @@ impl MuxTrace {
             other => format!("{other:?}"),
         };
         printer.frame(label, &text, &[])?;
+        printer.bytes(label, self.whole(), None);
         match frame {
             MuxFrame::ChannelReq(channel) | MuxFrame::ChannelAck(channel) => {
                 self.end_stream(channel, label, printer)?;
@@ -213,6 +227,12 @@ impl MuxTrace {
             }
             _ => Ok(()),
         }
+    }
+
+    /// The frame's bytes, as far as they have come.
+    fn whole(&self) -> Whole<'_> {
+        let length = self.frames.current().length().unwrap_or(0).max(self.bytes.len());
+        Whole { layer: CaptureLayer::Mux, bytes: &self.bytes, length }
     }
 
     /// Which way the bytes go, from what only one end sends.
@@ -263,6 +283,7 @@ impl MuxTrace {
         self.streams.clear();
         self.has_gap = true;
         self.search = Some(Search { passed: 0, last: [0; 3] });
+        printer.bytes(self.label(label), self.whole(), Some(&text));
         printer.fault(self.label(label), self.frames.offset(), &text)
     }
 
@@ -314,6 +335,7 @@ impl MuxTrace {
             let text =
                 format!("{}; the link is reset", frames::cut(self.frames.current(), cut, None));
             self.decoder.reset();
+            printer.bytes(self.label(label), self.whole(), Some(&text));
             self.frames.resync();
             return printer.fault(self.label(label), at, &text);
         }

@@ -6,7 +6,9 @@ use sspc_wire::Direction;
 
 use crate::console::{Painter, Style, wants_color};
 
+use super::capture::{TraceCapture, Whole};
 use super::text;
+use crate::exit::Failure;
 
 /// Bytes of a frame's body that are kept to be shown.
 const KEPT: usize = 256;
@@ -25,9 +27,11 @@ pub(crate) struct Label {
     pub(crate) line: Option<u64>,
 }
 
-/// Writes lines, and counts faults.
+/// Writes lines or a capture, and counts faults.
 pub(crate) struct Printer {
     out: BufWriter<Box<dyn Write + Send>>,
+    /// In the place of lines.
+    capture: Option<TraceCapture>,
     painter: Painter,
     /// Bodies are shown whole, in hex.
     full: bool,
@@ -42,7 +46,30 @@ impl Printer {
         let stdout = io::stdout();
         let color = stdout.is_terminal() && wants_color(&stdout);
         let painter = Painter { color };
-        Self { out: BufWriter::new(Box::new(out)), painter, full, start_us: None, faults: 0 }
+        let out = BufWriter::new(Box::new(out) as Box<dyn Write + Send>);
+        Self { out, capture: None, painter, full, start_us: None, faults: 0 }
+    }
+
+    /// No lines, but a capture.
+    pub(crate) fn capture(capture: TraceCapture) -> Self {
+        Self { capture: Some(capture), ..Self::new(io::empty(), false) }
+    }
+
+    /// Whether the bytes of frames are wanted.
+    pub(super) fn captures(&self) -> bool {
+        self.capture.is_some()
+    }
+
+    /// The bytes of a frame, and what is wrong with them.
+    pub(super) fn bytes(&mut self, label: Label, frame: Whole<'_>, comment: Option<&str>) {
+        if let Some(capture) = &mut self.capture {
+            capture.frame(label, frame, comment);
+        }
+    }
+
+    /// Why the capture is not complete, if so.
+    pub(crate) fn capture_failure(&mut self) -> Option<Failure> {
+        self.capture.as_mut().and_then(TraceCapture::failure)
     }
 
     /// How many bytes of a body are worth keeping.
@@ -55,6 +82,9 @@ impl Printer {
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {
+        if let Some(capture) = &mut self.capture {
+            capture.flush();
+        }
         self.out.flush()
     }
 
@@ -74,6 +104,9 @@ impl Printer {
 
     /// Something that is no frame and no fault.
     pub(crate) fn note(&mut self, label: Label, text: &str) -> io::Result<()> {
+        if let Some(capture) = &mut self.capture {
+            capture.note(label, text);
+        }
         self.start(label)?;
         writeln!(self.out, "{}", self.painter.paint(Style::Dim, format_args!("({text})")))
     }

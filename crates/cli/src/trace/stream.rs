@@ -2,10 +2,12 @@
 
 use std::io;
 
+use sspc_capture::CaptureLayer;
 use sspc_wire::{
     Direction, FrameError, FrameTracker, Layer, ToClientDecoder, ToProxyDecoder, mux_type,
 };
 
+use super::capture::Whole;
 use super::frames;
 use super::printer::{Label, Printer};
 
@@ -18,6 +20,8 @@ pub(super) struct StreamTrace {
     frames: FrameTracker,
     /// What is kept of the frame's body.
     body: Vec<u8>,
+    /// All of the frame that has come, for a capture.
+    bytes: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -50,6 +54,7 @@ impl StreamTrace {
             sync: Sync::Known,
             frames: FrameTracker::new(Layer::Stream),
             body: Vec::new(),
+            bytes: Vec::new(),
         }
     }
 
@@ -66,14 +71,17 @@ impl StreamTrace {
     ) -> io::Result<()> {
         while !input.is_empty() {
             match self.sync {
-                Sync::Known | Sync::Doubted => match self.step(&mut input, printer.keep()) {
-                    Ok(None) => {}
-                    Ok(Some(line)) => {
-                        self.sync = Sync::Known;
-                        printer.frame(label, &line, &self.body)?;
+                Sync::Known | Sync::Doubted => {
+                    match self.step(&mut input, printer.keep(), printer.captures()) {
+                        Ok(None) => {}
+                        Ok(Some(line)) => {
+                            self.sync = Sync::Known;
+                            printer.frame(label, &line, &self.body)?;
+                            printer.bytes(label, self.whole(), None);
+                        }
+                        Err(error) => self.fault(error, input, label, printer)?,
                     }
-                    Err(error) => self.fault(error, label, printer)?,
-                },
+                }
                 Sync::Skipping(left) => {
                     let length = input.len() as u64;
                     let skipped = left.min(length);
@@ -107,12 +115,31 @@ impl StreamTrace {
         }
     }
 
+    /// The end of the stream's bytes.
+    pub(super) fn finish(&self, label: Label, printer: &mut Printer) -> io::Result<()> {
+        let Some((at, text)) = self.unfinished() else { return Ok(()) };
+        printer.bytes(label, self.whole(), Some(&text));
+        printer.fault(label, at, &text)
+    }
+
+    /// The frame's bytes, as far as they have come.
+    fn whole(&self) -> Whole<'_> {
+        let length = self.frames.current().length().unwrap_or(self.bytes.len());
+        Whole { layer: CaptureLayer::Stream, bytes: &self.bytes, length }
+    }
+
     /// Takes bytes up to the end of a frame or piece; the line of a frame that is complete.
-    fn step(&mut self, input: &mut &[u8], keep: usize) -> Result<Option<String>, FrameError> {
-        let Self { decoder, body, .. } = self;
+    fn step(
+        &mut self,
+        input: &mut &[u8],
+        keep: usize,
+        keep_bytes: bool,
+    ) -> Result<Option<String>, FrameError> {
+        let Self { decoder, body, bytes, .. } = self;
         let before = *input;
         if self.frames.is_between_frames() {
             body.clear();
+            bytes.clear();
         }
         let found = match decoder {
             Decoder::ToProxy(decoder) => {
@@ -124,12 +151,22 @@ impl StreamTrace {
                 found.map(|found| frames::to_client(&found?, body, keep))
             }
         };
-        let taken = before.len() - input.len();
-        self.frames.advance(before.get(..taken).unwrap_or_default());
+        let taken = before.get(..before.len() - input.len()).unwrap_or_default();
+        self.frames.advance(taken);
+        if keep_bytes {
+            bytes.extend(taken);
+        }
         found
     }
 
-    fn fault(&mut self, error: FrameError, label: Label, printer: &mut Printer) -> io::Result<()> {
+    /// `rest` is what came with the wrong frame's beginning, and may be of it.
+    fn fault(
+        &mut self,
+        error: FrameError,
+        rest: &[u8],
+        label: Label,
+        printer: &mut Printer,
+    ) -> io::Result<()> {
         let expected = frames::expected(self.direction, error.frame, error.fault);
         let mut text = format!("{error}; expected {expected}");
         let left = self.frames.left();
@@ -152,6 +189,15 @@ impl StreamTrace {
         match &mut self.decoder {
             Decoder::ToProxy(decoder) => decoder.reset(),
             Decoder::ToClient(decoder) => decoder.reset(),
+        }
+        if printer.captures() {
+            let left = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+            self.bytes.extend(rest.get(..left).unwrap_or_default());
+            let whole = self.whole();
+            // A length that is not believed says nothing of what came.
+            let is_lost = matches!(self.sync, Sync::Lost);
+            let length = if is_lost { whole.bytes.len() } else { whole.length };
+            printer.bytes(label, Whole { length, ..whole }, Some(&text));
         }
         printer.fault(label, self.frames.offset(), &text)
     }

@@ -3,6 +3,7 @@
 
 mod access_log;
 mod bridge;
+mod capture;
 mod cat;
 mod client_certs;
 mod come_and_go;

@@ -6,14 +6,15 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum, ValueHint};
 use sspc_wire::Direction;
 
+use crate::capture_to::CaptureTo;
 use crate::console::count;
 use crate::exit::{Exit, Failure};
-use crate::trace::{Connections, Printer};
+use crate::trace::{Connections, Printer, TraceCapture};
 use source::Source;
 
 /// Show recorded or live bytes of the protocol, one line a frame
@@ -48,6 +49,12 @@ pub(crate) struct DecodeArgs {
     /// Show all payload and metadata, in hex
     #[arg(long)]
     pub(crate) full: bool,
+
+    /// Write the frames to this file, for Wireshark, instead of lines: FILE[,SIZE]
+    ///
+    /// As `sspc tap --write` does. Times count from 1970 on as the recording's count from their start.
+    #[arg(short, long, value_name = "FILE[,SIZE]", conflicts_with = "full")]
+    pub(crate) write: Option<CaptureTo>,
 }
 
 const HELP: &str = "\
@@ -61,6 +68,9 @@ Examples:
   sspc decode --mux - < /dev/ttyUSB0
       Show what comes over a line now, with the seconds since the start. The line must be raw:
       stty -F /dev/ttyUSB0 raw 115200
+
+  sspc decode --mux line.jsonl --write line.pcapng
+      Make a capture for Wireshark of it.
 
   echo '57 0005 06 00000000' | sspc decode --hex -
       Decode bytes typed by hand.
@@ -113,7 +123,10 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<Exit, Failure> {
     let mut input = Input::open(&args.file)?;
     let format = if args.hex { DecodeFormat::Hex } else { args.written_in };
     let mut source = Source::new(format);
-    let printer = Printer::new(io::stdout(), args.full);
+    let printer = match &args.write {
+        Some(to) => Printer::capture(TraceCapture::create(to, Duration::ZERO)?),
+        None => Printer::new(io::stdout(), args.full),
+    };
     let mut connections = Connections::new(printer, args.mux, args.from.map(Into::into));
     let mut block = vec![0; BLOCK];
     let read = loop {
@@ -123,6 +136,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<Exit, Failure> {
                 let bytes = block.get(..n).unwrap_or_default();
                 let fed = source.feed(bytes, input.time_us(), &mut connections);
                 fed.and_then(|()| connections.flush()).map_err(|error| Failure::stdout(&error))?;
+                connections.capture_failure().map_or(Ok(()), Err)?;
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => break Err(cannot_read(&args.file, &error)),
@@ -131,6 +145,7 @@ pub(crate) fn run(args: &DecodeArgs) -> Result<Exit, Failure> {
     let ended =
         source.finish(input.time_us(), &mut connections).and_then(|()| connections.finish());
     let faults = ended.map_err(|error| Failure::stdout(&error))?;
+    connections.capture_failure().map_or(Ok(()), Err)?;
     read?;
     match faults {
         0 => Ok(Exit::Ok),

@@ -11,6 +11,7 @@ use sspc_address::{ClientEnd, ProxyEnd};
 use sspc_wire::Direction;
 
 use crate::cable::{Change, Cut, Impairments};
+use crate::capture_to::CaptureTo;
 use crate::console::Console;
 use crate::exit::{Exit, Failure};
 use crate::service;
@@ -39,27 +40,36 @@ pub(crate) struct TapArgs {
     #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) record: Option<PathBuf>,
 
+    /// Write the frames that pass to this file, for Wireshark: FILE[,SIZE]
+    ///
+    /// A pcapng file with a packet for each frame; `contrib/wireshark/sspc.lua` shows their fields. It holds
+    /// all payload and metadata; only this user can read it. With a size, such as `,64MiB`, the newest frames are in FILE
+    /// and the older half beside it in `FILE.old`, in front of the extension, and both together never
+    /// have more bytes. FILE can be a pipe.
+    #[arg(short, long, value_name = "FILE[,SIZE]")]
+    pub(crate) write: Option<CaptureTo>,
+
     /// Show nothing of what passes
-    #[arg(short, long, conflicts_with_all = ["hex", "full", "mux", "no_mux"])]
+    #[arg(short, long, conflicts_with_all = ["hex", "full"])]
     pub(crate) quiet: bool,
 
     /// Show the bytes themselves, in hex
-    #[arg(long, conflicts_with_all = ["full", "mux", "no_mux"])]
+    #[arg(long, conflicts_with = "full")]
     pub(crate) hex: bool,
 
     /// Show all payload and metadata, in hex
     #[arg(long)]
     pub(crate) full: bool,
 
-    /// Show the bytes as frames of the mux; the default on pty: and serial:
+    /// Show and capture the bytes as frames of the mux; the default on pty: and serial:
     #[arg(long, conflicts_with = "no_mux")]
     pub(crate) mux: bool,
 
-    /// Show the bytes as frames of one stream; the default on uds: and tcp:
+    /// Show and capture the bytes as frames of one stream; the default on uds: and tcp:
     #[arg(long)]
     pub(crate) no_mux: bool,
 
-    /// Show and record bytes as they were sent, not as they arrive
+    /// Show, record and capture bytes as they were sent, not as they arrive
     #[arg(long)]
     pub(crate) as_sent: bool,
 
@@ -83,6 +93,9 @@ Examples:
   sspc tap pty:/tmp/device serial:/dev/ttyUSB0?baud=921600 --record line.jsonl --quiet
       Record a real line, to read it with `sspc decode --mux line.jsonl`.
 
+  sspc tap uds:@tap uds:@proxy.ss.lws --quiet --write sspc.pcapng,64MiB
+      Capture the frames of every client, the newest 64 MiB of them, for Wireshark.
+
   sspc tap uds:@tap uds:@proxy.ss.lws --delay 50ms --jitter 20ms --rate p2c:1000000 --cut 10s:1s
       A proxy that is far away and slow, and out of reach for the eleventh second.
 
@@ -105,7 +118,7 @@ Signals:
 
 Exit codes:
   0  ended by a signal or by `quit`
-  1  an end or the recording cannot be used, or a port was lost
+  1  an end, the recording or the capture cannot be used, or a port was lost
   2  the command line is wrong";
 
 /// What happens to bytes on their way.

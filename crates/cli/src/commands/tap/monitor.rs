@@ -6,6 +6,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
 use std::thread;
+use std::time::UNIX_EPOCH;
 
 use serde::Serialize;
 use sspc_wire::Direction;
@@ -13,9 +14,10 @@ use tokio::sync::oneshot;
 
 use super::TapArgs;
 use crate::cable::CapturedBytes;
+use crate::capture_to::CaptureTo;
 use crate::console::{StdoutStop, StoppableStdout};
 use crate::exit::Failure;
-use crate::trace::LiveTrace;
+use crate::trace::{LiveTrace, TraceCapture};
 
 /// Chunks that wait to be shown: if the terminal is slower than the wire, it holds the wire up.
 const QUEUE_MAX: usize = 1024;
@@ -53,14 +55,15 @@ impl Monitor {
             };
             (Some(live), Some(stdout))
         };
-        if live.is_none() && recorder.is_none() {
+        let capture = args.write.as_ref().map(|to| capture(to, mux)).transpose()?;
+        if live.is_none() && recorder.is_none() && capture.is_none() {
             return Ok(None);
         }
         let (to, captured) = sync_channel(QUEUE_MAX);
         let (tell, ended) = oneshot::channel();
         let show = move || {
             // Fails only when the program ends.
-            let _ = tell.send(run(&captured, live, recorder));
+            let _ = tell.send(run(&captured, live, recorder, capture));
         };
         thread::Builder::new()
             .name("monitor".to_owned())
@@ -70,10 +73,17 @@ impl Monitor {
     }
 }
 
+/// A capture whose times count from now.
+fn capture(to: &CaptureTo, mux: bool) -> Result<LiveTrace, Failure> {
+    let start = UNIX_EPOCH.elapsed().unwrap_or_default();
+    Ok(LiveTrace::capture(TraceCapture::create(to, start)?, mux))
+}
+
 fn run(
     all: &Receiver<CapturedBytes>,
     mut live: Option<LiveTrace>,
     mut recorder: Option<Recorder>,
+    mut capture: Option<LiveTrace>,
 ) -> Result<Shown, Failure> {
     let shows = live.is_some();
     loop {
@@ -84,6 +94,7 @@ fn run(
                 if let Some(recorder) = &mut recorder {
                     recorder.flush()?;
                 }
+                write(&mut capture, LiveTrace::flush)?;
                 show(&mut live, LiveTrace::flush)?;
                 all.recv().ok()
             }
@@ -92,11 +103,13 @@ fn run(
         if let Some(recorder) = &mut recorder {
             recorder.write(time_us, connection, direction, &bytes)?;
         }
+        write(&mut capture, |capture| capture.show(time_us, connection, direction, &bytes))?;
         show(&mut live, |live| live.show(time_us, connection, direction, &bytes))?;
     }
     if let Some(recorder) = &mut recorder {
         recorder.flush()?;
     }
+    write(&mut capture, LiveTrace::finish)?;
     show(&mut live, LiveTrace::finish)?;
     Ok(if shows && live.is_none() { Shown::Part } else { Shown::All })
 }
@@ -115,6 +128,17 @@ fn show(
         }
         Err(error) => Err(Failure::stdout(&error)),
     }
+}
+
+/// Captures something.
+fn write(
+    capture: &mut Option<LiveTrace>,
+    what: impl FnOnce(&mut LiveTrace) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let Some(capture) = capture else { return Ok(()) };
+    // Its lines go nowhere.
+    what(capture).map_err(|error| Failure::stdout(&error))?;
+    capture.capture_failure().map_or(Ok(()), Err)
 }
 
 /// A recording as `sspc decode` reads it.
