@@ -409,6 +409,8 @@ pub struct Http {
     pub oflow_txcr: bool,
     /// `alt_svc`: go over to h3 where the server offers it by Alt-Svc.
     pub alt_svc: bool,
+    /// `http_traceparent`: say in `traceparent` which trace a request belongs to.
+    pub traceparent: bool,
 }
 
 impl Default for Http {
@@ -435,6 +437,7 @@ impl Default for Http {
             quirk_end_stream: false,
             oflow_txcr: false,
             alt_svc: false,
+            traceparent: false,
         }
     }
 }

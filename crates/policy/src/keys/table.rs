@@ -181,6 +181,9 @@ pub(crate) static STREAM_KEYS: &[Key] = &[
          boundary is cut short"),
     key("http_cookies", HttpWs, Flag(field!(http.cookies)), Acts,
         "keep the server's cookies and send them back: see [below](#cookies)"),
+    own("http_traceparent", HttpWs, Flag(field!(http.traceparent)), Acts,
+        "requests say in `traceparent` (W3C) which trace they belong to: the client's, if metadata sets \
+         that header, else one of their own; `sspc proxy --otlp` reports it"),
     key("rideshare", Http, Text(Free, field!(rideshare)), Acts,
         "streamtype of the next part of the same multipart body; chains may be up to 4 long"),
     key("use_auth", Http, Refer(Reference::Auth), Partly(

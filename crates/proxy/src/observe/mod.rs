@@ -13,6 +13,7 @@ mod histogram;
 mod lines;
 mod session;
 mod streamtypes;
+pub(crate) mod trace;
 mod transaction;
 pub mod view;
 

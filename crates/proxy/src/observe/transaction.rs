@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::session::Session;
 use super::streamtypes::StreamtypeCounts;
+use super::trace::TraceContext;
 use super::view::{TimesView, TransactionView};
 use super::{micros, now};
 use crate::onward::{FailureKind, Perf, Whose};
@@ -39,6 +40,10 @@ pub(super) struct Transaction {
 
 #[derive(Debug, Default)]
 struct Details {
+    /// Which trace it belongs to.
+    trace: Option<TraceContext>,
+    /// The span that is the client's.
+    parent: Option<u64>,
     endpoint: Option<String>,
     status: Option<u16>,
     connection: Option<u64>,
@@ -61,7 +66,10 @@ impl Transaction {
             began: Instant::now(),
             passed,
             is_http,
-            details: Mutex::default(),
+            details: Mutex::new(Details {
+                trace: Some(TraceContext::fresh(true)),
+                ..Details::default()
+            }),
         }
     }
 
@@ -134,6 +142,9 @@ impl Transaction {
             connection: details.connection,
             reused: details.reused,
             times: details.times(self.began.elapsed()),
+            trace_id: details.trace.map_or(0, |trace| trace.trace),
+            span_id: details.trace.map_or(0, |trace| trace.span),
+            parent_span_id: details.parent,
         }
     }
 }
@@ -177,6 +188,20 @@ impl Record {
         if let Some(transaction) = &self.0 {
             change(&mut transaction.details(), transaction.began.elapsed());
         }
+    }
+
+    /// What its request says about the trace that it belongs to: the one of this header, if it says
+    /// something, or one that begins here.
+    pub(crate) fn traceparent(&self, given: Option<&str>) -> TraceContext {
+        let given = given.and_then(TraceContext::parse);
+        let Some(transaction) = &self.0 else {
+            return given.unwrap_or_else(|| TraceContext::fresh(false));
+        };
+        let mut details = transaction.details();
+        if let Some(client) = given {
+            (details.trace, details.parent) = (Some(client.child(true)), Some(client.span));
+        }
+        *details.trace.get_or_insert_with(|| TraceContext::fresh(true))
     }
 
     /// Where it leads.

@@ -3,7 +3,7 @@
 //! Times are in milliseconds since 1970 where the name ends in `_at`, durations in microseconds where it
 //! ends in `_us`. Nothing here holds payload, metadata or credentials.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 /// A session: one link of a client, with the stream on it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -75,6 +75,15 @@ pub struct TransactionView {
     pub reused: Option<bool>,
     /// How long its parts took.
     pub times: TimesView,
+    /// The trace that it belongs to (W3C Trace Context).
+    #[serde(serialize_with = "trace_hex")]
+    pub trace_id: u128,
+    /// Its span of that trace.
+    #[serde(serialize_with = "span_hex")]
+    pub span_id: u64,
+    /// The span that it is a part of, if the client told one.
+    #[serde(serialize_with = "parent_hex")]
+    pub parent_span_id: Option<u64>,
 }
 
 /// How long the parts of a transaction took, in microseconds; 0 for parts that there were not.
@@ -242,4 +251,19 @@ pub struct ProxyView {
     pub memory_max: u64,
     /// Streamtypes of the policy that new streams use.
     pub streamtypes: usize,
+}
+
+fn trace_hex<S: Serializer>(id: &u128, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{id:032x}"))
+}
+
+fn span_hex<S: Serializer>(id: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{id:016x}"))
+}
+
+fn parent_hex<S: Serializer>(id: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match id {
+        Some(id) => span_hex(id, serializer),
+        None => serializer.serialize_none(),
+    }
 }

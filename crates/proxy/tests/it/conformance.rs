@@ -138,6 +138,12 @@ const ROWS: &[Row] = &[
         ..GET
     },
     Row {
+        keys: "http_traceparent", policy: r#""http_traceparent": true, "metadata": [{"trace": "traceparent:"}]"#,
+        metadata: &[("trace", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")],
+        requests: &[&["traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]],
+        ..GET
+    },
+    Row {
         keys: "perf", policy: r#""perf": true"#,
         hears: "CREATING CONNECTING PERF CONNECTED SOM EOM QOS_ACK_REMOTE DISCONNECTED",
         ..GET

@@ -10,6 +10,7 @@ use super::multipart_encode::Parts;
 use super::{head, response};
 use crate::config::DeviceCredentials;
 use crate::identity::Identity;
+use crate::observe::trace;
 use crate::onward::connect::{Reach, Route, Scope, Trust};
 use crate::onward::cookies::Asked;
 use crate::onward::{Attempt, Failure, FailureKind, OnwardConfig};
@@ -81,6 +82,7 @@ impl Plan {
         let credentials = config.credentials.get();
         headers.credentials(attempt, &credentials)?;
         headers.metadata(attempt)?;
+        headers.trace(attempt);
         let body = body_plan(attempt, &mut headers)?;
         let route = config.route(attempt, &target);
         let trust = Trust::of(stream);
@@ -327,6 +329,7 @@ pub(crate) fn own_headers(attempt: &Attempt, config: &OnwardConfig) -> Result<He
     let mut headers = Headers::new();
     headers.credentials(attempt, &config.credentials.get())?;
     headers.metadata(attempt)?;
+    headers.trace(attempt);
     let names: Vec<HeaderName> = headers.map.keys().cloned().collect();
     for name in names.iter().filter(|name| name.as_str().starts_with("sec-websocket-")) {
         headers.map.remove(name);
@@ -450,6 +453,19 @@ impl Headers {
             }
         }
         Ok(())
+    }
+}
+
+impl Headers {
+    /// Which trace the request belongs to, if the policy wants it said.
+    fn trace(&mut self, attempt: &Attempt) {
+        if attempt.stream.http.traceparent {
+            let given = self.map.get(trace::HEADER).and_then(|value| value.to_str().ok());
+            let traceparent = attempt.record.traceparent(given).to_string();
+            if let Ok(value) = HeaderValue::try_from(traceparent) {
+                self.map.insert(trace::HEADER, value);
+            }
+        }
     }
 }
 
