@@ -189,7 +189,7 @@ struct Settings<'p>(&'p StreamType);
 
 impl Serialize for Settings<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let used = STREAM_KEYS.iter().filter(|key| key.applies_to.includes(self.0.protocol));
+        let used = STREAM_KEYS.iter().filter(|key| key.is_for(self.0));
         serializer.collect_map(used.filter_map(|key| Some((key.name, setting(key, self.0)?))))
     }
 }

@@ -174,6 +174,13 @@ impl Key {
         }
     }
 
+    /// Whether it means something to this streamtype.
+    pub(crate) fn is_for(&self, streamtype: &StreamType) -> bool {
+        // A listener speaks ws to those that ask for it, whatever else it speaks.
+        self.applies_to.includes(streamtype.protocol)
+            || (streamtype.server && self.applies_to.includes(Protocol::Ws))
+    }
+
     /// Whether it is at something else than its default. What is not kept never is.
     pub(crate) fn is_set(&self, streamtype: &StreamType) -> bool {
         let fresh = &StreamType::new(String::new());

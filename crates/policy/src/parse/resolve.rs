@@ -13,7 +13,7 @@ use crate::parse::Places;
 use crate::parse::tables::Tables;
 use crate::quote::quote;
 use crate::source::Location;
-use crate::types::{Policy, Protocol, TrustStore};
+use crate::types::{Policy, TrustStore};
 
 /// The policy that the tables make, as good as it can be made of them.
 pub(super) fn finish(
@@ -160,12 +160,8 @@ impl Names<'_> {
 /// gave them.
 fn leave_out_other_protocols(draft: &mut Draft, report: &mut Report) {
     let protocol = draft.streamtype.protocol;
-    // A listener speaks ws to those that ask for it, whatever else it speaks.
-    let is_for = |key: &Key| {
-        key.applies_to.includes(protocol)
-            || (draft.streamtype.server && key.applies_to.includes(Protocol::Ws))
-    };
-    let foreign: Vec<&Key> = STREAM_KEYS.iter().filter(|key| !is_for(key)).collect();
+    let foreign = STREAM_KEYS.iter().filter(|key| !key.is_for(&draft.streamtype));
+    let foreign: Vec<&Key> = foreign.collect();
     for key in foreign {
         key.reset(&mut draft.streamtype);
         if let Some(setting) = draft.settings.get(key.name) {

@@ -69,6 +69,8 @@ fn streamtype() -> impl Strategy<Value = String> {
         "\"endpoint\":\"example.com\",\"port\":443,\"tls\":true",
         "\"endpoint\":\"http://e:1/\",\"protocol\":\"ws\"",
         "\"endpoint\":\"e\",\"port\":1883,\"protocol\":\"mqtt\",\"mqtt_topic\":\"t\"",
+        // It has keys of ws, too.
+        "\"protocol\":\"mqtt\",\"mqtt_topic\":\"t\",\"port\":1,\"server\":true,\"http_auth_header\":\"x-a\"",
         "\"port\":1",
     ]);
     (sensible, vec((select(keys), value()), 0..6)).prop_map(|(sensible, pairs)| {
