@@ -74,21 +74,13 @@ pub(super) trait Value: Sized {
 
 /// A whole number above 0, with a binary suffix if the unit has any.
 fn parse_number(text: &str, unit: Unit) -> Option<u64> {
-    let (digits, factor) = match text.find(|c: char| !c.is_ascii_digit()) {
-        Some(end) if unit != Unit::Count => {
-            let (digits, suffix) = text.split_at(end);
-            let shift = match suffix.to_ascii_lowercase().as_str() {
-                "k" | "kib" => 10,
-                "m" | "mib" => 20,
-                "g" | "gib" => 30,
-                _ => return None,
-            };
-            (digits, 1 << shift)
+    match unit {
+        Unit::Count => {
+            let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse::<u64>().ok().filter(|number| *number > 0 && is_number)
         }
-        Some(_) => return None,
-        None => (text, 1),
-    };
-    digits.parse::<u64>().ok()?.checked_mul(factor).filter(|number| *number > 0)
+        _ => sspc_access::parse_size(text),
+    }
 }
 
 /// A size in bytes as limits are given: `100000`, `64KiB`, `1MiB`; `None` for anything else, and 0.
