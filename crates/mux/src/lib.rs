@@ -3,7 +3,7 @@
 //!
 //! [`Mux`] is one end, a client's or a proxy's, without its I/O. It finds out whether there is a
 //! peer and reports when that changes, opens and closes [`Channel`]s, shares the line among those
-//! that want to send, and recovers after bytes were lost. `docs/protocol.md` §3 describes
+//! that want to send, and recovers after bytes were lost. `docs/spec/mux.md` specifies
 //! the wire; the frames themselves are those of `sspc-wire`.
 //!
 //! No allocation, no panic, no `unsafe`; the crate is `no_std`, and a mux takes 512 bytes or less.

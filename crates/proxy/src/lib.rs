@@ -4,7 +4,7 @@
 //! Secure Streams; over any other byte pipe it serves them with [`Handle::serve_line`] and
 //! [`Handle::serve_link`], over datagrams with [`Handle::serve_datagrams`]. A client names a streamtype; the [policy](sspc_policy::Policy) tells what that means: an HTTP
 //! request or a WebSocket, at which endpoint, with which trust anchors. The proxy fulfils the
-//! stream there and reports states, metadata and payload back. `docs/protocol.md` describes what
+//! stream there and reports states, metadata and payload back. `docs/spec` specifies what
 //! passes between the two.
 //!
 //! Each link carries one stream and is one task, and so does each channel of a line; what goes wrong on one of them ends that one

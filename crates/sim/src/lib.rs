@@ -29,6 +29,7 @@ mod drive;
 pub mod frames;
 mod link;
 mod rng;
+pub mod spec;
 pub mod vectors;
 
 pub use cable::Cable;

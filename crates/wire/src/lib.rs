@@ -3,7 +3,7 @@
 //!
 //! An application's stream is carried to a proxy as *SSS frames* ([`ToProxy`], [`ToClient`]) over
 //! any byte pipe; on a line that has only one pipe, *mux frames* ([`MuxFrame`]) carry the bytes of
-//! many streams. `docs/protocol.md` describes both, byte by byte.
+//! many streams. `docs/spec` specifies both, byte by byte.
 //!
 //! The decoders are incremental and gather no payload: bytes may be cut or joined anywhere, and
 //! payload comes out as [`Piece`]s borrowed from the input as they arrive. They hold 32 bytes of

@@ -2,7 +2,7 @@ use core::fmt;
 
 /// A state of a stream: what CONNSTATE carries and what the application sees.
 ///
-/// The number on the wire is [`State::code`]; `docs/protocol.md` tells what each means.
+/// The number on the wire is [`State::code`]; `docs/spec/streams.md` says what each means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum State {

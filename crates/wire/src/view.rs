@@ -87,7 +87,7 @@ impl FrameHead {
         if self.have == 0 { None } else { Some(self.bytes[0]) }
     }
 
-    /// The frame's name in `docs/protocol.md`.
+    /// The frame's name in `docs/spec/frames.md` or `docs/spec/mux.md`.
     pub fn name(&self) -> Option<&'static str> {
         self.kind().and_then(frame_name)
     }
@@ -321,7 +321,7 @@ impl FrameTracker {
     }
 }
 
-/// The name of a frame's type in `docs/protocol.md`; types of streams and of the mux differ.
+/// The name of a frame's type in the specification, `docs/spec`; types of streams and of the mux differ.
 pub const fn frame_name(frame: u8) -> Option<&'static str> {
     Some(match frame {
         to_client_type::RX_PAYLOAD => "RX_PAYLOAD",

@@ -10,5 +10,6 @@ mod radio;
 mod sealed;
 mod seeds;
 mod sizes;
+mod vectors;
 mod view;
 mod world;

@@ -1,4 +1,4 @@
-//! Faults that deployed peers have (docs/protocol.md §3), and those of a line: survived, and not
+//! Faults that deployed peers have (docs/spec/deployed.md), and those of a line: survived, and not
 //! repeated.
 
 use sspc_mux::{Channel, Config, LinkLoss, Priority, Refusal, Role};

@@ -13,3 +13,4 @@ mod recordings;
 mod restart;
 mod size;
 mod support;
+mod vectors;

@@ -1,4 +1,5 @@
-//! What `docs/protocol.md` says is what the code does: its examples, byte by byte, and its tables.
+//! What the documents say is what the code does: the examples of `docs/protocol.md`, byte by byte, and
+//! the tables of the specification.
 
 use sspc_sim::frames::{Codec, Owned, decode, encode_all, hex};
 use sspc_wire::{
@@ -7,6 +8,8 @@ use sspc_wire::{
 };
 
 const DOCUMENT: &str = include_str!("../../../../docs/protocol.md");
+const FRAMES: &str = include_str!("../../../../docs/spec/frames.md");
+const STREAMS: &str = include_str!("../../../../docs/spec/streams.md");
 
 /// The blocks of a kind: for each the examples, as bytes and what they say.
 fn blocks(kind: &str) -> Vec<Vec<(Vec<u8>, &'static str)>> {
@@ -138,8 +141,8 @@ fn the_examples_of_what_is_refused_are_refused() {
 }
 
 /// The cells of each row of the table under this head.
-fn table(head: &str) -> Vec<Vec<&'static str>> {
-    let mut lines = DOCUMENT.lines().skip_while(|line| *line != head).skip(2);
+fn table(document: &'static str, head: &str) -> Vec<Vec<&'static str>> {
+    let mut lines = document.lines().skip_while(|line| *line != head).skip(2);
     let mut rows = Vec::new();
     while let Some(row) = lines.next().and_then(|line| line.strip_prefix("| ")) {
         rows.push(row.trim_end_matches('|').split('|').map(str::trim).collect());
@@ -155,7 +158,7 @@ fn state(name: &str) -> State {
 
 #[test]
 fn the_states_have_the_numbers_of_the_table() {
-    let rows = table("| number | name | meaning |");
+    let rows = table(STREAMS, "| number | name | meaning |");
     assert_eq!(rows.len(), 20);
     for row in rows {
         assert_eq!(State::from_code(row[0].parse().unwrap()), state(row[1]));
@@ -164,7 +167,7 @@ fn the_states_have_the_numbers_of_the_table() {
 
 #[test]
 fn the_states_follow_each_other_as_in_the_table() {
-    let rows = table("| after | a client takes | a proxy sends |");
+    let rows = table(STREAMS, "| after | a client takes | a proxy sends |");
     let listed = |cell: &str, next: State| cell.split(", ").any(|name| name == next.name());
     for code in 1..=20 {
         let from = State::from_code(code);
@@ -182,7 +185,7 @@ fn the_states_follow_each_other_as_in_the_table() {
 
 #[test]
 fn the_flags_have_the_bits_of_the_table() {
-    let rows = table("| bit | name | meaning |");
+    let rows = table(FRAMES, "| bit | name | meaning |");
     assert_eq!(rows.len(), 7);
     for row in rows {
         let bits = u32::from_str_radix(row[0].trim_start_matches("0x"), 16).unwrap();
@@ -204,7 +207,7 @@ fn the_limits_have_the_values_of_the_table() {
         ("MUX_BODY_MAX", limits::MUX_BODY_MAX),
         ("MUX_CHANNELS_MAX", limits::MUX_CHANNELS_MAX),
     ];
-    let written: Vec<(&str, usize)> = table("| constant | value | what it limits |")
+    let written: Vec<(&str, usize)> = table(FRAMES, "| constant | value | what it limits |")
         .into_iter()
         .map(|row| (row[0], row[1].parse().unwrap()))
         .collect();

@@ -64,7 +64,7 @@ fn input() -> impl Strategy<Value = Input> {
     ]
 }
 
-/// The states that a client may be in, and to which others each may lead, as docs/protocol.md has
+/// The states that a client may be in, and to which others each may lead, as docs/spec/streams.md has
 /// them for what a proxy sends. TIMEOUT and user states change nothing.
 fn may_follow(before: Option<State>, next: State) -> bool {
     use State::*;
