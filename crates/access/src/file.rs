@@ -18,7 +18,7 @@ use crate::rule::{Access, CertificateIs, Default, Inner, Quotas, Rule, Who};
 use crate::size::parse_size;
 
 /// The longest file, in bytes.
-const FILE_MAX: usize = 1024 * 1024;
+pub const FILE_MAX: usize = 1024 * 1024;
 /// Most rules.
 const RULES_MAX: usize = 1000;
 
@@ -344,7 +344,9 @@ impl Reader<'_> {
             .filter_map(|value| {
                 let text = value.get_ref().as_str().filter(|text| !text.is_empty());
                 let is = match text.map(|text| (text, text.strip_prefix("sha256:"))) {
-                    Some((_, Some(digits))) => fingerprint(digits).map(CertificateIs::Fingerprint),
+                    Some((_, Some(digits))) => {
+                        parse_fingerprint(digits).map(CertificateIs::Fingerprint)
+                    }
                     Some((text, None)) => Some(CertificateIs::Named(Glob::new(text))),
                     None => None,
                 };
@@ -415,7 +417,9 @@ impl Reader<'_> {
     }
 }
 
-fn fingerprint(digits: &str) -> Option<[u8; 32]> {
+/// The SHA-256 fingerprint of a certificate: 64 hexadecimal digits, also with colons between them as other
+/// programs print them. `None` if the text is something else.
+pub fn parse_fingerprint(digits: &str) -> Option<[u8; 32]> {
     let digits: String = digits.chars().filter(|c| *c != ':').collect();
     let mut bytes = [0; 32];
     if digits.len() != 64 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {

@@ -28,6 +28,7 @@
 //! # Ok::<(), sspc_access::Mistakes>(())
 //! ```
 
+mod against_policy;
 mod bucket;
 mod file;
 mod glob;
@@ -40,6 +41,7 @@ mod size;
 mod tests;
 
 pub use bucket::{Rate, TokenBucket};
+pub use file::{FILE_MAX, parse_fingerprint};
 pub use glob::Glob;
 pub use mistakes::{Mistake, Mistakes};
 pub use names::{Names, SystemNames};

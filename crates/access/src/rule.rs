@@ -129,6 +129,11 @@ impl Access {
         Self(Arc::new(inner))
     }
 
+    /// What the file is called; nothing where there is none.
+    pub(crate) fn file(&self) -> &str {
+        self.0.file.as_deref().unwrap_or_default()
+    }
+
     /// Everybody may do everything.
     pub fn everyone() -> Self {
         let (rules, warnings) = (Vec::new(), Vec::new());
@@ -137,11 +142,11 @@ impl Access {
 
     /// What a client may do: what the first rule says that is for it, or the default.
     pub fn rights(&self, client: &Client<'_>) -> Rights {
-        let rule = self.0.rules.iter().find(|rule| rule.who.matches(client));
+        let rule = self.0.rules.iter().find(|rule| rule.mismatch(client).is_none());
         match (rule, self.0.default) {
             (Some(rule), _) => Rights::of_rule(Arc::clone(rule)),
             (None, Default::Allow) => Rights::everything(),
-            (None, Default::Refuse) => Rights::nothing(self.0.file.as_deref().unwrap_or_default()),
+            (None, Default::Refuse) => Rights::nothing(self.file()),
         }
     }
 
@@ -182,6 +187,11 @@ impl Rule {
         self.line
     }
 
+    /// The first key that keeps the rule from being for a client, such as `user`; `None` if it is for it.
+    pub fn mismatch(&self, client: &Client<'_>) -> Option<&'static str> {
+        self.who.mismatch(client)
+    }
+
     /// Which streamtypes may be opened.
     pub fn streamtypes(&self) -> &[Glob] {
         &self.streamtypes
@@ -212,16 +222,30 @@ fn one_of(wanted: &[Glob], text: Option<&str>) -> bool {
 }
 
 impl Who {
-    fn matches(&self, client: &Client<'_>) -> bool {
+    /// The first key that keeps it from being for a client; `None` if it is for it.
+    fn mismatch(&self, client: &Client<'_>) -> Option<&'static str> {
         let address = client.address.map(|address| address.to_canonical());
-        any(&self.users, |user| client.uid == Some(*user))
-            && any(&self.groups, |group| client.gids.contains(group))
-            && one_of(&self.units, client.unit)
-            && one_of(&self.executables, client.executable)
-            && one_of(&self.lines, client.line)
-            && any(&self.addresses, |net| address.is_some_and(|address| net.contains(&address)))
-            && any(&self.certificates, |is| client.certificate.is_some_and(|has| is.matches(&has)))
-            && one_of(&self.keys, client.key)
+        let is_certified =
+            || any(&self.certificates, |is| client.certificate.is_some_and(|has| is.matches(&has)));
+        if !any(&self.users, |user| client.uid == Some(*user)) {
+            Some("user")
+        } else if !any(&self.groups, |group| client.gids.contains(group)) {
+            Some("group")
+        } else if !one_of(&self.units, client.unit) {
+            Some("unit")
+        } else if !one_of(&self.executables, client.executable) {
+            Some("executable")
+        } else if !one_of(&self.lines, client.line) {
+            Some("line")
+        } else if !any(&self.addresses, |net| address.is_some_and(|it| net.contains(&it))) {
+            Some("address")
+        } else if !is_certified() {
+            Some("certificate")
+        } else if !one_of(&self.keys, client.key) {
+            Some("key")
+        } else {
+            None
+        }
     }
 
     /// Whether it is certain that it takes every client that the other one is for.

@@ -95,6 +95,13 @@ fn the_first_rule_that_is_for_a_client_decides() {
     ] {
         assert_eq!(rule(not_quite), None);
     }
+    let screens = access.rules().find(|rule| rule.name == "screens").unwrap();
+    assert_eq!(screens.mismatch(&display), None);
+    assert_eq!(
+        screens.mismatch(&Client { gids: &[5], executable: None, ..display }),
+        Some("group")
+    );
+    assert_eq!(screens.mismatch(&Client { executable: None, ..display }), Some("executable"));
     let line = Client { line: Some("/dev/ttyS0"), ..Client::default() };
     assert_eq!(rule(line).as_deref(), Some("line 0"));
     let names = ["sensor-7".to_owned()];
