@@ -72,6 +72,12 @@ pub(crate) enum Mistake {
     TooSlow {
         baud: u32,
     },
+    /// Nothing that an admin side could be reached at by HTTP.
+    Http,
+    /// The admin side is for this machine alone.
+    NotLoopback,
+    /// The admin socket's mode cannot be chosen.
+    AdminMode,
 }
 
 impl fmt::Display for AddressError {
@@ -150,6 +156,14 @@ impl fmt::Display for AddressError {
                 "\"{}\" is not an option of a serial line; there are baud=, rtscts=, profile=, \
                  framing=, keys= and forward_secrecy=",
                 option.escape_debug()
+            ),
+            Mistake::Http => f.write_str("write http:127.0.0.1:9090, with a loopback address and a port"),
+            Mistake::NotLoopback => f.write_str(
+                "the admin side asks nobody who they are, so it listens at loopback addresses only, such \
+                 as http:127.0.0.1:9090; for others put a web server with passwords in front of it",
+            ),
+            Mistake::AdminMode => f.write_str(
+                "an admin socket always has mode 0600, for root and the proxy's own user",
             ),
             Mistake::TooSlow { baud } => write!(
                 f,

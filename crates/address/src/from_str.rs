@@ -86,7 +86,7 @@ fn connect(parsed: Parsed) -> Option<Address> {
         Parsed::Tcp { host, port } => Address::Tcp { host, port },
         Parsed::Serial(serial) => Address::Serial(serial),
         Parsed::Network(network) => Address::Network(network),
-        Parsed::Pty(_) => return None,
+        Parsed::Pty(_) | Parsed::Http(_) => return None,
     })
 }
 
@@ -98,6 +98,6 @@ fn listen(parsed: Parsed) -> Option<ListenAddress> {
         Parsed::Tcp { host, port } => ListenAddress::Tcp { host, port },
         Parsed::Serial(serial) => ListenAddress::Serial(serial),
         Parsed::Network(network) => ListenAddress::Network(network),
-        Parsed::Pty(_) => return None,
+        Parsed::Pty(_) | Parsed::Http(_) => return None,
     })
 }

@@ -8,6 +8,7 @@
 //! | a proxy's, to listen at | [`ListenAddress`] | `uds:` with mode and owner, `tcp:` with any port, `serial:`, `udp:` |
 //! | a line's, with many streams | [`LineAddress`] | `serial:`, `udp:`, `tcp:` with keys |
 //! | a port alone | [`SerialAddress`] | `serial:` |
+//! | a proxy's, to show what it does | [`AdminAddress`] | `uds:`, `http:` at a loopback address |
 //! | the ends of a tap | [`ClientEnd`], [`ProxyEnd`] | `uds:`, `tcp:`, `serial:` and `pty:` |
 //!
 //! ```
@@ -25,6 +26,7 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+mod admin;
 mod connect;
 mod end;
 mod error;
@@ -37,6 +39,7 @@ mod place;
 mod secrecy;
 mod serial;
 
+pub use admin::AdminAddress;
 pub use connect::Address;
 pub use end::{ClientEnd, LineEnd, ProxyEnd};
 pub use error::AddressError;

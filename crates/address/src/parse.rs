@@ -1,7 +1,9 @@
 //! The grammar.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::admin::parse_http;
 use crate::error::{AddressError, Mistake, UNIX_NAME_MAX};
 use crate::listen::Owner;
 use crate::network::{Carrier, NetworkAddress};
@@ -18,6 +20,7 @@ pub(crate) enum Parsed {
     Serial(SerialAddress),
     Network(NetworkAddress),
     Pty(PathBuf),
+    Http(SocketAddr),
 }
 
 /// An address of a kind that the place accepts.
@@ -33,6 +36,7 @@ fn parse_kind(text: &str, place: Place) -> Result<Parsed, Mistake> {
         "udp" => Kind::Udp,
         "serial" => Kind::Serial,
         "pty" => Kind::Pty,
+        "http" => Kind::Http,
         _ => return Err(Mistake::Kind),
     };
     if !place.accepts(kind) {
@@ -51,6 +55,7 @@ fn parse_kind(text: &str, place: Place) -> Result<Parsed, Mistake> {
         Kind::Serial => parse_serial(rest).map(Parsed::Serial),
         Kind::Pty if rest.starts_with('/') => Ok(Parsed::Pty(rest.into())),
         Kind::Pty => Err(Mistake::RelativePty),
+        Kind::Http => parse_http(rest).map(Parsed::Http),
     }
 }
 
@@ -72,6 +77,9 @@ fn parse_path(text: &str, place: Place) -> Result<Parsed, Mistake> {
     let (mut mode, mut owner) = (None, None);
     for option in options.split('&').filter(|option| !option.is_empty()) {
         match option.split_once('=') {
+            Some(("mode" | "owner", _)) if place == Place::Admin => {
+                return Err(Mistake::AdminMode);
+            }
             Some(("mode" | "owner", _)) if !place.listens() => {
                 return Err(Mistake::NotTheListener);
             }

@@ -9,6 +9,7 @@ pub(crate) enum Place {
     Line,
     ClientEnd,
     ProxyEnd,
+    Admin,
 }
 
 impl Place {
@@ -20,6 +21,7 @@ impl Place {
             Self::Serial => "serial address",
             Self::Line => "line",
             Self::ClientEnd | Self::ProxyEnd => "end of a tap",
+            Self::Admin => "admin address",
         }
     }
 
@@ -31,6 +33,7 @@ impl Place {
             }
             Self::Serial => "serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast",
             Self::Line => "serial:/dev/name, udp:host:port?keys=/path or tcp:host:port?keys=/path",
+            Self::Admin => "uds:@name, uds:/path or http:127.0.0.1:port",
             Self::ClientEnd | Self::ProxyEnd => {
                 "pty:/path, serial:/dev/name, uds:@name, uds:/path or tcp:host:port"
             }
@@ -39,9 +42,10 @@ impl Place {
 
     pub(crate) const fn accepts(self, kind: Kind) -> bool {
         match kind {
-            Kind::Serial => true,
+            Kind::Serial => !matches!(self, Self::Admin),
             Kind::Unix => !matches!(self, Self::Serial | Self::Line),
-            Kind::Tcp => !matches!(self, Self::Serial),
+            Kind::Tcp => !matches!(self, Self::Serial | Self::Admin),
+            Kind::Http => matches!(self, Self::Admin),
             Kind::Udp => matches!(self, Self::Connect | Self::Listen | Self::Line),
             Kind::Pty => matches!(self, Self::ClientEnd | Self::ProxyEnd),
         }
@@ -65,4 +69,5 @@ pub(crate) enum Kind {
     Udp,
     Serial,
     Pty,
+    Http,
 }

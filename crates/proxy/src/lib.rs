@@ -52,7 +52,7 @@ pub use onward::{ClientCert, ClientCertError, KeptCookies};
 pub use post::{PostAnswer, PostTo};
 pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};
 pub use smd::{MessageTooLong, Smd, SmdBridge, SmdBridgeError, SmdMessage, Subscription};
-pub use sspc_address::{AddressError, ListenAddress, NetworkAddress, Owner};
+pub use sspc_address::{AddressError, AdminAddress, ListenAddress, NetworkAddress, Owner};
 pub use sspc_line::{Datagrams, LineConfig, LineKeys, MuxConfig, Profile, SerialAddress};
 pub use sspc_wire::smd::Classes;
 pub use unread::all_read;

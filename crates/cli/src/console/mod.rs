@@ -39,7 +39,8 @@ pub(crate) fn init_log(args: LogArgs, errors_only: bool) {
     };
     let mut filter = EnvFilter::builder().with_default_directive(others.into()).from_env_lossy();
     if std::env::var_os("RUST_LOG").is_none() {
-        for crate_name in ["sspc", "sspc_line", "sspc_proxy", "sspc_policy", "sspc_ws", "sspc_wire"]
+        for crate_name in
+            ["sspc", "sspc_line", "sspc_proxy", "sspc_admin", "sspc_policy", "sspc_ws", "sspc_wire"]
         {
             filter = add(filter, &format!("{crate_name}={ours}"));
         }

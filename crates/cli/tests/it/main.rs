@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "in helpers of tests too, a surprise is a failure")]
 
 mod access_log;
+mod admin;
 mod bridge;
 mod capture;
 mod cat;

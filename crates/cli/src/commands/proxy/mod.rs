@@ -1,6 +1,7 @@
 //! `sspc proxy`: everything is checked first, then served, then drained.
 
 mod access_log;
+mod admin;
 mod cookie_file;
 mod credentials;
 mod knobs;
@@ -8,7 +9,7 @@ mod reloader;
 mod remote;
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::available_parallelism;
 use std::time::Duration;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum, ValueHint};
 use listenfd::ListenFd;
 use sd_notify::NotifyState;
+use sspc_admin::PolicyWatch;
 use sspc_policy::Report;
 use sspc_proxy::{AllowTo, Classes, Config, Handle, ListenAddress, Proxy, Sharing, SmdBridge, Via};
 use tokio::sync::{Mutex, oneshot};
@@ -27,6 +29,7 @@ use crate::exit::{Exit, Failure};
 use crate::policy_files::{self, Loaded};
 use crate::service::{self, Passed, SignalEvent, Signals, notify};
 use access_log::AccessLog;
+use admin::AdminArg;
 use cookie_file::CookieFile;
 use knobs::Setting;
 use reloader::{Reloader, Why};
@@ -67,6 +70,16 @@ pub(crate) struct ProxyArgs {
     /// passes sockets (see below).
     #[arg(short, long = "listen", value_name = "ADDR")]
     pub(crate) listen: Vec<ListenAddress>,
+
+    /// Show what the proxy does here: uds:@NAME, uds:/PATH, http:127.0.0.1:PORT or none
+    ///
+    /// For `sspc status`, `sspc top`, browsers and Prometheus: a status page, a JSON API, metrics and health.
+    /// It only shows. A Unix socket serves root and the proxy's own user; with `http:` everyone on this
+    /// machine may look, and nobody else. The default is the first Unix socket that the proxy listens at,
+    /// with `.admin` behind its name, or `uds:@proxy.ss.lws.admin` if it listens at none; if that cannot
+    /// be, the proxy warns and goes on without.
+    #[arg(long, value_name = "ADDR|none")]
+    admin: Option<AdminArg>,
 
     /// Let clients lead streams to this network, address or name, though it is not public; may be given
     /// several times
@@ -258,6 +271,8 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     let has_policy = parsed.is_some();
     let parsed = parsed.unwrap_or_else(Loaded::nothing);
     log_warnings(&parsed.warnings);
+    let watch = PolicyWatch::default();
+    admin::loaded(&watch, args.policy.as_deref(), &parsed);
 
     let mut config = Config::new(parsed.policy);
     credentials::warn_of_missing(&config.policy, &credentials.credentials);
@@ -288,17 +303,19 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
         }
         None => None,
     };
-    config.observe = args.access_log.is_some();
+    config.observe = args.access_log.is_some() || args.admin != Some(AdminArg::None);
     let mut proxy = Proxy::new(config).map_err(|error| Failure::new(error.to_string()))?;
     if !has_policy {
         let handle = proxy.handle();
         let loaded = runtime.block_on(reloader.fetch_first(&handle));
         let loaded = loaded.map_err(|error| policy_files::refuse(error, console))?;
         log_warnings(&loaded.warnings);
+        admin::loaded(&watch, args.policy.as_deref(), &loaded);
         handle.reload(loaded.policy);
         credentials::warn_of_missing(&handle.policy(), &credentials.credentials);
     }
     listen(&mut proxy, args, passed)?;
+    admin::start(args.admin.as_ref(), &proxy, &watch, &runtime)?;
     let first_fetch = reloader.first_wait(!has_policy);
     let handle = proxy.handle();
     if let Some(file) = &cookie_file {
@@ -308,8 +325,13 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
         (Some(to), Some(observed)) => Some(AccessLog::start(to, console.format(), &observed)?),
         _ => None,
     };
-    let logs = access_log.as_ref();
-    let exit = runtime.block_on(serve(proxy, reloader, first_fetch, credentials, logs, console));
+    let audience = Audience {
+        console,
+        access_log: access_log.as_ref(),
+        policy_path: args.policy.as_deref(),
+        policy: watch,
+    };
+    let exit = runtime.block_on(serve(proxy, reloader, first_fetch, credentials, &audience));
     if let Some(access_log) = access_log {
         access_log.finish();
     }
@@ -337,6 +359,14 @@ fn listen(proxy: &mut Proxy, args: &ProxyArgs, passed: ListenFd) -> Result<(), F
     Ok(())
 }
 
+/// Who hears of what happens to a proxy that serves.
+struct Audience<'a> {
+    console: Console,
+    access_log: Option<&'a AccessLog>,
+    policy_path: Option<&'a Path>,
+    policy: PolicyWatch,
+}
+
 /// How often messages can have the policy fetched.
 const TRIGGERED_EVERY: Duration = Duration::from_secs(10);
 
@@ -346,14 +376,15 @@ async fn serve(
     mut reloader: Reloader,
     first_fetch: Option<Duration>,
     credentials: credentials::Loaded,
-    access_log: Option<&AccessLog>,
-    console: Console,
+    audience: &Audience<'_>,
 ) -> Result<Exit, Failure> {
+    let Audience { console, access_log, .. } = *audience;
     // Before "ready", which others may answer with a signal.
     let mut signals = Signals::watch_reload()?;
     let handle = proxy.handle();
     reloader.refresh.start(credentials, &handle).await;
     let reloader = Mutex::new(reloader);
+    let reload = |why| reload(&handle, &reloader, why, audience);
     let streamtypes = handle.policy().streamtypes.len();
     let addresses: Vec<_> = proxy.addresses().map(ToString::to_string).collect();
     let status =
@@ -389,14 +420,14 @@ async fn serve(
                             "sspc proxy: still reading the policy; will read it again after that",
                         );
                     } else {
-                        reloading = Some(Box::pin(reload(&handle, &reloader, Why::Asked, console)));
+                        reloading = Some(Box::pin(reload(Why::Asked)));
                     }
                 }
             },
             next_fetch = done(&mut reloading) => {
                 fetch = next_fetch.map(|wait| Box::pin(sleep(wait)));
                 reloading = std::mem::take(&mut reload_again)
-                    .then(|| Box::pin(reload(&handle, &reloader, Why::Asked, console)));
+                    .then(|| Box::pin(reload(Why::Asked)));
             }
             message = bus.recv() => {
                 let soon = last_fetch + TRIGGERED_EVERY;
@@ -411,7 +442,7 @@ async fn serve(
             () = done(&mut fetch), if reloading.is_none() => {
                 fetch = None;
                 last_fetch = Instant::now();
-                reloading = Some(Box::pin(reload(&handle, &reloader, Why::Due, console)));
+                reloading = Some(Box::pin(reload(Why::Due)));
             }
         }
     }
@@ -438,7 +469,7 @@ async fn reload(
     handle: &Handle,
     reloader: &Mutex<Reloader>,
     why: Why,
-    console: Console,
+    audience: &Audience<'_>,
 ) -> Option<Duration> {
     // A fetch that changes nothing is nobody's business.
     let is_asked = why == Why::Asked;
@@ -455,15 +486,17 @@ async fn reload(
         Ok(None) => {}
         Ok(Some((parsed, credentials))) => {
             log_warnings(&parsed.warnings);
+            admin::loaded(&audience.policy, audience.policy_path, &parsed);
             let streamtypes = count(parsed.policy.streamtypes.len(), "streamtype");
             handle.reload(parsed.policy);
             credentials::warn_of_missing(&handle.policy(), &credentials.credentials);
             reloader.refresh.start(credentials, handle).await;
-            console.say(&format!("sspc proxy: reloaded: {streamtypes}"));
+            audience.console.say(&format!("sspc proxy: reloaded: {streamtypes}"));
         }
         Err(error) => {
             let why = reloader::why(&error);
-            console.say(&format!("sspc proxy: not reloaded, the old policy stays: {why}"));
+            audience.policy.failed(&why);
+            audience.console.say(&format!("sspc proxy: not reloaded, the old policy stays: {why}"));
         }
     }
     if is_asked {
