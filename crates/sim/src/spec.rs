@@ -13,13 +13,14 @@ use crate::frames::{Owned, hex};
 pub const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/spec");
 
 /// Each kind of vectors, and the crate whose tests run all of them.
-const KINDS: [(&str, &str); 6] = [
+const KINDS: [(&str, &str); 7] = [
     ("frames to client", "wire"),
     ("frames to proxy", "wire"),
     ("mux frames", "wire"),
     ("dialogues", "wire"),
     ("mux link", "mux"),
     ("packets", "arq"),
+    ("encrypted packets", "arq"),
 ];
 
 /// A file of vectors.

@@ -8,6 +8,7 @@ mod noise;
 mod pair;
 mod radio;
 mod sealed;
+mod sealed_vectors;
 mod seeds;
 mod sizes;
 mod vectors;
