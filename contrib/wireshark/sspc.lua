@@ -525,6 +525,7 @@ function stream.dissector(tvb, pinfo, root)
     columns(pinfo, "SSPC", direction)
 
     local client, streamtype = description:match("^client (.-); streamtype (.*)$")
+    client = client or description:match("^client (.*)$")
     generated(tree, f.stream, nil, name)
     generated(tree, f.direction, nil, direction)
     generated(tree, f.client, nil, client)

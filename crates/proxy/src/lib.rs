@@ -47,16 +47,22 @@ pub use credentials::{AwsKeys, OauthClient};
 pub use explain::{Destination, Explanation, RequestHead, Secret, explain};
 pub use fetch::{FetchedPolicy, PolicyOrigin};
 pub use observe::view;
-pub use observe::{Missed, Observed, TransactionFeed};
+pub use observe::{FrameFeed, FrameSelection, Missed, Observed, SeenFrame, TransactionFeed};
 pub use onward::{ClientCert, ClientCertError, KeptCookies};
 pub use post::{PostAnswer, PostTo};
 pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};
 pub use smd::{MessageTooLong, Smd, SmdBridge, SmdBridgeError, SmdMessage, Subscription};
 pub use sspc_address::{AddressError, AdminAddress, ListenAddress, NetworkAddress, Owner};
 pub use sspc_line::{Datagrams, LineConfig, LineKeys, MuxConfig, Profile, SerialAddress};
+pub use sspc_wire::Direction;
 pub use sspc_wire::smd::Classes;
 pub use unread::all_read;
 pub use ways_out::{EnvironmentError, Via, ViaError, WaysOut};
+
+/// The examples of docs/captures.md, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/captures.md")]
+pub mod captures {}
 
 /// The examples of docs/transports.md, compiled and run.
 #[cfg(doctest)]

@@ -1,6 +1,9 @@
 //! Captures for Wireshark: what `sspc tap`, `sspc decode` and `sspc proxy` write, as tshark shows it.
 
+use std::io::{Read as _, Write as _};
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{SocketAddr, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -229,4 +232,93 @@ fn a_capture_that_cannot_be_written_ends_the_program_with_its_name() {
     let output = run(&["decode", "-", "--write", "/dev/full"]);
     assert_exit(&output, 1);
     assert!(text(&output.stderr).contains("/dev/full: No space left"), "{output:?}");
+}
+
+/// Ends the proxy in order, and gives what it said.
+fn end(proxy: &mut Proxy) -> String {
+    signal(&proxy.child, Signal::SIGTERM);
+    assert_eq!(wait(&mut proxy.child).code(), Some(0));
+    proxy.rest().join("\n")
+}
+
+#[test]
+fn a_proxy_captures_the_frames_of_all_its_clients_and_says_whose_they_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = folder.path().join("x.pcapng");
+    let path = capture.to_str().unwrap();
+    let address = random_address();
+    let policy = Origin::start().policy();
+    let mut proxy = Proxy::start_at(&policy, &address, &["--capture", path]);
+    for _ in 0..2 {
+        cat(&address, &["hello"]);
+    }
+    assert_exit(&proxy.cat(&["nosuch"]), 6);
+    // A client that sends what is no frame.
+    let name = address.strip_prefix("uds:@").unwrap();
+    let mut client = abstract_socket(name);
+    client.write_all(&[0xaa, 0, 14, 1, 0, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+    client.write_all(b"hello\xab\0\x01").unwrap();
+    let mut heard = Vec::new();
+    client.read_to_end(&mut heard).unwrap();
+    let said = end(&mut proxy);
+    assert!(said.contains("WARN") && said.contains("with the secrets in them"), "{said}");
+    assert_eq!(capture.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+
+    let streams = fields(&capture, "sspc.process", &["sspc.stream", "sspc.client"]);
+    assert_eq!(streams.len(), 4);
+    let uid = nix::unistd::getuid();
+    for (at, streamtype) in ["hello", "hello", "nosuch", "hello"].into_iter().enumerate() {
+        let (stream, client) = streams[at].split_once('\t').unwrap();
+        let is_client =
+            client.starts_with("process ") && client.ends_with(&format!(" of user {uid}"));
+        assert!(is_client, "{client}");
+        let filter = format!(
+            "sspc.stream == \"{stream}\" && sspc.streamtype == \"{streamtype}\" && sspc.client"
+        );
+        let infos = infos(&capture, &filter);
+        match at {
+            0 | 1 => assert_life(&infos, stream),
+            2 => assert!(infos[1].contains("CREATE_RESULT 1 (refused)"), "{infos:?}"),
+            _ => {
+                let wrong = format!("{stream} → ONWARD_CONNECT: cannot have a body of 1 bytes");
+                assert!(infos.contains(&wrong), "{infos:?}");
+            }
+        }
+    }
+    // What the first client heard is what was captured.
+    let (first, _) = streams[0].split_once('\t').unwrap();
+    let filter = format!("sspc.stream == \"{first}\" && sspc.payload");
+    let hex: String = HELLO.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(fields(&capture, &filter, &["sspc.payload"]).concat(), hex);
+    let fault = fields(&capture, "sspc.fault.length", &["frame.comment"]);
+    assert_eq!(fault, ["frame type 0xab cannot have a body of 1 bytes"]);
+    assert_eq!(fields(&capture, "_ws.expert.severity == error", &["frame"]).len(), 1);
+}
+
+#[test]
+fn a_proxys_capture_stays_within_its_size() {
+    let folder = tempfile::tempdir().unwrap();
+    let capture = folder.path().join("x.pcapng");
+    let older = folder.path().join("x.old.pcapng");
+    let to = format!("{},512KiB", capture.display());
+    let address = random_address();
+    let policy = Origin::start().policy();
+    let mut proxy = Proxy::start_at(&policy, &address, &["--capture", &to]);
+    let payload = vec![b'x'; 900_000];
+    assert_exit(&proxy.cat_with(&["upload", "--data", "-"], &payload), 0);
+    end(&mut proxy);
+    let size = |path: &Path| path.metadata().unwrap().len();
+    assert!(size(&capture) + size(&older) <= 512 << 10);
+    assert!(size(&older) > 128 << 10);
+    // The newest frames, whose stream is still known by name.
+    let states = fields(&capture, "sspc.streamtype == \"upload\"", &["sspc.state.name"]);
+    assert!(states.contains(&"QOS_ACK_REMOTE".to_owned()), "{states:?}");
+    for path in [&capture, &older] {
+        assert_eq!(infos(path, "_ws.expert.severity == error || _ws.malformed"), [""; 0]);
+    }
+}
+
+fn abstract_socket(name: &str) -> UnixStream {
+    let address = SocketAddr::from_abstract_name(name).unwrap();
+    UnixStream::connect_addr(&address).unwrap()
 }

@@ -36,6 +36,10 @@ impl Handle {
 }
 
 impl Observed {
+    pub(super) const fn observer(&self) -> &std::sync::Arc<Observer> {
+        &self.observer
+    }
+
     /// The proxy as a whole.
     pub fn proxy(&self) -> ProxyView {
         let shared = &self.handle.shared;

@@ -8,6 +8,7 @@
 mod connections;
 mod failures;
 mod feed;
+mod frames;
 mod handle;
 mod histogram;
 mod lines;
@@ -29,6 +30,9 @@ pub(crate) use self::connections::Connection;
 use self::connections::Connections;
 use self::failures::Failures;
 pub use self::feed::{Missed, TransactionFeed};
+use self::frames::Followers;
+pub use self::frames::{FrameFeed, FrameSelection, SeenFrame};
+pub(crate) use self::frames::{ReadFrames, SessionFrames};
 pub use self::handle::Observed;
 pub(crate) use self::lines::LineWatch;
 use self::lines::Lines;
@@ -52,6 +56,7 @@ pub(crate) struct Observer {
     connections: Arc<Connections>,
     lines: Arc<Lines>,
     failures: Failures,
+    followers: Followers,
     ended: broadcast::Sender<Arc<TransactionView>>,
 }
 
@@ -65,6 +70,7 @@ impl Observer {
             connections: Arc::default(),
             lines: Arc::default(),
             failures: Failures::default(),
+            followers: Followers::default(),
             ended: broadcast::Sender::new(FEED),
         })
     }
@@ -98,6 +104,11 @@ impl Observer {
             status: None,
             why,
         });
+    }
+
+    /// Who follows the frames of sessions.
+    const fn followers(&self) -> &Followers {
+        &self.followers
     }
 
     /// Onward connections that are open.

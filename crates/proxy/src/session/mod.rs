@@ -42,6 +42,7 @@ pub(crate) use self::metadata::metadata_item;
 pub(crate) use self::peer::Peer;
 use self::stream::{Stream, Waits};
 use crate::memory::Way;
+use crate::observe::{ReadFrames, SessionFrames};
 use crate::onward::Event;
 
 /// Serves one link until it ends.
@@ -64,6 +65,9 @@ async fn serve<D: AttemptStarter, R: LinkReader, W: LinkWriter>(
         state: SessionState::Unnamed {
             until: Instant::now().checked_add(context.timeouts.streamtype),
         },
+        frames: context.observer.as_ref().map(|observer| {
+            ReadFrames::new(SessionFrames::new(observer, context.id, &context.peer))
+        }),
         context,
         link: LinkKind::of(&writer),
     };
@@ -83,6 +87,8 @@ struct Session<D: AttemptStarter> {
     context: SessionContext<D>,
     link: LinkKind,
     state: SessionState<D>,
+    /// What observers see of the client's frames.
+    frames: Option<ReadFrames>,
 }
 
 enum SessionState<D: AttemptStarter> {
@@ -229,18 +235,45 @@ impl<D: AttemptStarter> Session<D> {
 
     /// Takes what the client sent.
     fn take(&mut self, decoder: &mut ToProxyDecoder, read: &Read) -> Result<(), CloseReason> {
+        let is_between_frames = decoder.is_between_frames();
+        let are_followed =
+            self.frames.as_mut().is_some_and(|frames| frames.begin(is_between_frames));
         let mut rest = &read.bytes[..];
-        while let Some(frame) = decoder.next(&mut rest).map_err(ProtocolError::from)? {
-            match &mut self.state {
-                SessionState::Unnamed { .. } => {
-                    if let Some(stream) = self.take_first(frame)? {
-                        self.state = SessionState::Created(Box::new(stream));
-                    }
-                }
-                SessionState::Created(stream) => take_frame(stream, frame, read)?,
+        loop {
+            let before = rest;
+            let taken = self.take_next(decoder, &mut rest, read);
+            if are_followed && let Some(frames) = &mut self.frames {
+                let bytes = before.get(..before.len() - rest.len()).unwrap_or_default();
+                frames.pass(bytes, decoder.is_between_frames(), fault(&taken));
+            }
+            if taken?.is_none() {
+                return Ok(());
             }
         }
-        Ok(())
+    }
+
+    /// Takes the next frame or piece; `None` when the input is used up.
+    fn take_next(
+        &mut self,
+        decoder: &mut ToProxyDecoder,
+        rest: &mut &[u8],
+        read: &Read,
+    ) -> Result<Option<()>, CloseReason> {
+        let Some(frame) = decoder.next(rest).map_err(ProtocolError::from)? else { return Ok(None) };
+        match &mut self.state {
+            SessionState::Unnamed { .. } => {
+                if let Some(mut stream) = self.take_first(frame)? {
+                    stream.frame_writer.show(self.session_frames());
+                    self.state = SessionState::Created(Box::new(stream));
+                }
+            }
+            SessionState::Created(stream) => take_frame(stream, frame, read)?,
+        }
+        Ok(Some(()))
+    }
+
+    fn session_frames(&self) -> Option<SessionFrames> {
+        self.frames.as_ref().map(|frames| frames.session().clone())
     }
 
     /// A frame while the stream has no name. Some clients set things too early: that is harmless.
@@ -248,6 +281,9 @@ impl<D: AttemptStarter> Session<D> {
         let early = |frame| Err(ProtocolError::BeforeStreamtype { frame }.into());
         match frame {
             ToProxy::Streamtype(asked) => {
+                if let Some(frames) = &self.frames {
+                    frames.session().name(asked.name);
+                }
                 create::create(&self.context, &asked, self.link).map(Some)
             }
             ToProxy::TxCredit(_) | ToProxy::Timeout(_) | ToProxy::LengthHint(_) => Ok(None),
@@ -300,6 +336,7 @@ impl<D: AttemptStarter> Session<D> {
             CloseReason::Closed | CloseReason::Destroyed | CloseReason::Link(_) => None,
             CloseReason::Refused(_) => {
                 let mut frame_writer = nothing();
+                frame_writer.show(self.session_frames());
                 let list = Piece { data: &[], offset: 0, total: 0 };
                 let refused = ToClient::CreateResult { result: 1, client_buflen: 0, list };
                 frame_writer.push(&refused).ok()?;
@@ -315,6 +352,14 @@ impl<D: AttemptStarter> Session<D> {
                 }
             },
         }
+    }
+}
+
+/// What a client did wrong, if that ends its session.
+fn fault<T>(taken: &Result<T, CloseReason>) -> Option<String> {
+    match taken {
+        Err(CloseReason::Protocol(error)) => Some(error.to_string()),
+        _ => None,
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod access_log;
 mod admin;
+mod capture;
 mod cookie_file;
 mod credentials;
 mod knobs;
@@ -24,12 +25,14 @@ use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, sleep};
 
 use crate::args::parse_seconds;
+use crate::capture_to::CaptureTo;
 use crate::console::{Console, count};
 use crate::exit::{Exit, Failure};
 use crate::policy_files::{self, Loaded};
 use crate::service::{self, Passed, SignalEvent, Signals, notify};
 use access_log::AccessLog;
 use admin::AdminArg;
+use capture::Capture;
 use cookie_file::CookieFile;
 use knobs::Setting;
 use reloader::{Reloader, Why};
@@ -164,6 +167,15 @@ pub(crate) struct ProxyArgs {
     /// logrotate can move it. Lines hold no payload, no metadata and no paths.
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     access_log: Option<access_log::To>,
+
+    /// Write all frames of all clients to this file, for Wireshark: FILE[,SIZE]
+    ///
+    /// A pcapng file with a packet for each frame between clients and the proxy, which says whose it is;
+    /// `contrib/wireshark/sspc.lua` shows the fields. It holds all payload and metadata, with every secret in
+    /// them; only this user can read it. The newest frames are in FILE and the older half beside it in
+    /// `FILE.old`, in front of the extension; both together never have more than SIZE, 64MiB by default.
+    #[arg(long, value_name = "FILE[,SIZE]")]
+    capture: Option<CaptureTo>,
 
     /// Change a limit, such as sessions=1000; may be given several times
     #[arg(
@@ -303,7 +315,8 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
         }
         None => None,
     };
-    config.observe = args.access_log.is_some() || args.admin != Some(AdminArg::None);
+    config.observe =
+        args.access_log.is_some() || args.capture.is_some() || args.admin != Some(AdminArg::None);
     let mut proxy = Proxy::new(config).map_err(|error| Failure::new(error.to_string()))?;
     if !has_policy {
         let handle = proxy.handle();
@@ -325,6 +338,10 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
         (Some(to), Some(observed)) => Some(AccessLog::start(to, console.format(), &observed)?),
         _ => None,
     };
+    let capture = match (&args.capture, handle.observed()) {
+        (Some(to), Some(observed)) => Some(Capture::start(to, &observed)?),
+        _ => None,
+    };
     let audience = Audience {
         console,
         access_log: access_log.as_ref(),
@@ -334,6 +351,9 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     let exit = runtime.block_on(serve(proxy, reloader, first_fetch, credentials, &audience));
     if let Some(access_log) = access_log {
         access_log.finish();
+    }
+    if let Some(capture) = capture {
+        capture.finish();
     }
     if let Some(file) = &cookie_file {
         file.write(&handle);

@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use sspc_wire::limits::{FRAME_HEAD, PAYLOAD_FIXED};
-use sspc_wire::{EncodeError, Flags, PayloadHead, Piece, ToClient};
+use sspc_wire::{Direction, EncodeError, Flags, PayloadHead, Piece, ToClient};
 use tokio::time::Instant;
 
 pub(crate) use self::framing::FramingMode;
 use self::framing::{Cut, Cutter, ENDS, HOLD_MAX, Pending, STARTS, has};
 use super::credit::ClientCredit;
 use super::link::LinkWriter;
+use crate::observe::SessionFrames;
 
 /// The longest fixed frame: the head of RX_PAYLOAD.
 const HEAD_MAX: usize = FRAME_HEAD + PAYLOAD_FIXED;
@@ -78,6 +79,11 @@ impl Frame {
 
     fn unwritten(&self) -> usize {
         self.length() - self.written
+    }
+
+    /// All of it, in two parts.
+    fn parts(&self) -> [&[u8]; 2] {
+        [self.head.get(..self.head_length).unwrap_or_default(), self.body.bytes()]
     }
 
     /// What is not written yet, in two parts.
@@ -151,6 +157,8 @@ pub(crate) struct FrameWriter {
     origin: Instant,
     /// For writers that take one slice at a time.
     gathered: BytesMut,
+    /// Where frames are shown that were written.
+    shown_to: Option<SessionFrames>,
 }
 
 impl FrameWriter {
@@ -168,7 +176,13 @@ impl FrameWriter {
             held_until: None,
             origin: now,
             gathered: BytesMut::new(),
+            shown_to: None,
         }
+    }
+
+    /// Shows frames there, as they are written.
+    pub(crate) fn show(&mut self, to: Option<SessionFrames>) {
+        self.shown_to = to;
     }
 
     /// The same for short messages each of which is a frame, whatever credit there is: the other end
@@ -369,6 +383,9 @@ impl FrameWriter {
                 return;
             }
             length -= rest;
+            if let Some(shown_to) = self.shown_to.as_ref().filter(|to| to.are_followed()) {
+                shown_to.give(Direction::ToClient, frame.parts());
+            }
             self.frames.pop_front();
         }
     }

@@ -83,6 +83,7 @@ impl Bare {
         let session = Session {
             link: LinkKind { is_narrow: false, tells_when_read: false },
             state: SessionState::Unnamed { until: None },
+            frames: None,
             context: SessionContext {
                 id: 1,
                 peer: Peer::Unknown,

@@ -5,6 +5,7 @@ mod any;
 mod credit;
 mod drain;
 mod flow;
+mod frames;
 mod life;
 mod line;
 mod misbehaviour;

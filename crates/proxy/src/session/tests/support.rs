@@ -23,6 +23,7 @@ use super::super::attempt::RunningAttempt;
 use super::super::*;
 pub(super) use crate::config::{Limits, Timeouts};
 pub(super) use crate::counters::Counts;
+use crate::observe::Observer;
 use crate::onward::{Attempt, TxChunk};
 
 impl LinkReader for ReadHalf<DuplexStream> {
@@ -217,6 +218,15 @@ impl Rig<UnixStream> {
 
 impl<L: AsyncRead + AsyncWrite + Unpin> Rig<L> {
     pub(super) fn over(far: L, reader: impl LinkReader, writer: impl LinkWriter) -> Self {
+        Self::observed(far, reader, writer, None)
+    }
+
+    pub(super) fn observed(
+        far: L,
+        reader: impl LinkReader,
+        writer: impl LinkWriter,
+        observer: Option<Arc<Observer>>,
+    ) -> Self {
         let (starter, attempts) = Script::new();
         let counts = Arc::<Counts>::default();
         let draining = CancellationToken::new();
@@ -227,7 +237,7 @@ impl<L: AsyncRead + AsyncWrite + Unpin> Rig<L> {
             excess: None,
             policy: Arc::new(policy()),
             starter,
-            observer: None,
+            observer,
             counts: Arc::clone(&counts),
             memory: Arc::default(),
             limits: Limits::default(),
