@@ -3,9 +3,11 @@
 //! [`commands`] has one module for each subcommand; they share the modules beside it and never use
 //! each other.
 
+mod access_file;
 mod args;
 mod cable;
 mod capture_to;
+mod checked;
 mod commands;
 mod console;
 mod exit;

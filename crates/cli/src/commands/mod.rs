@@ -1,5 +1,6 @@
 //! The subcommands: a module each, with its arguments, its help and what it does.
 
+mod access;
 mod bridge;
 mod cat;
 mod decode;
@@ -26,6 +27,8 @@ pub(crate) enum Command {
     Smd(smd::SmdArgs),
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    #[command(subcommand)]
+    Access(access::AccessCommand),
     Decode(decode::DecodeArgs),
     Tap(Box<tap::TapArgs>),
     Demo(demo::DemoArgs),
@@ -47,6 +50,7 @@ impl Command {
             Self::Ping(args) => ping::run(args),
             Self::Smd(args) => smd::run(args),
             Self::Policy(command) => policy::run(command, console),
+            Self::Access(command) => access::run(command, console),
             Self::Decode(args) => decode::run(args),
             Self::Tap(args) => tap::run(args, console),
             Self::Demo(args) => demo::run(args, console),

@@ -8,6 +8,7 @@ mod text;
 
 use std::io;
 
+use sspc_access::Mistake;
 use sspc_policy::{Diagnostic, Report, Severity};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Directive;
@@ -22,7 +23,7 @@ pub(crate) use notices::Notices;
 use repeats::Repeats;
 pub(crate) use stdout::{StdoutStop, StoppableStdout};
 pub(crate) use style::{Painted, Painter, Style, wants_color};
-pub(crate) use text::{count, printable, rate, size};
+pub(crate) use text::{count, labelled, printable, rate, size};
 
 /// The target of lines that are no logs.
 const NOTICE: &str = "sspc::notice";
@@ -105,6 +106,20 @@ impl Console {
         }
     }
 
+    /// What is wrong with an access file, a line or an object each.
+    pub(crate) fn mistakes(self, severity: Severity, mistakes: &[Mistake]) {
+        match self.log.format {
+            LogFormat::Text => {
+                mistakes.iter().for_each(|mistake| {
+                    say(&printable(&format!("{severity}: {mistake}")));
+                });
+            }
+            LogFormat::Json => {
+                mistakes.iter().for_each(|mistake| log_mistake(severity, mistake));
+            }
+        }
+    }
+
     /// Why the program ends.
     pub(crate) fn fail(self, line: &str) {
         match self.log.format {
@@ -135,6 +150,15 @@ fn log_diagnostic(diagnostic: &Diagnostic) {
     match diagnostic.severity {
         Severity::Error => log!(error),
         Severity::Warning => log!(warn),
+    }
+}
+
+fn log_mistake(severity: Severity, mistake: &Mistake) {
+    let Mistake { file, line, message, help } = mistake;
+    let help = help.as_deref();
+    match severity {
+        Severity::Error => tracing::error!(target: NOTICE, %file, line, help, "{message}"),
+        Severity::Warning => tracing::warn!(target: NOTICE, %file, line, help, "{message}"),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Numbers and foreign text, as the program prints them.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// `1 error`, `2 errors`
@@ -27,6 +28,12 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
         .collect()
+}
+
+/// Adds a line of a word and what there is to say of it, in columns.
+pub(crate) fn labelled(out: &mut String, about: &str, text: &str) {
+    // Writing to a string cannot fail.
+    let _ = writeln!(out, "{about:<12}{}", printable(text));
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::support::{assert_exit, run, text};
 
 /// Every command, with some of its options; the help is the judge of what there is.
-const COMMANDS: [&[&str]; 17] = [
+const COMMANDS: [&[&str]; 20] = [
     &["proxy"],
     &["cat"],
     &["bridge"],
@@ -18,6 +18,9 @@ const COMMANDS: [&[&str]; 17] = [
     &["policy", "explain"],
     &["policy", "schema"],
     &["policy", "codegen"],
+    &["access"],
+    &["access", "check"],
+    &["access", "explain"],
     &["decode"],
     &["tap"],
     &["demo"],

@@ -1,6 +1,7 @@
 //! The program as its users meet it: real processes, real sockets.
 #![allow(clippy::unwrap_used, reason = "in helpers of tests too, a surprise is a failure")]
 
+mod access;
 mod access_log;
 mod admin;
 mod bridge;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueHint};
 
+use crate::checked::{Found, check_each};
 use crate::console::{Console, count};
 use crate::exit::Failure;
 use crate::policy_files;
@@ -47,66 +48,13 @@ Exit codes:
   1  errors, or a file that cannot be read; with --strict also warnings
   2  the command line is wrong";
 
-/// How it is about one policy.
-enum Found {
-    Right,
-    Warnings,
-    Wrong(Failure),
-}
-
 pub(super) fn run(args: &CheckArgs, console: Console) -> Result<(), Failure> {
     let stdins =
         args.files.iter().chain(&args.overlays).filter(|path| policy_files::is_stdin(path));
     if stdins.count() > 1 {
         return Err(Failure::usage("policy", "`-` is stdin, and can be given once"));
     }
-    let mut found = args.files.iter().map(|file| check(file, args, console));
-    if let [_] = args.files.as_slice() {
-        return match found.next() {
-            Some(Found::Wrong(failure)) => Err(failure),
-            Some(Found::Warnings) if args.strict => {
-                Err(Failure::new("the policy has warnings, and --strict allows none"))
-            }
-            _ => Ok(()),
-        };
-    }
-    let (mut wrong, mut warnings) = (0, 0);
-    for (found, file) in found.zip(&args.files) {
-        match found {
-            Found::Right => {}
-            Found::Warnings => warnings += 1,
-            Found::Wrong(failure) => {
-                console.say(&format!("{}: {failure}", policy_files::name(file)));
-                wrong += 1;
-            }
-        }
-    }
-    summary(args.files.len(), wrong, warnings, args.strict, console)
-}
-
-/// The last line about several policies.
-fn summary(
-    all: usize,
-    wrong: usize,
-    warnings: usize,
-    strict: bool,
-    console: Console,
-) -> Result<(), Failure> {
-    let files = count(all, "file");
-    let text = match (wrong, warnings) {
-        (0, 0) => format!("{files}: all are right"),
-        (0, _) => format!("{files}: {warnings} with warnings"),
-        (_, 0) => format!("{files}: {wrong} wrong"),
-        _ => format!("{files}: {wrong} wrong, {warnings} with warnings"),
-    };
-    if wrong > 0 {
-        return Err(Failure::new(text));
-    }
-    if strict && warnings > 0 {
-        return Err(Failure::new(format!("{text}, and --strict allows none")));
-    }
-    console.say(&text);
-    Ok(())
+    check_each(&args.files, "policy", args.strict, console, |file| check(file, args, console))
 }
 
 fn check(file: &Path, args: &CheckArgs, console: Console) -> Found {

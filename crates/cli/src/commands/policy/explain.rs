@@ -1,6 +1,5 @@
 //! `sspc policy explain`
 
-use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -12,7 +11,7 @@ use sspc_proxy::{
 
 use super::no_streamtype;
 use crate::args::parse_metadata;
-use crate::console::{Console, count, print, printable};
+use crate::console::{Console, count, labelled, print, printable};
 use crate::exit::Failure;
 use crate::policy_files;
 
@@ -120,8 +119,7 @@ struct Text(String);
 
 impl Text {
     fn line(&mut self, about: &str, text: impl AsRef<str>) {
-        // Writing to a string cannot fail.
-        let _ = writeln!(self.0, "{about:<12}{}", printable(text.as_ref()));
+        labelled(&mut self.0, about, text.as_ref());
     }
 
     fn explain(&mut self, explanation: &Explanation, args: &ExplainArgs, timeouts: &Timeouts) {
