@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net};
 use sspc_policy::suggest;
 use sspc_wire::limits::METADATA_NAME_MAX;
 use sspc_wire::smd::Classes;
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeInteger, DeTable, DeValue};
 
 use crate::bucket::Rate;
 use crate::glob::Glob;
@@ -97,7 +97,7 @@ impl Reader<'_> {
     fn wrong(&mut self, key: &str, value: &Value<'_>, expected: &str) {
         let is = match value.get_ref() {
             DeValue::String(text) => format!("{text:?}"),
-            DeValue::Integer(number) => number.as_str().to_owned(),
+            DeValue::Integer(number) => number.to_string(),
             other => format!("of type {}", other.type_str()),
         };
         self.mistake(
@@ -300,7 +300,7 @@ impl Reader<'_> {
         each.into_iter()
             .filter_map(|value| {
                 let id = match value.get_ref() {
-                    DeValue::Integer(number) => number.as_str().parse().ok(),
+                    DeValue::Integer(number) => integer(number),
                     DeValue::String(name) => {
                         let found = find(self.names, name);
                         if found.is_none() {
@@ -333,7 +333,7 @@ impl Reader<'_> {
                 if net.is_none() {
                     self.wrong(key, value, "an address or a network, such as \"192.0.2.0/24\"");
                 }
-                net
+                net.map(canonical)
             })
             .collect()
     }
@@ -393,7 +393,7 @@ impl Reader<'_> {
 
     fn count(&mut self, key: &str, value: &Value<'_>) -> Option<usize> {
         let count = match value.get_ref() {
-            DeValue::Integer(number) => number.as_str().replace('_', "").parse().ok(),
+            DeValue::Integer(number) => integer(number),
             _ => None,
         };
         let count = count.filter(|count| *count > 0);
@@ -405,7 +405,7 @@ impl Reader<'_> {
 
     fn size(&mut self, key: &str, value: &Value<'_>) -> Option<u64> {
         let size = match value.get_ref() {
-            DeValue::Integer(number) => number.as_str().replace('_', "").parse().ok(),
+            DeValue::Integer(number) => integer(number),
             DeValue::String(text) => parse_size(text),
             _ => None,
         };
@@ -415,6 +415,20 @@ impl Reader<'_> {
         }
         size
     }
+}
+
+/// A whole number in any of TOML's notations: `1_000`, `0x3e8`, `0o1750`; `None` if it does not fit.
+fn integer<T: TryFrom<u64>>(number: &DeInteger<'_>) -> Option<T> {
+    let number = u64::from_str_radix(number.as_str(), number.radix()).ok()?;
+    T::try_from(number).ok()
+}
+
+/// Networks of IPv4 addresses as IPv6 has them, `::ffff:192.0.2.0/120`, are those of IPv4: so clients are
+/// looked at.
+fn canonical(net: IpNet) -> IpNet {
+    let IpNet::V6(v6) = net else { return net };
+    let v4 = v6.addr().to_ipv4_mapped().zip(v6.prefix_len().checked_sub(96));
+    v4.and_then(|(addr, length)| Ipv4Net::new(addr, length).ok()).map_or(net, IpNet::V4)
 }
 
 /// The SHA-256 fingerprint of a certificate: 64 hexadecimal digits, also with colons between them as other

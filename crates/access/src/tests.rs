@@ -177,6 +177,50 @@ fn where_everybody_may_do_everything_nobody_is_asked() {
     }
 }
 
+/// The notation was dropped: `0o1751` was user 1751, and another user had its rights.
+#[test]
+fn numbers_mean_the_same_in_every_notation() {
+    let access = parse(
+        "default = \"refuse\"\n[[rule]]\nname = \"a\"\nuser = [0o1751, 1_002]\ngroup = 0x14\n\
+         streams = 0b11\nbytes_per_second = 0x1_0\n",
+    );
+    let client = Client { gids: &[20], ..Client::default() };
+    for uid in [1001, 1002] {
+        assert_eq!(access.rights(&Client { uid: Some(uid), ..client }).rule(), Some("a"), "{uid}");
+    }
+    let rights = access.rights(&Client { uid: Some(1001), ..client });
+    assert_eq!(rights.quotas().streams, Some(3));
+    assert_eq!(rights.quotas().bytes_per_second, Some(Rate { per_second: 16, burst: 16 }));
+    assert_eq!(access.rights(&Client { uid: Some(1751), ..client }).rule(), None);
+    let wrong =
+        mistakes("default = \"refuse\"\n[[rule]]\nname = \"a\"\nuser = [-1, 0x1_0000_0000]");
+    assert_eq!(
+        wrong,
+        "a.toml:4: `user` is -1; expected a name or a number\n\
+         a.toml:4: `user` is 0x100000000; expected a name or a number"
+    );
+}
+
+/// Clients are looked at by their IPv4 addresses, so no client was in such a network.
+#[test]
+fn networks_of_ipv4_in_ipv6_notation_are_those_of_ipv4() {
+    let access = parse(
+        "default = \"refuse\"\n[[rule]]\nname = \"v4\"\n\
+         address = [\"::ffff:192.0.2.0/120\", \"::ffff:198.51.100.7\"]\n\
+         [[rule]]\nname = \"v6\"\naddress = \"::/0\"\n",
+    );
+    for (address, rule) in [
+        ("192.0.2.9", Some("v4")),
+        ("::ffff:192.0.2.9", Some("v4")),
+        ("198.51.100.7", Some("v4")),
+        ("198.51.100.8", None),
+        ("2001:db8::1", Some("v6")),
+    ] {
+        let address = Some(address.parse().unwrap());
+        assert_eq!(access.rights(&Client { address, ..Client::default() }).rule(), rule);
+    }
+}
+
 #[test]
 fn every_mistake_is_told_with_its_line_and_what_to_do() {
     let text = r#"defualt = "refuse"
