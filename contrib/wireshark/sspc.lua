@@ -1,6 +1,6 @@
 -- Dissectors for captures of Secure Streams, as `sspc tap --write`, `sspc decode --write` and
 -- `sspc proxy --capture` make them: frames of streams (sspc), of the mux (sspc_mux), and packets of lines
--- with framing=reliable (sspc_packet). docs/protocol.md describes them.
+-- with framing=reliable (sspc_packet). docs/protocol.md introduces them, docs/spec specifies them.
 --
 -- Wireshark finds it in the folder of personal Lua plugins (Help > About > Folders), or:
 --   wireshark -X lua_script:contrib/wireshark/sspc.lua FILE.pcapng
@@ -57,8 +57,8 @@ local states = {
 }
 local USER_STATES = 1000
 
--- What a client takes after a state, beside DESTROYING: the second column of the table in
--- docs/protocol.md. A test compares it with that of sspc-wire.
+-- What a client takes after a state, beside DESTROYING, as docs/spec/streams.md has it. A test compares it
+-- with the table of sspc-wire.
 local follows = {
     CREATING = "CONNECTING POLL TIMEOUT SERVER_UPGRADE",
     DISCONNECTED = "UNREACHABLE CONNECTED CONNECTING POLL TIMEOUT",

@@ -10,6 +10,7 @@ use tokio::runtime::Handle as Runtime;
 use tokio::sync::oneshot;
 
 use crate::capture_to::CaptureTo;
+use crate::console::count;
 use crate::exit::Failure;
 
 /// Bytes of a capture without a size of its own.
@@ -105,8 +106,8 @@ impl Writer {
             description.extend(streamtype.escape_debug());
         }
         let missed = (frame.missed > 0).then(|| {
-            let missed = frame.missed;
-            format!("frames of any session are missing before this one, as many as {missed}")
+            let frames = count(usize::try_from(frame.missed).unwrap_or(usize::MAX), "frame");
+            format!("{frames} missing before this one, of any session: written too slowly")
         });
         let comment = match (missed, &frame.fault) {
             (Some(missed), Some(fault)) => Some(format!("{missed}; {fault}")),
