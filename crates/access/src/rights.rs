@@ -8,7 +8,7 @@ use sspc_wire::smd::{self, Classes};
 use crate::glob::Glob;
 use crate::rule::{Quotas, Rule};
 
-/// The most of a text from a client that a denial repeats, in bytes.
+/// The most of a client's text or of a pattern that a denial repeats, in bytes.
 const TEXT_MAX: usize = 64;
 /// Patterns that a denial lists.
 const PATTERNS_MAX: usize = 8;
@@ -147,7 +147,8 @@ fn quoted(text: &str) -> String {
 }
 
 fn listed(globs: &[Glob]) -> Option<String> {
-    let shown = globs.iter().take(PATTERNS_MAX).map(Glob::to_string).collect::<Vec<_>>();
+    let shown =
+        globs.iter().take(PATTERNS_MAX).map(|glob| quoted(glob.as_str())).collect::<Vec<_>>();
     let more = if globs.len() > PATTERNS_MAX { " and others" } else { "" };
     (!shown.is_empty()).then(|| format!("{}{more}", shown.join(", ")))
 }

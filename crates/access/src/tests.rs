@@ -289,6 +289,16 @@ fn a_denial_of_a_long_name_is_short() {
     assert!(denial.len() < 300 && !denial.contains('\n'), "{denial}");
 }
 
+#[test]
+fn a_denial_by_long_patterns_is_short() {
+    let patterns = vec![format!("{:?}", "é".repeat(1_000)); 100].join(", ");
+    let access = parse(&format!(
+        "default = \"refuse\"\n[[rule]]\nname = \"long\"\nstreamtypes = [{patterns}]\n"
+    ));
+    let denial = access.rights(&Client::default()).may_open("x").unwrap_err().to_string();
+    assert!(denial.len() < 1_000 && denial.ends_with("… and others"), "{denial}");
+}
+
 proptest! {
     #[test]
     fn any_text_is_read_or_refused_with_a_reason(text in any::<String>()) {
