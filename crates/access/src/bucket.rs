@@ -30,46 +30,48 @@ pub struct Rate {
 #[derive(Clone, Debug)]
 pub struct TokenBucket {
     rate: Rate,
-    /// When the debt is paid off, in 1 / (rate × 10⁹) of a second; before now by as much as there is in it.
-    paid_off: u128,
+    /// When it is full again, in 1 / (rate × 10⁹) of a second.
+    full_at: u128,
 }
 
 impl TokenBucket {
     /// A full one.
     pub fn new(rate: Rate) -> Self {
         let Rate { per_second, burst } = rate;
-        Self { rate: Rate { per_second: per_second.max(1), burst: burst.max(1) }, paid_off: 0 }
+        Self { rate: Rate { per_second: per_second.max(1), burst: burst.max(1) }, full_at: 0 }
     }
 
     /// Takes tokens, and says how long to wait before anything more may be taken. Time that goes back counts
     /// as time that stands.
     #[must_use]
     pub fn take(&mut self, now: Duration, tokens: u64) -> Duration {
-        // What a token takes is a whole number of these parts, whatever the rate is.
-        let now = now.as_nanos().saturating_mul(self.rate.per_second.into());
-        let full = now.saturating_sub(u128::from(self.rate.burst).saturating_mul(NANOS));
-        let cost = u128::from(tokens).saturating_mul(NANOS);
-        self.paid_off = self.paid_off.max(full).saturating_add(cost);
-        self.wait(now)
+        self.full_at = self.full_at.max(self.parts(now)).saturating_add(cost(tokens));
+        self.wait_for(now, 0)
     }
 
-    /// How long to wait before anything may be taken.
+    /// How long to wait until so many may be taken without a debt, at most all of the burst.
     #[must_use]
-    pub fn check(&self, now: Duration) -> Duration {
-        self.wait(now.as_nanos().saturating_mul(self.rate.per_second.into()))
-    }
-
-    fn wait(&self, now: u128) -> Duration {
-        let parts = self.paid_off.saturating_sub(now);
-        let nanos = parts.div_ceil(self.rate.per_second.into());
+    pub fn wait_for(&self, now: Duration, tokens: u64) -> Duration {
+        let Rate { per_second, burst } = self.rate;
+        let there = self.parts(now).saturating_add(cost(burst));
+        let parts = self.full_at.saturating_add(cost(tokens.min(burst))).saturating_sub(there);
+        let nanos = parts.div_ceil(per_second.into());
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 
     /// Whether nothing of it is taken: a fresh one is as good.
     pub fn is_full(&self, now: Duration) -> bool {
-        let now = now.as_nanos().saturating_mul(self.rate.per_second.into());
-        self.paid_off <= now.saturating_sub(u128::from(self.rate.burst).saturating_mul(NANOS))
+        self.full_at <= self.parts(now)
     }
+
+    /// What a token takes is a whole number of these parts, whatever the rate is.
+    fn parts(&self, now: Duration) -> u128 {
+        now.as_nanos().saturating_mul(self.rate.per_second.into())
+    }
+}
+
+fn cost(tokens: u64) -> u128 {
+    u128::from(tokens).saturating_mul(NANOS)
 }
 
 #[cfg(test)]
@@ -93,8 +95,8 @@ mod tests {
             let (mut taken, mut largest) = (0_u128, 0);
             for (pause, tokens) in steps {
                 now += Duration::from_nanos(pause);
-                now += bucket.check(now);
-                prop_assert_eq!(bucket.check(now), Duration::ZERO);
+                now += bucket.wait_for(now, 0);
+                prop_assert_eq!(bucket.wait_for(now, 0), Duration::ZERO);
                 let _ = bucket.take(now, tokens);
                 taken += u128::from(tokens);
                 largest = largest.max(tokens);
@@ -117,6 +119,20 @@ mod tests {
             let most = u128::from(100 * tokens) * NANOS / u128::from(per_second) + 100;
             let took = (now - start).as_nanos();
             prop_assert!(took >= least && took <= most, "{} <= {} <= {}", least, took, most);
+        }
+    }
+
+    #[test]
+    fn a_burst_is_what_it_says_from_the_beginning_of_time_on() {
+        for start in [Duration::ZERO, Duration::from_secs(1 << 40)] {
+            let mut bucket = TokenBucket::new(Rate { per_second: 2, burst: 3 });
+            for _ in 0..3 {
+                assert_eq!(bucket.wait_for(start, 1), Duration::ZERO);
+                assert_eq!(bucket.take(start, 1), Duration::ZERO);
+            }
+            assert_eq!(bucket.wait_for(start, 1), Duration::from_millis(500));
+            assert!(!bucket.is_full(start + Duration::from_millis(1499)));
+            assert!(bucket.is_full(start + Duration::from_millis(1500)));
         }
     }
 

@@ -31,7 +31,7 @@ pub enum ListenAddress {
     Path {
         /// Where it is.
         path: PathBuf,
-        /// Its permission bits; what the process's umask leaves if `None`.
+        /// Its permission bits; 0660 if `None`.
         mode: Option<u32>,
         /// Whose it is, as names or numbers; the process's own if `None`.
         owner: Option<Owner>,

@@ -10,6 +10,7 @@ mod knobs;
 
 use self::knobs::knobs;
 pub use self::knobs::{Knob, KnobError, parse_size};
+use crate::access::AccessRules;
 use crate::allow_to::AllowTo;
 pub(crate) use crate::credentials::Credentials;
 pub use crate::credentials::DeviceCredentials;
@@ -50,6 +51,9 @@ pub struct Config {
     pub allow_to: Vec<AllowTo>,
     /// Through which servers connections go out. Default: through none.
     pub ways_out: WaysOut,
+    /// Which clients are served, and what they may do; [`Handle::set_access`](crate::Handle::set_access) replaces it.
+    /// Default: at sockets without a file the proxy's own user and root, elsewhere all who can connect.
+    pub access: AccessRules,
     /// Whether clients may exchange system messages, by streams of the streamtype `_lws_smd`. Default:
     /// true.
     pub smd: bool,
@@ -94,6 +98,7 @@ impl Config {
             sharing: Sharing::default(),
             allow_to: Vec::new(),
             ways_out: WaysOut::default(),
+            access: AccessRules::default(),
             smd: true,
             smd_bridge: None,
             find_portals: false,

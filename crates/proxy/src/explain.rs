@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http::header::{AUTHORIZATION, COOKIE, HeaderName, PROXY_AUTHORIZATION};
 use sspc_policy::{Address, Policy, Protocol, StreamType};
-use sspc_wire::smd::{Classes, STREAMTYPE};
+use sspc_wire::smd::STREAMTYPE;
 
 use crate::config::Config;
 use crate::identity::Identity;
@@ -134,7 +134,7 @@ fn attempt(
         chain: policy.rideshare_chain(&stream.name),
         metadata: metadata.to_vec(),
         length_hint: length,
-        classes: Classes::NONE,
+        bus: Default::default(),
         record: Default::default(),
     }
 }

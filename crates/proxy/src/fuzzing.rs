@@ -30,7 +30,7 @@ fn attempt(stream: StreamType, metadata: Metadata) -> Attempt {
         chain: Vec::new(),
         metadata,
         length_hint: None,
-        classes: sspc_wire::smd::Classes::NONE,
+        bus: Default::default(),
         record: Default::default(),
     }
 }

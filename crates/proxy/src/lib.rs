@@ -13,6 +13,7 @@
 //! memory it has: the rest is the program's business. Logs go to `tracing`, one span a session, and
 //! never hold payload.
 
+mod access;
 mod allow_to;
 mod config;
 mod counters;
@@ -38,6 +39,7 @@ mod smd;
 mod unread;
 mod ways_out;
 
+pub use access::AccessRules;
 pub use allow_to::{AllowTo, AllowToError};
 pub use config::{
     Config, DeviceCredentials, Knob, KnobError, Limits, MemoryBound, Sharing, Timeouts, parse_size,
@@ -52,6 +54,7 @@ pub use onward::{ClientCert, ClientCertError, KeptCookies};
 pub use post::{PostAnswer, PostTo};
 pub use server::{Accepted, Handle, ListenError, Listener, Proxy, SetupError};
 pub use smd::{MessageTooLong, Smd, SmdBridge, SmdBridgeError, SmdMessage, Subscription};
+pub use sspc_access::Access;
 pub use sspc_address::{AddressError, AdminAddress, ListenAddress, NetworkAddress, Owner};
 pub use sspc_line::{Datagrams, LineConfig, LineKeys, MuxConfig, Profile, SerialAddress};
 pub use sspc_wire::Direction;

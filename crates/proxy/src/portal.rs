@@ -119,7 +119,7 @@ async fn ask(shared: &Shared, streamtype: &Arc<StreamType>) -> Found {
         chain: vec![Arc::clone(streamtype)],
         metadata: Vec::new(),
         length_hint: None,
-        classes: Classes::NONE,
+        bus: Default::default(),
         record: Default::default(),
     });
     let answer = async {

@@ -126,7 +126,7 @@ fn echo(round: usize) -> &'static [u8] {
 
 /// A user of the machine, as all honest clients are.
 pub(super) fn user(uid: u32) -> Peer {
-    Peer::Process { pid: Some(1), uid }
+    Peer::Process { pid: Some(1), uid, gid: uid, is_abstract: false }
 }
 
 /// Does the task; what the client saw.

@@ -25,7 +25,7 @@ pub(super) async fn live(world: World, seed: u64) {
     for _ in 0..ACTIONS {
         if links.is_empty() || rng.chance(150_000) {
             let pid = Some(rng.below(1000) as i32);
-            links.push(world.link(Peer::Process { pid, uid: USER }));
+            links.push(world.link(Peer::Process { pid, uid: USER, gid: USER, is_abstract: false }));
         }
         let nth = rng.below(links.len() as u64) as usize;
         match rng.below(16) {

@@ -24,6 +24,7 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
+use crate::access::MemoryShare;
 use crate::counters::Counts;
 use crate::identity::Identity;
 
@@ -66,6 +67,15 @@ impl Memory {
 
     /// An account for a stream of this client.
     pub(crate) fn open_account(self: &Arc<Self>, identity: Identity) -> Arc<Account> {
+        self.open_account_within(identity, None)
+    }
+
+    /// The same within a share that the client's rule gives it.
+    pub(crate) fn open_account_within(
+        self: &Arc<Self>,
+        identity: Identity,
+        share: Option<Arc<MemoryShare>>,
+    ) -> Arc<Account> {
         let mut clients = self.clients();
         let known = clients.get(&identity).and_then(Weak::upgrade);
         let client = known.unwrap_or_else(|| {
@@ -79,7 +89,7 @@ impl Memory {
             client
         });
         drop(clients);
-        Arc::new(Account { client, ways: Default::default() })
+        Arc::new(Account { client, share, ways: Default::default() })
     }
 
     /// True if a connection whose streams hold so much together may be read.
@@ -131,6 +141,8 @@ pub(crate) enum Way {
 #[derive(Debug)]
 pub(crate) struct Account {
     client: Arc<Client>,
+    /// What its client's rule gives to all of its streams together.
+    share: Option<Arc<MemoryShare>>,
     ways: [WayAccount; 3],
 }
 
@@ -156,6 +168,7 @@ impl Account {
         let Client { memory, held, .. } = &*self.client;
         self.way(way).held.load(Ordering::Relaxed) < ALWAYS
             || held.load(Ordering::Relaxed) <= memory.free() / CLIENT_PART
+                && self.share.as_ref().is_none_or(|share| share.has_room())
     }
 
     /// Ready once [`Account::may_take`] may have become true.
@@ -211,11 +224,17 @@ impl Held {
         if let Some(more) = bytes.checked_sub(before) {
             way.held.fetch_add(more, Ordering::Relaxed);
             client.held.fetch_add(more, Ordering::Relaxed);
+            if let Some(share) = &self.account.share {
+                share.add(more);
+            }
             total.add(more as u64);
         } else {
             let less = before - bytes;
             let was = way.held.fetch_sub(less, Ordering::Relaxed);
             client.held.fetch_sub(less, Ordering::Relaxed);
+            if let Some(share) = &self.account.share {
+                share.take(less);
+            }
             total.take(less as u64);
             if was >= ALWAYS && was - less < ALWAYS {
                 way.eased.notify_one();

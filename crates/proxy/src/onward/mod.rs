@@ -32,8 +32,8 @@ use self::attempt::queue;
 pub(crate) use self::attempt::queue::EventReceiver;
 pub(crate) use self::attempt::queue::{EventSender, SessionGone};
 pub(crate) use self::attempt::{
-    Attempt, End, Event, Failure, FailureKind, MessageSettings, PAYLOAD_EVENT_MAX, Takes, TxChunk,
-    Whose,
+    Attempt, BusRights, End, Event, Failure, FailureKind, MessageSettings, PAYLOAD_EVENT_MAX,
+    Takes, TxChunk, Whose,
 };
 pub(crate) use self::connect::NameFiles;
 #[cfg(test)]

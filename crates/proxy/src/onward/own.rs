@@ -7,7 +7,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use sspc_policy::StreamType;
 use sspc_wire::Flags;
-use sspc_wire::smd::Classes;
 use tokio::time::timeout;
 
 use super::{Attempt, End, Event, Failure, FailureKind, Onward, TxChunk};
@@ -49,7 +48,7 @@ impl Own {
             account: onward.config.memory.open_account(Identity::Proxy),
             chain: vec![Arc::clone(&stream)],
             stream,
-            classes: Classes::NONE,
+            bus: Default::default(),
             record: Default::default(),
             metadata,
             length_hint: length,

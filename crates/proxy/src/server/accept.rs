@@ -10,6 +10,8 @@ use nix::errno::Errno;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tracing::warn;
 
+use sspc_address::ListenAddress;
+
 use super::bind::{Bound, Socket};
 use super::line;
 use super::network;
@@ -26,7 +28,10 @@ pub(super) async fn accept_all(shared: Arc<Shared>, bound: Bound) {
     let Bound { socket, file: _file, address } = bound;
     let result = match socket {
         Socket::Unix(socket) => match UnixListener::from_std(socket) {
-            Ok(socket) => stop.run_until_cancelled(accept_unix(&shared, socket)).await,
+            Ok(socket) => {
+                let is_abstract = matches!(address, ListenAddress::Abstract { .. });
+                stop.run_until_cancelled(accept_unix(&shared, socket, is_abstract)).await
+            }
             Err(error) => Some(error),
         },
         Socket::Tcp(socket) => match TcpListener::from_std(socket) {
@@ -46,13 +51,16 @@ pub(super) async fn accept_all(shared: Arc<Shared>, bound: Bound) {
     }
 }
 
-async fn accept_unix(shared: &Arc<Shared>, socket: UnixListener) -> io::Error {
+async fn accept_unix(shared: &Arc<Shared>, socket: UnixListener, is_abstract: bool) -> io::Error {
     let mut spare = Spare::new();
     loop {
         match socket.accept().await {
             Ok((link, _)) => {
                 let peer = match link.peer_cred() {
-                    Ok(peer) => Peer::Process { pid: peer.pid(), uid: peer.uid() },
+                    Ok(peer) => {
+                        let (pid, uid, gid) = (peer.pid(), peer.uid(), peer.gid());
+                        Peer::Process { pid, uid, gid, is_abstract }
+                    }
                     Err(_) => Peer::Unknown,
                 };
                 let Some(open) = shared.admit(peer) else { continue };

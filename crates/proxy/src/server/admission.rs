@@ -141,6 +141,7 @@ impl Admission {
             policy: Arc::clone(&lock(&shared.policy)),
             starter: Arc::clone(&shared.onward),
             observer: shared.observer.clone(),
+            gate: Arc::clone(&shared.gate),
             counts: Arc::clone(&shared.counts),
             memory: Arc::clone(&shared.memory),
             limits: shared.config.limits.clone(),

@@ -176,6 +176,9 @@ pub(crate) fn unix_address(socket: &UnixListener) -> ListenAddress {
     }
 }
 
+/// Who may use a socket file unless its address says: its owner and its group.
+const MODE: u32 = 0o660;
+
 /// Binds under another name and renames once mode and owner are right: nobody can connect before,
 /// and a dead process's file is replaced in one step.
 fn bind_path(
@@ -200,10 +203,8 @@ fn bind_path(
     if let Some((user, group)) = ids {
         chown(&staging, user, group).map_err(failed("change its owner"))?;
     }
-    if let Some(mode) = mode {
-        let permissions = fs::Permissions::from_mode(mode);
-        fs::set_permissions(&staging, permissions).map_err(failed("change its mode"))?;
-    }
+    let permissions = fs::Permissions::from_mode(mode.unwrap_or(MODE));
+    fs::set_permissions(&staging, permissions).map_err(failed("change its mode"))?;
     fs::rename(&staging, path).map_err(failed("name it"))?;
     file.path = path.to_owned();
     Ok((socket, file))
@@ -307,6 +308,9 @@ mod tests {
         let path = folder.path().join("ss.sock");
         let bound = bind(&at(&path, "?mode=0640")).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        drop(bound);
+        let bound = bind(&at(&path, "")).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
         UnixStream::connect(&path).unwrap();
         drop(bound);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);

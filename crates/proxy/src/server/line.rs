@@ -14,7 +14,7 @@ use super::shared::Shared;
 use crate::counters::Counts;
 use crate::identity::Identity;
 use crate::observe::LineWatch;
-use crate::session::{AnyPipe, Peer};
+use crate::session::{AnyPipe, LineEnd, Peer};
 use sspc_address::{ListenAddress, NetworkAddress};
 
 /// What logs call a line: its port without the settings.
@@ -98,31 +98,34 @@ pub(crate) async fn accept_port(shared: &Arc<Shared>, line: Line, name: &str) {
     });
 }
 
-/// Whom the clients of a line count as that is the only one of its kind, and what logs call it.
-fn by_line(shared: &Shared, name: &str) -> impl Fn(&Line) -> (Identity, Arc<str>) + use<> {
+/// Whom the clients of a line count as that is the only one of its kind, and what is at its end.
+fn by_line(shared: &Shared, name: &str) -> impl Fn(&Line) -> (Identity, LineEnd) + use<> {
     let (number, name) = (shared.next_id(), Arc::<str>::from(name));
+    let port = Arc::from(name.strip_prefix("serial:").unwrap_or(&name));
     move |line| {
-        let name = match line.device() {
+        let device = line.device();
+        let name = match &device {
             Some(device) => format!("{name} device {device:?}").into(),
             None => Arc::clone(&name),
         };
-        (Identity::Line { number, name: Arc::clone(&name) }, name)
+        let client = Identity::Line { number, name: Arc::clone(&name) };
+        (client, LineEnd { name, port: Some(Arc::clone(&port)), address: None, device })
     }
 }
 
 /// Serves the channels of a line until it ends or the proxy stops; the sessions that are left.
-/// `client` says whose a channel is, and what logs call the line.
+/// `client` says whose a channel is, and what is at the line's end.
 pub(super) async fn accept_channels(
     shared: &Arc<Shared>,
     line: &Line,
-    client: impl Fn(&Line) -> (Identity, Arc<str>),
+    client: impl Fn(&Line) -> (Identity, LineEnd),
 ) -> TaskTracker {
     let sessions = TaskTracker::new();
     let stopping = &shared.stopping;
     while let Some(Some(channel)) = stopping.run_until_cancelled(line.accept()).await {
         let index = channel.index().unwrap_or_default();
-        let (client, name) = client(line);
-        let peer = Peer::Channel { client, name, channel: index };
+        let (client, line) = client(line);
+        let peer = Peer::Channel { client, line: line.into(), channel: index };
         let Some(mut open) = shared.admit(peer) else { continue };
         open.line = Some(sessions.token());
         open.serve_on_shard(move || Ok(channel.into_split()));

@@ -27,6 +27,7 @@ pub use self::listener::{Accepted, Listener};
 use self::shards::Shards;
 pub(crate) use self::shared::Shared;
 pub(crate) use self::shared::lock;
+use crate::access::AccessRules;
 use crate::config::{Config, DeviceCredentials};
 use crate::counters::Counters;
 use crate::onward::KeptCookies;
@@ -203,6 +204,12 @@ impl Handle {
     /// clients may not.
     pub fn smd(&self) -> Smd {
         self.shared.smd.clone()
+    }
+
+    /// Replaces who may do what: streams that are created from now on are created by it, those that exist keep
+    /// theirs.
+    pub fn set_access(&self, access: AccessRules) {
+        self.shared.gate.set_rules(access);
     }
 
     /// Replaces the device's credentials: each transaction that begins from now on uses these.

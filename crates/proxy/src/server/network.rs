@@ -26,6 +26,7 @@ use super::shared::Shared;
 use super::tcp;
 use crate::identity::Identity;
 use crate::observe::LineWatch;
+use crate::session::LineEnd;
 
 /// How many datagrams of a peer wait until its line takes them. What is beyond is lost, and is sent
 /// again.
@@ -173,7 +174,7 @@ impl Lines {
             let Noted { observer, links, watch } = lines.observer(&host);
             let (line, running) = Line::over(reader, writer, Role::Proxy, config, observer);
             show(watch, &line);
-            serve(lines, line, running, links, place, format!("tcp:{peer}")).await;
+            serve(lines, line, running, links, place, ("tcp", peer)).await;
         });
     }
 
@@ -212,15 +213,19 @@ async fn serve(
     running: impl Future<Output = io::Result<()>>,
     links: watch::Receiver<bool>,
     mut place: LinePlace,
-    peer: String,
+    (carrier, peer): (&'static str, SocketAddr),
 ) {
     let (shared, host) = (&lines.shared, place.client().clone());
     let watched = line.clone();
     let accepting = async {
-        let name: Arc<str> = peer.as_str().into();
-        let client = |line: &Line| match line.device() {
-            Some(id) => (lines.device(&id), format!("{name} device {id:?}").into()),
-            None => (host.clone(), Arc::clone(&name)),
+        let name: Arc<str> = format!("{carrier}:{peer}").into();
+        let client = |line: &Line| {
+            let device = line.device();
+            let (client, name) = match &device {
+                Some(id) => (lines.device(id), format!("{name} device {id:?}").into()),
+                None => (host.clone(), Arc::clone(&name)),
+            };
+            (client, LineEnd { name, port: None, address: Some(peer.ip()), device })
         };
         let sessions = accept_channels(shared, &line, client).await;
         sessions.wait().await;
@@ -229,12 +234,12 @@ async fn serve(
     tokio::select! {
         done = served => {
             if let Err(error) = done {
-                debug!(%peer, %error, "the connection of a line failed");
+                debug!(peer = %format_args!("{carrier}:{peer}"), %error, "the connection of a line failed");
             }
         }
         why = supervise(&lines, &watched, links, &mut place) => {
             let client = format!("{} {}", lines.name, place.client());
-            info!(%client, kind = "line_given_up", "{peer}: {why}");
+            info!(%client, kind = "line_given_up", "{carrier}:{peer}: {why}");
         }
     }
 }
@@ -371,7 +376,7 @@ impl Peers {
             let Noted { observer, links, watch } = lines.observer(&client);
             let (line, running) = Line::over_datagrams(peer, Role::Proxy, config, observer);
             show(watch, &line);
-            serve(lines, line, running, links, place, format!("udp:{from}")).await;
+            serve(lines, line, running, links, place, ("udp", from)).await;
             from
         });
     }

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::admission::Admitted;
 use super::shards::Shards;
+use crate::access::Gate;
 use crate::config::Config;
 use crate::counters::Counts;
 use crate::descriptors::Descriptors;
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     /// To the buses of other proxies.
     pub(crate) bridge: Option<Bridge>,
     pub(crate) shards: Shards,
+    /// Who may do what.
+    pub(crate) gate: Arc<Gate>,
     /// Sees what happens, if the configuration asks for it.
     pub(crate) observer: Option<Arc<Observer>>,
     /// Where the proxy listens, once it does.
@@ -55,6 +58,7 @@ impl Shared {
             rate: config.limits.smd_rate,
         };
         let smd = Smd::new(bounds, Arc::clone(&counts));
+        let gate = Gate::new(config.access.clone());
         let observer = config.observe.then(Observer::new);
         let onward = OnwardConfig {
             memory: Arc::clone(&memory),
@@ -85,6 +89,7 @@ impl Shared {
             smd,
             bridge,
             shards,
+            gate,
             observer,
             listening: OnceLock::new(),
             next_id: AtomicU64::new(1),

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use sspc_policy::Protocol;
 use tokio::sync::mpsc;
 
+use super::frame_writer::FrameWriter;
+use crate::memory::Account;
 use crate::onward::{Attempt, AttemptHandle, Event, EventReceiver, Onward, TxChunk};
 
 /// Starts attempts.
@@ -42,6 +44,19 @@ pub(crate) trait EventStream: Send {
 
     /// The next event if it is there already.
     fn try_recv(&mut self) -> Option<Event>;
+}
+
+/// What a driver can wait for besides the client; the options are `None` while there is nothing to
+/// wait for.
+pub(crate) struct Waits<'a, D: AttemptStarter> {
+    /// Frames to write.
+    pub(crate) frame_writer: &'a mut FrameWriter,
+    /// What the running attempt reports, if there is room for it.
+    pub(crate) events: Option<&'a mut <D::RunningAttempt as RunningAttempt>::EventReceiver>,
+    /// Room for payload, if there is payload.
+    pub(crate) body: Option<&'a mpsc::Sender<TxChunk>>,
+    /// Memory for what the client sends, if there is none.
+    pub(crate) memory: Option<&'a Account>,
 }
 
 impl AttemptStarter for Arc<Onward> {

@@ -7,6 +7,9 @@ use std::time::Duration;
 use sspc_policy::Undone;
 use sspc_wire::FrameError;
 
+use sspc_access::Denial;
+
+use crate::access::Denied;
 use crate::descriptors::REMEDY;
 use crate::identity::Identity;
 
@@ -24,6 +27,9 @@ pub(crate) enum CloseReason {
     Shutdown,
     #[error("refused: {0}")]
     Refused(Refusal),
+    /// Behind CREATE_RESULT.
+    #[error("denied: {0}")]
+    Denied(#[from] Denial),
     #[error("the client's fault: {0}")]
     Protocol(#[from] ProtocolError),
 }
@@ -38,6 +44,7 @@ impl CloseReason {
             Self::Shutdown => "shutdown",
             Self::Refused(Refusal::Excess(_)) => "over_limit",
             Self::Refused(Refusal::Unknown { .. }) => "unknown_streamtype",
+            Self::Refused(Refusal::Denied(_)) | Self::Denied(_) => "denied",
             Self::Refused(_) => "not_supported",
             Self::Protocol(_) => "protocol",
         }
@@ -64,6 +71,8 @@ pub(crate) enum Refusal {
     NotBehindProxy { name: String, undone: Undone },
     #[error("streamtype {name:?} uses protocol {protocol}, which this proxy is built without")]
     Protocol { name: String, protocol: String },
+    #[error("{0}")]
+    Denied(Denied),
     #[error("this proxy distributes no system messages: it runs with --no-smd")]
     NoSmd,
 }

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::close_reason::Excess;
 use super::peer::Peer;
+use crate::access::Gate;
 use crate::config::{Limits, Timeouts};
 use crate::counters::Counts;
 use crate::memory::Memory;
@@ -23,6 +24,7 @@ pub(crate) struct SessionContext<D> {
     pub(crate) policy: Arc<Policy>,
     pub(crate) starter: D,
     pub(crate) observer: Option<Arc<Observer>>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) limits: Limits,

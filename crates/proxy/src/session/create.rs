@@ -32,6 +32,8 @@ pub(super) fn create<D: AttemptStarter>(
     }
     let name = String::from_utf8_lossy(asked.name).into_owned();
     tracing::Span::current().record("streamtype", &name);
+    let pass = context.gate.open(&context.peer, &name);
+    let pass = pass.map_err(|denied| CloseReason::Refused(Refusal::Denied(denied)))?;
     let supports = |protocol| starter.supports(protocol);
     let (streamtype, chain) = if name == smd::STREAMTYPE {
         let streamtype = message_bus(supports).map_err(CloseReason::Refused)?;
@@ -46,7 +48,7 @@ pub(super) fn create<D: AttemptStarter>(
         honours_credit = asked.honours_credit(),
         "stream created"
     );
-    Ok(Stream::create(context, chain, streamtype, asked, link))
+    Ok(Stream::create(context, pass, chain, streamtype, asked, link))
 }
 
 /// The streamtype that no policy defines.

@@ -9,6 +9,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::AsyncReadExt as _;
 
 use super::link::LinkReader;
+use crate::payload;
 
 /// What one read brought.
 #[derive(Clone, Debug)]
@@ -22,6 +23,15 @@ pub(super) struct Read {
 impl Read {
     pub(super) const fn end() -> Self {
         Self { bytes: Bytes::new(), buffer: 0 }
+    }
+
+    /// `part` as a share of what was read, if it lies there and is most of the buffer, and the size of
+    /// that.
+    pub(super) fn share_of(&self, part: &[u8]) -> Option<(Bytes, usize)> {
+        let Self { bytes, buffer } = self;
+        let offset = (part.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize)?;
+        let end = offset.checked_add(part.len()).filter(|end| *end <= bytes.len())?;
+        payload::is_most(part.len(), *buffer).then(|| (bytes.slice(offset..end), *buffer))
     }
 }
 

@@ -8,7 +8,8 @@ use sspc_wire::Piece;
 use sspc_wire::limits::METADATA_NAME_MAX;
 use tracing::debug;
 
-use super::close_reason::ProtocolError;
+use super::close_reason::{CloseReason, ProtocolError};
+use crate::access::Pass;
 use crate::memory::{Account, Way};
 use crate::onward::MessageSettings;
 
@@ -37,9 +38,10 @@ impl Metadata {
     pub(super) fn handle(
         &mut self,
         streamtype: &StreamType,
+        pass: &Pass,
         name: &[u8],
         value: &Piece<'_>,
-    ) -> Result<(), ProtocolError> {
+    ) -> Result<(), CloseReason> {
         if value.is_first() {
             let item = metadata_item(streamtype, name, value.total.into())?;
             self.gathering = Some((item.name.clone(), BytesMut::new()));
@@ -51,6 +53,7 @@ impl Metadata {
             && let Some((name, gathered)) = self.gathering.take()
         {
             debug!(name, bytes = gathered.len(), "METADATA");
+            pass.may_set(&name, &gathered)?;
             let value = gathered.freeze();
             match self.values.iter_mut().find(|(known, _)| *known == name) {
                 Some((_, known)) => *known = value,

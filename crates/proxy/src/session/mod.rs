@@ -4,6 +4,7 @@
 //! events of the onward attempt and room for its payload, for a deadline. Everything between two
 //! waits is in [`stream`], which does no I/O, and [`lifecycle`], which knows no payload either.
 
+mod allowance;
 mod attempt;
 mod close_reason;
 mod context;
@@ -28,7 +29,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{Instrument, info, warn};
 
-use self::attempt::{AttemptStarter, EventStream};
+use self::attempt::{AttemptStarter, EventStream, Waits};
 pub(crate) use self::close_reason::Excess;
 use self::close_reason::{CloseReason, ProtocolError};
 pub(crate) use self::context::SessionContext;
@@ -39,8 +40,8 @@ use self::input::{Input, Read};
 use self::link::LinkKind;
 pub(crate) use self::link::{AnyPipe, LinkReader, LinkWriter};
 pub(crate) use self::metadata::metadata_item;
-pub(crate) use self::peer::Peer;
-use self::stream::{Stream, Waits};
+pub(crate) use self::peer::{LineEnd, Peer};
+use self::stream::Stream;
 use crate::memory::Way;
 use crate::observe::{ReadFrames, SessionFrames};
 use crate::onward::Event;
@@ -310,7 +311,7 @@ impl<D: AttemptStarter> Session<D> {
                 info!(from_client, to_client, "session ended: {close_reason}");
                 return;
             }
-            CloseReason::Refused(_) => counts.refused.add(1),
+            CloseReason::Refused(_) | CloseReason::Denied(_) => counts.refused.add(1),
             CloseReason::Protocol(_) => counts.protocol_errors.add(1),
         }
         let kind = close_reason.kind();
@@ -342,15 +343,17 @@ impl<D: AttemptStarter> Session<D> {
                 frame_writer.push(&refused).ok()?;
                 Some(frame_writer)
             }
-            CloseReason::Shutdown | CloseReason::Protocol(_) => match &mut self.state {
-                SessionState::Unnamed { .. } => Some(nothing()),
-                SessionState::Created(stream) => {
-                    if matches!(close_reason, CloseReason::Shutdown) {
-                        stream.shut_down();
+            CloseReason::Shutdown | CloseReason::Denied(_) | CloseReason::Protocol(_) => {
+                match &mut self.state {
+                    SessionState::Unnamed { .. } => Some(nothing()),
+                    SessionState::Created(stream) => {
+                        if matches!(close_reason, CloseReason::Shutdown) {
+                            stream.shut_down();
+                        }
+                        Some(std::mem::replace(&mut stream.frame_writer, nothing()))
                     }
-                    Some(std::mem::replace(&mut stream.frame_writer, nothing()))
                 }
-            },
+            }
         }
     }
 }

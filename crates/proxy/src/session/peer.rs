@@ -1,7 +1,7 @@
 //! Who is at the other end of a link.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use tracing::{Span, field, warn_span};
@@ -12,15 +12,34 @@ use crate::identity::Identity;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Peer {
     /// A process of this machine, over a Unix socket.
-    Process { pid: Option<i32>, uid: u32 },
+    Process {
+        pid: Option<i32>,
+        uid: u32,
+        gid: u32,
+        /// The socket has no file, whose permissions would say who may connect.
+        is_abstract: bool,
+    },
     /// Over TCP.
     Address(SocketAddr),
-    /// A channel of a line. `name` is what logs call it.
-    Channel { client: Identity, name: Arc<str>, channel: u8 },
+    /// A channel of a line.
+    Channel { client: Identity, line: Arc<LineEnd>, channel: u8 },
     /// A byte pipe that is none of these, by a number and what logs call it.
     Pipe { pipe: u64, name: Arc<str> },
     /// The system does not tell.
     Unknown,
+}
+
+/// What is at the other end of a line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LineEnd {
+    /// What logs call it.
+    pub(crate) name: Arc<str>,
+    /// The serial port's path, or what the program calls its line.
+    pub(crate) port: Option<Arc<str>>,
+    /// Over a network, where it is.
+    pub(crate) address: Option<IpAddr>,
+    /// The id of the key that it has proved to have.
+    pub(crate) device: Option<Arc<str>>,
 }
 
 impl Peer {
@@ -52,10 +71,10 @@ impl Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Peer::Process { pid: Some(pid), uid } => write!(f, "process {pid} of user {uid}"),
-            Peer::Process { pid: None, uid } => write!(f, "a process of user {uid}"),
+            Peer::Process { pid: Some(pid), uid, .. } => write!(f, "process {pid} of user {uid}"),
+            Peer::Process { pid: None, uid, .. } => write!(f, "a process of user {uid}"),
             Peer::Address(address) => address.fmt(f),
-            Peer::Channel { name, channel, .. } => write!(f, "{name} channel {channel}"),
+            Peer::Channel { line, channel, .. } => write!(f, "{} channel {channel}", line.name),
             Peer::Pipe { name, .. } => f.write_str(name),
             Peer::Unknown => f.write_str("unknown"),
         }

@@ -8,12 +8,13 @@ use sspc_policy::{Protocol, StreamType};
 use sspc_wire::limits::channel_ahead_max;
 use sspc_wire::smd::Classes;
 use sspc_wire::{Flags, PayloadHead, Piece, State, Streamtype, Timeout, ToClient};
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::attempt::{AttemptStarter, EventStream, RunningAttempt};
-use super::close_reason::ProtocolError;
+use super::allowance::Allowance;
+use super::attempt::{AttemptStarter, EventStream, RunningAttempt, Waits};
+use super::close_reason::CloseReason;
 use super::context::SessionContext;
 use super::create::{may_take_payload, name_list};
 use super::credit::{ClientCredit, Window};
@@ -24,12 +25,14 @@ use super::link::LinkKind;
 use super::metadata::Metadata;
 use super::tx_queue::{self, Pushed, TxQueue};
 use super::watermarks::Watermarks;
+use crate::access::Pass;
 use crate::counters::Counts;
 use crate::identity::Identity;
 use crate::memory::{Account, Held, Way};
-use crate::observe::{Outcome, Watched};
-use crate::onward::{Attempt, End, Event, Failure, FailureKind, MessageSettings, Takes, TxChunk};
-use crate::payload;
+use crate::observe::{Outcome, Record, Watched};
+use crate::onward::{
+    Attempt, BusRights, End, Event, Failure, FailureKind, MessageSettings, Takes, TxChunk,
+};
 
 /// The longest metadata value for the client, in bytes; longer ones are left out.
 const METADATA_VALUE_MAX: usize = 4096;
@@ -45,19 +48,6 @@ struct Holdings {
     back: Held,
 }
 
-/// What a driver can wait for besides the client; the options are `None` while there is nothing to
-/// wait for.
-pub(crate) struct Waits<'a, D: AttemptStarter> {
-    /// Frames to write.
-    pub(crate) frame_writer: &'a mut FrameWriter,
-    /// What the running attempt reports, if there is room for it.
-    pub(crate) events: Option<&'a mut <D::RunningAttempt as RunningAttempt>::EventReceiver>,
-    /// Room for payload, if there is payload.
-    pub(crate) body: Option<&'a mpsc::Sender<TxChunk>>,
-    /// Memory for what the client sends, if there is none.
-    pub(crate) memory: Option<&'a Account>,
-}
-
 /// A created stream.
 pub(crate) struct Stream<D: AttemptStarter> {
     pub(crate) frame_writer: FrameWriter,
@@ -70,8 +60,9 @@ pub(crate) struct Stream<D: AttemptStarter> {
     streamtype: Arc<StreamType>,
     chain: Vec<Arc<StreamType>>,
     metadata: Metadata,
-    /// For the message bus: what the client wants to get.
-    classes: Classes,
+    /// For the message bus.
+    bus: BusRights,
+    allowance: Allowance,
     lifecycle: Lifecycle,
     attempt: Option<D::RunningAttempt>,
     tx_queue: TxQueue,
@@ -98,12 +89,15 @@ pub(crate) struct Stream<D: AttemptStarter> {
     link: LinkKind,
     /// What observers see, if there are any.
     watched: Option<Watched>,
+    /// Of the transaction that waits for its client's quota.
+    waiting: Option<Record>,
 }
 
 impl<D: AttemptStarter> Stream<D> {
     /// Creates the stream: CREATE_RESULT, first credit, CREATING.
     pub(crate) fn create(
         context: &SessionContext<D>,
+        pass: Pass,
         chain: Vec<Arc<StreamType>>,
         streamtype: Arc<StreamType>,
         asked: &Streamtype<'_>,
@@ -117,7 +111,9 @@ impl<D: AttemptStarter> Stream<D> {
         let is_smd = streamtype.protocol == Protocol::Smd;
         let credit =
             if is_smd { ClientCredit::of_smd(asked) } else { ClientCredit::initial(asked) };
-        let classes = if is_smd { asked.tx_credit.cast_unsigned() } else { 0 };
+        let wanted = if is_smd { asked.tx_credit.cast_unsigned() } else { 0 };
+        let sends = pass.smd();
+        let bus = BusRights { gets: Classes::from_bits(wanted).intersection(sends), sends };
         let mode = FramingMode::of(honours, link);
         let window = || match may_take_payload(&streamtype) {
             true => Window::new(u32::try_from(watermarks.tx_queue).unwrap_or(u32::MAX)),
@@ -129,7 +125,7 @@ impl<D: AttemptStarter> Stream<D> {
             false => FrameWriter::new(mode, credit, Instant::now()),
         };
         let seed = rand::random();
-        let account = memory.open_account(peer.identity());
+        let account = memory.open_account_within(peer.identity(), pass.memory());
         let watched = observer.as_ref().map(|all| all.watch(*id, peer, &streamtype));
         let held = |way| account.hold(way, 0);
         let held = Holdings { onward: held(Way::Onward), back: held(Way::Back) };
@@ -144,7 +140,8 @@ impl<D: AttemptStarter> Stream<D> {
             streamtype,
             chain,
             metadata: Metadata::default(),
-            classes: Classes::from_bits(classes),
+            bus,
+            allowance: Allowance::new(pass),
             attempt: None,
             tx_queue: TxQueue::new(),
             watermarks,
@@ -159,6 +156,7 @@ impl<D: AttemptStarter> Stream<D> {
             has_logged_stuck: false,
             link,
             watched,
+            waiting: None,
         };
         stream.answer_create();
         stream.give_credit();
@@ -200,7 +198,9 @@ impl<D: AttemptStarter> Stream<D> {
 
     /// When [`Stream::handle_deadline`] is due.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        [self.lifecycle.deadline(), self.frame_writer.deadline()].into_iter().flatten().min()
+        let deadlines =
+            [self.lifecycle.deadline(), self.frame_writer.deadline(), self.allowance.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// True if no attempt runs.
@@ -227,7 +227,8 @@ impl<D: AttemptStarter> Stream<D> {
         } else {
             self.watermarks.ahead
         };
-        self.tx_queue.cost() < mark
+        self.allowance.is_open()
+            && self.tx_queue.cost() < mark
             && self.frame_writer.frames() < FRAMES_WAITING_MAX
             && self.account.may_take(Way::Onward)
     }
@@ -255,7 +256,7 @@ impl<D: AttemptStarter> Stream<D> {
     fn has_room(&mut self) -> bool {
         let mark = if self.is_full { self.watermarks.resume } else { self.watermarks.frame_writer };
         self.is_full = self.frame_writer.bytes() >= mark;
-        !self.is_full && !self.frame_writer.is_blocked()
+        !self.is_full && self.allowance.is_open() && !self.frame_writer.is_blocked()
     }
 
     // ---- frames of the client
@@ -282,6 +283,7 @@ impl<D: AttemptStarter> Stream<D> {
         const KNOWN: Flags = Flags::from_bits(0x1f);
         let length = piece.data.len() as u64;
         self.passed.0 += length;
+        self.allowance.passed(length);
         self.counts.bytes_from_clients.add(length);
         if self.refuses_payload() {
             // Once a stream: a client can send such frames without end.
@@ -300,7 +302,7 @@ impl<D: AttemptStarter> Stream<D> {
         };
         let piece = tx_queue::Piece {
             bytes: piece.data,
-            shared: shared(read, piece.data),
+            shared: read.share_of(piece.data),
             flags,
             ends_frame: piece.is_last(),
             settings: self.message_settings(flags),
@@ -364,8 +366,8 @@ impl<D: AttemptStarter> Stream<D> {
         &mut self,
         name: &[u8],
         value: &Piece<'_>,
-    ) -> Result<(), ProtocolError> {
-        self.metadata.handle(&self.streamtype, name, value)
+    ) -> Result<(), CloseReason> {
+        self.metadata.handle(&self.streamtype, &self.allowance.pass, name, value)
     }
 
     // ---- what happens
@@ -390,6 +392,9 @@ impl<D: AttemptStarter> Stream<D> {
     pub(crate) fn handle_deadline(&mut self) {
         let now = Instant::now();
         self.frame_writer.handle_deadline(now);
+        if self.allowance.starts(now) {
+            self.start();
+        }
         self.lifecycle.handle_deadline(now);
         self.settle();
     }
@@ -520,12 +525,15 @@ impl<D: AttemptStarter> Stream<D> {
                     self.is_in_peers_message = !flags.contains(Flags::EOM)
                         && (flags.contains(Flags::SOM) || self.is_in_peers_message);
                     self.passed.1 += bytes.len() as u64;
+                    self.allowance.passed(bytes.len() as u64);
                     self.counts.bytes_to_clients.add(bytes.len() as u64);
                     self.frame_writer.push_payload(bytes, flags, Instant::now());
                 }
                 Action::Start => self.start(),
                 Action::Stop => {
                     self.attempt = None;
+                    self.allowance.stop();
+                    self.waiting = None;
                     if let Some(watched) = &mut self.watched {
                         watched.end(Outcome::Left);
                     }
@@ -541,12 +549,18 @@ impl<D: AttemptStarter> Stream<D> {
     }
 
     fn start(&mut self) {
+        let watched = self.watched.as_mut();
+        let begin = || watched.map(|watched| watched.begin(&self.streamtype)).unwrap_or_default();
+        let record = self.waiting.take().unwrap_or_else(begin);
+        if !self.allowance.may_start() {
+            debug!("the transaction waits for its client's quota");
+            self.waiting = Some(record);
+            return;
+        }
         self.counts.attempts.add(1);
         if let Some(credit) = self.renewed_credit {
             self.frame_writer.renew_credit(credit, Instant::now());
         }
-        let watched = self.watched.as_mut();
-        let record = watched.map(|watched| watched.begin(&self.streamtype)).unwrap_or_default();
         self.attempt = Some(self.starter.start(Attempt {
             client: self.client.clone(),
             account: Arc::clone(&self.account),
@@ -554,7 +568,7 @@ impl<D: AttemptStarter> Stream<D> {
             chain: self.chain.clone(),
             metadata: self.metadata.values().to_vec(),
             length_hint: self.lifecycle.length_hint(),
-            classes: self.classes,
+            bus: self.bus,
             record,
         }));
     }
@@ -575,13 +589,4 @@ impl<D: AttemptStarter> Stream<D> {
             tracing::error!(%error, "a frame for the client breaks the wire's limits, left out");
         }
     }
-}
-
-/// `part` as a share of what was read, if it lies there and is most of the buffer, and the size of
-/// that.
-fn shared(read: &Read, part: &[u8]) -> Option<(Bytes, usize)> {
-    let Read { bytes, buffer } = read;
-    let offset = (part.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize)?;
-    let end = offset.checked_add(part.len()).filter(|end| *end <= bytes.len())?;
-    payload::is_most(part.len(), *buffer).then(|| (bytes.slice(offset..end), *buffer))
 }

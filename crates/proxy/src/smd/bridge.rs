@@ -205,7 +205,7 @@ impl Bridge {
             chain: vec![Arc::clone(&self.stream)],
             metadata: Vec::new(),
             length_hint: None,
-            classes: Classes::NONE,
+            bus: Default::default(),
             record: Default::default(),
         });
         let mut is_connected = false;

@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use sspc_wire::Flags;
-use sspc_wire::smd::{HEADER, Message, TEXT_MAX};
+use sspc_wire::smd::{Classes, HEADER, Message, TEXT_MAX};
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
@@ -23,13 +23,13 @@ pub(crate) async fn run(
     chunks: mpsc::Receiver<TxChunk>,
 ) -> End {
     // Before the client hears that it is there, so that it gets all from then on.
-    let member = smd.join(&attempt.client, attempt.classes);
+    let member = smd.join(&attempt.client, attempt.bus.gets);
     if out.event(Event::Connected { takes: Takes::Messages }).await.is_err() {
         return SessionGone.into();
     }
     tokio::select! {
         SessionGone = receive(&member, out) => SessionGone.into(),
-        () = send(&member, chunks) => {
+        () = send(&member, attempt.bus.sends, chunks) => {
             End::Failed(Failure::new(FailureKind::Closed, "the proxy left the bus"))
         }
     }
@@ -64,12 +64,12 @@ async fn receive(member: &Member, out: &EventSender) -> SessionGone {
 }
 
 /// Takes the client's messages until the session has no more.
-async fn send(member: &Member, mut chunks: mpsc::Receiver<TxChunk>) {
+async fn send(member: &Member, allowed: Classes, mut chunks: mpsc::Receiver<TxChunk>) {
     let mut inbox = Inbox::default();
     while let Some(chunk) = chunks.recv().await {
         let Some((length, message)) = inbox.add(&chunk) else { continue };
         member.turn().await;
-        if let Err(why) = publish(member, length, &message)
+        if let Err(why) = publish(member, allowed, length, &message)
             && !std::mem::replace(&mut inbox.has_logged, true)
         {
             // Once a stream: a client can send such messages without end.
@@ -83,15 +83,21 @@ async fn send(member: &Member, mut chunks: mpsc::Receiver<TxChunk>) {
 enum Refused {
     #[error("{0} bytes, its head has {HEADER}")]
     Short(usize),
+    #[error("the access file does not let it send {0}")]
+    Class(Classes),
     #[error(transparent)]
     Long(#[from] MessageTooLong),
 }
 
-fn publish(member: &Member, length: usize, bytes: &[u8]) -> Result<(), Refused> {
+fn publish(member: &Member, allowed: Classes, length: usize, bytes: &[u8]) -> Result<(), Refused> {
     let Some(message) = Message::decode(bytes) else {
         member.refuse();
         return Err(Refused::Short(length));
     };
+    if message.class.intersection(allowed) != message.class {
+        member.refuse();
+        return Err(Refused::Class(message.class));
+    }
     if length > MESSAGE_MAX {
         member.refuse();
         return Err(MessageTooLong(length - HEADER).into());

@@ -36,10 +36,19 @@ pub(crate) struct Attempt {
     pub(crate) metadata: Vec<(String, Bytes)>,
     /// Bytes of payload that the client announced for the next message.
     pub(crate) length_hint: Option<u32>,
-    /// For the message bus: what the client wants to get.
-    pub(crate) classes: Classes,
+    /// For the message bus.
+    pub(crate) bus: BusRights,
     /// What observers see of it.
     pub(crate) record: Record,
+}
+
+/// Which classes of system messages pass.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct BusRights {
+    /// To the client: those that it wants and may get.
+    pub(crate) gets: Classes,
+    /// From the client.
+    pub(crate) sends: Classes,
 }
 
 /// Payload from the client, in the order it came.

@@ -62,7 +62,7 @@ pub(super) fn attempt(stream: &StreamType) -> Attempt {
         chain: Vec::new(),
         metadata: Vec::new(),
         length_hint: None,
-        classes: sspc_wire::smd::Classes::NONE,
+        bus: Default::default(),
         record: Default::default(),
     }
 }

@@ -112,6 +112,7 @@ impl World {
             policy: Arc::new(policy()),
             starter: play.clone(),
             observer: None,
+            gate: crate::access::Gate::new(Default::default()),
             counts: Arc::<Counts>::default(),
             memory: Arc::default(),
             limits: Limits { stream_buffer: setup.stream_buffer, ..Limits::default() },

@@ -171,6 +171,7 @@ async fn most_unread(traffic: Traffic, credit: u32) -> usize {
                 policy: Arc::new(policy()),
                 starter: starter.clone(),
                 observer: None,
+                gate: crate::access::Gate::new(Default::default()),
                 counts: Arc::default(),
                 memory: Arc::default(),
                 limits: Limits::default(),

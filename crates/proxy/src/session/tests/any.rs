@@ -91,6 +91,7 @@ impl Bare {
                 policy: Arc::new(policy()),
                 starter,
                 observer: None,
+                gate: crate::access::Gate::new(Default::default()),
                 counts: Arc::default(),
                 memory: Arc::default(),
                 limits: Limits::default(),

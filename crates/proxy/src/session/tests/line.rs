@@ -100,6 +100,7 @@ impl Rig {
                 policy: Arc::new(policy()),
                 starter: starter.clone(),
                 observer: None,
+                gate: crate::access::Gate::new(Default::default()),
                 counts: Arc::clone(&counts),
                 memory: Arc::default(),
                 limits,

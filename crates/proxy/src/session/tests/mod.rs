@@ -1,5 +1,6 @@
 //! Sessions between a scripted client and a scripted remote peer.
 
+mod access;
 mod ahead;
 mod any;
 mod credit;

@@ -21,6 +21,7 @@ pub(super) use tokio_util::sync::CancellationToken;
 
 use super::super::attempt::RunningAttempt;
 use super::super::*;
+use crate::access::Gate;
 pub(super) use crate::config::{Limits, Timeouts};
 pub(super) use crate::counters::Counts;
 use crate::observe::Observer;
@@ -205,6 +206,21 @@ impl Rig<DuplexStream> {
         let (reader, writer) = split(near);
         Self::over(far, reader, writer)
     }
+
+    /// With these rules of access.
+    pub(super) fn at(gate: Arc<Gate>) -> Self {
+        let (near, far) = duplex(64 * 1024);
+        let (reader, writer) = split(near);
+        Self::served(far, reader, writer, None, gate, Peer::Unknown)
+    }
+
+    /// The same for a client of this user.
+    pub(super) fn as_user(gate: Arc<Gate>, uid: u32) -> Self {
+        let (near, far) = duplex(64 * 1024);
+        let (reader, writer) = split(near);
+        let peer = Peer::Process { pid: None, uid, gid: uid, is_abstract: false };
+        Self::served(far, reader, writer, None, gate, peer)
+    }
 }
 
 impl Rig<UnixStream> {
@@ -218,7 +234,7 @@ impl Rig<UnixStream> {
 
 impl<L: AsyncRead + AsyncWrite + Unpin> Rig<L> {
     pub(super) fn over(far: L, reader: impl LinkReader, writer: impl LinkWriter) -> Self {
-        Self::observed(far, reader, writer, None)
+        Self::served(far, reader, writer, None, Gate::new(Default::default()), Peer::Unknown)
     }
 
     pub(super) fn observed(
@@ -227,17 +243,29 @@ impl<L: AsyncRead + AsyncWrite + Unpin> Rig<L> {
         writer: impl LinkWriter,
         observer: Option<Arc<Observer>>,
     ) -> Self {
+        Self::served(far, reader, writer, observer, Gate::new(Default::default()), Peer::Unknown)
+    }
+
+    fn served(
+        far: L,
+        reader: impl LinkReader,
+        writer: impl LinkWriter,
+        observer: Option<Arc<Observer>>,
+        gate: Arc<Gate>,
+        peer: Peer,
+    ) -> Self {
         let (starter, attempts) = Script::new();
         let counts = Arc::<Counts>::default();
         let draining = CancellationToken::new();
         let closing = CancellationToken::new();
         let context = SessionContext {
             id: 1,
-            peer: Peer::Unknown,
+            peer,
             excess: None,
             policy: Arc::new(policy()),
             starter,
             observer,
+            gate,
             counts: Arc::clone(&counts),
             memory: Arc::default(),
             limits: Limits::default(),

@@ -80,7 +80,7 @@ impl World {
             chain: Vec::new(),
             metadata: Vec::new(),
             length_hint: None,
-            classes: sspc_wire::smd::Classes::NONE,
+            bus: Default::default(),
             record: Default::default(),
         });
         Stream { handle }
@@ -95,7 +95,7 @@ impl World {
             chain: Vec::new(),
             metadata: vec![(name.to_owned(), value.to_owned().into())],
             length_hint: None,
-            classes: sspc_wire::smd::Classes::NONE,
+            bus: Default::default(),
             record: Default::default(),
         });
         Stream { handle }

@@ -96,7 +96,7 @@ impl World {
             stream,
             metadata: Vec::new(),
             length_hint: None,
-            classes: sspc_wire::smd::Classes::NONE,
+            bus: Default::default(),
             record: Default::default(),
         })
     }

@@ -51,7 +51,7 @@ fn start_with(
         stream,
         metadata,
         length_hint: None,
-        classes: sspc_wire::smd::Classes::NONE,
+        bus: Default::default(),
         record: Default::default(),
     };
     Onward::new(config).start(attempt)
