@@ -27,7 +27,7 @@ impl FromStr for CaptureTo {
         let Some((path, size)) = size else {
             return Ok(Self { path: text.into(), max: None });
         };
-        match sspc_proxy::parse_size(size) {
+        match sspc_access::parse_size(size) {
             Some(max) if max >= RING_MIN => Ok(Self { path: path.into(), max: Some(max) }),
             Some(_) => Err(format!("the size is {size}; expected {} KiB or more", RING_MIN >> 10)),
             None => Err(format!("the size is {size:?}; expected bytes, such as 10000000 or 64MiB")),

@@ -9,7 +9,7 @@ use sspc_policy::{Policy, StreamType};
 mod knobs;
 
 use self::knobs::knobs;
-pub use self::knobs::{Knob, KnobError, parse_size};
+pub use self::knobs::{Knob, KnobError};
 use crate::access::AccessRules;
 use crate::allow_to::AllowTo;
 pub(crate) use crate::credentials::Credentials;

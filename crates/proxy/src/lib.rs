@@ -42,7 +42,7 @@ mod ways_out;
 pub use access::AccessRules;
 pub use allow_to::{AllowTo, AllowToError};
 pub use config::{
-    Config, DeviceCredentials, Knob, KnobError, Limits, MemoryBound, Sharing, Timeouts, parse_size,
+    Config, DeviceCredentials, Knob, KnobError, Limits, MemoryBound, Sharing, Timeouts,
 };
 pub use counters::Counters;
 pub use credentials::{AwsKeys, OauthClient};

@@ -27,3 +27,4 @@ mod soak;
 mod support;
 mod tap;
 mod upload;
+mod who_may;

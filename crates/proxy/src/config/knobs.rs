@@ -83,16 +83,6 @@ fn parse_number(text: &str, unit: Unit) -> Option<u64> {
     }
 }
 
-/// A size in bytes as limits are given: `100000`, `64KiB`, `1MiB`; `None` for anything else, and 0.
-///
-/// ```
-/// assert_eq!(sspc_proxy::parse_size("64KiB"), Some(65_536));
-/// assert_eq!(sspc_proxy::parse_size("64 KiB"), None);
-/// ```
-pub fn parse_size(text: &str) -> Option<u64> {
-    parse_number(text, Unit::Bytes)
-}
-
 fn show_number(number: u64, unit: Unit) -> String {
     let suffixes = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
     let fits = |(shift, _): &(u32, _)| number > 0 && number.is_multiple_of(1 << *shift);

@@ -30,7 +30,8 @@ pub(super) fn failure(error: Error) -> Failure {
 fn refused(streamtype: &str, result: u8) -> String {
     let result = if result == 1 { String::new() } else { format!(" with result {result}") };
     format!(
-        "the proxy refuses the streamtype {streamtype:?}{result}: its policy does not have it, or has it \
+        "the proxy refuses the streamtype {streamtype:?}{result}: its policy does not have it, its \
+         access rules do not let this user have it, or the policy has it \
          and asks for something that the proxy does not support, or there is no room for another \
          stream. The proxy's log says which, or, if all channels of a line are in use, the bridge's; \
          `sspc policy explain` tells what a policy means for it"

@@ -1,5 +1,6 @@
 //! `sspc proxy`: everything is checked first, then served, then drained.
 
+mod access;
 mod access_log;
 mod admin;
 mod capture;
@@ -83,6 +84,9 @@ pub(crate) struct ProxyArgs {
     /// be, the proxy warns and goes on without.
     #[arg(long, value_name = "ADDR|none")]
     admin: Option<AdminArg>,
+
+    #[command(flatten)]
+    access: access::AccessArgs,
 
     /// Let clients lead streams to this network, address or name, though it is not public; may be given
     /// several times
@@ -307,6 +311,7 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     if let Some(grace) = args.grace {
         config.timeouts.drain = grace;
     }
+    config.access = args.access.first(&config.policy, console)?;
     let cookie_file = match &args.cookie_file {
         Some(path) => {
             let (file, cookies) = CookieFile::open(path)?;
@@ -345,6 +350,7 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     let audience = Audience {
         console,
         access_log: access_log.as_ref(),
+        access: &args.access,
         policy_path: args.policy.as_deref(),
         policy: watch,
     };
@@ -383,6 +389,7 @@ fn listen(proxy: &mut Proxy, args: &ProxyArgs, passed: ListenFd) -> Result<(), F
 struct Audience<'a> {
     console: Console,
     access_log: Option<&'a AccessLog>,
+    access: &'a access::AccessArgs,
     policy_path: Option<&'a Path>,
     policy: PolicyWatch,
 }
@@ -406,7 +413,8 @@ async fn serve(
     let reloader = Mutex::new(reloader);
     let reload = |why| reload(&handle, &reloader, why, audience);
     let streamtypes = handle.policy().streamtypes.len();
-    let addresses: Vec<_> = proxy.addresses().map(ToString::to_string).collect();
+    let listening: Vec<_> = proxy.addresses().cloned().collect();
+    let addresses: Vec<_> = listening.iter().map(ToString::to_string).collect();
     let status =
         format!("{}, listening on {}", count(streamtypes, "streamtype"), addresses.join(", "));
     let (stop, stopped) = oneshot::channel();
@@ -416,6 +424,7 @@ async fn serve(
     tokio::pin!(running);
 
     console.say(&format!("sspc proxy: ready: {status}"));
+    audience.access.tell(listening.iter(), console);
     notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
     // A file that does not come to an end must not keep signals from being taken.
     let mut reloading = None;
@@ -520,6 +529,7 @@ async fn reload(
         }
     }
     if is_asked {
+        audience.access.reload(handle, audience.console);
         notify(&[NotifyState::Ready]);
     }
     next_fetch
