@@ -53,9 +53,7 @@ impl AdminAddress {
                 path.push(SUFFIX);
                 (path.len() <= UNIX_NAME_MAX).then(|| Self::Path(path.into()))
             }
-            ListenAddress::Tcp { .. } | ListenAddress::Serial(_) | ListenAddress::Network(_) => {
-                None
-            }
+            _ => None,
         }
     }
 

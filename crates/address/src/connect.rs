@@ -1,7 +1,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::{NetworkAddress, SerialAddress, WELL_KNOWN_NAME};
+use crate::tls::write_host;
+use crate::{NetworkAddress, SerialAddress, TlsAddress, WELL_KNOWN_NAME};
 
 /// Where a client finds its proxy.
 ///
@@ -18,13 +19,15 @@ pub enum Address {
     Abstract(String),
     /// `uds:/path`: a Unix socket in the file system.
     Path(PathBuf),
-    /// `tcp:host:port`: a connection for each stream.
+    /// `tcp:host:port`: a connection for each stream, without TLS.
     Tcp {
         /// A name, an IPv4 address, or an IPv6 address without brackets.
         host: String,
         /// The port.
         port: u16,
     },
+    /// `tcp:host:port?ca=/path[&cert=/path&key=/path]`: the same with TLS.
+    Tls(Box<TlsAddress>),
     /// `serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast`: a serial line, which all streams
     /// of the process that use it share.
     Serial(SerialAddress),
@@ -50,8 +53,8 @@ impl fmt::Display for Address {
         match self {
             Self::Abstract(name) => write!(f, "uds:@{name}"),
             Self::Path(path) => write!(f, "uds:{}", path.display()),
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
+            Self::Tcp { host, port } => write_host(f, host, *port),
+            Self::Tls(address) => address.fmt(f),
             Self::Serial(serial) => serial.fmt(f),
             Self::Network(network) => network.fmt(f),
             Self::Own { name } => f.write_str(name),

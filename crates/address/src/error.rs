@@ -55,15 +55,34 @@ pub(crate) enum Mistake {
     RtsCts,
     Profile,
     Framing,
-    Keys,
+    /// A file's path is relative.
+    FilePath {
+        option: &'static str,
+    },
     PlainKeys,
     Secrecy,
     SecrecyWithoutKeys,
     /// A tap passes encrypted bytes as they are.
     KeysOfTap,
+    TlsOfTap,
+    /// `tls=` something else than off.
+    Tls,
+    /// `tls=off` with what turns encryption on.
+    TlsOffAndOn,
+    TlsOffOfClient,
+    /// Of `cert=` and `key=` one is missing.
+    CertAndKey,
+    /// A client that shows a certificate and trusts none.
+    CertWithoutCa,
+    /// `client_ca=` without a certificate of the proxy's own.
+    ClientCaAlone,
+    CaOfListener,
+    ClientCaOfClient,
+    KeysAndTls,
     /// Plain TCP has a connection for each stream, and no line.
     PlainTcp,
     NetworkOption {
+        carrier: Carrier,
         option: String,
     },
     SerialOption {
@@ -138,16 +157,45 @@ impl fmt::Display for AddressError {
             Mistake::PlainTcp => f.write_str(
                 "tcp: is a line only with keys; write tcp:host:port?keys=/path",
             ),
-            Mistake::NetworkOption { option } => write!(
-                f,
-                "\"{}\" is not an option of udp: or tcp:; there are keys= and forward_secrecy=",
-                option.escape_debug()
+            Mistake::TlsOfTap => f.write_str("a tap passes bytes on and has no TLS of its own"),
+            Mistake::Tls => f.write_str("tls= takes the word off alone; TLS itself is cert= and key="),
+            Mistake::TlsOffAndOn => {
+                f.write_str("tls=off is for an address without encryption; leave it out")
+            }
+            Mistake::TlsOffOfClient => f.write_str(
+                "tls=off is for where the proxy listens; a client without ca= uses no TLS",
             ),
+            Mistake::CertAndKey => f.write_str(
+                "cert= and key= go together: write cert=/path&key=/path",
+            ),
+            Mistake::CertWithoutCa => f.write_str(
+                "add ca=/path, a file with the certificate that issued the proxy's",
+            ),
+            Mistake::ClientCaAlone => f.write_str(
+                "client_ca= is for TLS, and the proxy needs a certificate for that: add \
+                 cert=/path&key=/path",
+            ),
+            Mistake::CaOfListener => f.write_str(
+                "ca= is for clients; a proxy that asks clients for certificates has client_ca=/path",
+            ),
+            Mistake::ClientCaOfClient => f.write_str(
+                "client_ca= is for where the proxy listens; a client trusts ca=/path",
+            ),
+            Mistake::KeysAndTls => f.write_str(
+                "keys= encrypts a line by itself; leave either keys= or the options of TLS out",
+            ),
+            Mistake::NetworkOption { carrier, option } => {
+                let option = option.escape_debug();
+                write!(f, "\"{option}\" is not an option of {}:; ", carrier.word())?;
+                f.write_str(self.place.options(*carrier))
+            }
             Mistake::Baud => f.write_str("baud must be a number of bits per second"),
             Mistake::RtsCts => f.write_str("rtscts must be 0 or 1"),
             Mistake::Profile => f.write_str("profile must be default or fast"),
             Mistake::Framing => f.write_str("framing must be auto, plain or reliable"),
-            Mistake::Keys => f.write_str("write keys= with the file's whole path"),
+            Mistake::FilePath { option } => {
+                write!(f, "write {option}= with the file's whole path")
+            }
             Mistake::PlainKeys => f.write_str(
                 "keys= encrypts packets, and framing=plain has none: leave one of the two out",
             ),

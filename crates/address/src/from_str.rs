@@ -83,10 +83,11 @@ fn connect(parsed: Parsed) -> Option<Address> {
     Some(match parsed {
         Parsed::Abstract(name) => Address::Abstract(name),
         Parsed::Path { path, .. } => Address::Path(path),
-        Parsed::Tcp { host, port } => Address::Tcp { host, port },
+        Parsed::Tcp { host, port, .. } => Address::Tcp { host, port },
+        Parsed::ConnectTls(address) => Address::Tls(address.into()),
         Parsed::Serial(serial) => Address::Serial(serial),
         Parsed::Network(network) => Address::Network(network),
-        Parsed::Pty(_) | Parsed::Http(_) => return None,
+        Parsed::ListenTls(_) | Parsed::Pty(_) | Parsed::Http(_) => return None,
     })
 }
 
@@ -95,9 +96,10 @@ fn listen(parsed: Parsed) -> Option<ListenAddress> {
     Some(match parsed {
         Parsed::Abstract(name) => ListenAddress::Abstract { name },
         Parsed::Path { path, mode, owner } => ListenAddress::Path { path, mode, owner },
-        Parsed::Tcp { host, port } => ListenAddress::Tcp { host, port },
+        Parsed::Tcp { host, port, tls_off } => ListenAddress::Tcp { host, port, tls_off },
+        Parsed::ListenTls(address) => ListenAddress::Tls(address.into()),
         Parsed::Serial(serial) => ListenAddress::Serial(serial),
         Parsed::Network(network) => ListenAddress::Network(network),
-        Parsed::Pty(_) | Parsed::Http(_) => return None,
+        Parsed::ConnectTls(_) | Parsed::Pty(_) | Parsed::Http(_) => return None,
     })
 }

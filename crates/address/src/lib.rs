@@ -4,8 +4,8 @@
 //!
 //! | place | type | kinds |
 //! |---|---|---|
-//! | a client's, to find its proxy | [`Address`] | `uds:`, `tcp:` with a port, `serial:`, `udp:` |
-//! | a proxy's, to listen at | [`ListenAddress`] | `uds:` with mode and owner, `tcp:` with any port, `serial:`, `udp:` |
+//! | a client's, to find its proxy | [`Address`] | `uds:`, `tcp:` with a port or [TLS](TlsAddress), `serial:`, `udp:` |
+//! | a proxy's, to listen at | [`ListenAddress`] | `uds:` with mode and owner, `tcp:` with any port or [TLS](TlsListenAddress), `serial:`, `udp:` |
 //! | a line's, with many streams | [`LineAddress`] | `serial:`, `udp:`, `tcp:` with keys |
 //! | a port alone | [`SerialAddress`] | `serial:` |
 //! | a proxy's, to show what it does | [`AdminAddress`] | `uds:`, `http:` at a loopback address |
@@ -38,6 +38,8 @@ mod parse;
 mod place;
 mod secrecy;
 mod serial;
+mod tcp_options;
+mod tls;
 
 pub use admin::AdminAddress;
 pub use connect::Address;
@@ -48,6 +50,7 @@ pub use listen::{ListenAddress, Owner};
 pub use network::{Carrier, NetworkAddress};
 pub use secrecy::ForwardSecrecy;
 pub use serial::{LineFraming, Profile, SerialAddress};
+pub use tls::{TlsAddress, TlsIdentity, TlsListenAddress};
 
 /// The abstract name at which proxies listen, and clients look for them, if no other address is
 /// given.

@@ -60,7 +60,11 @@ impl Address {
         match self {
             Self::Serial(address) => Some(address.into()),
             Self::Network(address) => Some(address.clone().into()),
-            Self::Abstract(_) | Self::Path(_) | Self::Tcp { .. } | Self::Own { .. } => None,
+            Self::Abstract(_)
+            | Self::Path(_)
+            | Self::Tcp { .. }
+            | Self::Tls(_)
+            | Self::Own { .. } => None,
         }
     }
 }

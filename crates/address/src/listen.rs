@@ -1,7 +1,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use crate::{NetworkAddress, SerialAddress, WELL_KNOWN_NAME};
+use crate::tls::write_host;
+use crate::{NetworkAddress, SerialAddress, TlsListenAddress, WELL_KNOWN_NAME};
 
 /// An address that a proxy can listen at.
 ///
@@ -12,6 +13,7 @@ use crate::{NetworkAddress, SerialAddress, WELL_KNOWN_NAME};
 ///     "uds:@proxy.ss.lws",
 ///     "uds:/run/ss?mode=0660&owner=root:ss",
 ///     "tcp:[::1]:7681",
+///     "tcp:[::]:7681?cert=/etc/sspc/proxy.crt&key=/etc/sspc/proxy.key",
 ///     "serial:/dev/ttyUSB0?baud=2000000&profile=fast",
 ///     "udp:[::]:7682?keys=/etc/sspc.keys",
 /// ] {
@@ -36,13 +38,18 @@ pub enum ListenAddress {
         /// Whose it is, as names or numbers; the process's own if `None`.
         owner: Option<Owner>,
     },
-    /// `tcp:host:port`: port 0 takes any free one.
+    /// `tcp:host:port[?tls=off]`: port 0 takes any free one.
     Tcp {
         /// A name or an address, without the brackets of IPv6.
         host: String,
         /// The port.
         port: u16,
+        /// Whether the address may be another than this machine's loopback although there is no
+        /// TLS: everyone on the way reads and changes what passes.
+        tls_off: bool,
     },
+    /// `tcp:host:port?cert=/path&key=/path[&client_ca=/path]`: TLS over TCP.
+    Tls(Box<TlsListenAddress>),
     /// `serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast`: a serial port, where the streams
     /// of a client share one line.
     Serial(SerialAddress),
@@ -83,8 +90,11 @@ impl fmt::Display for ListenAddress {
                 }
                 Ok(())
             }
-            Self::Tcp { host, port } if host.contains(':') => write!(f, "tcp:[{host}]:{port}"),
-            Self::Tcp { host, port } => write!(f, "tcp:{host}:{port}"),
+            Self::Tcp { host, port, tls_off } => {
+                write_host(f, host, *port)?;
+                if *tls_off { f.write_str("?tls=off") } else { Ok(()) }
+            }
+            Self::Tls(address) => address.fmt(f),
             Self::Serial(address) => address.fmt(f),
             Self::Network(address) => address.fmt(f),
         }

@@ -10,13 +10,17 @@ use crate::network::{Carrier, NetworkAddress};
 use crate::place::{Kind, Place};
 use crate::secrecy::ForwardSecrecy;
 use crate::serial::{BAUD_FAST_MIN, LineFraming, Profile, SerialAddress};
+use crate::tcp_options::{self, Options};
+use crate::tls::{TlsAddress, TlsListenAddress};
 
 /// Any address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Parsed {
     Abstract(String),
     Path { path: PathBuf, mode: Option<u32>, owner: Option<Owner> },
-    Tcp { host: String, port: u16 },
+    Tcp { host: String, port: u16, tls_off: bool },
+    ListenTls(TlsListenAddress),
+    ConnectTls(TlsAddress),
     Serial(SerialAddress),
     Network(NetworkAddress),
     Pty(PathBuf),
@@ -128,29 +132,24 @@ fn parse_network(text: &str, carrier: Carrier, place: Place) -> Result<Parsed, M
     if host.is_empty() {
         return Err(Mistake::NoHost { carrier });
     }
-    let (mut keys, mut forward_secrecy) = (None, None);
-    for option in options.split('&').filter(|option| !option.is_empty()) {
-        match option.split_once('=') {
-            Some(("keys", _)) if place.is_tap() => return Err(Mistake::KeysOfTap),
-            Some(("keys", path)) if path.starts_with('/') => keys = Some(path.into()),
-            Some(("keys", _)) => return Err(Mistake::Keys),
-            Some(("forward_secrecy", word)) => forward_secrecy = Some(parse_secrecy(word)?),
-            _ => return Err(Mistake::NetworkOption { option: option.into() }),
+    let host = host.to_owned();
+    Ok(match tcp_options::parse(options, carrier, place)? {
+        Options::Keys { keys, forward_secrecy } => {
+            let keys = Some(keys);
+            Parsed::Network(NetworkAddress { carrier, host, port, keys, forward_secrecy })
         }
-    }
-    if keys.is_none() && forward_secrecy.is_some() {
-        return Err(Mistake::SecrecyWithoutKeys);
-    }
-    let forward_secrecy = forward_secrecy.unwrap_or_default();
-    match (carrier, &keys) {
-        (Carrier::Tcp, None) if place == Place::Line => Err(Mistake::PlainTcp),
-        (Carrier::Tcp, None) => Ok(Parsed::Tcp { host: host.into(), port }),
-        _ => {
-            let host = host.into();
-            let network = NetworkAddress { carrier, host, port, keys, forward_secrecy };
-            Ok(Parsed::Network(network))
+        Options::ListenTls { identity, client_ca } => {
+            Parsed::ListenTls(TlsListenAddress { host, port, identity, client_ca })
         }
-    }
+        Options::ConnectTls { ca, identity } => {
+            Parsed::ConnectTls(TlsAddress { host, port, ca, identity })
+        }
+        Options::Plain { .. } if carrier == Carrier::Udp => {
+            Parsed::Network(NetworkAddress::new(carrier, host, port))
+        }
+        Options::Plain { .. } if place == Place::Line => return Err(Mistake::PlainTcp),
+        Options::Plain { tls_off } => Parsed::Tcp { host, port, tls_off },
+    })
 }
 
 fn parse_secrecy(word: &str) -> Result<ForwardSecrecy, Mistake> {
@@ -181,7 +180,7 @@ fn parse_serial(text: &str) -> Result<SerialAddress, Mistake> {
             ("framing", "reliable") => address.framing = LineFraming::Reliable,
             ("framing", _) => return Err(Mistake::Framing),
             ("keys", path) if path.starts_with('/') => address.keys = Some(path.into()),
-            ("keys", _) => return Err(Mistake::Keys),
+            ("keys", _) => return Err(Mistake::FilePath { option: "keys" }),
             ("forward_secrecy", word) => forward_secrecy = Some(parse_secrecy(word)?),
             _ => return Err(Mistake::SerialOption { option: option.into() }),
         }

@@ -1,5 +1,7 @@
 //! Who takes an address, and which kinds of it.
 
+use crate::network::Carrier;
+
 /// Who takes the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
@@ -48,6 +50,22 @@ impl Place {
             Kind::Http => matches!(self, Self::Admin),
             Kind::Udp => matches!(self, Self::Connect | Self::Listen | Self::Line),
             Kind::Pty => matches!(self, Self::ClientEnd | Self::ProxyEnd),
+        }
+    }
+
+    /// What may stand behind a port here.
+    pub(crate) const fn options(self, carrier: Carrier) -> &'static str {
+        match (self, carrier) {
+            (Self::ClientEnd, _) => "there is tls=off",
+            (Self::ProxyEnd, _) => "there are none",
+            (Self::Listen, Carrier::Tcp) => {
+                "there are cert=, key= and client_ca= for TLS, tls=off, and keys= and \
+                 forward_secrecy= for a line"
+            }
+            (Self::Connect, Carrier::Tcp) => {
+                "there are ca=, cert= and key= for TLS, and keys= and forward_secrecy= for a line"
+            }
+            _ => "there are keys= and forward_secrecy=",
         }
     }
 

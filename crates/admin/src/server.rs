@@ -287,7 +287,9 @@ fn listen_address(address: &AdminAddress) -> ListenAddress {
         AdminAddress::Path(path) => {
             ListenAddress::Path { path: path.clone(), mode: Some(0o600), owner: None }
         }
-        AdminAddress::Http(at) => ListenAddress::Tcp { host: at.ip().to_string(), port: at.port() },
+        AdminAddress::Http(at) => {
+            ListenAddress::Tcp { host: at.ip().to_string(), port: at.port(), tls_off: false }
+        }
     }
 }
 

@@ -25,8 +25,9 @@ pub(crate) async fn connect(address: &Address) -> io::Result<OwnedFd> {
         }
         Address::Path(path) => Ok(UnixStream::connect(path).await?.into_std()?.into()),
         Address::Tcp { host, port } => tcp(TcpStream::connect((host.as_str(), *port)).await?),
-        Address::Serial(_) | Address::Network(_) | Address::Own { .. } => {
-            let text = format!("{address} is not a socket");
+        // One that has to do with TLS is more than a descriptor.
+        Address::Tls(_) | Address::Serial(_) | Address::Network(_) | Address::Own { .. } => {
+            let text = format!("{address} is not a plain socket");
             Err(io::Error::new(io::ErrorKind::InvalidInput, text))
         }
     }

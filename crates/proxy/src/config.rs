@@ -122,6 +122,11 @@ pub struct Limits("limit") {
     pub lines: usize = Count(1_024),
     /// Of these, lines of one device; without keys, or before it has proved to have one, of one host.
     pub lines_per_client: usize = Count(64),
+    /// TLS handshakes of clients at a time, at most an eighth of `sessions`. Who comes while there are so
+    /// many is turned away, and has to try again.
+    pub handshakes: usize = Count(256),
+    /// Of these, handshakes of one host, at most half of all.
+    pub handshakes_per_client: usize = Count(64),
     /// Bytes of payload held in each direction of a stream whose policy gives no `proxy_buflen`.
     pub stream_buffer: u32 = Bytes(64 * 1024),
     /// Bytes of payload that a client may send ahead while its stream has no connection, or while
@@ -202,6 +207,8 @@ knobs! {
 pub struct Timeouts("timeout") {
     /// From a link's beginning to its STREAMTYPE.
     pub streamtype: Duration = Time(Duration::from_secs(3)),
+    /// How long a client's TLS handshake may take.
+    pub handshake: Duration = Time(Duration::from_secs(10)),
     /// From the first packet of an onward connection to the end of its TLS handshake.
     pub connect: Duration = Time(Duration::from_secs(20)),
     /// From the end of a request to the headers of its response.

@@ -4,7 +4,7 @@
 //! Without features the crate is the engines alone: [`Stream`], and [`Client`] for many streams over
 //! one serial line. `no_std`, no allocation, no `unsafe`; bytes and time in, bytes and events out.
 //! Feature `std` adds a blocking client, `tokio` an async one, both over Unix sockets, TCP and serial
-//! lines; `embedded-io` and `embedded-io-async` add the same for devices without an operating
+//! lines; `tls` adds TLS over TCP to these two; `embedded-io` and `embedded-io-async` add the same for devices without an operating
 //! system. `docs/client.md` is the guide.
 #![no_std]
 #![forbid(unsafe_code)]

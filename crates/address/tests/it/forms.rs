@@ -26,7 +26,8 @@ const NETWORK: [&str; 4] = [
 ];
 const SOCKETS: [&str; 5] =
     ["uds:@proxy.ss.lws", "uds:/run/ss.sock", "uds:/a b", "tcp:localhost:7681", "tcp:[::1]:80"];
-const LISTEN: [&str; 6] = [
+const LISTEN: [&str; 7] = [
+    "tcp:[::]:7681?tls=off",
     "uds:/run/ss.sock?mode=0600",
     "uds:/run/ss.sock?owner=root",
     "uds:/run/ss.sock?mode=0660&owner=root:users",
@@ -48,6 +49,11 @@ fn every_form_survives_a_round_trip() {
     check::<Address>(&[SERIAL.as_slice(), &NETWORK, &SOCKETS].concat());
     check::<ListenAddress>(&[SERIAL.as_slice(), &NETWORK, &SOCKETS, &LISTEN].concat());
     check::<ListenAddress>(&["udp:127.0.0.1:0", "tcp:[::]:0?keys=/k"]);
+    check::<ListenAddress>(&[
+        "tcp:[::]:7681?cert=/c&key=/k",
+        "tcp:a:7681?cert=/a b&key=/k&client_ca=/ca",
+    ]);
+    check::<Address>(&["tcp:[::1]:7681?ca=/c", "tcp:a:7681?ca=/a b&cert=/c&key=/k"]);
     check::<ProxyEnd>(&[SERIAL.as_slice(), &SOCKETS, &["pty:/tmp/a"]].concat());
     check::<ClientEnd>(&[SERIAL.as_slice(), &SOCKETS, &LISTEN, &["pty:/tmp/a"]].concat());
 }

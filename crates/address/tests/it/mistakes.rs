@@ -59,7 +59,11 @@ fn lines_over_a_network() {
             ("tcp:a:1?keys=", "write keys= with the file's whole path"),
             (
                 "udp:a:1?baud=9600",
-                "\"baud=9600\" is not an option of udp: or tcp:; there are keys= and forward_secrecy=",
+                "\"baud=9600\" is not an option of udp:; there are keys= and forward_secrecy=",
+            ),
+            (
+                "udp:a:1?cert=/c&key=/k",
+                "\"cert=/c\" is not an option of udp:; there are keys= and forward_secrecy=",
             ),
             (
                 "udp:a:1?keys=/k&forward_secrecy=yes",
@@ -69,10 +73,6 @@ fn lines_over_a_network() {
                 "udp:a:1?forward_secrecy=off",
                 "forward_secrecy= is for encrypted lines; add keys=/path",
             ),
-            (
-                "tcp:a:1?keys=/k&x",
-                "\"x\" is not an option of udp: or tcp:; there are keys= and forward_secrecy=",
-            ),
         ],
     );
     check(&[LINE], &[("tcp:a:1", "tcp: is a line only with keys; write tcp:host:port?keys=/path")]);
@@ -80,6 +80,80 @@ fn lines_over_a_network() {
         &[CLIENT_END, PROXY_END],
         &[("tcp:a:1?keys=/k", "a tap passes bytes on and takes no keys")],
     );
+}
+
+#[test]
+fn tls_over_tcp() {
+    let pair = "cert= and key= go together: write cert=/path&key=/path";
+    let keys = "keys= encrypts a line by itself; leave either keys= or the options of TLS out";
+    check(
+        &[CONNECT, LISTEN],
+        &[
+            ("tcp:a:1?cert=c", "write cert= with the file's whole path"),
+            ("tcp:a:1?cert=/c&key=", "write key= with the file's whole path"),
+            ("tcp:a:1?cert=/c", pair),
+            ("tcp:a:1?key=/k", pair),
+            ("tcp:a:1?cert=/c&key=/k&keys=/k", keys),
+        ],
+    );
+    let off = "tls=off is for an address without encryption; leave it out";
+    check(
+        &[LISTEN],
+        &[
+            (
+                "tcp:a:1?x",
+                "\"x\" is not an option of tcp:; there are cert=, key= and client_ca= for TLS, \
+                 tls=off, and keys= and forward_secrecy= for a line",
+            ),
+            (
+                "tcp:a:1?ca=/c",
+                "ca= is for clients; a proxy that asks clients for certificates has client_ca=/path",
+            ),
+            (
+                "tcp:a:1?client_ca=/c",
+                "client_ca= is for TLS, and the proxy needs a certificate for that: add \
+                 cert=/path&key=/path",
+            ),
+            ("tcp:a:1?client_ca=c", "write client_ca= with the file's whole path"),
+            ("tcp:a:1?tls=on", "tls= takes the word off alone; TLS itself is cert= and key="),
+            ("tcp:a:1?tls=off&cert=/c&key=/k", off),
+            ("tcp:a:1?tls=off&keys=/k", off),
+        ],
+    );
+    check(
+        &[CONNECT],
+        &[
+            (
+                "tcp:a:1?x=1",
+                "\"x=1\" is not an option of tcp:; there are ca=, cert= and key= for TLS, and \
+                 keys= and forward_secrecy= for a line",
+            ),
+            ("tcp:a:1?ca=c", "write ca= with the file's whole path"),
+            (
+                "tcp:a:1?cert=/c&key=/k",
+                "add ca=/path, a file with the certificate that issued the proxy's",
+            ),
+            (
+                "tcp:a:1?client_ca=/c",
+                "client_ca= is for where the proxy listens; a client trusts ca=/path",
+            ),
+            (
+                "tcp:a:1?tls=off",
+                "tls=off is for where the proxy listens; a client without ca= uses no TLS",
+            ),
+        ],
+    );
+    check(
+        &[LINE],
+        &[(
+            "tcp:a:1?ca=/c",
+            "\"ca=/c\" is not an option of tcp:; there are keys= and forward_secrecy=",
+        )],
+    );
+    let tap = "a tap passes bytes on and has no TLS of its own";
+    check(&[CLIENT_END, PROXY_END], &[("tcp:a:1?cert=/c&key=/k", tap), ("tcp:a:1?ca=/c", tap)]);
+    let none = "\"x\" is not an option of tcp:; there are none";
+    check(&[PROXY_END], &[("tcp:a:1?x", none)]);
 }
 
 #[test]

@@ -26,5 +26,6 @@ mod smd;
 mod soak;
 mod support;
 mod tap;
+mod tls;
 mod upload;
 mod who_may;

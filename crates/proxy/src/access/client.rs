@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Read as _;
 
 use nix::unistd::{Gid, Uid, User, getgrouplist};
-use sspc_access::{Asks, Client};
+use sspc_access::{Asks, Certificate, Client};
 
 use crate::session::Peer;
 
@@ -51,6 +51,11 @@ impl About {
         match peer {
             Peer::Process { uid, .. } => client.uid = Some(*uid),
             Peer::Address(address) => client.address = Some(address.ip()),
+            Peer::Certified { address, certificate, .. } => {
+                client.address = Some(address.ip());
+                let (names, sha256) = (&certificate.names[..], certificate.sha256);
+                client.certificate = Some(Certificate { names, sha256 });
+            }
             Peer::Channel { line, .. } => {
                 client.line = line.port.as_deref();
                 client.address = line.address;

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 use sspc_access::SystemNames;
 
 use super::*;
+use crate::server::tls::Certificate;
 
 fn rules(text: &str) -> AccessRules {
     AccessRules::Rules(Access::parse(text, "access.toml", &SystemNames).unwrap())
@@ -25,6 +26,22 @@ fn without_a_file_abstract_sockets_are_for_the_own_user_and_root() {
     assert!(denied.contains(&format!("of user {other}: start it with --allow-everyone")));
     gate.set_rules(AccessRules::Everyone);
     assert!(gate.open(&process(other, true), "x").is_ok());
+}
+
+#[test]
+fn rules_see_the_certificate_of_a_client_over_tls() {
+    let text = "default = \"refuse\"\n[[rule]]\nname = \"sensors\"\ncertificate = \"sensor-*\"\n\
+                address = \"192.0.2.0/24\"\nstreamtypes = \"*\"\n";
+    let gate = Gate::new(rules(text));
+    let address = "192.0.2.1:7".parse().unwrap();
+    let certified = |name: &str| Peer::Certified {
+        address,
+        client: Identity::Unknown,
+        certificate: Arc::new(Certificate { names: vec![name.to_owned()], sha256: [0; 32] }),
+    };
+    assert!(gate.open(&certified("sensor-7"), "x").is_ok());
+    assert!(gate.open(&certified("pump"), "x").is_err());
+    assert!(gate.open(&Peer::Address(address), "x").is_err());
 }
 
 const TWO_STREAMS: &str = "default = \"refuse\"\n[[rule]]\nname = \"two\"\nuser = [1, 2]\n\

@@ -13,6 +13,7 @@ mod network;
 mod observations;
 mod smd;
 mod support;
+mod tls;
 
 use super::*;
 use support::{Observation, Setting};
@@ -49,6 +50,7 @@ macro_rules! rows {
 fn timeouts() -> Vec<Row> {
     rows!(timeouts: Timeouts {
         streamtype: [700, 60_000] => silence_before_streamtype,
+        handshake: [900, 30_000] => silence_before_the_handshake,
         connect: [1_500, 90_000] => silent_tls_handshake,
         response: [2_000, 100_000] => silent_http_server & silent_websocket_server,
         body_idle: [2_500, 120_000] => silence_inside_a_body & silence_inside_an_answered_request,
@@ -70,6 +72,8 @@ fn limits() -> Vec<Row> {
         sessions_per_client: [2, 5] => served_sockets & served_channels,
         lines: [2, 5] => lines_of_many_hosts,
         lines_per_client: [2, 5] => lines_of_one_host,
+        handshakes: [4, 10] => handshakes_of_many_hosts,
+        handshakes_per_client: [2, 5] => handshakes_of_one_host,
         stream_buffer: [50_000, 1_000_000] => first_credit & held_for_a_client_that_does_not_read,
         ahead_buffer: [200_000, 700_000] => sent_ahead,
         channel_buffer: [50_000, 400_000] => sent_on_a_channel,

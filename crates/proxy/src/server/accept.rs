@@ -17,6 +17,7 @@ use super::line;
 use super::network;
 use super::shared::Shared;
 use super::tcp::{self, TcpReader};
+use super::tls;
 use crate::descriptors::REMEDY;
 use crate::session::Peer;
 
@@ -36,6 +37,14 @@ pub(super) async fn accept_all(shared: Arc<Shared>, bound: Bound) {
         },
         Socket::Tcp(socket) => match TcpListener::from_std(socket) {
             Ok(socket) => stop.run_until_cancelled(accept_tcp(&shared, socket)).await,
+            Err(error) => Some(error),
+        },
+        Socket::Tls(socket, config) => match TcpListener::from_std(socket) {
+            Ok(socket) => {
+                let (number, name) = (shared.next_id(), line::name(&address).into());
+                let listener = Arc::new(tls::Listener { acceptor: config.into(), number, name });
+                stop.run_until_cancelled(accept_tls(&shared, socket, &listener)).await
+            }
             Err(error) => Some(error),
         },
         Socket::Line(line) => {
@@ -100,6 +109,23 @@ async fn accept_tcp(shared: &Arc<Shared>, socket: TcpListener) -> io::Error {
                     open.serve_on_shard(move || Ok(halves(TcpStream::from_std(link)?)));
                 }
             }
+            Err(error) => {
+                let is_away = spare.turn_away(&error, || drop(socket.accept().now_or_never()));
+                shared.accept_failed(&error, is_away).await;
+            }
+        }
+    }
+}
+
+async fn accept_tls(
+    shared: &Arc<Shared>,
+    socket: TcpListener,
+    listener: &Arc<tls::Listener>,
+) -> io::Error {
+    let mut spare = Spare::new();
+    loop {
+        match socket.accept().await {
+            Ok((link, peer)) => listener.serve(shared, link, peer),
             Err(error) => {
                 let is_away = spare.turn_away(&error, || drop(socket.accept().now_or_never()));
                 shared.accept_failed(&error, is_away).await;

@@ -3,20 +3,23 @@
 
 use std::fs;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr as IpSocketAddr, TcpListener, ToSocketAddrs as _};
 use std::os::fd::AsFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::{SocketAddr, UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::sys::socket::sockopt::AcceptConn;
 use nix::sys::socket::{Backlog, getsockopt, listen};
 use nix::unistd::{Group, User};
+use rustls::ServerConfig;
 use sspc_address::{ListenAddress, Owner};
 use sspc_line::{Line, LineConfig, LineEvent, Role};
 
 use super::network::{self, NetworkSocket};
+use super::tls;
 use crate::config::Limits;
 
 /// An address cannot be listened at.
@@ -54,6 +57,24 @@ pub enum ListenError {
         /// The name.
         name: String,
     },
+    /// A TCP address that other machines reach, without TLS.
+    #[error(
+        "cannot listen at {address}: without TLS, everyone on the network may open streams, read \
+         what passes and change it; add ?cert=/path&key=/path for TLS, listen at 127.0.0.1, or, on \
+         a network that you trust, add ?tls=off"
+    )]
+    NeedsTls {
+        /// The address.
+        address: ListenAddress,
+    },
+    /// A file of TLS is missing, or is not what it has to be.
+    #[error("cannot listen at {address}: {why}")]
+    Tls {
+        /// The address.
+        address: ListenAddress,
+        /// Which file, and what is wrong with it.
+        why: String,
+    },
     /// The system refuses.
     #[error("cannot listen at {address}: cannot {action}: {error}")]
     System {
@@ -82,6 +103,7 @@ pub(crate) struct Bound {
 pub(crate) enum Socket {
     Unix(UnixListener),
     Tcp(TcpListener),
+    Tls(TcpListener, Arc<ServerConfig>),
     Line(Line),
     Network(NetworkSocket),
 }
@@ -111,12 +133,31 @@ pub(crate) fn bind(
             let (socket, file) = bind_path(address, path, *mode, owner.as_ref())?;
             adopt_unix(socket, address.clone(), Some(file))
         }
-        ListenAddress::Tcp { host, port } => {
-            let socket = TcpListener::bind((host.as_str(), *port)).map_err(failed("bind"))?;
-            // The standard library lets 128 clients wait. After a restart all come at once, and one
-            // too many would not hear of it and wait a second before it tries again.
-            listen(&socket, Backlog::MAXCONN).map_err(|error| failed("listen")(error.into()))?;
-            adopt_tcp(socket)
+        ListenAddress::Tcp { host, port, tls_off } => {
+            let found = (host.as_str(), *port).to_socket_addrs().map_err(failed("find it"))?;
+            let found: Vec<_> = found.collect();
+            let is_local = |found: &IpSocketAddr| found.ip().to_canonical().is_loopback();
+            if !tls_off && !found.iter().all(is_local) {
+                return Err(ListenError::NeedsTls { address: address.clone() });
+            }
+            let mut bound = adopt_tcp(bind_tcp(&found, failed)?)?;
+            if let ListenAddress::Tcp { tls_off: off, .. } = &mut bound.address {
+                *off = *tls_off;
+            }
+            Ok(bound)
+        }
+        ListenAddress::Tls(tls) => {
+            let config =
+                tls::load(tls).map_err(|why| ListenError::Tls { address: address.clone(), why })?;
+            let found = (tls.host.as_str(), tls.port).to_socket_addrs();
+            let found: Vec<_> = found.map_err(failed("find it"))?.collect();
+            let socket = bind_tcp(&found, failed)?;
+            let local = socket.local_addr().map_err(failed("read its address"))?;
+            socket.set_nonblocking(true).map_err(failed("make it non-blocking"))?;
+            let mut tls = tls.clone();
+            (tls.host, tls.port) = (local.ip().to_string(), local.port());
+            let socket = Socket::Tls(socket, config);
+            Ok(Bound { address: ListenAddress::Tls(tls), socket, file: None })
         }
         ListenAddress::Network(network) => network::bind(network),
         ListenAddress::Serial(port) => {
@@ -126,6 +167,17 @@ pub(crate) fn bind(
             Ok(Bound { address: address.clone(), socket: Socket::Line(line), file: None })
         }
     }
+}
+
+fn bind_tcp<F: FnOnce(io::Error) -> ListenError>(
+    found: &[IpSocketAddr],
+    failed: impl Fn(&'static str) -> F,
+) -> Result<TcpListener, ListenError> {
+    let socket = TcpListener::bind(found).map_err(failed("bind"))?;
+    // The standard library lets 128 clients wait. After a restart all come at once, and one
+    // too many would not hear of it and wait a second before it tries again.
+    listen(&socket, Backlog::MAXCONN).map_err(|error| failed("listen")(error.into()))?;
+    Ok(socket)
 }
 
 /// Takes over a Unix socket that listens already.
@@ -143,11 +195,12 @@ pub(crate) fn adopt_unix(
 
 /// Takes over a TCP socket that listens already.
 pub(crate) fn adopt_tcp(socket: TcpListener) -> Result<Bound, ListenError> {
-    let unknown = || ListenAddress::Tcp { host: "?".to_owned(), port: 0 };
+    let unknown = || ListenAddress::Tcp { host: "?".to_owned(), port: 0, tls_off: true };
     let failed = |action| move |error| ListenError::System { address: unknown(), action, error };
     let local = socket.local_addr().map_err(failed("read its address"))?;
     socket.set_nonblocking(true).map_err(failed("make it non-blocking"))?;
-    let address = ListenAddress::Tcp { host: local.ip().to_string(), port: local.port() };
+    let (host, port) = (local.ip().to_string(), local.port());
+    let address = ListenAddress::Tcp { host, port, tls_off: false };
     refuse_connection(&socket, &address)?;
     Ok(Bound { address, socket: Socket::Tcp(socket), file: None })
 }
@@ -370,7 +423,7 @@ mod tests {
     #[test]
     fn port_0_tells_which_port_it_got() {
         let bound = bind(&"tcp:127.0.0.1:0".parse().unwrap()).unwrap();
-        let ListenAddress::Tcp { host, port } = bound.address else { panic!() };
+        let ListenAddress::Tcp { host, port, .. } = bound.address else { panic!() };
         assert_eq!(host, "127.0.0.1");
         assert_ne!(port, 0);
     }

@@ -15,7 +15,7 @@ use crate::counters::Counts;
 use crate::identity::Identity;
 use crate::observe::LineWatch;
 use crate::session::{AnyPipe, LineEnd, Peer};
-use sspc_address::{ListenAddress, NetworkAddress};
+use sspc_address::{Carrier, ListenAddress, NetworkAddress};
 
 /// What logs call a line: its port without the settings.
 pub(crate) fn name(address: &ListenAddress) -> String {
@@ -23,6 +23,9 @@ pub(crate) fn name(address: &ListenAddress) -> String {
         ListenAddress::Serial(port) => format!("serial:{}", port.path.display()),
         ListenAddress::Network(network) => {
             NetworkAddress::new(network.carrier, &*network.host, network.port).to_string()
+        }
+        ListenAddress::Tls(tls) => {
+            NetworkAddress::new(Carrier::Tcp, &*tls.host, tls.port).to_string()
         }
         other => other.to_string(),
     }

@@ -48,8 +48,12 @@ impl Listener {
     /// # Panics
     /// Outside of a tokio runtime with I/O.
     pub fn bind(address: &ListenAddress) -> Result<Self, ListenError> {
-        if matches!(address, ListenAddress::Serial(_) | ListenAddress::Network(_)) {
-            return Err(not_a_socket(address.clone()));
+        match address {
+            ListenAddress::Serial(_) | ListenAddress::Network(_) => {
+                return Err(not_a_socket(address.clone()));
+            }
+            ListenAddress::Tls(_) => return Err(no_tls(address.clone())),
+            _ => {}
         }
         Self::new(bind::bind(address, &Limits::default(), |_| {})?)
     }
@@ -83,6 +87,7 @@ impl Listener {
             Socket::Unix(socket) => UnixListener::from_std(socket).map(AsyncSocket::Unix),
             Socket::Tcp(socket) => TcpListener::from_std(socket).map(AsyncSocket::Tcp),
             Socket::Line(_) | Socket::Network(_) => return Err(not_a_socket(address)),
+            Socket::Tls(..) => return Err(no_tls(address)),
         };
         match socket {
             Ok(socket) => Ok(Self { address, socket, _file: file }),
@@ -109,6 +114,10 @@ impl Listener {
             }
         }
     }
+}
+
+fn no_tls(address: ListenAddress) -> ListenError {
+    ListenError::Tls { address, why: "only a proxy itself serves TLS".to_owned() }
 }
 
 fn not_a_socket(address: ListenAddress) -> ListenError {

@@ -9,9 +9,10 @@ mod network;
 mod shards;
 mod shared;
 mod tcp;
+pub(crate) mod tls;
 
 use std::future::Future;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use sspc_policy::Policy;
 use tokio_util::task::TaskTracker;
-use tracing::{Instrument, info, warn_span};
+use tracing::{Instrument, info, warn, warn_span};
 
 pub use self::bind::ListenError;
 use self::bind::{Bound, Socket};
@@ -88,7 +89,7 @@ impl Proxy {
     /// Binds an address, at once, and returns it with the port that was free if it asked for any.
     ///
     /// A socket file that a dead process left is replaced. The file is removed when the proxy ends.
-    /// A serial port must be there now; later it may vanish and come back.
+    /// A serial port must be there now; later it may vanish and come back. The files of TLS are read now.
     ///
     /// # Errors
     /// See [`ListenError`].
@@ -124,6 +125,14 @@ impl Proxy {
 
     fn keep(&mut self, bound: Bound) -> ListenAddress {
         let address = bound.address.clone();
+        if let ListenAddress::Tcp { host, .. } = &address
+            && host.parse::<IpAddr>().is_ok_and(|ip| !ip.to_canonical().is_loopback())
+        {
+            warn!(
+                "{address} has no TLS: everyone on the network may open streams, read what passes and \
+                 change it"
+            );
+        }
         self.listeners.push(bound);
         address
     }
@@ -151,7 +160,7 @@ impl Proxy {
         shared.listens(listeners.iter().map(|bound| bound.address.to_string()).collect());
         let accepting = TaskTracker::new();
         for (turn, bound) in listeners.into_iter().enumerate() {
-            let address = bound.address.clone();
+            let address = line::name(&bound.address);
             let serve = accept::accept_all(Arc::clone(&shared), bound);
             let serve = serve.instrument(warn_span!("listener", %address));
             shared.shards.spawn(shared.shards.by_turns(turn), &accepting, serve);

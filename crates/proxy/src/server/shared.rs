@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::admission::Admitted;
 use super::shards::Shards;
+use super::tls::Handshakes;
 use crate::access::Gate;
 use crate::config::Config;
 use crate::counters::Counts;
@@ -25,6 +26,8 @@ pub(crate) struct Shared {
     pub(crate) onward: Arc<Onward>,
     pub(crate) counts: Arc<Counts>,
     pub(crate) admitted: Mutex<Admitted>,
+    /// Strangers over TLS.
+    pub(crate) handshakes: Mutex<Handshakes>,
     pub(crate) memory: Arc<Memory>,
     pub(crate) smd: Smd,
     /// To the buses of other proxies.
@@ -84,6 +87,7 @@ impl Shared {
             onward,
             config,
             admitted: Mutex::default(),
+            handshakes: Mutex::default(),
             counts,
             memory,
             smd,

@@ -71,16 +71,15 @@ impl Hearing {
     }
 }
 
-/// The reading half of a client's link, which fails once the client is gone.
-pub(super) struct TcpReader {
-    half: OwnedReadHalf,
+/// Looks now and then whether a client is gone.
+pub(super) struct Vigil {
     gone: Duration,
     next_look: Pin<Box<Sleep>>,
 }
 
-impl TcpReader {
-    pub(super) fn new(half: OwnedReadHalf, gone: Duration) -> Self {
-        Self { half, gone, next_look: Box::pin(sleep(Self::pause(gone))) }
+impl Vigil {
+    pub(super) fn new(gone: Duration) -> Self {
+        Self { gone, next_look: Box::pin(sleep(Self::pause(gone))) }
     }
 
     fn pause(gone: Duration) -> Duration {
@@ -88,21 +87,32 @@ impl TcpReader {
     }
 
     /// Whether TCP says that the client is gone.
-    fn is_gone(&self) -> bool {
-        let hearing = Hearing::of(&self.half.as_ref().as_fd());
-        hearing.is_ok_and(|hearing| hearing.is_gone(self.gone))
+    pub(super) fn is_gone(&self, socket: &impl AsFd) -> bool {
+        Hearing::of(socket).is_ok_and(|hearing| hearing.is_gone(self.gone))
     }
 
     /// Fails once the client is gone.
-    fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, socket: &impl AsFd) -> Poll<io::Error> {
         loop {
             ready!(self.next_look.as_mut().poll(cx));
-            if self.is_gone() {
+            if self.is_gone(socket) {
                 let why = format!("the client has not answered for {:?}", self.gone);
                 return Poll::Ready(io::Error::new(io::ErrorKind::TimedOut, why));
             }
             self.next_look = Box::pin(sleep(Self::pause(self.gone)));
         }
+    }
+}
+
+/// The reading half of a client's link, which fails once the client is gone.
+pub(super) struct TcpReader {
+    half: OwnedReadHalf,
+    vigil: Vigil,
+}
+
+impl TcpReader {
+    pub(super) fn new(half: OwnedReadHalf, gone: Duration) -> Self {
+        Self { half, vigil: Vigil::new(gone) }
     }
 }
 
@@ -112,10 +122,12 @@ impl AsyncRead for TcpReader {
         cx: &mut Context<'_>,
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if let Poll::Ready(read) = Pin::new(&mut self.half).poll_read(cx, room) {
+        let Self { half, vigil } = &mut *self;
+        if let Poll::Ready(read) = Pin::new(&mut *half).poll_read(cx, room) {
             return Poll::Ready(read);
         }
-        self.poll_gone(cx).map(Err)
+        let socket: &TcpStream = half.as_ref();
+        vigil.poll(cx, socket).map(Err)
     }
 }
 
@@ -123,8 +135,9 @@ impl LinkReader for TcpReader {
     async fn gone(&self) {
         let lost = async {
             loop {
-                sleep(Self::pause(self.gone)).await;
-                if self.is_gone() {
+                sleep(Vigil::pause(self.vigil.gone)).await;
+                let socket: &TcpStream = self.half.as_ref();
+                if self.vigil.is_gone(socket) {
                     return;
                 }
             }

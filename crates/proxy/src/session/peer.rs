@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tracing::{Span, field, warn_span};
 
 use crate::identity::Identity;
+use crate::server::tls::Certificate;
 
 /// Who a session's client is, as far as the link tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub(crate) enum Peer {
     },
     /// Over TCP.
     Address(SocketAddr),
+    /// Over TLS, with a certificate that an authority of the address has issued.
+    Certified { address: SocketAddr, client: Identity, certificate: Arc<Certificate> },
     /// A channel of a line.
     Channel { client: Identity, line: Arc<LineEnd>, channel: u8 },
     /// A byte pipe that is none of these, by a number and what logs call it.
@@ -48,7 +51,7 @@ impl Peer {
         match self {
             Peer::Process { uid, .. } => Identity::User(*uid),
             Peer::Address(address) => Identity::of_address(address.ip()),
-            Peer::Channel { client, .. } => client.clone(),
+            Peer::Channel { client, .. } | Peer::Certified { client, .. } => client.clone(),
             Peer::Pipe { pipe: number, name } => {
                 Identity::Line { number: *number, name: Arc::clone(name) }
             }
@@ -74,6 +77,9 @@ impl fmt::Display for Peer {
             Peer::Process { pid: Some(pid), uid, .. } => write!(f, "process {pid} of user {uid}"),
             Peer::Process { pid: None, uid, .. } => write!(f, "a process of user {uid}"),
             Peer::Address(address) => address.fmt(f),
+            Peer::Certified { address, certificate, .. } => {
+                write!(f, "{address} ({})", certificate.id())
+            }
             Peer::Channel { line, channel, .. } => write!(f, "{} channel {channel}", line.name),
             Peer::Pipe { name, .. } => f.write_str(name),
             Peer::Unknown => f.write_str("unknown"),

@@ -27,6 +27,7 @@ mod failures;
 mod flow;
 mod lifetime;
 mod line_replay;
+mod listen_tls;
 mod liveness;
 mod mosquitto;
 mod mqtt;

@@ -8,12 +8,16 @@ use std::time::Duration;
 use sspc_line::{Channel, Line, client_line};
 
 use crate::host::Options;
+#[cfg(feature = "tls")]
+use crate::host::tls::Tls;
 use sspc_address::Address;
 
 #[derive(Debug)]
 pub(super) enum Socket {
     Unix(UnixStream),
     Tcp(TcpStream),
+    #[cfg(feature = "tls")]
+    Tls(TcpStream, std::boxed::Box<Tls>),
     Channel(Channel),
 }
 
@@ -36,19 +40,23 @@ impl Socket {
             }
             Address::Abstract(name) => abstract_socket(name).map(Self::Unix),
             Address::Path(path) => UnixStream::connect(path).map(Self::Unix),
-            Address::Tcp { host, port } => {
-                let mut failed = io::ErrorKind::NotFound.into();
-                for address in (host.as_str(), *port).to_socket_addrs()? {
-                    match TcpStream::connect_timeout(&address, limit.max(SHORTEST)) {
-                        Ok(stream) => {
-                            stream.set_nodelay(true)?;
-                            return Ok(Self::Tcp(stream));
-                        }
-                        Err(error) => failed = error,
+            Address::Tcp { host, port } => tcp(host, *port, limit).map(Self::Tcp),
+            #[cfg(feature = "tls")]
+            Address::Tls(address) => {
+                let mut tls = std::boxed::Box::new(Tls::new(address)?);
+                let mut stream = tcp(&address.host, address.port, limit)?;
+                limit_both(&stream, Some(limit.max(SHORTEST)))?;
+                let start = std::time::Instant::now();
+                while tls.is_handshaking() {
+                    tls.step(&mut stream)?;
+                    if start.elapsed() > limit {
+                        return Err(io::ErrorKind::TimedOut.into());
                     }
                 }
-                Err(failed)
+                Ok(Self::Tls(stream, tls))
             }
+            #[cfg(not(feature = "tls"))]
+            Address::Tls(_) => Err(crate::host::no_tls()),
         }
     }
 
@@ -68,6 +76,11 @@ impl Socket {
                 stream.set_read_timeout(limit)?;
                 stream.read(buf)
             }
+            #[cfg(feature = "tls")]
+            Self::Tls(stream, tls) => {
+                limit_both(stream, limit)?;
+                tls.read(stream, buf)
+            }
             Self::Channel(channel) => return channel.read_within(buf, limit),
         })
     }
@@ -84,6 +97,11 @@ impl Socket {
                 stream.set_write_timeout(limit)?;
                 stream.write(bytes)
             }
+            #[cfg(feature = "tls")]
+            Self::Tls(stream, tls) => {
+                limit_both(stream, limit)?;
+                tls.write(stream, bytes)
+            }
             Self::Channel(channel) => return channel.write_within(bytes, limit),
         })
     }
@@ -91,6 +109,27 @@ impl Socket {
 
 /// A limit of 0 would mean none.
 const SHORTEST: Duration = Duration::from_millis(1);
+
+fn tcp(host: &str, port: u16, limit: Duration) -> io::Result<TcpStream> {
+    let mut failed = io::ErrorKind::NotFound.into();
+    for address in (host, port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, limit.max(SHORTEST)) {
+            Ok(stream) => {
+                stream.set_nodelay(true)?;
+                return Ok(stream);
+            }
+            Err(error) => failed = error,
+        }
+    }
+    Err(failed)
+}
+
+/// TLS may have to send before it can read, and to read before it can send.
+#[cfg(feature = "tls")]
+fn limit_both(stream: &TcpStream, limit: Option<Duration>) -> io::Result<()> {
+    stream.set_read_timeout(limit)?;
+    stream.set_write_timeout(limit)
+}
 
 fn done(result: io::Result<usize>) -> io::Result<Option<usize>> {
     match result {

@@ -45,7 +45,9 @@ impl Options {
         let seed = self.config.seed ^ stream.wrapping_mul(0x9e37_79b9);
         let config = Config { seed, ..self.config };
         match address {
-            Address::Abstract(_) | Address::Path(_) | Address::Tcp { .. } => config,
+            Address::Abstract(_) | Address::Path(_) | Address::Tcp { .. } | Address::Tls(_) => {
+                config
+            }
             Address::Serial(_) | Address::Network(_) | Address::Own { .. } => Config {
                 window: config.window.min(LINE_WINDOW),
                 frame_payload: config.frame_payload.min(PAYLOAD_SAFE as u16),

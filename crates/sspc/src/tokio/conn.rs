@@ -13,6 +13,8 @@ use ::tokio::time::{sleep, timeout};
 use sspc_line::{Channel, Line, Priority, client_line};
 
 use crate::host::Options;
+#[cfg(feature = "tls")]
+use crate::tokio::tls::TlsConn;
 use sspc_address::Address;
 
 /// How long to wait where the proxy's queue of new connections is full.
@@ -52,6 +54,8 @@ impl ProxyTarget {
 pub(super) enum Conn {
     Unix(UnixStream),
     Tcp(TcpStream),
+    #[cfg(feature = "tls")]
+    Tls(std::boxed::Box<TlsConn>),
     Channel(Channel),
 }
 
@@ -85,6 +89,10 @@ impl Conn {
                 stream.set_nodelay(true)?;
                 Ok(Self::Tcp(stream))
             }
+            #[cfg(feature = "tls")]
+            Address::Tls(address) => Ok(Self::Tls(TlsConn::open(address).await?.into())),
+            #[cfg(not(feature = "tls"))]
+            Address::Tls(_) => Err(crate::host::no_tls()),
         }
     }
 
@@ -111,6 +119,8 @@ impl Conn {
                     stream.readable().await?;
                     stream.try_read(buf)
                 }
+                #[cfg(feature = "tls")]
+                Self::Tls(conn) => return conn.read(buf).await,
                 Self::Channel(channel) => poll_fn(|cx| channel.poll_read(cx, buf)).await,
             };
             match done {
@@ -126,6 +136,8 @@ impl Conn {
             match self {
                 Self::Unix(stream) => stream.writable().await?,
                 Self::Tcp(stream) => stream.writable().await?,
+                #[cfg(feature = "tls")]
+                Self::Tls(conn) => return conn.write(bytes).await,
                 Self::Channel(channel) => return poll_fn(|cx| channel.poll_write(cx, bytes)).await,
             }
             match self.try_write(bytes) {
@@ -139,6 +151,8 @@ impl Conn {
         match self {
             Self::Unix(stream) => stream.try_write(bytes),
             Self::Tcp(stream) => stream.try_write(bytes),
+            #[cfg(feature = "tls")]
+            Self::Tls(conn) => conn.try_write(bytes),
             Self::Channel(channel) => {
                 match channel.poll_write(&Context::from_waker(Waker::noop()), bytes) {
                     Poll::Ready(done) => done,

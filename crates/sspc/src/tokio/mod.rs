@@ -37,6 +37,8 @@ mod send;
 mod sending;
 mod shared;
 mod smd;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::sync::Arc;
 use std::vec;
@@ -57,6 +59,17 @@ pub use smd::Smd;
 pub use sspc_address::{Address, AddressError};
 use sspc_line::Line;
 pub use sspc_wire::smd::Classes;
+
+/// Connects to a proxy as a stream does, and leaves: whether somebody is there. With TLS the handshake
+/// is a part of it, in which the proxy's certificate is checked; whether the proxy takes the client's
+/// shows only when a stream is opened.
+///
+/// # Errors
+/// Why it cannot be reached, after the 3 s of [`Options::connect_timeout`] at the latest.
+pub async fn reach(address: &Address) -> std::io::Result<()> {
+    let target = ProxyTarget::new(address.clone());
+    conn::Conn::open(target, Options::default()).await.map(drop)
+}
 
 /// Chunks of payload that wait to be sent before senders wait.
 const COMMANDS_MAX: usize = 8;

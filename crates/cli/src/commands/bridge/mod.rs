@@ -223,6 +223,9 @@ fn parse_socket(text: &str) -> Result<ListenAddress, String> {
         Ok(ListenAddress::Serial(_) | ListenAddress::Network(_)) => {
             Err("a bridge listens at sockets; the line goes to --proxy".to_owned())
         }
+        Ok(ListenAddress::Tls(_)) => {
+            Err("a bridge serves the programs of its own machine, without TLS".to_owned())
+        }
         Ok(address) => Ok(address),
         Err(error) => Err(error.to_string()),
     }

@@ -43,7 +43,8 @@ pub(crate) struct CatArgs {
     /// `serial:/dev/ttyUSB0?baud=2000000&rtscts=1&profile=fast` is the serial line to a gateway's
     /// proxy; without `?baud=` it runs at 115200. Only one process can use the port at a time; run
     /// `sspc bridge` to share it. `udp:HOST:PORT?keys=FILE` and `tcp:HOST:PORT?keys=FILE` are encrypted
-    /// lines over a network; the file has this device's id and key.
+    /// lines over a network; the file has this device's id and key. `tcp:HOST:PORT?ca=FILE` is TLS, with
+    /// `&cert=FILE&key=FILE` for a proxy that asks for a certificate.
     #[arg(short, long, value_name = "ADDR", default_value_t)]
     pub(crate) proxy: Address,
 

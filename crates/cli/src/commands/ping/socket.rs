@@ -34,7 +34,7 @@ pub(super) async fn run(
         tally.sent += 1;
         let start = Instant::now();
         let connected = tokio::select! {
-            connected = timeout(CONNECT_LIMIT, socket::connect(address)) => connected,
+            connected = timeout(CONNECT_LIMIT, connect(address)) => connected,
             _ = &mut stopped => break,
         };
         match connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
@@ -50,4 +50,12 @@ pub(super) async fn run(
         }
     }
     Ok((tally, why))
+}
+
+/// With TLS the handshake is a part of it.
+async fn connect(address: &Address) -> io::Result<()> {
+    match address {
+        Address::Tls(_) => sspc::tokio::reach(address).await,
+        _ => socket::connect(address).await.map(drop),
+    }
 }

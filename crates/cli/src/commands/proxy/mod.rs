@@ -68,6 +68,8 @@ pub(crate) struct ProxyArgs {
     /// file and removes it at the end; `uds:/PATH?mode=0660&owner=USER:GROUP` sets who may use it.
     /// `serial:/dev/ttyS1?baud=2000000&rtscts=1&profile=fast` is a line to one device, whose
     /// streams share it; both ends need the same baud rate, and the default is 115200.
+    /// `tcp:HOST:PORT?cert=FILE&key=FILE` serves clients over TLS, with `&client_ca=FILE` only those that
+    /// have a certificate of it; without TLS, addresses that other machines reach need `?tls=off`.
     /// `udp:HOST:PORT?keys=FILE` and `tcp:HOST:PORT?keys=FILE` serve any number of devices over a
     /// network, each on an encrypted line of its own; the file has their ids and keys. The default
     /// address is `uds:@proxy.ss.lws`, where every client looks first, unless a service manager

@@ -231,6 +231,9 @@ pub(super) use super::mqtt::{
 };
 pub(super) use super::network::{lines_of_many_hosts, lines_of_one_host};
 pub(super) use super::smd::{age_of_messages, messages_of_a_second, waiting_messages};
+pub(super) use super::tls::{
+    handshakes_of_many_hosts, handshakes_of_one_host, silence_before_the_handshake,
+};
 
 pub(super) async fn served_links(config: Config) -> u64 {
     let asked = config.limits.sessions + 3;

@@ -26,6 +26,10 @@ type Certificate = CertificateInner<Raw>;
 const CERTIFICATES_MAX: usize = 16;
 /// Most characters of a name from a certificate.
 const NAME_MAX: usize = 80;
+/// Most characters of a name that a client counts as; no DNS name is longer.
+const DNS_NAME_MAX: usize = 255;
+/// Most names of a client that are kept.
+const CLIENT_NAMES_MAX: usize = 16;
 /// Most names that a certificate is said to be for.
 const NAMES_MAX: usize = 4;
 /// RSA keys that are taken, bits.
@@ -51,6 +55,25 @@ pub(super) fn validity(der: &[u8]) -> Option<(u64, u64)> {
 pub(super) fn subject(der: &[u8]) -> Option<String> {
     let cert = Certificate::from_der(der).ok()?;
     Some(name(cert.tbs_certificate().subject()))
+}
+
+/// Whom a certificate is for: its common name, if there is one, and its DNS names; the first few.
+pub(crate) fn names(der: &[u8]) -> Vec<String> {
+    let Ok(cert) = Certificate::from_der(der) else { return Vec::new() };
+    let cert = cert.tbs_certificate();
+    let common = cert.subject().common_name().ok().flatten();
+    let mut names: Vec<String> =
+        common.iter().map(|name| shorten_to(&name.value(), DNS_NAME_MAX)).collect();
+    if let Ok(Some((_, others))) = cert.get_extension::<SubjectAltName>() {
+        let dns = others.0.iter().filter_map(|name| match name {
+            GeneralName::DnsName(name) => Some(shorten_to(name.as_str(), DNS_NAME_MAX)),
+            _ => None,
+        });
+        names.extend(dns.take(CLIENT_NAMES_MAX));
+    }
+    names.dedup();
+    names.truncate(CLIENT_NAMES_MAX);
+    names
 }
 
 fn seconds(time: Time) -> u64 {
@@ -292,7 +315,7 @@ fn misused(leaf: &Certificate, error: &CertificateError, trust: &str) -> Option<
 }
 
 /// What can be said without looking at the certificates.
-pub(super) fn in_words(error: &CertificateError) -> String {
+pub(crate) fn in_words(error: &CertificateError) -> String {
     use CertificateError as E;
     let words = match error {
         E::BadEncoding => "the certificate is not readable",
@@ -380,9 +403,13 @@ fn name(name: &Name) -> String {
 
 /// Not much of it, and nothing a terminal or a log would obey.
 fn shorten(text: &str) -> String {
+    shorten_to(text, NAME_MAX)
+}
+
+fn shorten_to(text: &str, max: usize) -> String {
     let mut chars = text.chars();
     let mut out = String::new();
-    for c in chars.by_ref().take(NAME_MAX) {
+    for c in chars.by_ref().take(max) {
         match c {
             '\'' | '"' => out.push(c),
             _ => out.extend(c.escape_debug()),

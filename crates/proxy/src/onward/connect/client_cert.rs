@@ -82,12 +82,18 @@ impl ClientCert {
         Ok(Self { key: Arc::new(key), name: name.into() })
     }
 
+    /// The certificates and their key, for a server.
+    pub(crate) fn certified_key(&self) -> Arc<CertifiedKey> {
+        Arc::clone(&self.key)
+    }
+
     /// What it is presented with.
     pub(super) fn resolver(&self) -> Arc<dyn ResolvesClientCert> {
         Arc::new(Presenting(Arc::clone(&self.key)))
     }
 
-    fn has_expired(&self) -> bool {
+    /// Whether clients and servers refuse it by now.
+    pub(crate) fn has_expired(&self) -> bool {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let end = self.key.end_entity_cert().ok().and_then(|own| chain::validity(own));
         match (now, end) {

@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
+pub(crate) use self::chain::{in_words, names};
 pub(crate) use self::client_cert::Presented;
 pub use self::client_cert::{ClientCert, ClientCertError};
 use self::perf::Dns;
