@@ -203,3 +203,77 @@ impl LinkWriter for TlsWriter {
         drop((self, reader));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::{PrivateKeyDer, ServerName};
+    use rustls::{ClientConfig, RootCertStore, ServerConfig};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::time::timeout;
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    async fn pair() -> (TlsStream<Socket>, tokio_rustls::client::TlsStream<TcpStream>) {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let cert = made.cert.der().clone();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.clone()], key)
+            .unwrap();
+        let mut anchors = RootCertStore::empty();
+        anchors.add(cert).unwrap();
+        let client = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(anchors)
+            .with_no_client_auth();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let link = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let host = ServerName::try_from("localhost").unwrap();
+        let accepted = Socket::Here(listener.accept().await.unwrap().0);
+        let (server, client) = tokio::join!(
+            TlsAcceptor::from(Arc::new(server)).accept(accepted),
+            TlsConnector::from(Arc::new(client)).connect(host, link)
+        );
+        (server.unwrap(), client.unwrap())
+    }
+
+    /// A session that has nothing more to write does not come back to the writer.
+    #[tokio::test]
+    async fn what_was_written_arrives_while_the_session_only_reads_or_waits() {
+        for reads in [true, false] {
+            let (server, mut client) = pair().await;
+            let (mut reader, mut writer) = split(server, Duration::from_secs(60));
+            let mut written = 0;
+            // Until neither the socket nor TLS takes more.
+            while let Some(length) = writer.write(&[7; 4096]).now_or_never() {
+                written += length.unwrap();
+            }
+            let mut room = [0; 8];
+            let serving = async {
+                if reads {
+                    assert_eq!(reader.read(&mut room).await.unwrap(), 2);
+                } else {
+                    reader.gone().await;
+                }
+            };
+            let receiving = async {
+                let mut all = vec![0; written];
+                client.read_exact(&mut all).await.unwrap();
+                client.write_all(b"ok").await.unwrap();
+                client.flush().await.unwrap();
+                drop(client);
+            };
+            let both = async { tokio::join!(serving, receiving) };
+            timeout(PATIENCE, both).await.unwrap_or_else(|_| panic!("reads: {reads}"));
+        }
+    }
+}
