@@ -81,15 +81,15 @@ fn attributes(transaction: &TransactionView) -> Vec<KeyValue> {
     if let Some(version) = version(&transaction.protocol) {
         all.push(text("network.protocol.version", version));
     }
-    match transaction.endpoint.as_deref() {
-        Some(endpoint) => match endpoint.rsplit_once(':') {
-            Some((host, port)) if let Ok(port) = port.parse::<u16>() => {
+    if let Some(endpoint) = &transaction.endpoint {
+        let parts = endpoint.rsplit_once(':');
+        match parts.and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?))) {
+            Some((host, port)) => {
                 all.push(text("server.address", host.trim_matches(['[', ']'])));
                 all.push(number("server.port", port.into()));
             }
-            _ => all.push(text("server.address", endpoint)),
-        },
-        None => {}
+            None => all.push(text("server.address", endpoint)),
+        }
     }
     if let Some(status) = transaction.status {
         all.push(number("http.response.status_code", status.into()));

@@ -78,3 +78,29 @@ fn what_cannot_be_opened_is_known_before_anybody_is_served() {
     let stderr = text(&output.stderr);
     assert!(stderr.contains("--access-log /nowhere/at/all.log: No such file"), "{stderr}");
 }
+
+#[test]
+fn a_collector_gets_what_happens_until_the_end() {
+    let collector = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", collector.local_addr().unwrap());
+    let policy = Origin::start().policy();
+    let mut proxy = Proxy::start_at(&policy, &random_address(), &["--otlp", &url]);
+    assert_exit(&proxy.cat(&["hello"]), 0);
+    let (mut link, _) = collector.accept().unwrap();
+    let mut got = Vec::new();
+    while !got.windows(5).any(|part| part == b"hello") {
+        let mut room = [0; 4096];
+        let length = std::io::Read::read(&mut link, &mut room).unwrap();
+        assert_ne!(length, 0, "{}", String::from_utf8_lossy(&got));
+        got.extend_from_slice(&room[..length]);
+    }
+    assert!(got.starts_with(b"POST /v1/traces HTTP/1.1\r\n"));
+    // A collector that never answers holds up nobody's end.
+    signal(&proxy.child, Signal::SIGTERM);
+    assert_eq!(wait(&mut proxy.child).code(), Some(0));
+
+    let output = run(&["proxy", "-l", &random_address(), "--otlp", "localhost:4318"]);
+    assert_exit(&output, 1);
+    let stderr = text(&output.stderr);
+    assert!(stderr.contains("--otlp: localhost:4318/v1/traces is not an http: or https: URL"));
+}

@@ -7,6 +7,8 @@ mod capture;
 mod cookie_file;
 mod credentials;
 mod knobs;
+#[cfg(feature = "otel")]
+mod otlp;
 mod reloader;
 mod remote;
 
@@ -183,6 +185,10 @@ pub(crate) struct ProxyArgs {
     #[arg(long, value_name = "FILE[,SIZE]")]
     capture: Option<CaptureTo>,
 
+    #[cfg(feature = "otel")]
+    #[command(flatten)]
+    otlp: otlp::OtlpArgs,
+
     /// Change a limit, such as sessions=1000; may be given several times
     #[arg(
         long = "limit",
@@ -324,6 +330,10 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     };
     config.observe =
         args.access_log.is_some() || args.capture.is_some() || args.admin != Some(AdminArg::None);
+    #[cfg(feature = "otel")]
+    {
+        config.observe |= args.otlp.is_given();
+    }
     let mut proxy = Proxy::new(config).map_err(|error| Failure::new(error.to_string()))?;
     if !has_policy {
         let handle = proxy.handle();
@@ -349,6 +359,8 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
         (Some(to), Some(observed)) => Some(Capture::start(to, &observed)?),
         _ => None,
     };
+    #[cfg(feature = "otel")]
+    let otlp = args.otlp.start(handle.clone(), &runtime)?;
     let audience = Audience {
         console,
         access_log: access_log.as_ref(),
@@ -359,6 +371,10 @@ pub(crate) fn run(args: &ProxyArgs, console: Console) -> Result<Exit, Failure> {
     let exit = runtime.block_on(serve(proxy, reloader, first_fetch, credentials, &audience));
     if let Some(access_log) = access_log {
         access_log.finish();
+    }
+    #[cfg(feature = "otel")]
+    if let Some(otlp) = otlp {
+        otlp.finish(&runtime);
     }
     if let Some(capture) = capture {
         capture.finish();
