@@ -134,7 +134,7 @@ impl Side {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "too many follow this proxy already",
                 &format!("at most {FOLLOWERS_MAX} may follow what happens at a time"),
-                "close a page or an `sspc top` that nobody looks at, and try again",
+                "close a page that nobody looks at, and try again",
             ))
         })
     }

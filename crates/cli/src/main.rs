@@ -4,6 +4,7 @@
 //! each other.
 
 mod access_file;
+mod admin_client;
 mod args;
 mod cable;
 mod capture_to;

@@ -10,6 +10,7 @@ mod ping;
 mod policy;
 mod proxy;
 mod smd;
+mod status;
 mod tap;
 
 use clap::Subcommand;
@@ -24,6 +25,7 @@ pub(crate) enum Command {
     Cat(cat::CatArgs),
     Bridge(bridge::BridgeArgs),
     Ping(ping::PingArgs),
+    Status(status::StatusArgs),
     Smd(smd::SmdArgs),
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -48,6 +50,7 @@ impl Command {
             Self::Cat(args) => cat::run(args, console),
             Self::Bridge(args) => bridge::run(args, console),
             Self::Ping(args) => ping::run(args),
+            Self::Status(args) => status::run(args),
             Self::Smd(args) => smd::run(args),
             Self::Policy(command) => policy::run(command, console),
             Self::Access(command) => access::run(command, console),

@@ -23,7 +23,7 @@ pub(crate) use notices::Notices;
 use repeats::Repeats;
 pub(crate) use stdout::{StdoutStop, StoppableStdout};
 pub(crate) use style::{Painted, Painter, Style, wants_color};
-pub(crate) use text::{count, labelled, printable, rate, size};
+pub(crate) use text::{age, count, labelled, printable, rate, size};
 
 /// The target of lines that are no logs.
 const NOTICE: &str = "sspc::notice";

@@ -83,3 +83,53 @@ fn a_proxy_goes_on_without_one_that_nobody_asked_for() {
     let said = proxy.rest();
     assert!(said.iter().any(|line| line.contains("no admin side yet")), "{said:#?}");
 }
+
+#[test]
+fn status_shows_streams_failures_and_the_policy() {
+    let proxy = Proxy::start(&Origin::start().policy());
+    assert_exit(&proxy.cat(&["missing"]), 4);
+    let mut waits = proxy.cat_spawn(&["silent"]);
+    let admin = format!("{}.admin", proxy.address);
+    while status_of(&admin, "silent") != "CONNECTING" {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let output = run(&["status", "--proxy", &proxy.address]);
+    assert_exit(&output, 0);
+    let shown = text(&output.stdout);
+    for part in [
+        "ready, up",
+        "9 streamtypes",
+        "silent      CONNECTING",
+        "nacked  upstream",
+        "answered with 404",
+        "LEADS TO",
+    ] {
+        assert!(shown.contains(part), "no {part:?} in\n{shown}");
+    }
+    assert!(!shown.contains('\u{1b}'), "colours where there is no terminal:\n{shown}");
+    let output = run(&["status", "--admin", &admin, "--json"]);
+    assert_exit(&output, 0);
+    let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(all["sessions"]["rows"][0]["streamtype"], "silent");
+    assert_eq!(all["failures"][0]["status"], 404);
+    waits.kill().unwrap();
+    waits.wait().unwrap();
+}
+
+fn status_of(admin: &str, streamtype: &str) -> String {
+    let path = format!("/api/v1/sessions?streamtype={streamtype}");
+    let found: Value = serde_json::from_str(&ask(admin, &path)).unwrap();
+    found["rows"][0]["state"].as_str().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn status_says_when_there_is_no_proxy_and_what_it_cannot_ask() {
+    let nobody = random_address();
+    let output = run(&["status", "--proxy", &nobody]);
+    assert_exit(&output, 8);
+    let said = text(&output.stderr);
+    assert!(said.contains(&format!("{nobody}.admin")) && said.contains("--admin"), "{said}");
+    let output = run(&["status", "--proxy", "tcp:localhost:1"]);
+    assert_exit(&output, 2);
+    assert!(text(&output.stderr).contains("--admin"), "{}", text(&output.stderr));
+}

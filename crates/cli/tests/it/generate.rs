@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use crate::support::{assert_exit, run, text};
 
 /// Every command, with some of its options; the help is the judge of what there is.
-const COMMANDS: [&[&str]; 20] = [
+const COMMANDS: [&[&str]; 21] = [
     &["proxy"],
     &["cat"],
     &["bridge"],
     &["ping"],
+    &["status"],
     &["smd"],
     &["smd", "send"],
     &["policy"],

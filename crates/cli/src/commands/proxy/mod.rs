@@ -81,7 +81,7 @@ pub(crate) struct ProxyArgs {
 
     /// Show what the proxy does here: uds:@NAME, uds:/PATH, http:127.0.0.1:PORT or none
     ///
-    /// For `sspc status`, `sspc top`, browsers and Prometheus: a status page, a JSON API, metrics and health.
+    /// For `sspc status`, browsers and Prometheus: a status page, a JSON API, metrics and health.
     /// It only shows. A Unix socket serves root and the proxy's own user; with `http:` everyone on this
     /// machine may look, and nobody else. The default is the first Unix socket that the proxy listens at,
     /// with `.admin` behind its name, or `uds:@proxy.ss.lws.admin` if it listens at none; if that cannot
