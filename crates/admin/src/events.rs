@@ -22,10 +22,10 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Transactions in one snapshot: the latest.
 const TRANSACTIONS_SHOWN: usize = 50;
 /// How often a reader hears something though nothing happens, so that one that is gone shows.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// One event.
-fn event(name: &str, data: &impl Serialize) -> Bytes {
+pub(crate) fn event(name: &str, data: &impl Serialize) -> Bytes {
     // JSON has no line breaks; what cannot be written is left out.
     let data = serde_json::to_string(data).unwrap_or_else(|_| "null".to_owned());
     format!("event: {name}\ndata: {data}\n\n").into()

@@ -10,6 +10,7 @@
 mod answer;
 mod api;
 mod events;
+mod frames;
 mod metrics;
 mod page;
 mod query;

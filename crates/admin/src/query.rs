@@ -12,6 +12,10 @@ pub(crate) struct Query {
     pub(crate) client: Option<String>,
     pub(crate) streamtype: Option<String>,
     pub(crate) state: Option<String>,
+    /// The session of this number alone, of frames.
+    pub(crate) session: Option<u64>,
+    /// Bytes of each frame.
+    pub(crate) snap: Option<usize>,
     /// A part of anything that is shown.
     pub(crate) text: Option<String>,
     pub(crate) sort: Sort,
@@ -58,6 +62,8 @@ impl Default for Query {
             client: None,
             streamtype: None,
             state: None,
+            session: None,
+            snap: None,
             text: None,
             sort: Sort::default(),
             is_descending: false,
@@ -105,6 +111,17 @@ impl Query {
                     };
                     (query.sort, query.is_descending) = (*sort, is_descending);
                 }
+                "session" | "snap" => match value.parse::<u64>() {
+                    Ok(number) if name == "session" => query.session = Some(number),
+                    Ok(number) => query.snap = Some(usize::try_from(number).unwrap_or(usize::MAX)),
+                    Err(_) => {
+                        return Err(wrong(
+                            "this is no number",
+                            &value,
+                            "give a number, such as 12",
+                        ));
+                    }
+                },
                 "after" => match value.parse() {
                     Ok(after) => query.after = after,
                     Err(_) => {

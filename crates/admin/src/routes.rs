@@ -8,12 +8,12 @@ use http::{Method, Request, StatusCode};
 use crate::answer::{self, Answer, failed, json, whole};
 use crate::query::Query;
 use crate::server::Side;
-use crate::{api, events, metrics, page};
+use crate::{api, events, frames, metrics, page};
 
 /// Every path, for the answer to one that there is not.
 const PATHS: &str = "/, /api/v1/status, /api/v1/sessions, /api/v1/sessions/ID, /api/v1/lines, \
                      /api/v1/connections, /api/v1/failures, /api/v1/streamtypes, \
-                     /api/v1/transactions, /api/v1/events, /metrics, /healthz and /readyz";
+                     /api/v1/transactions, /api/v1/frames, /api/v1/events, /metrics, /healthz and /readyz";
 
 const TEXT: &str = "text/plain; charset=utf-8";
 
@@ -40,7 +40,7 @@ pub(crate) fn answer<B>(side: &Arc<Side>, host: Option<u16>, request: &Request<B
         answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET"));
         return answer;
     }
-    find(side, request).unwrap_or_else(|wrong| *wrong)
+    find(side, host, request).unwrap_or_else(|wrong| *wrong)
 }
 
 /// Pages of others can have a name of their own lead to this machine, and would then be let read what is
@@ -57,7 +57,11 @@ fn is_our_host<B>(request: &Request<B>, port: u16) -> bool {
     given == Some(port) && (is_loopback || name.eq_ignore_ascii_case("localhost"))
 }
 
-fn find<B>(side: &Arc<Side>, request: &Request<B>) -> Result<Answer, Box<Answer>> {
+fn find<B>(
+    side: &Arc<Side>,
+    host: Option<u16>,
+    request: &Request<B>,
+) -> Result<Answer, Box<Answer>> {
     const OK: StatusCode = StatusCode::OK;
     let query = |takes: &[&str]| Query::parse(request.uri().query(), takes);
     let observed = &side.observed;
@@ -83,6 +87,18 @@ fn find<B>(side: &Arc<Side>, request: &Request<B>) -> Result<Answer, Box<Answer>
             let query = query(&["client", "streamtype"])?;
             let slot = side.follow()?;
             answer::events(events::transactions(side, query, slot))
+        }
+        // Over TCP every user of the machine may ask.
+        "/api/v1/frames" if host.is_some() => failed(
+            StatusCode::FORBIDDEN,
+            "frames are not shown here",
+            "they hold payload and metadata, and every user of this machine can reach this address",
+            "start the proxy with a Unix socket for --admin, which is for root and the proxy's own user",
+        ),
+        "/api/v1/frames" => {
+            let query = query(&["client", "streamtype", "session", "snap"])?;
+            let slot = side.follow()?;
+            answer::events(frames::frames(side, query, slot))
         }
         "/api/v1/events" => {
             let takes = ["client", "streamtype", "state", "text", "sort", "limit"];

@@ -3,8 +3,11 @@
 use std::io::{BufRead, BufReader, Write};
 
 use serde_json::Value;
+use sspc_admin::AdminAddress;
 
-use crate::support::{World, connect, get};
+use tokio::time::timeout;
+
+use crate::support::{PATIENCE, World, ask, connect, get};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sessions_show_who_does_what_and_what_went_wrong() {
@@ -121,6 +124,51 @@ async fn transactions_come_as_they_end() {
     assert_eq!((&first["streamtype"], &first["outcome"], &first["status"]), expected, "{first}");
     let (_, only) = tokio::task::spawn_blocking(gone).await.unwrap();
     assert_eq!(only["status"], 404, "{only}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_come_as_they_pass_cut_and_filtered_as_asked() {
+    let world = World::start().await;
+    let mut good = events(&world, "/api/v1/frames?streamtype=good&snap=3");
+    let nobody = events(&world, "/api/v1/frames?client=nobody%20of%20this%20name");
+    let _first = world.get("gone").await;
+    let _second = world.get("good").await;
+    let frames = tokio::task::spawn_blocking(move || {
+        let mut frames = Vec::new();
+        loop {
+            let (name, frame) = good();
+            assert_eq!(name, "frame");
+            frames.push(frame);
+            // RX_PAYLOAD
+            if frames.last().unwrap()["bytes"].as_str().unwrap().starts_with("55") {
+                return frames;
+            }
+        }
+    });
+    let frames = timeout(PATIENCE, frames).await.unwrap().unwrap();
+    let types: Vec<_> = frames.iter().map(|frame| &frame["bytes"].as_str().unwrap()[..2]).collect();
+    // STREAMTYPE, CREATE_RESULT, CONNSTATE, ONWARD_CONNECT, and so on.
+    assert_eq!(&types[..2], ["aa", "56"], "{types:?}");
+    assert!(types.contains(&"ab") && types.contains(&"57"), "{types:?}");
+    let first = &frames[0];
+    assert_eq!((&first["direction"], &first["streamtype"]), (&"to_proxy".into(), &"good".into()));
+    assert!(first["peer"].as_str().unwrap().starts_with("process "), "{first}");
+    assert_eq!(first["bytes"].as_str().unwrap().len(), 6);
+    assert_eq!(first["length"], 3 + 9 + "good".len());
+    drop(nobody);
+    let answer = world.look("/api/v1/frames?snap=x").await;
+    assert_eq!(answer.status, 400, "{}", answer.body);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_are_shown_over_unix_sockets_alone() {
+    let world = World::at(&"http:127.0.0.1:0".parse().unwrap()).await;
+    let AdminAddress::Http(at) = &world.admin else { panic!() };
+    let asked = get("/api/v1/frames", &at.to_string());
+    let admin = world.admin.clone();
+    let answer = tokio::task::spawn_blocking(move || ask(&admin, &asked)).await.unwrap();
+    assert_eq!(answer.status, 403, "{}", answer.body);
+    assert!(answer.body.contains("hold payload and metadata"), "{}", answer.body);
 }
 
 #[tokio::test(flavor = "multi_thread")]

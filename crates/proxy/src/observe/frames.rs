@@ -94,6 +94,11 @@ pub struct SeenFrame {
 }
 
 impl SeenFrame {
+    /// Whether it came from the client.
+    pub fn is_to_proxy(&self) -> bool {
+        self.direction == Direction::ToProxy
+    }
+
     /// The number of its session.
     pub fn session(&self) -> u64 {
         self.who.session
