@@ -12,6 +12,7 @@ mod proxy;
 mod smd;
 mod status;
 mod tap;
+mod trace;
 
 use clap::Subcommand;
 
@@ -26,6 +27,7 @@ pub(crate) enum Command {
     Bridge(bridge::BridgeArgs),
     Ping(ping::PingArgs),
     Status(status::StatusArgs),
+    Trace(trace::TraceArgs),
     Smd(smd::SmdArgs),
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -51,6 +53,7 @@ impl Command {
             Self::Bridge(args) => bridge::run(args, console),
             Self::Ping(args) => ping::run(args),
             Self::Status(args) => status::run(args),
+            Self::Trace(args) => trace::run(args),
             Self::Smd(args) => smd::run(args),
             Self::Policy(command) => policy::run(command, console),
             Self::Access(command) => access::run(command, console),

@@ -88,6 +88,16 @@ impl Connections {
         }
     }
 
+    /// Something that is no frame.
+    pub(crate) fn note(&mut self, label: Label, text: &str) -> io::Result<()> {
+        self.printer.note(label, text)
+    }
+
+    /// Nothing is kept of what came so far: what comes next begins with a frame.
+    pub(crate) fn forget(&mut self) {
+        self.streams.clear();
+    }
+
     /// The input itself is wrong at this label.
     pub(crate) fn fault(&mut self, label: Label, at: &str, text: &str) -> io::Result<()> {
         self.printer.fault_in(label, at, text)

@@ -72,6 +72,31 @@ impl LiveTrace {
         }
     }
 
+    /// A whole frame of a stream, whatever came before it.
+    pub(crate) fn show_frame(
+        &mut self,
+        time_us: u64,
+        connection: u64,
+        direction: Direction,
+        frame: &[u8],
+    ) -> io::Result<()> {
+        self.show(time_us, connection, direction, frame)?;
+        if let View::Frames(connections) = &mut self.0 {
+            connections.forget();
+        }
+        Ok(())
+    }
+
+    /// Something that is no frame.
+    pub(crate) fn note(&mut self, time_us: u64, connection: u64, text: &str) -> io::Result<()> {
+        let (time_us, connection) = (Some(time_us), Some(connection));
+        let label = Label { time_us, connection, ..Label::default() };
+        match &mut self.0 {
+            View::Frames(connections) => connections.note(label, text),
+            View::Bytes(printer, _) => printer.note(label, text),
+        }
+    }
+
     /// Writes what was shown so far.
     pub(crate) fn flush(&mut self) -> io::Result<()> {
         match &mut self.0 {

@@ -11,6 +11,7 @@ const COMMANDS: [&[&str]; 21] = [
     &["bridge"],
     &["ping"],
     &["status"],
+    &["trace"],
     &["smd"],
     &["smd", "send"],
     &["policy"],

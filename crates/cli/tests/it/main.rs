@@ -27,5 +27,6 @@ mod soak;
 mod support;
 mod tap;
 mod tls;
+mod trace;
 mod upload;
 mod who_may;
