@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::support::{assert_exit, run, text};
 
 /// Every command, with some of its options; the help is the judge of what there is.
-const COMMANDS: [&[&str]; 21] = [
+const COMMANDS: [&[&str]; 22] = [
     &["proxy"],
     &["cat"],
     &["bridge"],
