@@ -126,7 +126,7 @@ fn states(record: &[String]) -> Vec<&str> {
 
 #[test]
 fn a_link_of_single_bytes_changes_nothing() {
-    for (task, wanted) in alone() {
+    for (task, (wanted, _)) in alone() {
         let (record, ..) = run(task, Fault::Short);
         assert_eq!(record, wanted, "{task:?}");
     }
@@ -135,9 +135,9 @@ fn a_link_of_single_bytes_changes_nothing() {
 #[test]
 fn a_link_that_fails_at_any_step_harms_its_own_client_alone() {
     let alone = alone();
-    let record_of = |task| &alone.iter().find(|(known, _)| *known == task).unwrap().1;
+    let record_of = |task| &alone.iter().find(|(known, _)| *known == task).unwrap().1.0;
     let faults: [fn(usize) -> Fault; 3] = [Fault::Error, Fault::Closed, Fault::Stalled];
-    for (task, wanted) in &alone {
+    for (task, (wanted, _)) in &alone {
         for fault in faults {
             // All calls, or where they are many some of them.
             let (.., calls) = run(*task, fault(usize::MAX));
