@@ -449,3 +449,16 @@ fn clients_reach_this_machine_only_if_it_is_allowed() {
     assert_exit(&wrong, 2);
     assert!(text(&wrong.stderr).contains("is neither a network"), "{}", text(&wrong.stderr));
 }
+
+#[test]
+fn a_policy_that_is_cut_off_does_not_take_the_place_of_a_good_one() {
+    let policy = Origin::start().policy();
+    let mut proxy = Proxy::start_at(&policy, &random_address(), &[]);
+    for cut in ["{", "{\"s\": [", policy.trim_end().strip_suffix('}').unwrap()] {
+        std::fs::write(proxy.policy_file(), cut).unwrap();
+        signal(&proxy.child, Signal::SIGHUP);
+        let told = proxy.wait_for("not reloaded, the old policy stays");
+        assert!(told.contains("the policy is cut off"), "{told}");
+        assert_exit(&proxy.cat(&["hello"]), 0);
+    }
+}

@@ -12,6 +12,9 @@ use super::remote::{Known, Options, Remote};
 use crate::exit::Failure;
 use crate::policy_files::{self, LoadError, Loaded};
 
+const CUT_OFF_FILE: &str = "the policy is cut off: brackets are still open at its end; is it being \
+                            written? `sspc policy check` shows where";
+
 /// Why the policy is read again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Why {
@@ -129,6 +132,12 @@ impl Reloader {
     ) -> Result<Option<Both>, LoadError> {
         let asked = why == Why::Asked;
         let file = if asked { self.load_file().await? } else { None };
+        // At start somebody looks at the warning; now a good one would be lost.
+        if let Some(file) = &file
+            && is_cut_off(file)
+        {
+            return Err(LoadError::Read(Failure::new(CUT_OFF_FILE)));
+        }
         let mut new = None;
         if let Some(remote) = &self.remote {
             match remote.fetch(handle).await {
@@ -197,7 +206,7 @@ impl Reloader {
         let name = source.name.clone();
         let loaded = blocking(move || policy_files::load_over(&source, &overlays)).await?;
         let refuse = |why: &str| Err(LoadError::Read(Failure::new(format!("{name}: {why}"))));
-        if loaded.warnings.diagnostics().iter().any(|warning| warning.code == Code::Truncated) {
+        if is_cut_off(&loaded) {
             return refuse("it is cut off");
         }
         if loaded.policy.streamtypes.is_empty() {
@@ -213,6 +222,11 @@ impl Reloader {
             tokio::task::block_in_place(|| remote.accept(known));
         }
     }
+}
+
+/// Whether a document ends too early.
+fn is_cut_off(loaded: &Loaded) -> bool {
+    loaded.warnings.diagnostics().iter().any(|warning| warning.code == Code::Truncated)
 }
 
 async fn blocking<T: Send + 'static>(
