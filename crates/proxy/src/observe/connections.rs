@@ -11,7 +11,8 @@ use super::view::ConnectionView;
 #[derive(Debug, Default)]
 pub(crate) struct Connections {
     next: AtomicU64,
-    open: Mutex<HashMap<u64, ConnectionView>>,
+    /// Boxed, since the table has room for twice as many as there are.
+    open: Mutex<HashMap<u64, Box<ConnectionView>>>,
 }
 
 /// An open connection, as long as it is held.
@@ -34,7 +35,7 @@ impl Drop for Connection {
 }
 
 impl Connections {
-    fn open(&self) -> MutexGuard<'_, HashMap<u64, ConnectionView>> {
+    fn open(&self) -> MutexGuard<'_, HashMap<u64, Box<ConnectionView>>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -52,7 +53,7 @@ impl Connections {
         let sessions = Vec::new();
         let view =
             ConnectionView { id, endpoint, address, tls, protocol, client, opened_at, sessions };
-        self.open().insert(id, view);
+        self.open().insert(id, Box::new(view));
         Connection { id, all: Arc::clone(self) }
     }
 
@@ -65,7 +66,8 @@ impl Connections {
 
     /// All that are open, the oldest first; without who uses them.
     pub(super) fn view(&self) -> Vec<ConnectionView> {
-        let mut all: Vec<_> = self.open().values().cloned().collect();
+        let mut all: Vec<_> =
+            self.open().values().map(|view| ConnectionView::clone(view)).collect();
         all.sort_by_key(|connection| connection.id);
         all
     }
