@@ -63,7 +63,7 @@ impl LinkConfig {
     }
 }
 
-/// How often bytes come to harm, each in cases per million bytes.
+/// How often bytes come to harm, each in cases per million bytes unless `of` says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Noise {
     /// One bit of the byte is flipped.
@@ -80,6 +80,8 @@ pub struct Noise {
     pub overruns: u32,
     /// An overrun is 1 to this many bytes long.
     pub overrun_max: u32,
+    /// Of how many bytes: what is rarer than once in a million has a larger number here.
+    pub of: u32,
 }
 
 impl Noise {
@@ -92,6 +94,7 @@ impl Noise {
         burst_max: 0,
         overruns: 0,
         overrun_max: 0,
+        of: 1_000_000,
     };
 }
 
@@ -325,11 +328,11 @@ impl Noise {
         }
         let mut heard = VecDeque::with_capacity(bytes.len());
         for byte in bytes {
-            if runs.burst == 0 && rng.chance(noise.bursts) {
+            if runs.burst == 0 && rng.chance_of(noise.bursts, noise.of) {
                 runs.burst = 1 + rng.below(u64::from(noise.burst_max)) as u32;
             }
             // Without overruns no chance is taken, so that seeds keep their runs.
-            if noise.overruns > 0 && runs.overrun == 0 && rng.chance(noise.overruns) {
+            if noise.overruns > 0 && runs.overrun == 0 && rng.chance_of(noise.overruns, noise.of) {
                 runs.overrun = 1 + rng.below(u64::from(noise.overrun_max)) as u32;
             }
             if runs.overrun > 0 {
@@ -339,12 +342,12 @@ impl Noise {
                 runs.burst -= 1;
                 counts.burst += 1;
                 heard.push_back(rng.bits() as u8);
-            } else if rng.chance(noise.drops) {
+            } else if rng.chance_of(noise.drops, noise.of) {
                 counts.dropped += 1;
-            } else if rng.chance(noise.flips) {
+            } else if rng.chance_of(noise.flips, noise.of) {
                 counts.flipped += 1;
                 heard.push_back(byte ^ (1 << rng.below(8)));
-            } else if rng.chance(noise.doubles) {
+            } else if rng.chance_of(noise.doubles, noise.of) {
                 counts.doubled += 1;
                 heard.extend([byte, byte]);
             } else {

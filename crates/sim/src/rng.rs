@@ -23,6 +23,11 @@ impl Rng {
 
     /// True `per_million` times out of a million.
     pub fn chance(&mut self, per_million: u32) -> bool {
-        per_million > 0 && self.0.random_ratio(per_million.min(1_000_000), 1_000_000)
+        self.chance_of(per_million, 1_000_000)
+    }
+
+    /// True so many times of so many.
+    pub fn chance_of(&mut self, times: u32, of: u32) -> bool {
+        times > 0 && self.0.random_ratio(times.min(of), of)
     }
 }

@@ -84,20 +84,24 @@ fn noise_costs_no_link() {
     }
 }
 
-/// Of every kind, from one byte in a million to one in a thousand. At the worst, links may be lost:
+/// Of every kind, from one byte in ten millions to one in a thousand. At the worst, links may be lost:
 /// what streams hear is right all the same, and on the stream that it was meant for, which the ends
 /// check byte by byte. With `SSPC_NOISY_SECONDS=1000` these are 10 GB.
 #[test]
 fn no_byte_is_wrong_whatever_the_noise() {
     let seconds = std::env::var("SSPC_NOISY_SECONDS").ok().and_then(|text| text.parse().ok());
     let (mut all, mut seed) = (0, 0);
-    for rate in [1, 10, 100, 1000] {
+    let million = 1_000_000;
+    for (rate, of) in
+        [(1, 10 * million), (1, million), (10, million), (100, million), (1000, million)]
+    {
+        let none = Noise { of, ..Noise::NONE };
         for noise in [
-            Noise { flips: rate, ..Noise::NONE },
-            Noise { drops: rate, ..Noise::NONE },
-            Noise { doubles: rate, ..Noise::NONE },
-            Noise { bursts: rate, burst_max: 64, ..Noise::NONE },
-            Noise { overruns: rate, overrun_max: 64, ..Noise::NONE },
+            Noise { flips: rate, ..none },
+            Noise { drops: rate, ..none },
+            Noise { doubles: rate, ..none },
+            Noise { bursts: rate, burst_max: 64, ..none },
+            Noise { overruns: rate, overrun_max: 64, ..none },
         ] {
             for client in [HOST, DEVICE] {
                 let lives = [Life::new(Choice::Auto, client), Life::new(Choice::Reliable, HOST)];
