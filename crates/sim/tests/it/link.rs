@@ -196,6 +196,7 @@ fn the_same_seed_gives_the_same_run() {
         burst_max: 5,
         overruns: 900,
         overrun_max: 5,
+        of: 1_000_000,
     };
     let config = LinkConfig { jitter_us: 90, noise, ..LinkConfig::serial(1_000_000) };
     let run = |seed| {
