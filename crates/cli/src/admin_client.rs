@@ -123,6 +123,12 @@ where
     Err(Failure::new(format!("{admin}: {}: {}; {}", part("what"), part("why"), part("help"))))
 }
 
+/// Takes the first server-sent event that is whole out of what has come, if there is one.
+pub(crate) fn take_event(come: &mut Vec<u8>) -> Option<Vec<u8>> {
+    let end = come.windows(2).position(|two| two == b"\n\n")?;
+    Some(come.drain(..end + 2).collect())
+}
+
 fn unreachable(admin: &AdminAddress, error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::PermissionDenied => Failure::new(format!(

@@ -15,6 +15,7 @@ mod exit;
 mod policy_files;
 mod private_file;
 mod service;
+mod shown;
 mod socket;
 mod splitmix;
 mod trace;

@@ -12,6 +12,7 @@ mod proxy;
 mod smd;
 mod status;
 mod tap;
+mod top;
 mod trace;
 
 use clap::Subcommand;
@@ -27,6 +28,7 @@ pub(crate) enum Command {
     Bridge(bridge::BridgeArgs),
     Ping(ping::PingArgs),
     Status(status::StatusArgs),
+    Top(top::TopArgs),
     Trace(trace::TraceArgs),
     Smd(smd::SmdArgs),
     #[command(subcommand)]
@@ -53,6 +55,7 @@ impl Command {
             Self::Bridge(args) => bridge::run(args, console),
             Self::Ping(args) => ping::run(args),
             Self::Status(args) => status::run(args),
+            Self::Top(args) => top::run(args),
             Self::Trace(args) => trace::run(args),
             Self::Smd(args) => smd::run(args),
             Self::Policy(command) => policy::run(command, console),

@@ -110,8 +110,7 @@ async fn follow(args: &TraceArgs) -> Result<Exit, Failure> {
         let next = next.map_err(|error| Failure::new(format!("{admin}: {error}")))?;
         let Some(data) = next.data_ref() else { continue };
         waiting.extend_from_slice(data);
-        while let Some(end) = waiting.windows(2).position(|pair| pair == b"\n\n") {
-            let event: Vec<u8> = waiting.drain(..end + 2).collect();
+        while let Some(event) = admin_client::take_event(&mut waiting) {
             match printer.event(&event) {
                 Ok(()) => {}
                 Err(Printing::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => {

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use crate::support::{assert_exit, run, text};
 
 /// Every command, with some of its options; the help is the judge of what there is.
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 23] = [
     &["proxy"],
     &["cat"],
     &["bridge"],
     &["ping"],
     &["status"],
+    &["top"],
     &["trace"],
     &["smd"],
     &["smd", "send"],

@@ -27,6 +27,7 @@ mod soak;
 mod support;
 mod tap;
 mod tls;
+mod top;
 mod trace;
 mod upload;
 mod who_may;

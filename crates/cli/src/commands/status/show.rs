@@ -1,12 +1,12 @@
 //! What the API answered, for people.
 
 use std::fmt::Write as _;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use super::table::{Align, Cell, write};
-use crate::console::{Painter, Style, age, count, printable, size};
+use crate::console::{Painter, Style, count, printable, size};
+use crate::shown::{error, link, number, round_trip, rows, since, state_style, text};
 
 /// Lines, failures and connections in one look.
 const SHOWN: usize = 10;
@@ -21,22 +21,6 @@ pub(super) fn status(all: &Value, painter: Painter) -> String {
     connections(&mut out, &all["connections"], painter);
     failures(&mut out, &all["failures"], now, painter);
     out
-}
-
-fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_default()
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
-}
-
-fn since(now: u64, at: &Value) -> String {
-    age(Duration::from_millis(now.saturating_sub(number(at))))
-}
-
-fn rows(value: &Value) -> &[Value] {
-    value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 fn counted(n: u64, noun: &str) -> String {
@@ -135,19 +119,12 @@ fn lines(out: &mut String, lines: &Value, now: u64, painter: Painter) {
         ("LAST LOSS", Align::Left),
     ];
     let row = |line: &&Value| {
-        let link = match (line["is_up"].as_bool(), line["has_port"].as_bool()) {
-            (Some(true), _) => {
-                Cell::styled(format!("up {}", since(now, &line["up_at"])), Style::Good)
-            }
-            (_, Some(true)) => Cell::styled("down", Style::Bad),
-            _ => Cell::styled("no port", Style::Bad),
-        };
-        let trip = line["round_trip_us"].as_u64().map(|us| format!("{:.1} ms", us as f64 / 1e3));
+        let (said, style) = link(line, now);
         vec![
             Cell::new(text(&line["name"])),
-            link,
+            Cell::styled(said, style),
             Cell::new(text(&line["framing"])),
-            Cell::new(trip.unwrap_or_default()),
+            Cell::new(round_trip(line)),
             Cell::new(number(&line["channels"]).to_string()),
             Cell::new(size(number(&line["bytes_in"]))),
             Cell::new(size(number(&line["bytes_out"]))),
@@ -180,16 +157,11 @@ fn sessions(out: &mut String, sessions: &Value, now: u64, painter: Painter) {
     ];
     let row = |session: &Value| {
         let state = text(&session["state"]);
-        let style = match state {
-            "CONNECTED" | "QOS_ACK_REMOTE" => Style::Good,
-            "UNREACHABLE" | "AUTH_FAILED" | "ALL_RETRIES_FAILED" | "QOS_NACK_REMOTE" => Style::Bad,
-            _ => Style::State,
-        };
         vec![
             Cell::new(number(&session["id"]).to_string()),
             Cell::new(text(&session["peer"])),
             Cell::new(text(&session["streamtype"])),
-            Cell::styled(state, style),
+            Cell::styled(state, state_style(state)),
             Cell::new(text(&session["transaction"]["endpoint"])),
             Cell::new(size(number(&session["from_client"]))),
             Cell::new(size(number(&session["to_client"]))),
@@ -198,18 +170,6 @@ fn sessions(out: &mut String, sessions: &Value, now: u64, painter: Painter) {
         ]
     };
     write(out, painter, &columns, &shown.iter().map(row).collect::<Vec<_>>());
-}
-
-/// `nacked 404`, `connect: nobody listens there`
-fn error(error: &Value) -> String {
-    let mut said = text(&error["outcome"]).to_owned();
-    if let Some(status) = error["status"].as_u64() {
-        let _ = write!(said, " {status}");
-    }
-    if let Some(why) = error["why"].as_str() {
-        let _ = write!(said, ": {why}");
-    }
-    said
 }
 
 fn connections(out: &mut String, connections: &Value, painter: Painter) {
