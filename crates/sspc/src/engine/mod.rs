@@ -334,7 +334,12 @@ impl Engine {
     #[inline(never)]
     pub(crate) fn connect(&mut self) {
         self.asked = true;
-        if !self.connected && matches!(self.intent, ConnectIntent::Idle | ConnectIntent::Retrying) {
+        // After a verdict the connection may be about to end: then it is asked for again.
+        let is_answered =
+            matches!(u32::from(self.link_state.peer), code::QOS_ACK_REMOTE | code::QOS_NACK_REMOTE);
+        if (!self.connected || is_answered)
+            && matches!(self.intent, ConnectIntent::Idle | ConnectIntent::Retrying)
+        {
             self.intent = ConnectIntent::Wanted;
         }
     }
@@ -347,7 +352,11 @@ impl Engine {
         if let Some(length) = length {
             self.hint = Hint::Pending(length);
         }
-        self.connect();
+        // A message goes out on the connection that is there.
+        self.asked = true;
+        if !self.connected {
+            self.connect();
+        }
     }
 
     pub(crate) fn set_metadata(

@@ -177,7 +177,8 @@ impl Engine {
             }
             code::CONNECTING | code::POLL => {
                 if self.asked
-                    && matches!(self.intent, ConnectIntent::Idle | ConnectIntent::Retrying)
+                    && (matches!(self.intent, ConnectIntent::Idle | ConnectIntent::Retrying)
+                        || self.connected && self.intent == ConnectIntent::Wanted)
                 {
                     self.intent = ConnectIntent::Asked;
                 }

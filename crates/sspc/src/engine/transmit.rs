@@ -204,7 +204,7 @@ impl Engine {
                 self.hint = Hint::Sent(length);
             }
         }
-        if self.intent == ConnectIntent::Wanted {
+        if self.intent == ConnectIntent::Wanted && !self.connected {
             out.head(ONWARD_CONNECT, 0);
             self.intent = ConnectIntent::Asked;
         }

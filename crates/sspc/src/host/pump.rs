@@ -143,6 +143,8 @@ impl Pump {
         mut seen: impl FnMut(&mut HostStream, Option<State>),
     ) -> Result<(), Error> {
         self.has_more = true;
+        // A fault in what came with CREATE_RESULT is one of opening the stream.
+        let fails_fast = self.fails_fast;
         while self.inbox.len() < self.events_max {
             let mut input = self.input.content();
             let before = input.len();
@@ -155,11 +157,11 @@ impl Pump {
             let behind = input.len();
             let mut state = None;
             match event {
-                Borrowed::Refused { result } if self.fails_fast => {
+                Borrowed::Refused { result } if fails_fast => {
                     let streamtype = stream.streamtype().to_string();
                     return Err(Error::Refused { streamtype, result });
                 }
-                Borrowed::Fault(fault) if self.fails_fast => return Err(Error::Protocol(fault)),
+                Borrowed::Fault(fault) if fails_fast => return Err(Error::Protocol(fault)),
                 Borrowed::State { state: new, .. } => {
                     state = Some(new);
                     self.inbox.add(event, behind);
@@ -167,9 +169,9 @@ impl Pump {
                 event => self.inbox.add(event, behind),
             }
             self.input.use_up(before - behind);
-            self.fails_fast &= !stream.is_created();
             seen(stream, state);
         }
+        self.fails_fast &= !stream.is_created();
         Ok(())
     }
 
@@ -185,6 +187,7 @@ impl Pump {
         self.output.use_up(length);
     }
 
+    #[cfg(feature = "tokio")]
     pub(crate) const fn discard_output(&mut self) {
         self.output.clear();
     }

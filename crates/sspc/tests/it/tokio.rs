@@ -144,6 +144,21 @@ async fn a_refused_streamtype_is_an_error() {
 }
 
 #[tokio::test]
+async fn a_fault_right_behind_the_creation_is_an_error_of_opening() {
+    let (listener, address) = Listener::new();
+    let proxy = tokio::spawn(async move {
+        let mut peer = listener.accept().await;
+        peer.hear().await.unwrap();
+        peer.say(&[create_result(0, b",mintest"), state(State::Connected)].concat()).await;
+        peer.expect_end().await;
+    });
+    let error = Client::new(address.clone()).open("mintest").await.unwrap_err();
+    let Error::Protocol(fault) = &error else { panic!("{error}") };
+    assert!(fault.to_string().contains("CONNECTED"), "{fault}");
+    proxy.await.unwrap();
+}
+
+#[tokio::test]
 async fn a_name_that_no_streamtype_has_is_an_error() {
     let error = Client::default().open(&"x".repeat(32)).await.unwrap_err();
     assert_eq!(
