@@ -334,10 +334,10 @@ impl Engine {
     #[inline(never)]
     pub(crate) fn connect(&mut self) {
         self.asked = true;
-        // After a verdict the connection may be about to end: then it is asked for again.
-        let is_answered =
-            matches!(u32::from(self.link_state.peer), code::QOS_ACK_REMOTE | code::QOS_NACK_REMOTE);
-        if (!self.connected || is_answered)
+        // After a verdict the connection may be about to end: then it is asked for again. The codes of the two
+        // verdicts differ in their last bit.
+        let is_answered = u32::from(self.link_state.peer | 1) == code::QOS_NACK_REMOTE;
+        if (is_answered || !self.connected)
             && matches!(self.intent, ConnectIntent::Idle | ConnectIntent::Retrying)
         {
             self.intent = ConnectIntent::Wanted;
@@ -352,11 +352,7 @@ impl Engine {
         if let Some(length) = length {
             self.hint = Hint::Pending(length);
         }
-        // A message goes out on the connection that is there.
-        self.asked = true;
-        if !self.connected {
-            self.connect();
-        }
+        self.connect();
     }
 
     pub(crate) fn set_metadata(

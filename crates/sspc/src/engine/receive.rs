@@ -177,8 +177,7 @@ impl Engine {
             }
             code::CONNECTING | code::POLL => {
                 if self.asked
-                    && (matches!(self.intent, ConnectIntent::Idle | ConnectIntent::Retrying)
-                        || self.connected && self.intent == ConnectIntent::Wanted)
+                    && matches!(self.intent, ConnectIntent::Idle | ConnectIntent::Retrying)
                 {
                     self.intent = ConnectIntent::Asked;
                 }

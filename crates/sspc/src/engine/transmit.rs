@@ -265,7 +265,8 @@ impl Engine {
         if let Hint::Sent(_) = self.hint {
             self.hint = Hint::None;
         }
-        if self.intent == ConnectIntent::Asked {
+        // What was asked for behind a verdict is so, if the connection went on.
+        if matches!(self.intent, ConnectIntent::Asked | ConnectIntent::Wanted) {
             self.intent = ConnectIntent::Used;
         }
         self.message_open = !flags.contains(Flags::EOM);

@@ -97,13 +97,6 @@ fn what_is_asked_for_behind_a_verdict_is_sent_once_the_connection_ended() {
         bench.hear(&[state(State::QosAckRemote), state(State::Disconnected)].concat());
         assert_eq!(bench.frames(), [""; 0], "it was asked for once");
     }
-    // A proxy that goes on by itself needs not be asked.
-    let mut bench = Bench::connected(STEADY);
-    bench.hear(&state(State::QosAckRemote));
-    bench.stream.connect();
-    bench.hear(&[state(State::Connecting), state(State::Connected)].concat());
-    bench.hear(&[state(State::QosAckRemote), state(State::Disconnected)].concat());
-    assert_eq!(bench.frames(), [""; 0]);
     // Where a connection takes many messages, the next one asks for no other connection.
     let mut bench = Bench::connected(STEADY);
     bench.hear(&state(State::QosAckRemote));
