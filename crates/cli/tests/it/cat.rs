@@ -308,7 +308,8 @@ fn metadata_that_the_policy_does_not_declare_is_named() {
         stderr.lines().last(),
         Some(
             "sspc: the proxy closed the stream before it began to connect; does its policy \
-             declare the metadata \"path\", \"typo\" (--meta)? The proxy's log says more"
+             declare the metadata \"path\", \"typo\" (--meta), and may this client set it to that? \
+             The proxy's log says more"
         )
     );
 }

@@ -226,7 +226,8 @@ impl Verdict {
                 Exit::Failure,
                 &format!(
                     "the proxy closed the stream before it began to connect; does its policy \
-                     declare the metadata {names} (--meta)? The proxy's log says more"
+                     declare the metadata {names} (--meta), and may this client set it to that? \
+                     The proxy's log says more"
                 ),
             ),
         }
