@@ -14,6 +14,7 @@ mod console;
 mod exit;
 mod policy_files;
 mod private_file;
+mod seen_frame;
 mod service;
 mod shown;
 mod socket;

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use clap::Args;
 use http_body_util::BodyExt as _;
-use serde::Deserialize;
-use sspc_wire::Direction;
 
 use crate::admin_client::{self, WhichProxy};
 use crate::console::{print, printable};
 use crate::exit::{Exit, Failure};
+use crate::seen_frame::{SeenFrame, data};
 use crate::service;
 use crate::trace::LiveTrace;
 
@@ -85,18 +84,6 @@ pub(crate) fn run(args: &TraceArgs) -> Result<Exit, Failure> {
     result
 }
 
-/// A frame, as the admin side tells it.
-#[derive(Deserialize)]
-struct Frame {
-    session: u64,
-    peer: String,
-    streamtype: Option<String>,
-    direction: String,
-    at_us: u64,
-    bytes: String,
-    missed: u64,
-}
-
 async fn follow(args: &TraceArgs) -> Result<Exit, Failure> {
     let admin = args.which.admin("trace")?;
     let mut body = admin_client::open(&admin, &path(args)).await?;
@@ -164,19 +151,11 @@ impl From<io::Error> for Printing {
 
 impl Printer {
     fn event(&mut self, event: &[u8]) -> Result<(), Printing> {
-        let text = String::from_utf8_lossy(event);
-        let Some(data) = text.lines().find_map(|line| line.strip_prefix("data: ")) else {
-            return Ok(());
-        };
+        let Some(data) = data(event) else { return Ok(()) };
         if self.is_json {
             return print(&format!("{data}\n")).map_err(Printing::Failure);
         }
-        let Ok(frame) = serde_json::from_str::<Frame>(data) else { return Ok(()) };
-        let Some(bytes) = unhex(&frame.bytes) else { return Ok(()) };
-        let direction = match &*frame.direction {
-            "to_proxy" => Direction::ToProxy,
-            _ => Direction::ToClient,
-        };
+        let Some(frame) = SeenFrame::parse(data) else { return Ok(()) };
         if frame.missed > 0 {
             let text = format!("{} frames were missed: this reader is too slow", frame.missed);
             self.live.note(frame.at_us, frame.session, &text)?;
@@ -187,16 +166,11 @@ impl Printer {
         if self.named.insert((frame.session, frame.streamtype.is_some())) {
             let text = match &frame.streamtype {
                 Some(streamtype) => format!("{}, streamtype {streamtype}", frame.peer),
-                None => frame.peer,
+                None => frame.peer.clone(),
             };
             self.live.note(frame.at_us, frame.session, &printable(&text))?;
         }
-        self.live.show_frame(frame.at_us, frame.session, direction, &bytes)?;
+        frame.show(&mut self.live)?;
         Ok(self.live.flush()?)
     }
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-    text.as_bytes().chunks(2).map(digits).collect()
 }

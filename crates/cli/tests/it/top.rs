@@ -95,6 +95,7 @@ fn it_shows_streams_and_leaves_the_terminal_as_it_was() {
     assert_ne!(settings(&top.terminal), top.before, "keys come without Enter");
     top.press("\r");
     top.wait_for("Transactions that ended");
+    top.wait_for("(following)");
     top.press("q");
     top.ends_with(0);
     waits.kill().unwrap();

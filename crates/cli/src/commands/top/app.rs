@@ -14,6 +14,8 @@ const DESCENDING: [&str; 4] = ["rate", "age", "bytes", "error"];
 const STREAMS_MAX: usize = 500;
 /// Transactions that are kept.
 const TRANSACTIONS_MAX: usize = 500;
+/// Frames that are kept of the stream whose details are shown.
+pub(super) const FRAMES_MAX: usize = 50;
 /// Rows that PgUp and PgDn go.
 const PAGE: usize = 10;
 /// The longest filter in bytes: what the API takes.
@@ -57,6 +59,8 @@ pub(super) struct App {
     pub(super) details: Option<u64>,
     /// What `/api/v1/sessions/ID` answered; null if it has ended.
     pub(super) session: Value,
+    /// Its last frames, a line each, the newest last.
+    pub(super) frames: Vec<String>,
     /// The latest transactions, the newest last.
     pub(super) transactions: VecDeque<Value>,
     /// The selected session and where it was.
@@ -80,6 +84,7 @@ impl App {
             snapshot: Value::Null,
             details: None,
             session: Value::Null,
+            frames: Vec::new(),
             transactions: VecDeque::new(),
             selected: None,
             position: 0,
@@ -136,6 +141,13 @@ impl App {
     pub(super) fn update_session(&mut self, id: u64, session: Value) {
         if self.details == Some(id) && (!self.is_paused || self.session.is_null()) {
             self.session = session;
+        }
+    }
+
+    /// The last frames of a session came.
+    pub(super) fn update_frames(&mut self, id: u64, frames: Vec<String>) {
+        if self.details == Some(id) && !self.is_paused {
+            self.frames = frames;
         }
     }
 
@@ -205,6 +217,7 @@ impl App {
     fn open(&mut self, index: usize) {
         self.select(index);
         self.details = self.selected;
+        self.frames.clear();
         self.session = self.streams().get(index).cloned().unwrap_or_default();
     }
 

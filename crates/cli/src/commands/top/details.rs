@@ -14,10 +14,12 @@ use crate::shown::{error, number, since, state_style, text};
 /// Draws the details of the stream that was opened.
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let id = app.details.unwrap_or_default();
-    let [about_at, transactions_at] =
-        Layout::vertical([Constraint::Length(8), Constraint::Min(3)]).areas(area);
+    let [about_at, frames_at, transactions_at] =
+        Layout::vertical([Constraint::Length(8), Constraint::Fill(1), Constraint::Fill(1)])
+            .areas(area);
     let about = Paragraph::new(about(app, id)).block(title(&format!("Session {id}")));
     frame.render_widget(about, about_at);
+    frames(frame, frames_at, app);
     transactions(frame, transactions_at, app, id);
 }
 
@@ -62,6 +64,15 @@ fn about(app: &App, id: u64) -> Vec<Line<'static>> {
         ),
         labelled("last error", &error(&session["last_error"]), Some(console::Style::Bad)),
     ]
+}
+
+fn frames(frame: &mut Frame<'_>, area: Rect, app: &App) {
+    // One line is the title's.
+    let height = usize::from(area.height).saturating_sub(1);
+    let first = app.frames.len().saturating_sub(height);
+    let lines = app.frames.iter().skip(first).map(|line| Line::from(printable(line)));
+    let shown = Paragraph::new(lines.collect::<Vec<_>>());
+    frame.render_widget(shown.block(title("Frames as they pass, the latest last")), area);
 }
 
 fn transactions(frame: &mut Frame<'_>, area: Rect, app: &App, id: u64) {

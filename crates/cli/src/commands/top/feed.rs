@@ -24,6 +24,8 @@ pub(super) enum News {
     Snapshot(Value),
     /// A session's details; null if it has ended.
     Session(u64, Value),
+    /// The last frames of a session, a line each.
+    Frames(u64, Vec<String>),
     /// The proxy is gone, and why.
     Gone(String),
 }

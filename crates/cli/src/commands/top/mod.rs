@@ -4,6 +4,7 @@ mod app;
 mod details;
 mod draw;
 mod feed;
+mod frames;
 #[cfg(test)]
 mod tests;
 
@@ -42,7 +43,7 @@ pub(crate) struct TopArgs {
 const HELP: &str = "\
 Keys:
   Up, Down, PgUp, PgDn, Home, End  select a stream
-  Enter, Esc                       its details with its last transactions, and back
+  Enter, Esc                       its details with its last frames and transactions, and back
   s, S, r                          next order, previous order, the other way round
   /                                show the streams with this text alone
   p                                pause
@@ -99,6 +100,7 @@ async fn show(
     let mut hang_up = signal(SignalKind::hangup())?;
     let (want, wanted) = watch::channel(app.want());
     let (tell, mut news) = mpsc::channel(QUEUE_MAX);
+    tokio::spawn(frames::follow(admin.clone(), wanted.clone(), tell.clone()));
     tokio::spawn(follow(admin, wanted, tell));
     let mut events = read_events()?;
     loop {
@@ -127,6 +129,7 @@ async fn show(
             Some(news) = news.recv() => match news {
                 News::Snapshot(snapshot) => app.update(snapshot),
                 News::Session(id, session) => app.update_session(id, session),
+                News::Frames(id, frames) => app.update_frames(id, frames),
                 News::Gone(why) => app.lose(why),
             },
         }

@@ -86,6 +86,9 @@ fn screens_are_as_they_were() {
         "times": {"total_us": 2044},
     }]);
     open.update(more);
+    let frames = ["+0.000000 c1 → ONWARD_CONNECT", "+0.000117 c1 ← CONNSTATE CONNECTING\u{1b}[2J"];
+    open.update_frames(id + 1, vec!["of another stream".to_owned()]);
+    open.update_frames(id, frames.map(str::to_owned).to_vec());
     assert_screen(&open, 80, 24, "details-80x24");
     open.update_session(id, Value::Null);
     assert!(screen(&open, 80, 24).contains("It has ended."));
