@@ -301,6 +301,7 @@ fn an_idle_client_that_is_started_is_a_new_one() {
         let opened = client.open(Name::literal("a"), Config::DEFAULT, Priority::LOWEST);
         assert_eq!(opened, Ok(id(0)));
     }
+    assert_eq!(started.mux().deadline(), new.mux().deadline());
     let mut now = us(1);
     for _ in 0..40 {
         let sent = [&mut new, &mut started].map(|client| {
