@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whoever waits as told never has more than the rate, the burst, and one helping.
+        /// Those who wait as long as `take` says never get more than the rate, the burst, and one helping.
         #[test]
         fn nobody_gets_more_than_the_rate(
             per_second in 1_u64..1_000_000,

@@ -126,7 +126,7 @@ impl Query {
                     Ok(after) => query.after = after,
                     Err(_) => {
                         let help = "give the number of the last session that you have";
-                        return Err(wrong("this is no number of a session", &value, help));
+                        return Err(wrong("this is not the number of a session", &value, help));
                     }
                 },
                 _ => match value.parse() {

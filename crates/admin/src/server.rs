@@ -25,7 +25,7 @@ use crate::stall::Stall;
 const CONNECTIONS_MAX: usize = 32;
 /// Of these, such as follow what happens.
 const FOLLOWERS_MAX: usize = 16;
-/// Peers at a time that are told that they may not look.
+/// Peers at a time that get the answer that they may not look.
 const STRANGERS_MAX: usize = 4;
 /// How long a request's head may take, and a connection may be without one.
 const HEAD: Duration = Duration::from_secs(10);

@@ -120,7 +120,7 @@ impl Line {
     }
 }
 
-/// Shows how a line is. It is no user of the line: the line ends although this is held.
+/// Shows how a line is. Holding one does not keep the line open.
 #[derive(Clone, Debug)]
 pub struct LineMonitor {
     shared: Arc<Shared>,

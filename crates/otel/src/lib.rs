@@ -33,7 +33,7 @@ const RETRIES: u32 = 5;
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// Sends spans and metrics until it is told to end.
+/// Sends spans and metrics until its caller ends it.
 #[derive(Debug)]
 pub struct Exporter {
     handle: Handle,
@@ -49,8 +49,8 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// An exporter for a proxy with [`Config::observe`](sspc_proxy::Config::observe). Transactions that end
-    /// from now on are told.
+    /// An exporter for a proxy with [`Config::observe`](sspc_proxy::Config::observe). It sends the
+    /// transactions that end from now on.
     ///
     /// # Errors
     /// The proxy is not observed, or the settings name no server; in words.

@@ -1,5 +1,5 @@
-//! Where the collector is, and what it is told of the proxy: as the OpenTelemetry specification names it in
-//! the environment.
+//! Where the collector is, and which attributes it gets of the proxy: named as the OpenTelemetry
+//! specification names them in the environment.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -98,7 +98,7 @@ async fn only_so_many_may_follow_and_a_reader_who_reads_nothing_stops_nobody() {
     while freed.status == 503 {
         freed = world.look("/api/v1/transactions?client=x&streamtype=y&state=z").await;
     }
-    assert_eq!(freed.status, 400, "state is no parameter of it");
+    assert_eq!(freed.status, 400, "it takes no parameter `state`");
 }
 
 #[tokio::test(flavor = "multi_thread")]

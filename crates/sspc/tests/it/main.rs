@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test's helpers may panic as its tests do")]
 
 mod answered;
+mod asked_again;
 mod blocking;
 mod cut;
 mod embedded;
