@@ -149,6 +149,11 @@ impl Watched {
     pub(crate) fn end(&mut self, outcome: Outcome) {
         let Some(running) = self.running.take() else { return };
         let session = &self.session;
+        // A request that has its verdict is over, though its client left before its attempt ended.
+        let outcome = match (outcome, self.verdict.take()) {
+            (Outcome::Left, Some(verdict)) if running.is_http => verdict,
+            (outcome, _) => outcome,
+        };
         running.end(outcome);
         let view = Arc::new(running.view(session));
         let Some(label) = view.outcome else { return };

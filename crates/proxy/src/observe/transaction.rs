@@ -10,7 +10,7 @@ use super::streamtypes::StreamtypeCounts;
 use super::trace::TraceContext;
 use super::view::{TimesView, TransactionView};
 use super::{micros, now};
-use crate::onward::{FailureKind, Perf, Whose};
+use crate::onward::{FailureKind, Perf};
 
 /// How a transaction ended.
 #[derive(Clone, Debug)]
@@ -34,7 +34,7 @@ pub(super) struct Transaction {
     /// What the session had passed then, from the client and to it.
     passed: (u64, u64),
     /// A response has a first byte; other protocols are connected.
-    is_http: bool,
+    pub(super) is_http: bool,
     details: Mutex<Details>,
 }
 
@@ -121,7 +121,7 @@ impl Transaction {
                 (Some("closed"), None, Some(why.clone()))
             }
             Some(Outcome::Failed { kind, why }) => {
-                (Some(kind.label()), Some(label(kind.whose())), Some(why.clone()))
+                (Some(kind.label()), Some(kind.whose().label()), Some(why.clone()))
             }
         };
         TransactionView {
@@ -146,16 +146,6 @@ impl Transaction {
             span_id: details.trace.map_or(0, |trace| trace.span),
             parent_span_id: details.parent,
         }
-    }
-}
-
-/// Whose fault it is, as the API calls it.
-const fn label(whose: Whose) -> &'static str {
-    match whose {
-        Whose::Upstream => "upstream",
-        Whose::Client => "client",
-        Whose::Policy => "policy",
-        Whose::Local => "local",
     }
 }
 

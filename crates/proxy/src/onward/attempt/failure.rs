@@ -19,14 +19,21 @@ pub(crate) enum Whose {
     Local,
 }
 
+impl Whose {
+    /// In one word, for logs, labels and the API.
+    pub(crate) const fn label(self) -> &'static str {
+        match self {
+            Self::Upstream => "upstream",
+            Self::Client => "client",
+            Self::Policy => "policy",
+            Self::Local => "local",
+        }
+    }
+}
+
 impl fmt::Display for Whose {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Whose::Upstream => "upstream",
-            Whose::Client => "client",
-            Whose::Policy => "policy",
-            Whose::Local => "local",
-        })
+        f.write_str(self.label())
     }
 }
 
